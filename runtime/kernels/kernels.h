@@ -1,0 +1,109 @@
+/* The kernel contract: what exec hands to a kernel, and what a kernel hands back.
+ *
+ * A kernel is prepared once per step when an exec is opened (weights packed, scratch sized, work
+ * cut into jobs) and then run any number of times without allocating. README.md explains how to add
+ * one. */
+#ifndef VNET_KERNELS_H
+#define VNET_KERNELS_H
+
+#include "fail.h"
+#include "types.h"
+
+#include <pthreadpool.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* An activation in the arena: element (n, c, d, h, w) is
+ * data[(((n*dim[D] + d)*dim[H] + h)*dim[W] + w) * stride + c]. Nothing is read or written between
+ * dim[VN_C] and stride: those channels belong to another tensor of the same concat. */
+struct vn_tensor {
+  void *data; /* float, or int32_t for labels */
+  size_t dim[VN_AXES];
+  size_t stride; /* elements from one pixel to the next */
+};
+
+/* y = act1(act0(x + bias) + residual). `bias` and PReLU's `slope` hold one float per output
+ * channel. The residual has the output's d, h, w and n, and its channel c is channel
+ * c % residual.dim[VN_C]; data NULL: none. The residual never overlaps the output, unless it is the
+ * very same tensor (in place: each element is read before it is written). */
+struct vn_epilogue {
+  const float *bias; /* NULL: none */
+  struct {
+    uint32_t kind; /* enum vn_act without LEAKY */
+    const float *slope;
+    float alpha;
+  } act[2];
+  struct vn_tensor residual;
+};
+
+/* Conv and transposed conv. weight: [out c][kd][kh][kw][in c / groups], dense, for both. `pad` is
+ * the padding before each axis; what lies outside the input counts as zero, so that the padding
+ * after an axis follows from the output's size. Axes of the arrays: d, h, w. */
+struct vn_conv {
+  struct vn_tensor in, out;
+  const float *weight;
+  size_t kernel[3], stride[3], pad[3], dilation[3], groups;
+  size_t tile[3]; /* winograd */
+  struct vn_epilogue epilogue;
+};
+
+/* Every other op. AFFINE, INSTNORM: scale and shift. SOFTMAX, LOGSOFTMAX, ARGMAX: axis. COPY: copy.
+ * The pointers that an op does not use are NULL. */
+struct vn_simple {
+  uint32_t op;
+  struct vn_tensor in[2], out;
+  const float *scale, *shift;
+  float epsilon;
+  uint32_t axis, select_last;
+  struct {
+    size_t extent[VN_AXES], out_start[VN_AXES], in_start[VN_AXES], in_axis[VN_AXES];
+  } copy;
+  struct vn_epilogue epilogue; /* ACT: act[0]; ADD: act[1] after the sum of in[0] and in[1] */
+};
+
+/* A prepared step. Either `run` for each job in any order on any threads, or `run_pool` once.
+ * The cut into jobs depends on the problem alone, never on the number of threads, and no reduction
+ * crosses a job, so that results are bit-identical for any thread count. */
+struct vn_prepared {
+  char name[48]; /* for people: "winograd 4x4x4 avx512" */
+  size_t jobs;   /* independent pieces of about equal cost, cut finely enough for 8 threads */
+  size_t scratch_bytes; /* for each thread; a multiple of 64 */
+  size_t packed_bytes;  /* memory that `state` holds: packed weights and tables */
+  void (*run)(const void *state, size_t job, void *scratch);
+  enum vn_status (*run_pool)(void *state, pthreadpool_t pool);
+  void (*close)(void *state);
+  void *state;
+};
+
+/* prepare functions return VN_E_UNSUPPORTED, with the reason, for a shape that the kernel does not
+ * cover; they never write to the tensors. `pool` may be used to pack weights. */
+typedef enum vn_status vn_conv_prepare_fn(const struct vn_conv *conv, pthreadpool_t pool,
+                                          struct vn_prepared *prepared, struct vn_diag *diag);
+typedef enum vn_status vn_simple_prepare_fn(const struct vn_simple *simple,
+                                            struct vn_prepared *prepared, struct vn_diag *diag);
+
+/* What one instruction set offers: simd/ compiled once per ISA with that ISA's flags. */
+struct vn_simd {
+  const char *name;              /* "avx512", "avx2", "neon", "portable" */
+  size_t lanes;                  /* floats per vector */
+  vn_conv_prepare_fn *winograd;  /* stride 1, no dilation, no groups, 5x5x5 or 3x3x3 */
+  vn_conv_prepare_fn *direct;    /* stride-1 convolution of any kernel size */
+  vn_conv_prepare_fn *pointwise; /* 1x1x1 */
+  vn_conv_prepare_fn *down;      /* kernel = stride, no padding, no dilation, no groups */
+  vn_conv_prepare_fn *up;        /* transposed, kernel = stride, no padding, no groups */
+  vn_simple_prepare_fn *simple;  /* ACT, AFFINE, ADD, SOFTMAX over c, ARGMAX over c … */
+};
+
+extern const struct vn_simd vn_simd_portable;
+#if defined(__x86_64__)
+extern const struct vn_simd vn_simd_avx2, vn_simd_avx512;
+#elif defined(__aarch64__)
+extern const struct vn_simd vn_simd_neon;
+#endif
+
+vn_conv_prepare_fn vn_conv_ref;   /* any convolution, plain C */
+vn_conv_prepare_fn vn_deconv_ref; /* any transposed convolution */
+vn_simple_prepare_fn vn_simple_ref;
+vn_conv_prepare_fn vn_conv_xnnpack; /* stride 1; dilation and groups as far as it goes */
+
+#endif
