@@ -1,0 +1,25 @@
+# Debian packages that build and tests need; sourced by quickstart.sh, test.sh and .ci/run.
+# Installs only what is missing, so that a second run costs nothing.
+
+install_packages() {
+  local missing=() name
+  for name in "$@"; do
+    dpkg-query -W -f='${Status}' "$name" 2>/dev/null | grep -q 'install ok installed' ||
+      missing+=("$name")
+  done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  echo "installing: ${missing[*]}"
+  if [ "$(id -u)" -ne 0 ]; then
+    echo "these packages are missing and only root can install them: ${missing[*]}" >&2
+    return 1
+  fi
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
+    >/dev/null
+}
+
+BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libprotobuf-c-dev protobuf-c-compiler
+  libxnnpack-dev libpthreadpool-dev libcpuinfo-dev libnifti-dev zlib1g-dev libxxhash-dev)
+SCAN_PACKAGES=(mricron-data)
+TEST_PACKAGES=(libcmocka-dev libonnx-dev libonnx-testdata python3 python3-numpy python3-nibabel
+  binutils)

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Builds the project and runs every test. Sets up a fresh Debian 12 by itself (as root).
+#
+#   tools/test.sh [PRESET] [CTEST ARGUMENTS]      PRESET: release (default), clang, sanitize
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tools/packages.sh
+
+preset=release
+case "${1:-}" in release | clang | sanitize) preset=$1 && shift ;; esac
+folder=build
+[ "$preset" = release ] || folder=build-$preset
+
+install_packages "${BUILD_PACKAGES[@]}" "${SCAN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+[ "$preset" = clang ] && install_packages clang
+cmake --preset "$preset" >/dev/null
+cmake --build --preset "$preset"
+exec ctest --test-dir "$folder" --output-on-failure "$@"
