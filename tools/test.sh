@@ -13,6 +13,6 @@ folder=build
 
 install_packages "${BUILD_PACKAGES[@]}" "${SCAN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 [ "$preset" = clang ] && install_packages clang
-cmake --preset "$preset" >/dev/null
+cmake --preset "$preset" -DBUILD_TESTING=ON >/dev/null
 cmake --build --preset "$preset"
 exec ctest --test-dir "$folder" --output-on-failure "$@"
