@@ -1,0 +1,8 @@
+/* What this instruction set offers; cpu.c picks one of these tables for an exec.
+ * Compiled once per instruction set, like every .c file in this folder. */
+#include "simd.h"
+
+const struct vn_simd VN_ISA_NAME(simd) = {
+    .name = VN_ISA_TEXT,
+    .lanes = VEC_LANES,
+};

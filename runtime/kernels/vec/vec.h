@@ -1,0 +1,78 @@
+/* The vector of the instruction set that a simd/ file is being compiled for (-DVN_ISA=avx512 …),
+ * and the names that must differ between instruction sets.
+ *
+ * Each vec_<isa>.h gives:
+ *   vec, VEC_LANES, VEC_REGISTERS; the operators + - * / work on vec
+ *   vec_zero, vec_set1(x)
+ *   vec_load(p), vec_store(p, v)             any alignment
+ *   vec_load_n(p, k), vec_store_n(p, v, k)   0 <= k < VEC_LANES floats; lanes from k on read as 0;
+ *                                            memory from p + k on is not touched
+ *   vec_fma(a, b, c) = a*b + c, vec_fnma(a, b, c) = c - a*b
+ *   vec_max(a, b), vec_min(a, b)             NaN in b is kept
+ *   vec_select_gt(a, b, yes, no)             a > b ? yes : no; false when either is NaN
+ *   vec_round(x)                             to nearest even, |x| < 2^22
+ *   vec_pow2(x)                              2^x for integral x in [-126, 127]
+ *   vec_store_i32(p, x, k)                   0 <= k <= VEC_LANES integral values as int32
+ * To add an instruction set: such a header, and a line of CMake. */
+#ifndef VNET_VEC_H
+#define VNET_VEC_H
+
+#define VN_ISA_PASTE(name, isa)  vn_##name##_##isa
+#define VN_ISA_EXPAND(name, isa) VN_ISA_PASTE(name, isa)
+#define VN_ISA_NAME(name)        VN_ISA_EXPAND(name, VN_ISA) /* vn_name_avx512 */
+#define VN_ISA_STRING(text)      #text
+#define VN_ISA_QUOTE(text)       VN_ISA_STRING(text)
+#define VN_ISA_TEXT              VN_ISA_QUOTE(VN_ISA) /* "avx512" */
+
+#define VN_ISA_HEADER_OF(isa) VN_ISA_STRING(vec_##isa.h)
+#define VN_ISA_HEADER(isa)    VN_ISA_HEADER_OF(isa)
+#include VN_ISA_HEADER(VN_ISA)
+
+/* Vectors at both ends of a row: whole ones by the plain access, the last by the masked one. */
+VEC_INLINE vec vec_load_k(const float *p, size_t k) {
+  return k >= VEC_LANES ? vec_load(p) : vec_load_n(p, k);
+}
+VEC_INLINE void vec_store_k(float *p, vec x, size_t k) {
+  if (k >= VEC_LANES)
+    vec_store(p, x);
+  else
+    vec_store_n(p, x, k);
+}
+
+VEC_INLINE float vec_sum(vec x) {
+  float lane[VEC_LANES], s = 0;
+  vec_store(lane, x);
+  for (size_t i = 0; i < VEC_LANES; i++) s += lane[i];
+  return s;
+}
+
+/* x = n ln 2 + r; yields e^r - 1 and 2^n. x in [-87.3, 88]; within 1 ulp of e^r - 1. */
+VEC_INLINE vec vec_exp_parts(vec x, vec *pow2) {
+  vec n = vec_round(x * vec_set1(1.44269504f));
+  vec r = vec_fnma(n, vec_set1(0.693359375f), x);
+  r = vec_fnma(n, vec_set1(-2.12194440e-4f), r);
+  vec p = vec_set1(1.f / 5040);
+  p = vec_fma(p, r, vec_set1(1.f / 720));
+  p = vec_fma(p, r, vec_set1(1.f / 120));
+  p = vec_fma(p, r, vec_set1(1.f / 24));
+  p = vec_fma(p, r, vec_set1(1.f / 6));
+  p = vec_fma(p, r, vec_set1(0.5f));
+  p = vec_fma(p * r, r, r);
+  *pow2 = vec_pow2(n);
+  return p;
+}
+
+/* e^x - 1, exact to about 2 ulp also near 0, for x <= 88; below -80: -1. */
+VEC_INLINE vec vec_expm1(vec x) {
+  vec s, p = vec_exp_parts(vec_min(vec_set1(88.f), vec_max(vec_set1(-80.f), x)), &s);
+  return vec_fma(p, s, s - vec_set1(1.f));
+}
+
+/* e^x to about 2 ulp; from 88 on e^88, below -87.3: 0. */
+VEC_INLINE vec vec_exp(vec x) {
+  const vec low = vec_set1(-87.3f);
+  vec s, p = vec_exp_parts(vec_min(vec_set1(88.f), vec_max(low, x)), &s);
+  return vec_select_gt(low, x, vec_zero(), vec_fma(p, s, s));
+}
+
+#endif

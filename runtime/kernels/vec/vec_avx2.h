@@ -1,0 +1,62 @@
+/* 8 floats: AVX2 and FMA. See vec.h for what each name means. */
+#ifndef VNET_VEC_AVX2_H
+#define VNET_VEC_AVX2_H
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define VEC_LANES     8
+#define VEC_REGISTERS 16
+#define VEC_INLINE    static inline __attribute__((always_inline, unused))
+
+typedef __m256 vec;
+
+VEC_INLINE __m256i vec_mask_n(size_t k) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)k), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+VEC_INLINE vec vec_zero(void) {
+  return _mm256_setzero_ps();
+}
+VEC_INLINE vec vec_set1(float x) {
+  return _mm256_set1_ps(x);
+}
+VEC_INLINE vec vec_load(const float *p) {
+  return _mm256_loadu_ps(p);
+}
+VEC_INLINE void vec_store(float *p, vec x) {
+  _mm256_storeu_ps(p, x);
+}
+VEC_INLINE vec vec_load_n(const float *p, size_t k) {
+  return _mm256_maskload_ps(p, vec_mask_n(k));
+}
+VEC_INLINE void vec_store_n(float *p, vec x, size_t k) {
+  _mm256_maskstore_ps(p, vec_mask_n(k), x);
+}
+VEC_INLINE vec vec_fma(vec a, vec b, vec c) {
+  return _mm256_fmadd_ps(a, b, c);
+}
+VEC_INLINE vec vec_fnma(vec a, vec b, vec c) {
+  return _mm256_fnmadd_ps(a, b, c);
+}
+VEC_INLINE vec vec_max(vec a, vec b) {
+  return _mm256_max_ps(a, b);
+}
+VEC_INLINE vec vec_min(vec a, vec b) {
+  return _mm256_min_ps(a, b);
+}
+VEC_INLINE vec vec_select_gt(vec a, vec b, vec yes, vec no) {
+  return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_GT_OQ));
+}
+VEC_INLINE vec vec_round(vec x) {
+  return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+VEC_INLINE vec vec_pow2(vec x) {
+  __m256i n = _mm256_add_epi32(_mm256_cvtps_epi32(x), _mm256_set1_epi32(127));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(n, 23));
+}
+VEC_INLINE void vec_store_i32(int32_t *p, vec x, size_t k) {
+  _mm256_maskstore_epi32(p, vec_mask_n(k), _mm256_cvtps_epi32(x));
+}
+
+#endif
