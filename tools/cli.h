@@ -1,0 +1,105 @@
+/* What the command line programs share: options, the one-line failure, output that is whole or
+ * absent, progress, JSON. Used by tools/ only: unlike the libraries it prints, exits and keeps
+ * state, because it owns the process. */
+#ifndef VNET_CLI_H
+#define VNET_CLI_H
+
+#include "status.h"
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* The last paragraph of every --help: keep in step with enum vn_status. */
+#define CLI_EXIT_HELP                                                                              \
+  "Exit status: 0 done, 1 internal error, 2 wrong arguments, 3 a file cannot be read or\n"         \
+  "written, 4 damaged input, 5 unsupported input, 6 out of memory or over the limit,\n"            \
+  "7 interrupted. On failure one line on standard error says why and no output is left.\n"
+
+/* First call of main. `name` prefixes every message. From here on SIGINT, SIGTERM and SIGHUP remove
+ * unfinished outputs and end the program with VN_E_CANCELLED. */
+void cli_start(const char *name);
+
+/* Prints "name: sentence" on standard error, removes unfinished outputs and exits with `status`. */
+_Noreturn __attribute__((format(printf, 2, 3))) void cli_fatal(enum vn_status status,
+                                                               const char *format, ...);
+
+/* cli_fatal with the diag's sentence when status is not VN_OK; otherwise nothing. */
+void cli_check(enum vn_status status, const struct vn_diag *diag);
+
+/* ---- options ---- */
+
+/* getopt_long whose complaints go through cli_fatal. */
+int cli_option(int argc, char *const argv[], const char *letters, const struct option *longs);
+
+/* A decimal whole number within bounds, or cli_fatal naming the option. */
+uint64_t cli_count(const char *option, const char *text, uint64_t least, uint64_t most);
+
+/* "1500000", "800M", "4G", "1.5GiB": bytes; K, M, G, T are powers of 1024. */
+uint64_t cli_size(const char *option, const char *text);
+
+/* "64x128x128": D, H, W, each at least 1. */
+void cli_shape(const char *option, const char *text, size_t dhw[3]);
+
+/* Does `name` end in `ending`? */
+bool cli_ends(const char *name, const char *ending);
+
+/* ---- output files ---- */
+
+/* A file that appears under its name only when it is whole: written beside the target under a
+ * hidden name, flushed to disk, renamed. */
+struct cli_output {
+  const char *path; /* borrowed */
+  int fd;           /* to write to; the output keeps it */
+  size_t slot;      /* private */
+};
+
+/* Creates the temporary file, so that an unwritable folder shows before any work is done. Refuses
+ * a target that exists and is not a regular file. */
+void cli_output_open(struct cli_output *output, const char *path);
+
+/* Makes it appear under its name, replacing what was there. */
+void cli_output_commit(struct cli_output *output);
+
+/* Is `path` there already, and the same file as `input`? Programs refuse to overwrite their input.
+ */
+bool cli_same_file(const char *path, const char *input);
+
+/* All of `bytes` to `fd`, whatever the number of write calls. */
+enum vn_status cli_write(int fd, const void *bytes, size_t size, struct vn_diag *diag);
+
+/* Flushes standard output; a full disk or closed pipe there is a failure, too. */
+void cli_finish_stdout(void);
+
+/* ---- interruption ---- */
+
+/* While `stop` is set, the first signal calls stop(context) instead of ending the program; a second
+ * one ends it. Clear it with NULL. `stop` must be safe in a signal handler. */
+void cli_on_interrupt(void (*stop)(void *context), void *context);
+
+/* Ends the program with VN_E_CANCELLED if a signal came while `stop` was set. */
+void cli_check_interrupt(void);
+
+/* ---- progress ---- */
+
+/* A bar on standard error when that is a terminal; silent otherwise. done == total clears it. */
+void cli_progress(const char *what, size_t done, size_t total);
+
+/* ---- JSON ---- */
+
+/* Writes an indented JSON document; commas, nesting and escapes are its business. `key` is NULL
+ * inside arrays and for the outermost object. */
+struct cli_json {
+  FILE *out;
+  unsigned depth;
+  bool filled; /* the open object or array has members already */
+};
+void cli_json_open(struct cli_json *json, const char *key, char bracket);      /* '{' or '[' */
+void cli_json_close(struct cli_json *json, char bracket);                      /* '}' or ']' */
+void cli_json_text(struct cli_json *json, const char *key, const char *value); /* NULL: null */
+void cli_json_count(struct cli_json *json, const char *key, uint64_t value);
+void cli_json_real(struct cli_json *json, const char *key, double value, int decimals);
+
+#endif
