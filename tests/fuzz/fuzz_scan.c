@@ -1,0 +1,43 @@
+/* Hostile NIfTI: open, load, and write labels for what loads. A gzipped seed is mutated as the
+ * compressed stream that it is. */
+#include "fuzz.h"
+
+#include "nifti.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static enum vn_status write_labels(const struct vn_scan *scan, struct vn_diag *diag) {
+  struct vn_labels labels = {calloc(scan->elems, 1), 1, scan->elems, 2};
+  int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  if (!labels.data || fd < 0) exit(2);
+  enum vn_status status = vn_labels_write(fd, false, scan, &labels, "fuzz", diag);
+  close(fd);
+  free(labels.data);
+  return status;
+}
+
+static int load_bytes(uint8_t *bytes, size_t size, const char *folder, char sentence[512]) {
+  bool gzipped = size > 2 && bytes[0] == 0x1f && bytes[1] == 0x8b;
+  char path[64];
+  snprintf(path, sizeof path, "%s/scan.nii%s", folder, gzipped ? ".gz" : "");
+  FILE *f = fopen(path, "wb");
+  if (!f || fwrite(bytes, 1, size, f) != size || fclose(f)) exit(2);
+
+  struct vn_diag diag = {""};
+  struct vn_scan scan = {0};
+  enum vn_status status = vn_scan_open(path, &scan, &diag);
+  if (!status) status = vn_scan_load(&scan, size % 2, &diag);
+  if (!status) status = write_labels(&scan, &diag);
+  vn_scan_close(&scan);
+  unlink(path);
+  memcpy(sentence, diag.text, sizeof diag.text);
+  return (int)status;
+}
+
+int main(int argc, char **argv) {
+  return fuzz_main(argc, argv, load_bytes);
+}
