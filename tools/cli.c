@@ -157,7 +157,8 @@ void cli_output_open(struct cli_output *output, const char *path) {
   if (slot == SLOTS) cli_fatal(VN_E_ARGUMENT, "%s: too many output files", path);
   int folder = (int)folder_length(path);
   char *temp;
-  if (asprintf(&temp, "%.*s.%s.%ld.part", folder, path, path + folder, (long)getpid()) < 0)
+  if (asprintf(&temp, "%.*s.%s.%ld-%zu.part", folder, path, path + folder, (long)getpid(), slot) <
+      0)
     cli_fatal(VN_E_MEMORY, "%s: out of memory", path);
   int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (fd < 0 && errno == EEXIST) { /* left by a killed process that had our number */

@@ -91,7 +91,7 @@ static enum vn_status zscore_fit(const float *voxels, size_t elems, struct vn_ex
   m.squares = true;
   double sd = sqrt(total(&m, exec) / (double)elems);
   free(m.part);
-  if (sd == 0)
+  if (sd <= 1e-12 * fabs(m.mean)) /* the mean of equal voxels is rounded, too */
     return vn_fail(diag, VN_E_UNSUPPORTED, "every voxel of the scan is %g: nothing to segment",
                    m.mean);
   intensity->shift = (float)m.mean;
@@ -124,7 +124,7 @@ static uint32_t bin_of(const uint64_t *bins, uint64_t *rank) {
   return bin;
 }
 
-/* value[i] is the rank[i]-th smallest voxel; ranks ascend. */
+/* value[i] is the rank[i]-th smallest voxel. Two passes, and one more for each far rank. */
 static void select_ranks(const float *voxels, size_t elems, uint64_t *upper, uint64_t *lower,
                          size_t count, const uint64_t *rank, float *value) {
   memset(upper, 0, BINS * sizeof *upper);
@@ -175,16 +175,14 @@ enum vn_status vn_intensity_fit(const struct vn_intensity_rule *rule, const floa
                                 size_t elems, struct vn_exec *exec, struct vn_intensity *intensity,
                                 struct vn_diag *diag) {
   *intensity = (struct vn_intensity){0, 1, -INFINITY, INFINITY};
-  switch (rule->kind) {
-  case VN_INTENSITY_NONE:
-    return VN_OK;
-  case VN_INTENSITY_ZSCORE:
-    return zscore_fit(voxels, elems, exec, intensity, diag);
-  case VN_INTENSITY_PERCENTILE:
-    return percentile_fit(rule, voxels, elems, intensity, diag);
-  case VN_INTENSITY_WINDOW:
+  enum vn_status status = VN_OK;
+  if (rule->kind == VN_INTENSITY_ZSCORE)
+    status = zscore_fit(voxels, elems, exec, intensity, diag);
+  else if (rule->kind == VN_INTENSITY_PERCENTILE)
+    status = percentile_fit(rule, voxels, elems, intensity, diag);
+  else if (rule->kind == VN_INTENSITY_WINDOW)
     *intensity = (struct vn_intensity){(float)rule->a, (float)(1 / (rule->b - rule->a)), 0, 1};
-    return VN_OK;
-  }
-  return vn_fail(diag, VN_E_INTERNAL, "unknown intensity rule");
+  if (status == VN_OK && !(isfinite(intensity->shift) && isnormal(intensity->scale)))
+    status = vn_fail(diag, VN_E_UNSUPPORTED, "the scan's range of intensities is beyond float32");
+  return status;
 }
