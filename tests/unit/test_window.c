@@ -1,0 +1,267 @@
+/* Sliding windows against MONAI: placement, padding, weights and blended scores, with a formula in
+ * the place of the network (goldens: tests/peers/monai_window.py). This program brings its own
+ * vn_exec_*, so that nothing but window.c is under test. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "npy.h"
+#include "window.h"
+
+#ifndef GOLDEN_DIR
+#error "GOLDEN_DIR names tests/golden"
+#endif
+
+/* ---- a network of two channels that is a formula; its buffers have gaps between pixels ---- */
+
+enum { IN_STRIDE = 3, OUT_STRIDE = 5 };
+
+struct vn_exec {
+  size_t patch[3];
+  float *in, *out;
+  size_t runs, runs_allowed;
+  float poison; /* added to every score */
+};
+
+struct vn_buffer vn_exec_input(struct vn_exec *exec, size_t index) {
+  assert_int_equal(index, 0);
+  const size_t *p = exec->patch;
+  return (struct vn_buffer){exec->in, {1, 1, p[0], p[1], p[2]}, IN_STRIDE};
+}
+
+struct vn_buffer vn_exec_output(struct vn_exec *exec, size_t index) {
+  assert_int_equal(index, 0);
+  const size_t *p = exec->patch;
+  return (struct vn_buffer){exec->out, {1, 2, p[0], p[1], p[2]}, OUT_STRIDE};
+}
+
+enum vn_status vn_exec_run_in_place(struct vn_exec *exec, struct vn_diag *diag) {
+  (void)diag;
+  if (exec->runs++ == exec->runs_allowed) return VN_E_CANCELLED;
+  size_t i = 0;
+  for (size_t d = 0; d < exec->patch[0]; d++)
+    for (size_t h = 0; h < exec->patch[1]; h++)
+      for (size_t w = 0; w < exec->patch[2]; w++, i++) {
+        float x = exec->in[i * IN_STRIDE], place = (float)((d * 7 + h * 3 + w * 5) % 11) / 16;
+        exec->out[i * OUT_STRIDE] = x + place + exec->poison;
+        exec->out[i * OUT_STRIDE + 1] = x * x - place;
+      }
+  return VN_OK;
+}
+
+/* Backwards: no job may count on another's being done. */
+void vn_exec_parallel(struct vn_exec *exec, size_t jobs, void (*fn)(void *context, size_t job),
+                      void *context) {
+  (void)exec;
+  while (jobs--) fn(context, jobs);
+}
+
+/* ---- a run ---- */
+
+struct result {
+  size_t dim[3];
+  float *scores; /* c d h w, as the goldens */
+  const char *refusal;
+};
+
+static const char *keep(void *context, size_t d, const float *scores, size_t row_elems) {
+  struct result *r = context;
+  const size_t *n = r->dim;
+  for (size_t h = 0; h < n[1]; h++)
+    for (size_t w = 0; w < n[2]; w++)
+      for (size_t c = 0; c < 2; c++)
+        r->scores[((c * n[0] + d) * n[1] + h) * n[2] + w] = scores[h * row_elems + w * 2 + c];
+  return r->refusal;
+}
+
+struct net {
+  struct vn_exec exec;
+  float *voxels;
+  struct result result;
+  struct vn_window_job job;
+};
+
+static void net_open(struct net *net, const size_t size[3], const size_t patch[3]) {
+  size_t elems = size[0] * size[1] * size[2], window = patch[0] * patch[1] * patch[2];
+  *net = (struct net){0};
+  memcpy(net->exec.patch, patch, sizeof net->exec.patch);
+  memcpy(net->result.dim, size, sizeof net->result.dim);
+  net->exec.runs_allowed = SIZE_MAX;
+  net->exec.in = calloc(window * IN_STRIDE, sizeof(float));
+  net->exec.out = calloc(window * OUT_STRIDE, sizeof(float));
+  net->voxels = calloc(elems, sizeof(float));
+  net->result.scores = calloc(2 * elems, sizeof(float));
+  for (uint32_t i = 0; i < elems; i++) net->voxels[i] = (float)((i * 2654435761u) >> 20) / 4096;
+  net->job = (struct vn_window_job){
+      .exec = &net->exec,
+      .voxels = net->voxels,
+      .view = {.dim = {size[0], size[1], size[2]},
+               .step = {(ptrdiff_t)(size[1] * size[2]), (ptrdiff_t)size[2], 1}},
+      .intensity = {0, 1, -INFINITY, INFINITY},
+      .overlap = 0.5,
+      .sink = keep,
+      .sink_context = &net->result,
+  };
+}
+
+static void net_close(struct net *net) {
+  free(net->exec.in);
+  free(net->exec.out);
+  free(net->voxels);
+  free(net->result.scores);
+}
+
+static struct npy golden(const char *name, size_t number) {
+  char path[1024];
+  struct npy array;
+  struct vn_diag diag;
+  snprintf(path, sizeof path, "%s/window/%s%zu.npy", GOLDEN_DIR, name, number);
+  if (npy_read(path, &array, &diag)) fail_msg("%s", diag.text);
+  return array;
+}
+
+static float worst(const float *a, const float *b, size_t elems) {
+  float most = 0;
+  for (size_t i = 0; i < elems; i++) most = fmaxf(most, fabsf(a[i] - b[i]));
+  return most;
+}
+
+static const size_t cases[][2][3] = {
+    {{13, 11, 9}, {6, 4, 8}}, {{5, 12, 7}, {8, 5, 9}}, {{8, 6, 7}, {8, 6, 7}},
+    {{21, 7, 10}, {4, 7, 3}}, {{3, 2, 1}, {6, 5, 4}},
+};
+enum { CASES = sizeof cases / sizeof *cases };
+
+static void weights_are_monai(void **state) {
+  (void)state;
+  for (size_t i = 0; i < CASES; i++) {
+    struct npy want = golden("weights", i);
+    assert_int_equal(want.rank, 3);
+    assert_memory_equal(want.dim, cases[i][1], sizeof cases[i][1]);
+    float *have = calloc(want.elems, sizeof *have);
+    vn_window_weights(cases[i][1], have);
+    assert_true(worst(have, want.data, want.elems) < 1e-6f);
+    free(have);
+    npy_close(&want);
+  }
+}
+
+static void scores_are_monai(void **state) {
+  (void)state;
+  for (size_t i = 0; i < CASES; i++) {
+    struct npy want = golden("scores", i);
+    struct net net;
+    struct vn_window_report report;
+    struct vn_diag diag;
+    net_open(&net, cases[i][0], cases[i][1]);
+    assert_int_equal(vn_window_run(&net.job, &report, &diag), VN_OK);
+    assert_int_equal(report.windows, net.exec.runs);
+    float error = worst(net.result.scores, want.data, want.elems);
+    if (!(error < 1e-6f)) fail_msg("case %zu: off by %g", i, error);
+    net_close(&net);
+    npy_close(&want);
+  }
+}
+
+/* The same voxels stored the other way round, seen through a flipped view. */
+static void view_is_followed(void **state) {
+  (void)state;
+  const size_t *n = cases[0][0];
+  struct npy want = golden("scores", 0);
+  struct net net;
+  struct vn_window_report report;
+  net_open(&net, n, cases[0][1]);
+  size_t elems = n[0] * n[1] * n[2];
+  float *flipped = calloc(elems, sizeof *flipped);
+  for (size_t d = 0; d < n[0]; d++)
+    for (size_t h = 0; h < n[1]; h++)
+      for (size_t w = 0; w < n[2]; w++)
+        flipped[(h * n[2] + (n[2] - 1 - w)) * n[0] + d] = net.voxels[(d * n[1] + h) * n[2] + w];
+  net.job.voxels = flipped;
+  net.job.view.step[0] = 1;
+  net.job.view.step[1] = (ptrdiff_t)(n[2] * n[0]);
+  net.job.view.step[2] = -(ptrdiff_t)n[0];
+  net.job.view.origin = (n[2] - 1) * n[0];
+  assert_int_equal(vn_window_run(&net.job, &report, NULL), VN_OK);
+  assert_true(worst(net.result.scores, want.data, want.elems) < 1e-6f);
+  free(flipped);
+  net_close(&net);
+  npy_close(&want);
+}
+
+/* Normalisation comes before padding: padding is 0 whatever the intensities. */
+static void intensity_is_applied(void **state) {
+  (void)state;
+  struct npy want = golden("scores", 4);
+  struct net net;
+  struct vn_window_report report;
+  net_open(&net, cases[4][0], cases[4][1]);
+  for (size_t i = 0; i < 6; i++) net.voxels[i] = net.voxels[i] * 512 - 100;
+  net.job.intensity = (struct vn_intensity){-100, 1.0f / 512, 0, 1};
+  assert_int_equal(vn_window_run(&net.job, &report, NULL), VN_OK);
+  assert_true(worst(net.result.scores, want.data, want.elems) < 1e-5f);
+  net_close(&net);
+  npy_close(&want);
+}
+
+static void failures_end_the_run(void **state) {
+  (void)state;
+  struct net net;
+  struct vn_window_report report;
+  struct vn_diag diag;
+  net_open(&net, cases[0][0], cases[0][1]);
+  net.exec.runs_allowed = 3;
+  assert_int_equal(vn_window_run(&net.job, &report, &diag), VN_E_CANCELLED);
+  assert_int_equal(net.exec.runs, 4);
+  net.exec.runs_allowed = SIZE_MAX;
+  net.exec.poison = NAN;
+  assert_int_equal(vn_window_run(&net.job, &report, &diag), VN_E_FORMAT);
+  net.exec.poison = 0;
+  net.result.refusal = "no such thing";
+  assert_int_equal(vn_window_run(&net.job, &report, &diag), VN_E_UNSUPPORTED);
+  assert_string_equal(diag.text, "no such thing");
+  net_close(&net);
+}
+
+/* Every voxel of every extent is under a window, the last window ends with the scan. */
+static void axes_are_covered(void **state) {
+  (void)state;
+  for (size_t patch = 1; patch < 20; patch++)
+    for (size_t size = 1; size < 70; size++)
+      for (double overlap = 0; overlap < 0.95; overlap += 0.3) {
+        struct vn_window_axis axis = vn_window_axis_make(size, patch, overlap);
+        size_t covered = 0;
+        for (size_t i = 0; i < axis.count; i++) {
+          size_t start = vn_window_start(&axis, i);
+          assert_true(start <= covered && (i == 0 || start + patch > covered));
+          covered = start + patch;
+        }
+        assert_int_equal(covered, axis.total);
+        assert_true(axis.before + size <= axis.total);
+      }
+}
+
+static void bytes_are_counted(void **state) {
+  (void)state;
+  const size_t patch[3] = {64, 128, 128}, huge[3] = {1, SIZE_MAX / 2, SIZE_MAX / 2};
+  const size_t scan[3] = {300, 512, 512};
+  assert_int_equal(vn_window_bytes(scan, patch, 5),
+                   4 * ((size_t)64 * 512 * 512 * 6 + 64 * 128 * 128));
+  assert_int_equal(vn_window_bytes(huge, patch, 5), SIZE_MAX);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(weights_are_monai),    cmocka_unit_test(scores_are_monai),
+      cmocka_unit_test(view_is_followed),     cmocka_unit_test(intensity_is_applied),
+      cmocka_unit_test(failures_end_the_run), cmocka_unit_test(axes_are_covered),
+      cmocka_unit_test(bytes_are_counted),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
