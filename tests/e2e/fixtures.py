@@ -1,0 +1,103 @@
+"""Every model of tests/fixtures/manifest.txt through vnetc and vnet-run.
+
+    fixtures.py BIN_DIR FIXTURES_DIR
+
+A model marked `run` compiles, is recognised as the manifest says, and gives ONNX Runtime's output
+(golden/NAME.out.npy) within 1e-4 of the output's range, with equal argmax in 99.99 % of voxels, and
+the same bytes for 1, 2, 3 and 4 threads and when run again. A model marked `refuse` is refused in
+one line that holds the manifest's words, with a documented exit status and no plan left behind.
+"""
+import pathlib
+import shlex
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+RANGE_TOLERANCE, ARGMAX_SHARE = 1e-4, 0.9999
+REFUSALS = {2, 3, 4, 5, 6}
+
+
+def call(*words):
+    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout, done.stderr.strip()
+
+
+def compare(got, want):
+    """What is wrong, or None."""
+    if got.shape != want.shape:
+        return f"shape {got.shape}, expected {want.shape}"
+    if np.issubdtype(want.dtype, np.integer):
+        share = np.mean(got == want)
+        return None if share >= ARGMAX_SHARE else f"labels equal in {share:.2%}"
+    worst = np.abs(got.astype(np.float64) - want).max() / max(np.ptp(want), 1e-30)
+    if not worst <= RANGE_TOLERANCE:
+        return f"differs by {worst:.1e} of the range"
+    axis = 1 if want.ndim in (3, 4, 5) else want.ndim - 1
+    if want.shape[axis] > 1:
+        share = np.mean(got.argmax(axis) == want.argmax(axis))
+        if share < ARGMAX_SHARE:
+            return f"argmax equal in {share:.2%}"
+    return None
+
+
+def check_run(bin_dir, fixtures, name, options, expected, scratch):
+    plan = scratch / f"{name}.plan"
+    status, out, err = call(bin_dir / "vnetc", fixtures / "models" / f"{name}.onnx", "-o", plan,
+                            *shlex.split(options))
+    if status:
+        return f"vnetc: {err}"
+    if expected not in out:
+        return f"recognised as '{out.strip()}', expected '{expected}'"
+    first = None
+    for threads in (1, 2, 3, 4, 4):
+        result = scratch / "out.npy"
+        status, _, err = call(bin_dir / "vnet-run", plan, "--tensor",
+                              fixtures / "golden" / f"{name}.in.npy", "-o", result, "--threads",
+                              threads, "--quiet")
+        if status:
+            return f"vnet-run: {err}"
+        data = result.read_bytes()
+        if first is None:
+            first = data
+            wrong = compare(np.load(result), np.load(fixtures / "golden" / f"{name}.out.npy"))
+            if wrong:
+                return wrong
+        elif data != first:
+            return f"other bytes with {threads} threads"
+    return None
+
+
+def check_refuse(bin_dir, fixtures, name, options, expected, scratch):
+    plan = scratch / f"{name}.plan"
+    status, _, err = call(bin_dir / "vnetc", fixtures / "models" / f"{name}.onnx", "-o", plan,
+                          *shlex.split(options))
+    if status not in REFUSALS:
+        return f"exit status {status}: {err}"
+    if "\n" in err or expected.lower() not in err.lower():
+        return f"expected one line with '{expected}', got '{err}'"
+    if list(scratch.glob(f"*{name}*")):
+        return "a file was left behind"
+    return None
+
+
+def main():
+    bin_dir, fixtures = (pathlib.Path(p) for p in sys.argv[1:3])
+    failures = total = 0
+    for line in (fixtures / "manifest.txt").read_text().splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, what, options, expected = (field.strip() for field in line.split("|"))
+        check = {"run": check_run, "refuse": check_refuse}[what]
+        with tempfile.TemporaryDirectory() as scratch:
+            wrong = check(bin_dir, fixtures, name, options, expected, pathlib.Path(scratch))
+        total += 1
+        failures += wrong is not None
+        print(f"{'FAIL' if wrong else 'ok  '} {what:6} {name}{': ' + wrong if wrong else ''}")
+    print(f"{total - failures} of {total} fixtures as the manifest says")
+    return 1 if failures or not total else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
