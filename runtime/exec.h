@@ -1,0 +1,41 @@
+/* Private to the runtime: what an exec holds, how its steps get their kernels, and a hook for
+ * tests. */
+#ifndef VNET_EXEC_H
+#define VNET_EXEC_H
+
+#include "kernels/kernels.h"
+#include "plan_load.h"
+
+#include <stdatomic.h>
+
+struct vn_exec {
+  const struct vn_plan *plan;
+  const struct vn_simd *simd; /* NULL: plain C only */
+  pthreadpool_t pool;
+  size_t threads;
+  uint8_t *arena, *scratch; /* scratch: scratch_bytes for each thread */
+  size_t arena_map_bytes, scratch_map_bytes, scratch_bytes;
+  uint64_t packed_bytes;
+  size_t n_prepared;
+  struct vn_prepared *prepared; /* one per step of the plan */
+  uint64_t *last_ns;
+  atomic_bool cancel;
+  bool poison;
+};
+
+/* choose.c: the kernel of step `index`, over an arena that begins at `arena`. */
+enum vn_status vn_exec_choose(const struct vn_exec *exec, size_t index,
+                              struct vn_prepared *prepared, struct vn_diag *diag);
+
+/* exec_io.c: a port's dense array into the arena, or out of it. */
+void vn_exec_copy_port(struct vn_exec *exec, const struct plan_port *port, const void *source,
+                       void *target);
+
+/* The plan's tensor as a view of the arena. */
+struct vn_tensor vn_exec_tensor(const struct vn_exec *exec, uint32_t id);
+
+/* For tests: before each run and around each step, whatever holds no live tensor is filled with
+ * NaN, so that a kernel that reads it shows in the output. */
+void vn_exec_poison(struct vn_exec *exec, bool on);
+
+#endif

@@ -1,0 +1,236 @@
+/* Every op but the convolutions in plain C. The fallback for what simd/ does not take, the whole of
+ * `--isa ref`, and the second opinion in tests. Sums over pixels (INSTNORM) and over an axis
+ * (SOFTMAX) are held in double. */
+#include "ref.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- pixel by pixel: a job is one row of the output along w ---- */
+
+struct row {
+  size_t n, d, h;
+};
+
+static struct row row_of(const struct vn_tensor *t, size_t job) {
+  size_t nd = job / t->dim[VN_H];
+  return (struct row){nd / t->dim[VN_D], nd % t->dim[VN_D], job % t->dim[VN_H]};
+}
+
+/* The pixel of `t` that output pixel (row, w) reads: axes of size 1 broadcast. */
+static const float *pixel_of(const struct vn_tensor *t, struct row row, size_t w) {
+  size_t n = t->dim[VN_N] > 1 ? row.n : 0, d = t->dim[VN_D] > 1 ? row.d : 0;
+  size_t h = t->dim[VN_H] > 1 ? row.h : 0;
+  if (t->dim[VN_W] == 1) w = 0;
+  return (const float *)t->data +
+         (((n * t->dim[VN_D] + d) * t->dim[VN_H] + h) * t->dim[VN_W] + w) * t->stride;
+}
+
+static void act_run(const void *state, size_t job, void *scratch) {
+  const struct vn_simple *s = state;
+  (void)scratch;
+  size_t channels = s->out.dim[VN_C];
+  struct row row = row_of(&s->out, job);
+  for (size_t w = 0; w < s->out.dim[VN_W]; w++) {
+    float *y = (float *)s->out.data + (job * s->out.dim[VN_W] + w) * s->out.stride;
+    const float *x = pixel_of(&s->in[0], row, w);
+    if (x != y) memcpy(y, x, channels * sizeof *y);
+    vn_act_row(s->epilogue.act[0].kind, s->epilogue.act[0].slope, s->epilogue.act[0].alpha, y,
+               channels);
+  }
+}
+
+static void affine_run(const void *state, size_t job, void *scratch) {
+  const struct vn_simple *s = state;
+  (void)scratch;
+  struct row row = row_of(&s->out, job);
+  for (size_t w = 0; w < s->out.dim[VN_W]; w++) {
+    float *y = (float *)s->out.data + (job * s->out.dim[VN_W] + w) * s->out.stride;
+    const float *x = pixel_of(&s->in[0], row, w);
+    for (size_t c = 0; c < s->out.dim[VN_C]; c++) y[c] = x[c] * s->scale[c] + s->shift[c];
+  }
+}
+
+static void add_run(const void *state, size_t job, void *scratch) {
+  const struct vn_simple *s = state;
+  (void)scratch;
+  size_t channels = s->out.dim[VN_C], wrap = s->in[1].dim[VN_C];
+  struct row row = row_of(&s->out, job);
+  for (size_t w = 0; w < s->out.dim[VN_W]; w++) {
+    float *y = (float *)s->out.data + (job * s->out.dim[VN_W] + w) * s->out.stride;
+    const float *a = pixel_of(&s->in[0], row, w), *b = pixel_of(&s->in[1], row, w);
+    for (size_t c = 0; c < channels; c++) y[c] = a[c] + b[c % wrap];
+    vn_act_row(s->epilogue.act[1].kind, s->epilogue.act[1].slope, s->epilogue.act[1].alpha, y,
+               channels);
+  }
+}
+
+static void prelu_run(const void *state, size_t job, void *scratch) {
+  const struct vn_simple *s = state;
+  (void)scratch;
+  size_t wrap = s->in[1].dim[VN_C];
+  struct row row = row_of(&s->out, job);
+  for (size_t w = 0; w < s->out.dim[VN_W]; w++) {
+    float *y = (float *)s->out.data + (job * s->out.dim[VN_W] + w) * s->out.stride;
+    const float *x = pixel_of(&s->in[0], row, w), *slope = pixel_of(&s->in[1], row, w);
+    for (size_t c = 0; c < s->out.dim[VN_C]; c++) y[c] = x[c] > 0.f ? x[c] : slope[c % wrap] * x[c];
+  }
+}
+
+static int32_t to_i32(float x) {
+  if (!(x == x)) return 0;
+  if (x <= -2147483648.f) return INT32_MIN;
+  return x >= 2147483648.f ? INT32_MAX : (int32_t)x;
+}
+
+static void cast_run(const void *state, size_t job, void *scratch) {
+  const struct vn_simple *s = state;
+  (void)scratch;
+  for (size_t w = 0; w < s->out.dim[VN_W]; w++) {
+    size_t pixel = job * s->out.dim[VN_W] + w;
+    if (s->to_i32) {
+      const float *x = (const float *)s->in[0].data + pixel * s->in[0].stride;
+      int32_t *y = (int32_t *)s->out.data + pixel * s->out.stride;
+      for (size_t c = 0; c < s->out.dim[VN_C]; c++) y[c] = to_i32(x[c]);
+    } else {
+      const int32_t *x = (const int32_t *)s->in[0].data + pixel * s->in[0].stride;
+      float *y = (float *)s->out.data + pixel * s->out.stride;
+      for (size_t c = 0; c < s->out.dim[VN_C]; c++) y[c] = (float)x[c];
+    }
+  }
+}
+
+/* A job is one row of the extent. Elements move as words, so that any type and any NaN survives. */
+static void copy_run(const void *state, size_t job, void *scratch) {
+  const struct vn_simple *s = state;
+  (void)scratch;
+  size_t in_stride[VN_AXES], out_stride[VN_AXES];
+  vn_tensor_strides(&s->in[0], in_stride);
+  vn_tensor_strides(&s->out, out_stride);
+  size_t nd = job / s->copy.extent[VN_H];
+  const size_t e[VN_AXES] = {[VN_N] = nd / s->copy.extent[VN_D],
+                             [VN_D] = nd % s->copy.extent[VN_D],
+                             [VN_H] = job % s->copy.extent[VN_H]};
+  size_t from = 0, to = 0;
+  for (int a = 0; a < VN_AXES; a++) {
+    size_t in_axis = s->copy.in_axis[a];
+    to += (s->copy.out_start[a] + e[a]) * out_stride[a];
+    if (a == VN_C || a == VN_W) continue;
+    from += (s->copy.in_start[a] + e[a]) % s->in[0].dim[in_axis] * in_stride[in_axis];
+  }
+  size_t axis_w = s->copy.in_axis[VN_W], axis_c = s->copy.in_axis[VN_C];
+  for (size_t w = 0; w < s->copy.extent[VN_W]; w++) {
+    size_t row = from + (s->copy.in_start[VN_W] + w) % s->in[0].dim[axis_w] * in_stride[axis_w];
+    uint32_t *y = (uint32_t *)s->out.data + to + w * out_stride[VN_W];
+    for (size_t c = 0; c < s->copy.extent[VN_C]; c++)
+      y[c] = ((const uint32_t *)s->in[0].data)[row + (s->copy.in_start[VN_C] + c) %
+                                                         s->in[0].dim[axis_c] * in_stride[axis_c]];
+  }
+}
+
+/* ---- along an axis: a job is one row of the tensor with that axis collapsed ---- */
+
+struct line {
+  const float *x;
+  void *y; /* float, or int32_t for ARGMAX */
+  size_t n, x_stride, y_stride;
+};
+
+static void softmax_line(const struct line *l, bool logarithm) {
+  float *y = l->y, top = l->x[0];
+  double sum = 0;
+  for (size_t i = 1; i < l->n; i++) top = fmaxf(top, l->x[i * l->x_stride]);
+  for (size_t i = 0; i < l->n; i++) sum += exp((double)l->x[i * l->x_stride] - (double)top);
+  double log_sum = log(sum);
+  for (size_t i = 0; i < l->n; i++) {
+    double x = (double)l->x[i * l->x_stride] - (double)top;
+    y[i * l->y_stride] = (float)(logarithm ? x - log_sum : exp(x) / sum);
+  }
+}
+
+static void argmax_line(const struct line *l, bool select_last) {
+  size_t best = 0;
+  for (size_t i = 1; i < l->n; i++) {
+    float x = l->x[i * l->x_stride], y = l->x[best * l->x_stride];
+    if (x > y || (select_last && x == y)) best = i;
+  }
+  *(int32_t *)l->y = (int32_t)best;
+}
+
+static void axis_run(const void *state, size_t job, void *scratch) {
+  const struct vn_simple *s = state;
+  (void)scratch;
+  size_t x_stride[VN_AXES], y_stride[VN_AXES], dim[VN_AXES];
+  vn_tensor_strides(&s->in[0], x_stride);
+  vn_tensor_strides(&s->out, y_stride);
+  memcpy(dim, s->in[0].dim, sizeof dim);
+  dim[s->axis] = 1;
+  size_t h = job % dim[VN_H], nd = job / dim[VN_H], d = nd % dim[VN_D], n = nd / dim[VN_D];
+  const float *x =
+      (const float *)s->in[0].data + n * x_stride[VN_N] + d * x_stride[VN_D] + h * x_stride[VN_H];
+  float *y = (float *)s->out.data + n * y_stride[VN_N] + d * y_stride[VN_D] + h * y_stride[VN_H];
+  for (size_t w = 0; w < dim[VN_W]; w++)
+    for (size_t c = 0; c < dim[VN_C]; c++) {
+      struct line l = {x + w * x_stride[VN_W] + c, y + w * y_stride[VN_W] + c,
+                       s->in[0].dim[s->axis], x_stride[s->axis], y_stride[s->axis]};
+      if (s->op == VN_OP_ARGMAX)
+        argmax_line(&l, s->select_last);
+      else
+        softmax_line(&l, s->op == VN_OP_LOGSOFTMAX);
+    }
+}
+
+/* ---- over d, h, w: a job is one n and c ---- */
+
+static void instnorm_run(const void *state, size_t job, void *scratch) {
+  const struct vn_simple *s = state;
+  (void)scratch;
+  size_t pixels = s->in[0].dim[VN_D] * s->in[0].dim[VN_H] * s->in[0].dim[VN_W];
+  size_t n = job / s->in[0].dim[VN_C], c = job % s->in[0].dim[VN_C];
+  const float *x = (const float *)s->in[0].data + n * pixels * s->in[0].stride + c;
+  float *y = (float *)s->out.data + n * pixels * s->out.stride + c;
+  double mean = 0, variance = 0;
+  for (size_t i = 0; i < pixels; i++) mean += (double)x[i * s->in[0].stride];
+  mean /= (double)pixels;
+  for (size_t i = 0; i < pixels; i++) {
+    double away = (double)x[i * s->in[0].stride] - mean;
+    variance += away * away;
+  }
+  variance /= (double)pixels;
+  double scale = (double)s->scale[c] / sqrt(variance + (double)s->epsilon);
+  for (size_t i = 0; i < pixels; i++)
+    y[i * s->out.stride] =
+        (float)(((double)x[i * s->in[0].stride] - mean) * scale + (double)s->shift[c]);
+}
+
+enum vn_status vn_simple_ref(const struct vn_simple *simple, struct vn_prepared *prepared,
+                             struct vn_diag *diag) {
+  static void (*const runs[VN_OP_COUNT])(const void *, size_t, void *) = {
+      [VN_OP_ACT] = act_run,         [VN_OP_AFFINE] = affine_run, [VN_OP_INSTNORM] = instnorm_run,
+      [VN_OP_ADD] = add_run,         [VN_OP_PRELU] = prelu_run,   [VN_OP_SOFTMAX] = axis_run,
+      [VN_OP_LOGSOFTMAX] = axis_run, [VN_OP_ARGMAX] = axis_run,   [VN_OP_COPY] = copy_run,
+      [VN_OP_CAST] = cast_run,
+  };
+  const size_t *out = simple->out.dim;
+  size_t jobs = out[VN_N] * out[VN_D] * out[VN_H];
+  if (!runs[simple->op])
+    return vn_fail(diag, VN_E_INTERNAL, "no kernel for %s", vn_op_text(simple->op));
+  if (simple->op == VN_OP_INSTNORM) jobs = out[VN_N] * out[VN_C];
+  if (simple->op == VN_OP_COPY)
+    jobs = simple->copy.extent[VN_N] * simple->copy.extent[VN_D] * simple->copy.extent[VN_H];
+  if ((simple->op == VN_OP_SOFTMAX || simple->op == VN_OP_LOGSOFTMAX) && simple->axis != VN_C &&
+      simple->axis != VN_W)
+    jobs /= out[simple->axis];
+  struct vn_simple *state = malloc(sizeof *state);
+  if (!state) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  *state = *simple;
+  *prepared = (struct vn_prepared){
+      .name = "ref",
+      .jobs = jobs,
+      .packed_bytes = sizeof *state,
+      .run = runs[simple->op],
+      .close = free,
+      .state = state,
+  };
+  return VN_OK;
+}

@@ -1,0 +1,372 @@
+/* Opens a plan: maps the file, proves header and tables against the file and each other, and
+ * answers questions about ports and metadata. The mirror of compiler/plan_write.c; schemas/plan.md
+ * is the law. Steps are proved in plan_check.c. A file that another process shortens while it is
+ * mapped is outside what can be defended here. */
+#include "plan_load.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAX_RECORDS     65536u
+#define MAX_ARENA_BYTES ((uint64_t)1 << 40)
+#define HASH_FROM       32 /* the checksum covers what follows itself */
+
+static enum vn_status header_check(const struct vn_plan *p, struct vn_diag *diag) {
+  const struct plan_header *h = p->header;
+  if (p->size < sizeof *h || memcmp(h->magic, PLAN_MAGIC, sizeof h->magic) != 0)
+    return vn_fail(diag, VN_E_FORMAT, "not a plan: the first bytes are not %s", PLAN_MAGIC);
+  if (h->endian != PLAN_ENDIAN)
+    return vn_fail(diag, VN_E_UNSUPPORTED, "the plan was made for another byte order");
+  if (h->major != PLAN_MAJOR)
+    return vn_fail(diag, VN_E_UNSUPPORTED,
+                   "the plan has format version %u.%u, this library reads %d.x: compile it again",
+                   h->major, h->minor, PLAN_MAJOR);
+  if (h->file_bytes != p->size)
+    return vn_fail(diag, VN_E_FORMAT, "the plan has %zu bytes and should have %llu: truncated?",
+                   p->size, (unsigned long long)h->file_bytes);
+  return VN_OK;
+}
+
+/* In pieces, so that checking a large mapped file does not make all of it resident. */
+static uint64_t hash(const struct vn_plan *p) {
+  enum { PIECE = 16 << 20 };
+  XXH3_state_t state;
+  XXH3_64bits_reset(&state);
+  for (size_t at = HASH_FROM; at < p->size;) {
+    size_t n = p->size - at < PIECE ? p->size - at : PIECE;
+    XXH3_64bits_update(&state, p->bytes + at, n);
+    at += n;
+    if (n == PIECE) vn_plan_release_pages(p);
+  }
+  return XXH3_64bits_digest(&state);
+}
+
+bool vn_plan_reserved_ok(const struct vn_plan *plan, const void *words, size_t bytes) {
+  const uint8_t *p = words;
+  if (plan->header->minor > PLAN_MINOR) return true;
+  for (size_t i = 0; i < bytes; i++)
+    if (p[i]) return false;
+  return true;
+}
+
+static enum vn_status table_check(const struct vn_plan *p, const struct plan_table *t,
+                                  const char *name, uint64_t least, size_t record_bytes,
+                                  struct vn_diag *diag) {
+  if (t->count < least || t->count > MAX_RECORDS)
+    return vn_fail(diag, VN_E_FORMAT, "the plan has %llu %s", (unsigned long long)t->count, name);
+  if (t->count == 0) return VN_OK;
+  if (t->offset % 8 || t->offset < sizeof *p->header || t->offset > p->size ||
+      t->count * record_bytes > p->size - t->offset)
+    return vn_fail(diag, VN_E_FORMAT, "the table of %s lies outside the plan", name);
+  return VN_OK;
+}
+
+static enum vn_status tables_check(struct vn_plan *p, struct vn_diag *diag) {
+  const struct plan_header *h = p->header;
+  const struct {
+    const struct plan_table *table;
+    const char *name;
+    uint64_t least;
+    size_t record_bytes;
+    const void **records;
+  } row[] = {
+      {&h->buffers, "buffers", 1, sizeof *p->buffers, (const void **)&p->buffers},
+      {&h->tensors, "tensors", 1, sizeof *p->tensors, (const void **)&p->tensors},
+      {&h->steps, "steps", 0, sizeof *p->steps, (const void **)&p->steps},
+      {&h->weights, "weights", 0, sizeof *p->weights, (const void **)&p->weights},
+      {&h->ports, "ports", 2, sizeof *p->ports, (const void **)&p->ports},
+      {&h->metas, "metadata", 0, sizeof *p->metas, (const void **)&p->metas},
+  };
+  for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+    enum vn_status status =
+        table_check(p, row[i].table, row[i].name, row[i].least, row[i].record_bytes, diag);
+    if (status) return status;
+    *row[i].records = p->bytes + (row[i].table->count ? row[i].table->offset : 0);
+  }
+  uint64_t at = h->strings.offset, n = h->strings.count;
+  if (at < sizeof *h || at > p->size || n == 0 || n > UINT32_MAX || n > p->size - at ||
+      p->bytes[at] != 0 || p->bytes[at + n - 1] != 0)
+    return vn_fail(diag, VN_E_FORMAT, "the string block is damaged");
+  p->strings = (const char *)p->bytes + at;
+  if (h->topology >= n || h->producer >= n ||
+      !vn_plan_reserved_ok(p, h->reserved, sizeof h->reserved))
+    return vn_fail(diag, VN_E_FORMAT, "the plan's header is damaged");
+  return VN_OK;
+}
+
+static int buffer_order(const void *a, const void *b) {
+  uint64_t x = (*(const struct plan_buffer *const *)a)->offset;
+  uint64_t y = (*(const struct plan_buffer *const *)b)->offset;
+  return (x > y) - (x < y);
+}
+
+/* Buffers alive at one step never overlap: sorted by offset, each against those that begin inside
+ * it. */
+static enum vn_status buffers_disjoint(const struct vn_plan *p, struct vn_diag *diag) {
+  size_t n = p->header->buffers.count;
+  const struct plan_buffer **sorted = malloc(n * sizeof *sorted);
+  if (!sorted) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  for (size_t i = 0; i < n; i++) sorted[i] = &p->buffers[i];
+  qsort(sorted, n, sizeof *sorted, buffer_order);
+  bool clash = false;
+  for (size_t i = 0; i < n; i++)
+    for (size_t j = i + 1; j < n && sorted[j]->offset < sorted[i]->offset + sorted[i]->bytes; j++)
+      clash |= sorted[i]->first_step <= sorted[j]->last_step &&
+               sorted[j]->first_step <= sorted[i]->last_step;
+  free(sorted);
+  return clash ? vn_fail(diag, VN_E_FORMAT, "two buffers of the plan overlap while both are alive")
+               : VN_OK;
+}
+
+static enum vn_status buffers_check(const struct vn_plan *p, struct vn_diag *diag) {
+  const struct plan_header *h = p->header;
+  uint64_t end = 0, last_step = h->steps.count ? h->steps.count - 1 : 0;
+  for (size_t i = 0; i < h->buffers.count; i++) {
+    const struct plan_buffer *b = &p->buffers[i];
+    if (b->offset % PLAN_ALIGN || b->bytes < 4 || b->offset > MAX_ARENA_BYTES ||
+        b->bytes > MAX_ARENA_BYTES - b->offset || b->first_step > b->last_step ||
+        b->last_step > last_step)
+      return vn_fail(diag, VN_E_FORMAT, "buffer %zu of the plan is damaged", i);
+    if (b->offset + b->bytes > end) end = b->offset + b->bytes;
+  }
+  if (h->arena_bytes != (end + PLAN_ALIGN - 1) / PLAN_ALIGN * PLAN_ALIGN ||
+      h->arena_bound_bytes > h->arena_bytes)
+    return vn_fail(diag, VN_E_FORMAT, "the plan's arena size does not follow from its buffers");
+  return buffers_disjoint(p, diag);
+}
+
+/* Bytes from a tensor's first element to the end of its last. */
+static bool tensor_span(const struct plan_tensor *t, uint64_t *bytes) {
+  uint64_t n = 1;
+  for (int a = 0; a < VN_AXES; a++) {
+    if (t->dim[a] < 1 || t->dim[a] > INT32_MAX) return false;
+    if (a != VN_C && __builtin_mul_overflow(n, t->dim[a], &n)) return false;
+  }
+  return t->pixel_stride >= t->dim[VN_C] && !__builtin_mul_overflow(n - 1, t->pixel_stride, &n) &&
+         !__builtin_add_overflow(n, t->dim[VN_C], &n) && !__builtin_mul_overflow(n, 4, bytes);
+}
+
+static enum vn_status tensors_check(const struct vn_plan *p, struct vn_diag *diag) {
+  for (size_t i = 0; i < p->header->tensors.count; i++) {
+    const struct plan_tensor *t = &p->tensors[i];
+    uint64_t bytes;
+    bool ok = t->name < p->header->strings.count && (t->dtype == VN_F32 || t->dtype == VN_I32) &&
+              t->buffer < p->header->buffers.count && t->offset % 4 == 0 && tensor_span(t, &bytes);
+    if (ok) {
+      const struct plan_buffer *b = &p->buffers[t->buffer];
+      ok = t->offset >= b->offset && t->offset - b->offset <= b->bytes &&
+           bytes <= b->bytes - (t->offset - b->offset) &&
+           vn_plan_reserved_ok(p, &t->reserved, sizeof t->reserved);
+    }
+    if (!ok) return vn_fail(diag, VN_E_FORMAT, "tensor %zu of the plan is damaged", i);
+  }
+  return VN_OK;
+}
+
+static enum vn_status weights_check(const struct vn_plan *p, struct vn_diag *diag) {
+  for (size_t i = 0; i < p->header->weights.count; i++) {
+    const struct plan_weight *w = &p->weights[i];
+    uint64_t bytes = 4;
+    bool ok = w->name < p->header->strings.count && w->dtype == VN_F32 && w->rank >= 1 &&
+              w->rank <= VN_AXES && vn_plan_reserved_ok(p, &w->reserved, sizeof w->reserved);
+    for (uint32_t a = 0; ok && a < VN_AXES; a++)
+      ok = w->dim[a] >= 1 && (a < w->rank || w->dim[a] == 1) &&
+           !__builtin_mul_overflow(bytes, w->dim[a], &bytes);
+    if (!ok || w->bytes != bytes || w->offset % PLAN_ALIGN || w->offset < sizeof *p->header ||
+        w->offset > p->size || bytes > p->size - w->offset)
+      return vn_fail(diag, VN_E_FORMAT, "weight %zu of the plan is damaged", i);
+  }
+  return VN_OK;
+}
+
+static bool port_ok(const struct vn_plan *p, const struct plan_port *port) {
+  const struct plan_header *h = p->header;
+  if (port->name >= h->strings.count || port->tensor >= h->tensors.count || port->is_output > 1 ||
+      port->rank > PLAN_MAX_RANK)
+    return false;
+  const struct plan_tensor *t = &p->tensors[port->tensor];
+  const struct plan_buffer *b = &p->buffers[t->buffer];
+  if (port->dtype != (t->dtype == VN_F32 ? VN_F32 : VN_I64)) return false;
+  if (!port->is_output && (port->dtype != VN_F32 || b->first_step != 0)) return false;
+  if (port->is_output && h->steps.count && b->last_step != h->steps.count - 1) return false;
+  uint64_t elems = 1, tensor_elems = 1;
+  uint32_t seen = 0;
+  for (uint32_t i = 0; i < PLAN_MAX_RANK; i++)
+    if ((i >= port->rank && port->dim[i] != 1) ||
+        __builtin_mul_overflow(elems, port->dim[i], &elems))
+      return false;
+  for (uint32_t a = 0; a < VN_AXES; a++) {
+    if (port->order[a] >= VN_AXES) return false;
+    seen |= 1u << port->order[a];
+    tensor_elems *= t->dim[a]; /* bounded by the arena */
+  }
+  return seen == (1u << VN_AXES) - 1 && elems == tensor_elems;
+}
+
+static enum vn_status ports_check(const struct vn_plan *p, struct vn_diag *diag) {
+  for (size_t i = 0; i < p->header->ports.count; i++)
+    if (!port_ok(p, &p->ports[i]))
+      return vn_fail(diag, VN_E_FORMAT, "port %zu of the plan is damaged", i);
+  if (!vn_plan_inputs(p) || !vn_plan_outputs(p))
+    return vn_fail(diag, VN_E_FORMAT, "the plan has no input or no output");
+  for (size_t i = 0; i < p->header->metas.count; i++)
+    if (p->metas[i].key >= p->header->strings.count ||
+        p->metas[i].value >= p->header->strings.count)
+      return vn_fail(diag, VN_E_FORMAT, "metadata entry %zu of the plan is damaged", i);
+  return VN_OK;
+}
+
+static enum vn_status plan_check(struct vn_plan *p, struct vn_diag *diag) {
+  enum vn_status status = header_check(p, diag);
+  if (!status && hash(p) != p->header->checksum)
+    status = vn_fail(diag, VN_E_FORMAT, "the plan is damaged: its checksum does not match");
+  if (!status) status = tables_check(p, diag);
+  if (!status) status = buffers_check(p, diag);
+  if (!status) status = tensors_check(p, diag);
+  if (!status) status = weights_check(p, diag);
+  if (!status) status = ports_check(p, diag);
+  if (!status) status = vn_plan_check_steps(p, diag);
+  return status;
+}
+
+enum vn_status vn_plan_open_memory(const void *bytes, size_t size, struct vn_plan **plan,
+                                   struct vn_diag *diag) {
+  *plan = NULL;
+  if ((uintptr_t)bytes % PLAN_ALIGN)
+    return vn_fail(diag, VN_E_ARGUMENT, "a plan in memory must be aligned to %d bytes", PLAN_ALIGN);
+  struct vn_plan *p = calloc(1, sizeof *p);
+  if (!p) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  *p = (struct vn_plan){.bytes = bytes, .size = size, .header = bytes};
+  enum vn_status status = plan_check(p, diag);
+  if (status)
+    free(p);
+  else
+    *plan = p;
+  return status;
+}
+
+/* Maps a regular file that is not empty. */
+static enum vn_status file_map(const char *path, void **bytes, size_t *size, struct vn_diag *diag) {
+  struct stat info;
+  enum vn_status status = VN_OK;
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0 || fstat(fd, &info) != 0) {
+    status = vn_fail(diag, VN_E_IO, "%s: %s", path, strerror(errno));
+  } else if (!S_ISREG(info.st_mode)) {
+    status = vn_fail(diag, VN_E_IO, "%s: not a regular file", path);
+  } else if (info.st_size < (off_t)sizeof(struct plan_header)) {
+    status = vn_fail(diag, VN_E_FORMAT, "%s: too short for a plan", path);
+  } else {
+    *size = (size_t)info.st_size;
+    *bytes = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (*bytes == MAP_FAILED)
+      status = vn_fail(diag, VN_E_IO, "%s: cannot be mapped: %s", path, strerror(errno));
+  }
+  if (fd >= 0) close(fd);
+  return status;
+}
+
+enum vn_status vn_plan_open(const char *path, struct vn_plan **plan, struct vn_diag *diag) {
+  void *bytes = NULL;
+  size_t size = 0;
+  struct vn_diag reason = {""};
+  *plan = NULL;
+  enum vn_status status = file_map(path, &bytes, &size, diag);
+  if (status) return status;
+  struct vn_plan *p = calloc(1, sizeof *p);
+  if (!p) {
+    munmap(bytes, size);
+    return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  }
+  *p = (struct vn_plan){.bytes = bytes, .size = size, .mapped = true, .header = bytes};
+  status = plan_check(p, &reason);
+  if (status) {
+    vn_fail(diag, status, "%s: %s", path, reason.text);
+    vn_plan_close(&p);
+  }
+  *plan = p;
+  return status;
+}
+
+void vn_plan_close(struct vn_plan **plan) {
+  if (!plan || !*plan) return;
+  if ((*plan)->mapped) munmap((void *)(uintptr_t)(*plan)->bytes, (*plan)->size);
+  free(*plan);
+  *plan = NULL;
+}
+
+void vn_plan_release_pages(const struct vn_plan *plan) {
+  if (plan->mapped) madvise((void *)(uintptr_t)plan->bytes, plan->size, MADV_DONTNEED);
+}
+
+/* ---- questions ---- */
+
+static size_t ports_count(const struct vn_plan *plan, bool is_output) {
+  size_t n = 0;
+  for (size_t i = 0; i < plan->header->ports.count; i++) n += plan->ports[i].is_output == is_output;
+  return n;
+}
+
+size_t vn_plan_inputs(const struct vn_plan *plan) {
+  return ports_count(plan, false);
+}
+
+size_t vn_plan_outputs(const struct vn_plan *plan) {
+  return ports_count(plan, true);
+}
+
+const struct plan_port *vn_plan_port(const struct vn_plan *plan, bool is_output, size_t index) {
+  for (size_t i = 0; i < plan->header->ports.count; i++)
+    if (plan->ports[i].is_output == is_output && index-- == 0) return &plan->ports[i];
+  return NULL;
+}
+
+static struct vn_port port_view(const struct vn_plan *plan, bool is_output, size_t index) {
+  const struct plan_port *port = vn_plan_port(plan, is_output, index);
+  struct vn_port view = {.elems = 1};
+  if (!port) return (struct vn_port){.name = ""};
+  view.name = plan->strings + port->name;
+  view.type = port->dtype == VN_I64 ? VN_TYPE_I64 : VN_TYPE_F32;
+  view.rank = port->rank;
+  for (size_t i = 0; i < PLAN_MAX_RANK; i++) {
+    view.dim[i] = (size_t)port->dim[i];
+    view.elems *= view.dim[i];
+  }
+  return view;
+}
+
+struct vn_port vn_plan_input(const struct vn_plan *plan, size_t index) {
+  return port_view(plan, false, index);
+}
+
+struct vn_port vn_plan_output(const struct vn_plan *plan, size_t index) {
+  return port_view(plan, true, index);
+}
+
+const char *vn_plan_meta(const struct vn_plan *plan, const char *key) {
+  for (size_t i = 0; i < plan->header->metas.count; i++)
+    if (!strcmp(plan->strings + plan->metas[i].key, key))
+      return plan->strings + plan->metas[i].value;
+  return NULL;
+}
+
+const char *vn_plan_topology(const struct vn_plan *plan) {
+  return plan->strings + plan->header->topology;
+}
+
+uint64_t vn_plan_checksum(const struct vn_plan *plan) {
+  return plan->header->checksum;
+}
+
+const void *vn_plan_bytes(const struct vn_plan *plan, size_t *size) {
+  *size = plan->size;
+  return plan->bytes;
+}

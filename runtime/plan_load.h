@@ -1,0 +1,36 @@
+/* A plan in memory, private to the runtime. plan_load.c opens it, plan_check.c proves its steps,
+ * exec.c runs them and relies on all that schemas/plan.md promises. */
+#ifndef VNET_PLAN_LOAD_H
+#define VNET_PLAN_LOAD_H
+
+#include "fail.h"
+#include "plan.h"
+#include "vnet.h"
+
+struct vn_plan {
+  const uint8_t *bytes;
+  size_t size;
+  bool mapped; /* bytes are our own mapping of a file */
+  const struct plan_header *header;
+  const struct plan_buffer *buffers;
+  const struct plan_tensor *tensors;
+  const struct plan_step *steps;
+  const struct plan_weight *weights;
+  const struct plan_port *ports;
+  const struct plan_meta *metas;
+  const char *strings;
+};
+
+/* plan_check.c: steps, against tables that plan_load.c has checked already. */
+enum vn_status vn_plan_check_steps(const struct vn_plan *plan, struct vn_diag *diag);
+
+/* Reserved words must be 0 unless a later minor version gave them a meaning. */
+bool vn_plan_reserved_ok(const struct vn_plan *plan, const void *words, size_t bytes);
+
+/* The port's record. index < vn_plan_inputs / vn_plan_outputs. */
+const struct plan_port *vn_plan_port(const struct vn_plan *plan, bool is_output, size_t index);
+
+/* Lets the kernel drop the pages of a mapped file; they come back when read again. */
+void vn_plan_release_pages(const struct vn_plan *plan);
+
+#endif
