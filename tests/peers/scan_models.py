@@ -1,0 +1,57 @@
+"""Tiny ONNX models whose segmentation of a scan is known in closed form, for tests/e2e/run_scan.py.
+
+    python tests/peers/scan_models.py        (needs onnx; rewrites tests/fixtures/scan)
+"""
+import pathlib
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+folder = pathlib.Path(__file__).parent.parent / "fixtures" / "scan"
+folder.mkdir(parents=True, exist_ok=True)
+PATCH = (8, 12, 16)
+
+
+def save(name, weight, bias, tail=(), channels=None, output_type=TensorProto.FLOAT, **metadata):
+    """One convolution with `weight`, then the nodes of `tail`."""
+    weight = np.asarray(weight, np.float32)
+    pad = weight.shape[2] // 2
+    nodes = [helper.make_node("Conv", ["x", "w", "b"], ["t0"], name="conv", pads=[pad] * 6)]
+    for i, (op, attributes) in enumerate(tail):
+        nodes.append(helper.make_node(op, [f"t{i}"], [f"t{i + 1}"], name=f"{op}{i}", **attributes))
+    nodes[-1].output[0] = "y"
+    graph = helper.make_graph(
+        nodes, name,
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 1, *PATCH))],
+        [helper.make_tensor_value_info("y", output_type, (1, channels or len(weight), *PATCH))],
+        [numpy_helper.from_array(weight, "w"),
+         numpy_helper.from_array(np.asarray(bias, np.float32), "b")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    helper.set_model_props(model, {f"vnet.{k}": v for k, v in metadata.items()})
+    onnx.checker.check_model(model)
+    onnx.save(model, folder / f"{name}.onnx")
+
+
+# The whole number nearest to x, from 0 to 3: k x - k^2 / 2 is largest for it.
+k = np.arange(4)
+levels = (k.reshape(4, 1, 1, 1, 1), -k * k / 2)
+save("levels", *levels, intensity="none")
+save("levels_argmax", *levels, [("ArgMax", {"axis": 1, "keepdims": 1})], channels=1,
+     output_type=TensorProto.INT64)
+
+# Which way x grows by more than 0.05 per voxel: 1 and 2 along w and back, 3 and 4 h, 5 and 6 d.
+steps = np.zeros((7, 1, 3, 3, 3))
+for axis in range(3):
+    for back in range(2):
+        at = [1, 1, 1]
+        for end, sign in ((0, -0.5), (2, 0.5)):
+            at[2 - axis] = end
+            steps[1 + 2 * axis + back, 0, at[0], at[1], at[2]] = sign * (1 - 2 * back)
+save("gradient", steps, [0.05] + [0] * 6, orientation="RAS", spacing_mm="1 1.5 2",
+     intensity="window 0 100")
+
+# One channel: x above its mean by one standard deviation or more; without the sigmoid, no scan.
+one = ([[[[[1]]]]], [-1])
+save("gate", *one, [("Sigmoid", {})], intensity="zscore")
+save("gate_logit", *one, intensity="zscore")
