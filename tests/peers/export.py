@@ -30,8 +30,9 @@ def export(net, x, path, exporter="classic", opset=None, dynamic=(), metadata=No
             torch.onnx.export(net, (x,), path, dynamo=False, opset_version=opset or 17,
                               dynamic_axes={"scan": axes} if axes else None, **names, **more)
         else:
-            # At least two names of one size would be taken for one axis: let the exporter name them.
-            shapes = ({k: torch.export.Dim.DYNAMIC for k in axes},) if axes else None
+            # Two axes of one size would be taken for one, and a batch of 1 for a constant.
+            shapes = ({axis: torch.export.Dim.DYNAMIC for axis in axes},) if axes else None
+            x = torch.cat([x, x]) if "batch" in dynamic else x
             torch.onnx.export(net, (x,), path, dynamo=True, opset_version=opset, dynamic_shapes=shapes,
                               external_data=False, verbose=False, **names, **more)
     if metadata:

@@ -1,0 +1,741 @@
+"""Tiny hand-made models, one per quirk that exporters and optimisers leave in ONNX files.
+
+Each function decorated with @run or @refuse builds one fixture; make_fixtures.py writes them and
+their golden outputs. Graphs are a few nodes on grids of a few voxels.
+"""
+
+import zlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+FIXTURES = []
+
+
+@dataclass
+class Fixture:
+    name: str
+    build: callable
+    runs: bool
+    expect: str  # part of the refusal, or of the topology line
+    options: str
+    golden: callable = None  # instead of ONNX Runtime's answer
+    files: dict = field(default_factory=dict)  # further files beside the model
+
+
+def run(options="--topology any", expect="any", golden=None, files=None):
+    return _register(True, expect, options, golden, files)
+
+
+def refuse(message, options="--topology any", files=None):
+    return _register(False, message, options, None, files)
+
+
+def _register(runs, expect, options, golden, files):
+    def keep(build):
+        FIXTURES.append(Fixture(build.__name__.replace("_", "-"), build, runs, expect, options, golden, files or {}))
+        return build
+    return keep
+
+
+class Graph:
+    """Collects nodes; every method returns the name of a tensor."""
+
+    def __init__(self, name, opset=13):
+        self.name, self.opset = name, opset
+        self.nodes, self.initializers, self.inputs, self.outputs = [], [], [], []
+        self.random = np.random.default_rng(zlib.crc32(name.encode()))
+
+    def input(self, *shape, name="scan"):
+        self.inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)))
+        return name
+
+    def values(self, *shape):
+        fan_in = max(1, int(np.prod(shape[1:])))
+        return (self.random.standard_normal(shape) / np.sqrt(fan_in)).astype(np.float32)
+
+    def constant(self, array, name):
+        self.initializers.append(numpy_helper.from_array(np.asarray(array), name))
+        return name
+
+    def weight(self, *shape, name="weight"):
+        return self.constant(self.values(*shape), name)
+
+    def node(self, op, *inputs, outputs=None, name=None, domain="", **attributes):
+        name = name or f"{op.lower()}{len(self.nodes)}"
+        outputs = outputs or [f"{name}_out"]
+        self.nodes.append(helper.make_node(op, list(inputs), outputs, name=name, domain=domain, **attributes))
+        return outputs[0]
+
+    def conv(self, x, cin, cout, k=3, bias=True, name="conv", **attributes):
+        """A convolution that keeps the grid, with its weights, unless attributes say otherwise."""
+        inputs = [x, self.weight(cout, cin // attributes.get("group", 1), k, k, k, name=f"{name}.weight")]
+        if bias:
+            inputs.append(self.constant(self.values(cout) * 0.1, f"{name}.bias"))
+        if "auto_pad" not in attributes:
+            attributes.setdefault("pads", [k // 2] * 6)
+        return self.node("Conv", *inputs, name=name, kernel_shape=[k, k, k], **attributes)
+
+    def deconv(self, x, cin, cout, k=2, name="up", **attributes):
+        inputs = [x, self.constant(self.values(cout, cin // attributes.get("group", 1), k, k, k).reshape(
+            cin, cout // attributes.get("group", 1), k, k, k), f"{name}.weight")]
+        inputs.append(self.constant(self.values(cout) * 0.1, f"{name}.bias"))
+        return self.node("ConvTranspose", *inputs, name=name, kernel_shape=[k, k, k], **attributes)
+
+    def norm(self, x, channels, name="norm", outputs=None, **attributes):
+        statistics = {"scale": 1 + 0.2 * self.values(channels), "shift": 0.2 * self.values(channels),
+                      "mean": 0.2 * self.values(channels), "var": 1 + np.abs(self.values(channels))}
+        inputs = [self.constant(v.astype(np.float32), f"{name}.{k}") for k, v in statistics.items()]
+        return self.node("BatchNormalization", x, *inputs, name=name, outputs=outputs, **attributes)
+
+    def output(self, name, kind=TensorProto.FLOAT, shape=None):
+        self.outputs.append(helper.make_tensor_value_info(name, kind, shape))
+
+    def model(self, *outputs, ir=8, **more):
+        for name in outputs:
+            self.output(name)
+        graph = helper.make_graph(self.nodes, self.name, self.inputs, self.outputs, self.initializers)
+        opsets = [helper.make_opsetid("", self.opset)] + more.pop("opsets", [])
+        return helper.make_model(graph, opset_imports=opsets, ir_version=ir, producer_name="fixture", **more)
+
+
+# ---- activations ----
+
+
+def _prelu_of_channels(model, x):
+    """PRelu of opset 6: a slope of rank 1 is one per channel."""
+    slope = numpy_helper.to_array(model.graph.initializer[0]).reshape(1, -1, 1, 1, 1)
+    return [np.where(x < 0, x * slope, x).astype(np.float32)]
+
+
+def _prelu(opset, shape, slope_shape, name):
+    g = Graph(name, opset)
+    slope = g.constant(np.linspace(-0.2, 0.5, int(np.prod(slope_shape)), dtype=np.float32).reshape(slope_shape), "slope")
+    return g.model(g.node("PRelu", g.input(*shape), slope), ir=4)
+
+
+@run(golden=_prelu_of_channels)
+def prelu_rank1_opset6():
+    return _prelu(6, (1, 3, 2, 4, 3), (3,), "prelu_rank1_opset6")
+
+
+@run()
+def prelu_rank1_last_axis():
+    return _prelu(9, (1, 3, 2, 4, 5), (5,), "prelu_rank1_last_axis")
+
+
+@run()
+def prelu_rank1_cube():
+    """As many columns as channels: still the last axis."""
+    return _prelu(13, (1, 3, 3, 3, 3), (3,), "prelu_rank1_cube")
+
+
+@run()
+def prelu_one():
+    return _prelu(16, (1, 3, 2, 4, 5), (1,), "prelu_one")
+
+
+@run()
+def prelu_channels_rank4():
+    return _prelu(13, (1, 3, 2, 4, 5), (3, 1, 1, 1), "prelu_channels_rank4")
+
+
+@run()
+def prelu_channels_rank5():
+    return _prelu(13, (2, 3, 2, 4, 5), (1, 3, 1, 1, 1), "prelu_channels_rank5")
+
+
+@run()
+def activations():
+    g = Graph("activations", 16)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 3, k=1)
+    x = g.node("LeakyRelu", x, alpha=0.1)
+    x = g.node("Elu", g.conv(x, 3, 4, k=1, name="second"), alpha=0.7)
+    x = g.node("Relu", g.conv(x, 4, 3, k=1, name="third"))
+    return g.model(g.node("Sigmoid", x))
+
+
+@run()
+def softmax_axis1_opset13():
+    g = Graph("softmax_axis1_opset13", 13)
+    return g.model(g.node("Softmax", g.input(2, 3, 2, 3, 4), axis=1))
+
+
+@run()
+def softmax_default_opset13():
+    g = Graph("softmax_default_opset13", 13)
+    return g.model(g.node("Softmax", g.input(1, 3, 2, 3, 4)))
+
+
+@run()
+def softmax_default_opset11():
+    """Before opset 13: axis 1, and everything from it on is one axis."""
+    g = Graph("softmax_default_opset11", 11)
+    return g.model(g.node("Softmax", g.input(2, 3, 2, 2, 2)))
+
+
+@run()
+def softmax_transposed_opset11():
+    g = Graph("softmax_transposed_opset11", 11)
+    x = g.node("Transpose", g.input(1, 3, 2, 3, 4), perm=[0, 4, 2, 3, 1])
+    x = g.node("Softmax", x, axis=4)
+    return g.model(g.node("Transpose", x, perm=[0, 4, 2, 3, 1]))
+
+
+@run()
+def logsoftmax_flat_tail():
+    """vnet.pytorch's tail on a grid that is known."""
+    g = Graph("logsoftmax_flat_tail", 17)
+    x = g.node("Transpose", g.conv(g.input(1, 1, 3, 4, 5), 1, 2, k=3), perm=[0, 2, 3, 4, 1])
+    x = g.node("Reshape", x, g.constant(np.array([-1, 2]), "shape"))
+    return g.model(g.node("LogSoftmax", x, axis=1))
+
+
+# ---- convolution ----
+
+
+@run()
+def conv_bias_as_add():
+    g = Graph("conv_bias_as_add", 17)
+    x = g.conv(g.input(1, 2, 4, 5, 6), 2, 3, bias=False)
+    x = g.node("Add", x, g.weight(1, 3, 1, 1, 1, name="bias"))
+    x = g.conv(x, 3, 2, bias=False, name="second")
+    return g.model(g.node("Add", g.weight(2, 1, 1, 1, name="bias_rank4"), x))
+
+
+@run()
+def conv_asymmetric_pads():
+    g = Graph("conv_asymmetric_pads", 11)
+    x = g.conv(g.input(1, 2, 4, 5, 6), 2, 3, k=3, pads=[0, 1, 2, 2, 0, 1])
+    return g.model(g.conv(x, 3, 2, k=3, pads=[1, 0, 0, 0, 0, 1], strides=[2, 1, 2], name="second"))
+
+
+@run()
+def conv_same_upper():
+    g = Graph("conv_same_upper", 11)
+    return g.model(g.conv(g.input(1, 2, 4, 5, 6), 2, 3, k=2, auto_pad="SAME_UPPER"))
+
+
+@run()
+def conv_same_lower():
+    g = Graph("conv_same_lower", 11)
+    return g.model(g.conv(g.input(1, 2, 4, 5, 6), 2, 3, k=2, auto_pad="SAME_LOWER"))
+
+
+@run()
+def conv_same_upper_strided():
+    g = Graph("conv_same_upper_strided", 11)
+    return g.model(g.conv(g.input(1, 2, 4, 5, 7), 2, 3, k=3, auto_pad="SAME_UPPER", strides=[2, 2, 3]))
+
+
+@run()
+def conv_valid():
+    g = Graph("conv_valid", 11)
+    return g.model(g.conv(g.input(1, 2, 5, 5, 6), 2, 3, k=3, auto_pad="VALID"))
+
+
+@run()
+def conv_dilated():
+    g = Graph("conv_dilated", 17)
+    return g.model(g.conv(g.input(1, 2, 6, 7, 8), 2, 3, k=3, dilations=[2, 1, 3], pads=[2, 1, 3, 2, 1, 3]))
+
+
+@run()
+def conv_grouped():
+    g = Graph("conv_grouped", 17)
+    x = g.conv(g.input(1, 4, 4, 5, 6), 4, 6, k=3, group=2)
+    return g.model(g.conv(x, 6, 6, k=3, group=6, name="depthwise"))
+
+
+@run()
+def conv_attributes_missing():
+    """kernel_shape, pads, strides, dilations and group are all optional."""
+    g = Graph("conv_attributes_missing", 9)
+    x = g.node("Conv", g.input(2, 2, 4, 5, 6), g.weight(3, 2, 1, 3, 2), name="conv")
+    return g.model(x, ir=3)
+
+
+@run()
+def deconv_output_padding():
+    g = Graph("deconv_output_padding", 17)
+    return g.model(g.deconv(g.input(1, 3, 2, 3, 4), 3, 2, k=3, strides=[2, 2, 2], pads=[1] * 6,
+                            output_padding=[1, 0, 1]))
+
+
+@run()
+def deconv_output_shape():
+    g = Graph("deconv_output_shape", 17)
+    return g.model(g.deconv(g.input(1, 3, 2, 3, 4), 3, 2, k=3, strides=[2, 2, 2], output_shape=[4, 6, 8]))
+
+
+@run()
+def deconv_same_upper():
+    g = Graph("deconv_same_upper", 17)
+    return g.model(g.deconv(g.input(1, 3, 2, 3, 4), 3, 2, k=3, strides=[2, 2, 2], auto_pad="SAME_UPPER"))
+
+
+@run()
+def deconv_same_lower():
+    g = Graph("deconv_same_lower", 17)
+    return g.model(g.deconv(g.input(1, 3, 2, 3, 4), 3, 2, k=3, strides=[2, 2, 2], auto_pad="SAME_LOWER"))
+
+
+@run()
+def deconv_grouped_dilated():
+    g = Graph("deconv_grouped_dilated", 17)
+    return g.model(g.deconv(g.input(1, 4, 2, 3, 4), 4, 6, k=2, group=2, strides=[1, 2, 3], dilations=[2, 1, 2],
+                            pads=[1, 0, 0, 0, 1, 1]))
+
+
+# ---- normalisation, sums, shape arithmetic ----
+
+
+@run()
+def norm_after_deconv():
+    g = Graph("norm_after_deconv", 17)
+    x = g.norm(g.deconv(g.input(1, 4, 2, 3, 4), 4, 2, strides=[2, 2, 2]), 2, epsilon=1e-3)
+    return g.model(g.node("Elu", x))
+
+
+@run()
+def norm_after_conv():
+    g = Graph("norm_after_conv", 9)
+    return g.model(g.norm(g.conv(g.input(1, 2, 3, 4, 5), 2, 3, bias=False), 3), ir=4)
+
+
+@run()
+def norm_alone():
+    """After a sum there is no convolution to fold it into."""
+    g = Graph("norm_alone", 15)
+    scan = g.input(1, 2, 3, 4, 5)
+    x = g.node("Add", g.conv(scan, 2, 2), scan)
+    return g.model(g.norm(x, 2))
+
+
+@run()
+def norm_of_instance():
+    g = Graph("norm_of_instance", 17)
+    scale, shift = g.weight(3, name="scale"), g.weight(3, name="shift")
+    return g.model(g.node("InstanceNormalization", g.input(2, 3, 3, 4, 5), scale, shift, epsilon=1e-4))
+
+
+@run()
+def sum_for_add():
+    g = Graph("sum_for_add", 13)
+    scan = g.input(1, 2, 3, 4, 5)
+    x = g.node("Sum", g.conv(scan, 2, 2), scan)
+    return g.model(g.node("Sum", x, g.conv(x, 2, 2, name="second"), scan))
+
+
+@run()
+def add_broadcast():
+    """One channel to many, on either side, and a plane to all."""
+    g = Graph("add_broadcast", 13)
+    scan = g.input(1, 1, 3, 4, 5)
+    x = g.node("Add", scan, g.conv(scan, 1, 4))
+    x = g.node("Add", g.conv(x, 4, 4, name="second"), scan)
+    return g.model(g.node("Add", x, g.weight(4, 5, name="plane")))
+
+
+@run()
+def dropout_identity():
+    g = Graph("dropout_identity", 13)
+    x = g.node("Identity", g.conv(g.input(1, 2, 3, 4, 5), 2, 3))
+    x = g.node("Dropout", x, g.constant(np.float32(0.5), "ratio"), outputs=["kept", "mask"], name="drop")
+    return g.model(g.node("Relu", x))
+
+
+@run()
+def dropout_opset9():
+    g = Graph("dropout_opset9", 9)
+    return g.model(g.node("Relu", g.node("Dropout", g.conv(g.input(1, 2, 3, 4, 5), 2, 3), ratio=0.5)), ir=4)
+
+
+@run()
+def repeat_as_tile():
+    """x.repeat with a computed shape, as the classic exporter leaves it."""
+    g = Graph("repeat_as_tile", 17)
+    scan = g.input(1, 2, 3, 4, 5)
+    ones = g.node("ConstantOfShape", g.constant(np.array([5]), "rank"),
+                  value=numpy_helper.from_array(np.array([1]), "one"))
+    x = g.node("Tile", g.node("Expand", scan, ones), g.constant(np.array([1, 3, 1, 1, 1]), "repeats"))
+    return g.model(g.node("Add", g.conv(scan, 2, 6), x))
+
+
+@run()
+def expand_computed():
+    """x.expand(-1, 4, -1, -1, -1): the wanted shape is put together at run time."""
+    g = Graph("expand_computed", 17)
+    scan = g.input(1, 1, 3, 4, 5)
+    wanted = g.constant(np.array([-1, 4, -1, -1, -1]), "wanted")
+    ones = g.node("ConstantOfShape", g.node("Shape", wanted), value=numpy_helper.from_array(np.array([1]), "one"))
+    free = g.node("Mul", ones, g.constant(np.array(-1), "minus"))
+    shape = g.node("Where", g.node("Equal", wanted, free), ones, wanted)
+    return g.model(g.node("Add", g.conv(scan, 1, 4), g.node("Expand", scan, shape)))
+
+
+@run()
+def shape_arithmetic():
+    """A view to [voxels, classes] whose shape is gathered, multiplied and concatenated."""
+    g = Graph("shape_arithmetic", 13)
+    x = g.node("Transpose", g.conv(g.input(1, 1, 3, 4, 5), 1, 2), perm=[0, 2, 3, 4, 1])
+    shape = g.node("Shape", x)
+    grid = g.node("Slice", shape, g.constant(np.array([0]), "start"), g.constant(np.array([4]), "end"),
+                  g.constant(np.array([0]), "axes"))
+    voxels = g.node("ReduceProd", grid, axes=[0], keepdims=1)
+    last = g.node("Gather", shape, g.constant(np.array(4), "four"), axis=0)
+    classes = g.node("Unsqueeze", last, g.constant(np.array([0]), "front"))
+    shape = g.node("Concat", voxels, classes, axis=0)
+    return g.model(g.node("Softmax", g.node("Reshape", x, shape), axis=1))
+
+
+@run()
+def shape_arithmetic_opset9():
+    """The same with opset 9's attributes, and a division through floats."""
+    g = Graph("shape_arithmetic_opset9", 9)
+    x = g.node("Transpose", g.conv(g.input(1, 1, 3, 4, 5), 1, 2), perm=[0, 2, 3, 4, 1])
+    count = g.node("ReduceProd", g.node("Shape", x), keepdims=0)
+    half = g.node("Cast", g.node("Div", count, g.constant(np.array(2), "two")), to=TensorProto.INT64)
+    rows = g.node("Unsqueeze", half, axes=[0])
+    shape = g.node("Concat", rows, g.constant(np.array([2]), "classes"), axis=0)
+    return g.model(g.node("LogSoftmax", g.node("Reshape", x, shape), axis=1), ir=4)
+
+
+@run()
+def concat_shared():
+    """One tensor in two concats, one of them twice, and one that is also an output's parent."""
+    g = Graph("concat_shared", 13)
+    scan = g.input(1, 2, 3, 4, 5)
+    a = g.conv(scan, 2, 2)
+    x = g.node("Concat", a, scan, a, axis=1)
+    y = g.node("Concat", g.conv(x, 6, 2, name="second"), a, axis=-4)
+    return g.model(g.node("Add", y, g.conv(y, 4, 4, name="third")))
+
+
+@run()
+def concat_depth():
+    g = Graph("concat_depth", 13)
+    scan = g.input(1, 2, 3, 4, 5)
+    return g.model(g.node("Concat", scan, g.conv(scan, 2, 2), axis=2))
+
+
+# ---- how weights are stored ----
+
+
+@run()
+def initializers_as_inputs():
+    g = Graph("initializers_as_inputs", 9)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 3)
+    for tensor in g.initializers:
+        g.inputs.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return g.model(x, ir=3)
+
+
+@run()
+def weights_in_constant_nodes():
+    g = Graph("weights_in_constant_nodes", 13)
+    w = g.node("Constant", value=numpy_helper.from_array(g.values(3, 2, 3, 3, 3)))
+    b = g.node("Constant", value_floats=[0.1, -0.2, 0.3])
+    x = g.node("Conv", g.input(1, 2, 3, 4, 5), w, b, pads=[1] * 6, name="conv")
+    return g.model(g.node("PRelu", x, g.node("Identity", g.node("Constant", value_floats=[0.3]))))
+
+
+@run()
+def weights_typed_fields():
+    g = Graph("weights_typed_fields", 13)
+    w = g.values(2, 2, 1, 1, 1)
+    g.initializers.append(helper.make_tensor("weight", TensorProto.FLOAT, w.shape, w.ravel().tolist()))
+    g.initializers.append(helper.make_tensor("shape", TensorProto.INT64, [2], [2, -1]))
+    x = g.node("Conv", g.input(1, 2, 3, 4, 5), "weight")
+    return g.model(g.node("Reshape", x, "shape"))
+
+
+@run()
+def weights_float16():
+    """Stored as float16, raw and in int32_data, computed in float32."""
+    g = Graph("weights_float16", 17)
+    w = g.node("Cast", g.constant(g.values(3, 2, 3, 3, 3).astype(np.float16), "weight"), to=TensorProto.FLOAT)
+    g.initializers.append(helper.make_tensor("bias", TensorProto.FLOAT16, [3], [0.1, -6e-6, 3.0]))
+    b = g.node("Cast", "bias", to=TensorProto.FLOAT)
+    return g.model(g.node("Conv", g.input(1, 2, 3, 4, 5), w, b, pads=[1] * 6))
+
+
+@run()
+def weights_bfloat16():
+    g = Graph("weights_bfloat16", 17)
+    bits = (g.values(3, 2, 3, 3, 3).view(np.uint32) >> 16).astype(np.uint16)
+    g.initializers.append(helper.make_tensor("weight", TensorProto.BFLOAT16, bits.shape, bits.tobytes(), raw=True))
+    w = g.node("Cast", "weight", to=TensorProto.FLOAT)
+    return g.model(g.node("Conv", g.input(1, 2, 3, 4, 5), w, pads=[1] * 6))
+
+
+def _external(name, location, offset=0, length=648):
+    g = Graph(name, 13)
+    x = g.node("Conv", g.input(1, 2, 3, 4, 5), g.weight(3, 2, 3, 3, 3), pads=[1] * 6, name="conv")
+    model = g.model(x)
+    data = model.graph.initializer[0].raw_data
+    onnx.external_data_helper.set_external_data(model.graph.initializer[0], location, offset, length)
+    model.graph.initializer[0].ClearField("raw_data")
+    return model, data
+
+
+def _external_bytes():
+    return b"\0" * 64 + _external("external_inside", "")[1]
+
+
+@run("--topology any --allow-external-data", files={"external.bin": _external_bytes})
+def external_inside():
+    return _external("external_inside", "external.bin", 64)[0]
+
+
+@refuse("external")
+def external_unasked():
+    return _external("external_unasked", "external.bin", 64)[0]
+
+
+@refuse("external", options="--topology any --allow-external-data")
+def external_parent():
+    return _external("external_parent", "../manifest.txt")[0]
+
+
+@refuse("external", options="--topology any --allow-external-data")
+def external_parent_hidden():
+    return _external("external_parent_hidden", "./a/../../manifest.txt")[0]
+
+
+@refuse("external", options="--topology any --allow-external-data")
+def external_absolute():
+    return _external("external_absolute", "/etc/passwd")[0]
+
+
+@refuse("external", options="--topology any --allow-external-data",
+        files={"external-link.bin": "../manifest.txt"})
+def external_link():
+    """A link inside the folder that leads out of it."""
+    return _external("external_link", "external-link.bin")[0]
+
+
+@refuse("external", options="--topology any --allow-external-data")
+def external_too_short():
+    return _external("external_too_short", "external.bin", 128)[0]
+
+
+@refuse("external", options="--topology any --allow-external-data")
+def external_absent():
+    return _external("external_absent", "absent.bin")[0]
+
+
+@refuse("external", options="--topology any --allow-external-data")
+def external_offset_overflow():
+    return _external("external_offset_overflow", "external.bin", 2**63 - 1)[0]
+
+
+# ---- outputs ----
+
+
+@run()
+def argmax_labels():
+    g = Graph("argmax_labels", 13)
+    g.output(g.node("ArgMax", g.conv(g.input(1, 1, 3, 4, 5), 1, 4), axis=1, keepdims=0), TensorProto.INT64)
+    return g.model()
+
+
+@run()
+def argmax_last_of_equals():
+    g = Graph("argmax_last_of_equals", 13)
+    x = g.node("Relu", g.conv(g.input(1, 1, 3, 4, 5), 1, 4))
+    g.output(g.node("ArgMax", x, axis=1, keepdims=1, select_last_index=1), TensorProto.INT64)
+    return g.model()
+
+
+@run()
+def outputs_several():
+    g = Graph("outputs_several", 13)
+    x = g.conv(g.input(1, 1, 3, 4, 5), 1, 3)
+    scores = g.node("Softmax", x, axis=1)
+    g.output(scores)
+    g.output(g.node("ArgMax", x, axis=1, keepdims=0), TensorProto.INT64)
+    g.output(x)
+    return g.model()
+
+
+# ---- what is refused ----
+
+
+@refuse("training")
+def norm_training_opset9():
+    """Before opset 14 the outputs tell: five of them."""
+    g = Graph("norm_training_opset9", 9)
+    x = g.norm(g.conv(g.input(1, 2, 3, 4, 5), 2, 3), 3, outputs=["y", "mean", "var", "saved_mean", "saved_var"])
+    return g.model(x, ir=4)
+
+
+@refuse("training")
+def norm_training_opset15():
+    g = Graph("norm_training_opset15", 15)
+    x = g.norm(g.conv(g.input(1, 2, 3, 4, 5), 2, 3), 3, outputs=["y", "mean", "var"], training_mode=1)
+    return g.model(x)
+
+
+@refuse("training")
+def dropout_training():
+    g = Graph("dropout_training", 13)
+    x = g.node("Dropout", g.conv(g.input(1, 2, 3, 4, 5), 2, 3), g.constant(np.float32(0.5), "ratio"),
+               g.constant(np.array(True), "training"), name="drop")
+    return g.model(x)
+
+
+@refuse("com.microsoft")
+def optimised_by_ort():
+    """ONNX Runtime saved its own optimised form; make_fixtures.py runs the optimiser."""
+    g = Graph("optimised_by_ort", 13)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 3)
+    return g.model(g.node("Relu", x))
+
+
+@refuse("FusedConv")
+def fused_conv():
+    g = Graph("fused_conv", 13)
+    x = g.node("FusedConv", g.input(1, 2, 3, 4, 5), g.weight(3, 2, 3, 3, 3), name="fused", domain="com.microsoft",
+               activation="Relu", pads=[1] * 6)
+    return g.model(x, opsets=[helper.make_opsetid("com.microsoft", 1)])
+
+
+@refuse("sparse")
+def sparse_initializer():
+    g = Graph("sparse_initializer", 13)
+    x = g.node("Conv", g.input(1, 2, 3, 4, 5), "weight", pads=[1] * 6)
+    model = g.model(x)
+    values = helper.make_tensor("weight", TensorProto.FLOAT, [2], [1.0, 2.0])
+    indices = helper.make_tensor("weight_indices", TensorProto.INT64, [2], [13, 40])
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [3, 2, 3, 3, 3]))
+    return model
+
+
+@refuse("If")
+def subgraph_if():
+    g = Graph("subgraph_if", 13)
+    scan = g.input(1, 2, 3, 4, 5)
+
+    def branch(op):
+        node = helper.make_node(op, [scan], [f"{op}_out"])
+        out = helper.make_tensor_value_info(f"{op}_out", TensorProto.FLOAT, None)
+        return helper.make_graph([node], op, [], [out])
+
+    condition = g.constant(np.array(True), "condition")
+    return g.model(g.node("If", condition, name="branch", then_branch=branch("Relu"), else_branch=branch("Sigmoid")))
+
+
+@refuse("Loop")
+def subgraph_loop():
+    g = Graph("subgraph_loop", 13)
+    scan = g.input(1, 2, 3, 4, 5)
+    body = helper.make_graph(
+        [helper.make_node("Relu", ["v"], ["v_out"]), helper.make_node("Identity", ["c"], ["c_out"])], "body",
+        [helper.make_tensor_value_info("i", TensorProto.INT64, []),
+         helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+         helper.make_tensor_value_info("v", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("c_out", TensorProto.BOOL, []),
+         helper.make_tensor_value_info("v_out", TensorProto.FLOAT, None)])
+    trips = g.constant(np.array(3), "trips")
+    return g.model(g.node("Loop", trips, g.constant(np.array(True), "go"), scan, name="loop", body=body))
+
+
+@refuse("function")
+def function_local():
+    g = Graph("function_local", 17)
+    x = g.node("Block", g.input(1, 2, 3, 4, 5), domain="local", name="block")
+    block = helper.make_function("local", "Block", ["a"], ["b"], [helper.make_node("Relu", ["a"], ["b"])],
+                                 [helper.make_opsetid("", 17)])
+    return g.model(x, opsets=[helper.make_opsetid("local", 1)], functions=[block])
+
+
+@refuse("weight")
+def weights_missing():
+    """export_params=False, or an initializer lost on the way."""
+    g = Graph("weights_missing", 13)
+    return g.model(g.node("Conv", g.input(1, 2, 3, 4, 5), "conv.weight", name="conv", pads=[1] * 6))
+
+
+@refuse("weight")
+def weights_are_inputs():
+    g = Graph("weights_are_inputs", 13)
+    scan = g.input(1, 2, 3, 4, 5)
+    return g.model(g.node("Conv", scan, g.input(3, 2, 3, 3, 3, name="conv.weight"), name="conv", pads=[1] * 6))
+
+
+@refuse("--patch")
+def axes_unknown():
+    g = Graph("axes_unknown", 13)
+    return g.model(g.conv(g.input("batch", 1, "depth", "height", "width"), 1, 2))
+
+
+@refuse("NonZero")
+def op_unknown():
+    g = Graph("op_unknown", 13)
+    g.output(g.node("NonZero", g.input(1, 1, 3, 4, 5), name="where"), TensorProto.INT64)
+    return g.model()
+
+
+@refuse("opset")
+def opset_unknown():
+    g = Graph("opset_unknown", 99)
+    return g.model(g.conv(g.input(1, 2, 3, 4, 5), 2, 3))
+
+
+@refuse("concat")
+def grid_odd():
+    """Down by two and up again on an odd grid: the halves of the concat differ."""
+    g = Graph("grid_odd", 13)
+    scan = g.input(1, 2, 5, 4, 6)
+    x = g.deconv(g.conv(scan, 2, 4, k=2, pads=[0] * 6, strides=[2, 2, 2]), 4, 2, strides=[2, 2, 2])
+    return g.model(g.node("Concat", x, scan, axis=1, name="concat"))
+
+
+@refuse("conv")
+def weights_misshaped():
+    g = Graph("weights_misshaped", 13)
+    return g.model(g.conv(g.input(1, 3, 3, 4, 5), 2, 3))
+
+
+@refuse("weight")
+def weights_truncated():
+    """The initializer's bytes are fewer than its dimensions promise."""
+    model = weights_misshaped()
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 2
+    model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-4]
+    return model
+
+
+@refuse("weight")
+def weights_huge():
+    """Dimensions whose product overflows 64 bits."""
+    model = weights_misshaped()
+    model.graph.initializer[0].dims[:] = [2**40, 2**40, 3, 3, 3]
+    return model
+
+
+@refuse("relu")
+def graph_cyclic():
+    g = Graph("graph_cyclic", 13)
+    g.input(1, 2, 3, 4, 5)
+    x = g.node("Add", "scan", "relu_out", name="add")
+    return g.model(g.node("Relu", x, name="relu", outputs=["relu_out"]))
+
+
+@refuse("twice")
+def graph_name_twice():
+    g = Graph("graph_name_twice", 13)
+    scan = g.input(1, 2, 3, 4, 5)
+    g.node("Relu", scan, outputs=["twice"])
+    return g.model(g.node("Sigmoid", scan, outputs=["twice"]))
+
+
+@refuse("float")
+def scan_of_doubles():
+    g = Graph("scan_of_doubles", 13)
+    g.inputs.append(helper.make_tensor_value_info("scan", TensorProto.DOUBLE, [1, 2, 3, 4, 5]))
+    g.output(g.node("Relu", "scan"), TensorProto.DOUBLE)
+    return g.model()
