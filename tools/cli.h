@@ -14,9 +14,10 @@
 
 /* The last paragraph of every --help: keep in step with enum vn_status. */
 #define CLI_EXIT_HELP                                                                              \
-  "Exit status: 0 done, 1 internal error, 2 wrong arguments, 3 a file cannot be read or\n"         \
-  "written, 4 damaged input, 5 unsupported input, 6 out of memory or over the limit,\n"            \
-  "7 interrupted. On failure one line on standard error says why and no output is left.\n"
+  "Exit status: 0 done, 1 internal error, 2 wrong arguments, 3 a file cannot be\n"                 \
+  "read or written, 4 damaged input, 5 unsupported input, 6 out of memory or over\n"               \
+  "the limit, 7 interrupted. On failure one line on standard error says why, and no\n"             \
+  "output is left.\n"
 
 /* First call of main. `name` prefixes every message. From here on SIGINT, SIGTERM and SIGHUP remove
  * unfinished outputs and end the program with VN_E_CANCELLED. */
