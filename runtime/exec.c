@@ -2,7 +2,8 @@
  * choose.c picks kernels, exec_io.c copies ports. Nothing is allocated while a plan runs.
  *
  * Denormals are flushed to zero in every thread while a step runs: XNNPACK does so anyway, and so
- * the numbers do not depend on what mode the caller's thread is in. */
+ * the numbers do not depend on what mode the caller's thread is in. Idle workers sleep rather than
+ * spin: a step is long beside waking up, and the host program has a use for its cores. */
 #include "exec.h"
 
 #include "cpu.h"
@@ -207,7 +208,7 @@ void vn_exec_cancel(struct vn_exec *exec) {
 
 void vn_exec_parallel(struct vn_exec *exec, size_t jobs, void (*fn)(void *context, size_t job),
                       void *context) {
-  pthreadpool_parallelize_1d(exec->pool, fn, context, jobs, 0);
+  pthreadpool_parallelize_1d(exec->pool, fn, context, jobs, PTHREADPOOL_FLAG_YIELD_WORKERS);
 }
 
 void vn_exec_poison(struct vn_exec *exec, bool on) {

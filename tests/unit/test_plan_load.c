@@ -1,0 +1,263 @@
+/* The loader takes a legal plan and refuses every illegal one that we can think of; whatever it
+ * takes can be run. Byte by byte, with the checksum made right again so that nothing hides behind
+ * it. Meant for AddressSanitizer, but the answers are checked in any build. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "plan_builder.h"
+#include "vnet.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static enum vn_status open_status(const void *bytes, size_t size, struct vn_diag *diag) {
+  struct vn_plan *plan = NULL;
+  enum vn_status status = vn_plan_open_memory(bytes, size, &plan, diag);
+  assert_true((status == VN_OK) == (plan != NULL));
+  vn_plan_close(&plan);
+  assert_null(plan);
+  return status;
+}
+
+/* Opens, and runs what opens. */
+static enum vn_status run_status(const void *bytes, size_t size) {
+  const struct vn_exec_options options = {.threads = 1, .memory_limit_bytes = 64u << 20};
+  struct vn_plan *plan = NULL;
+  struct vn_exec *exec = NULL;
+  struct vn_diag diag = {""};
+  enum vn_status status = vn_plan_open_memory(bytes, size, &plan, &diag);
+  if (!status) {
+    enum vn_status run = vn_exec_open(plan, &options, &exec, &diag);
+    if (!run) run = vn_exec_run_in_place(exec, &diag);
+    assert_true(run == VN_OK || run == VN_E_MEMORY);
+  }
+  vn_exec_close(&exec);
+  vn_plan_close(&plan);
+  return status;
+}
+
+static void test_legal(void **state) {
+  (void)state;
+  size_t size;
+  struct vn_diag diag = {""};
+  void *bytes = pb_small_net(&size);
+  struct vn_plan *plan = NULL;
+  if (vn_plan_open_memory(bytes, size, &plan, &diag)) fail_msg("%s", diag.text);
+  assert_int_equal(vn_plan_inputs(plan), 1);
+  assert_int_equal(vn_plan_outputs(plan), 2);
+  struct vn_port in = vn_plan_input(plan, 0), labels = vn_plan_output(plan, 1);
+  assert_string_equal(in.name, "scan");
+  assert_int_equal(in.elems, 2 * 6 * 8 * 10);
+  assert_int_equal(labels.type, VN_TYPE_I64);
+  assert_int_equal(labels.rank, 5);
+  assert_int_equal(labels.dim[4], 10);
+  assert_int_equal(vn_plan_output(plan, 2).rank, 0);
+  assert_string_equal(vn_plan_meta(plan, "vnet.orientation"), "RAS");
+  assert_null(vn_plan_meta(plan, "vnet.labels"));
+  assert_string_equal(vn_plan_topology(plan), "any");
+  vn_plan_close(&plan);
+  vn_plan_close(&plan);
+  vn_plan_close(NULL);
+  assert_int_equal(open_status((uint8_t *)bytes + 4, size - 4, &diag), VN_E_ARGUMENT);
+  free(bytes);
+}
+
+static void test_file(void **state) {
+  (void)state;
+  char path[] = "vnet-plan-XXXXXX";
+  size_t size;
+  struct vn_plan *plan = NULL;
+  struct vn_diag diag = {""};
+  void *bytes = pb_small_net(&size);
+  int fd = mkstemp(path);
+  assert_true(fd >= 0);
+  assert_true(write(fd, bytes, size) == (ssize_t)size);
+  assert_int_equal(vn_plan_open(path, &plan, &diag), VN_OK);
+  vn_plan_close(&plan);
+  assert_int_equal(ftruncate(fd, (off_t)size - 64), 0);
+  assert_int_equal(vn_plan_open(path, &plan, &diag), VN_E_FORMAT);
+  assert_null(plan);
+  assert_non_null(strstr(diag.text, path));
+  assert_int_equal(ftruncate(fd, 0), 0);
+  assert_int_equal(vn_plan_open(path, &plan, NULL), VN_E_FORMAT);
+  close(fd);
+  unlink(path);
+  assert_int_equal(vn_plan_open(path, &plan, &diag), VN_E_IO);
+  assert_int_equal(vn_plan_open("/", &plan, &diag), VN_E_IO);
+  assert_int_equal(vn_plan_open("/dev/zero", &plan, &diag), VN_E_IO);
+  free(bytes);
+}
+
+static void test_truncated(void **state) {
+  (void)state;
+  size_t size;
+  void *bytes = pb_small_net(&size);
+  for (size_t n = 0; n < size; n += n < 8192 ? 37 : 4099) {
+    void *part = aligned_alloc(64, (n + 64) / 64 * 64);
+    assert_non_null(part);
+    memcpy(part, bytes, n);
+    assert_int_equal(open_status(part, n, NULL), VN_E_FORMAT);
+    if (n >= sizeof(struct plan_header)) pb_seal(part, n);
+    assert_int_not_equal(open_status(part, n, NULL), VN_OK);
+    free(part);
+  }
+  free(bytes);
+}
+
+/* Without a repaired checksum every flipped bit is refused; `minor` and nothing else is free. */
+static void test_flips_refused(void **state) {
+  (void)state;
+  size_t size;
+  uint8_t *bytes = pb_small_net(&size);
+  struct vn_diag diag;
+  for (size_t i = 0; i < size; i += i < 6000 ? 1 : 997) {
+    bool minor = i == offsetof(struct plan_header, minor) || i == 15;
+    bytes[i] ^= (uint8_t)(1u << i % 8);
+    diag.text[0] = 0;
+    enum vn_status status = open_status(bytes, size, &diag);
+    if (!minor && (status == VN_OK || !diag.text[0])) fail_msg("byte %zu is not guarded", i);
+    bytes[i] ^= (uint8_t)(1u << i % 8);
+  }
+  assert_int_equal(open_status(bytes, size, &diag), VN_OK);
+  free(bytes);
+}
+
+/* With a right checksum: refused, or it runs. */
+static void test_flips_harmless(void **state) {
+  (void)state;
+  size_t size;
+  uint8_t *bytes = pb_small_net(&size);
+  struct plan_header h;
+  memcpy(&h, bytes, sizeof h);
+  size_t records_end = h.strings.offset + h.strings.count, refused = 0, taken = 0;
+  static const uint8_t masks[] = {0x01, 0x80, 0xff};
+  for (size_t i = 32; i < records_end; i++)
+    for (size_t m = 0; m < sizeof masks; m++) {
+      bytes[i] ^= masks[m];
+      pb_seal(bytes, size);
+      if (run_status(bytes, size))
+        refused++;
+      else
+        taken++;
+      bytes[i] ^= masks[m];
+    }
+  print_message("          %zu refused, %zu harmless\n", refused, taken);
+  assert_true(refused > taken);
+  free(bytes);
+}
+
+/* ---- one rule broken at a time ---- */
+
+typedef void breaker(struct plan_header *h, struct plan_buffer *b, struct plan_tensor *t,
+                     struct plan_step *s);
+#define BREAK(name, line)                                                                          \
+  static void name(struct plan_header *h, struct plan_buffer *b, struct plan_tensor *t,            \
+                   struct plan_step *s) {                                                          \
+    (void)h, (void)b, (void)t, (void)s;                                                            \
+    line;                                                                                          \
+  }
+BREAK(arena_too_large, h->arena_bytes += 64)
+BREAK(arena_absurd, h->arena_bytes = b[0].bytes = (uint64_t)1 << 62)
+BREAK(no_tensors, h->tensors.count = 0)
+BREAK(too_many_tensors, h->tensors.count = (uint64_t)1 << 61)
+BREAK(table_wraps, h->steps.offset = UINT64_MAX - 7)
+BREAK(strings_open, h->strings.count -= 1)
+BREAK(buffers_clash, b[2].offset = b[3].offset)
+BREAK(buffer_too_late, b[0].last_step = 100)
+BREAK(tensor_outside, t[0].offset += 4)
+BREAK(tensor_before_buffer, t[2].offset -= 64)
+BREAK(tensor_dim_zero, t[0].dim[VN_N] = 0)
+BREAK(tensor_dim_wraps, t[0].dim[VN_D] = t[0].dim[VN_H] = INT32_MAX)
+BREAK(tensor_stride_small, t[1].pixel_stride = 7)
+BREAK(step_input_op, s[0].op = VN_OP_INPUT)
+BREAK(step_leaky, s[2].act[1] = VN_ACT_LEAKY)
+BREAK(step_slope_absent, s[0].slope[0] = VN_NONE)
+BREAK(step_slope_long, s[0].slope[0] = s[2].bias)
+BREAK(step_bias_wrong, s[0].bias = s[2].bias)
+BREAK(step_weight_wrong, s[0].weight = s[2].weight)
+BREAK(step_algo_unfit, s[6].algo = VN_ALGO_WINOGRAD)
+BREAK(step_no_tile, s[0].algo = VN_ALGO_WINOGRAD)
+BREAK(step_overwrites_input, s[2].out = s[2].in[0])
+BREAK(step_overlaps_slice, s[3].out = s[1].in[0]; s[1].out = s[0].out)
+BREAK(step_uses_dead, s[7].in[0] = s[0].in[0])
+BREAK(step_kernel, s[0].u.conv.kernel[1] = 2)
+BREAK(step_groups, s[0].u.conv.groups = 3)
+BREAK(step_stride_zero, s[1].u.conv.stride[0] = 0)
+BREAK(step_axis, s[6].u.axis.axis = 5)
+BREAK(step_reserved, s[6].u.word[9] = 1)
+BREAK(step_residual_type, s[4].in[1] = s[7].out)
+BREAK(step_residual_shape, s[4].in[1] = s[1].out)
+BREAK(step_elu_nan, s[1].alpha[0] = 0.f / 0.f)
+
+static void test_rules(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    breaker *fn;
+  } row[] = {
+#define ROW(name) {#name, name}
+      ROW(arena_too_large),      ROW(arena_absurd),
+      ROW(no_tensors),           ROW(too_many_tensors),
+      ROW(table_wraps),          ROW(strings_open),
+      ROW(buffers_clash),        ROW(buffer_too_late),
+      ROW(tensor_outside),       ROW(tensor_dim_zero),
+      ROW(tensor_before_buffer), ROW(tensor_dim_wraps),
+      ROW(tensor_stride_small),  ROW(step_input_op),
+      ROW(step_leaky),           ROW(step_slope_absent),
+      ROW(step_slope_long),      ROW(step_bias_wrong),
+      ROW(step_weight_wrong),    ROW(step_algo_unfit),
+      ROW(step_no_tile),         ROW(step_overwrites_input),
+      ROW(step_overlaps_slice),  ROW(step_uses_dead),
+      ROW(step_kernel),          ROW(step_groups),
+      ROW(step_stride_zero),     ROW(step_axis),
+      ROW(step_reserved),        ROW(step_residual_type),
+      ROW(step_residual_shape),  ROW(step_elu_nan),
+  };
+  for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+    size_t size;
+    uint8_t *bytes = pb_small_net(&size);
+    struct plan_header *h = (void *)bytes;
+    struct vn_diag diag = {""};
+    row[i].fn(h, (void *)(bytes + h->buffers.offset), (void *)(bytes + h->tensors.offset),
+              (void *)(bytes + h->steps.offset));
+    pb_seal(bytes, size);
+    if (open_status(bytes, size, &diag) != VN_E_FORMAT || !diag.text[0])
+      fail_msg("%s was not refused", row[i].name);
+    free(bytes);
+  }
+}
+
+static void test_versions(void **state) {
+  (void)state;
+  size_t size;
+  uint8_t *bytes = pb_small_net(&size);
+  struct plan_header *h = (void *)bytes;
+  h->major = PLAN_MAJOR + 1;
+  pb_seal(bytes, size);
+  assert_int_equal(open_status(bytes, size, NULL), VN_E_UNSUPPORTED);
+  h->major = PLAN_MAJOR;
+  h->endian = 0x04030201;
+  assert_int_equal(open_status(bytes, size, NULL), VN_E_UNSUPPORTED);
+  h->endian = PLAN_ENDIAN;
+  h->reserved[5] = 1; /* means something to a later minor version, nothing to this one */
+  pb_seal(bytes, size);
+  assert_int_equal(open_status(bytes, size, NULL), VN_E_FORMAT);
+  h->minor = PLAN_MINOR + 1;
+  pb_seal(bytes, size);
+  assert_int_equal(open_status(bytes, size, NULL), VN_OK);
+  free(bytes);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_legal),          cmocka_unit_test(test_file),
+      cmocka_unit_test(test_truncated),      cmocka_unit_test(test_flips_refused),
+      cmocka_unit_test(test_flips_harmless), cmocka_unit_test(test_rules),
+      cmocka_unit_test(test_versions),
+  };
+  return cmocka_run_group_tests_name("plan_load", tests, NULL, NULL);
+}
