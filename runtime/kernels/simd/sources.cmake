@@ -1,4 +1,9 @@
 # Files that are compiled once per instruction set, with -DVN_ISA=<isa> and that set's flags.
 set(VN_SIMD_SOURCES
   kernels/simd/table.c
+  kernels/simd/winograd.c
+  kernels/simd/winograd_gemm.c
+  kernels/simd/winograd_input.c
+  kernels/simd/winograd_output.c
+  kernels/simd/winograd_weights.c
 )

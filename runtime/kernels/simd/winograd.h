@@ -1,0 +1,69 @@
+/* 3D Winograd convolution: what its files share. winograd.c tells the story.
+ *
+ * Along each axis a tile of m outputs is computed from t = m + r - 1 inputs: t products instead of
+ * m * r. m = 1 is direct convolution along that axis: t = r and the transforms are copies and sums.
+ * t = 4, 6, 8 use the interpolation points 0, 1, -1, 2, -2, 1/2, -1/2 (the first t - 2 of them) and
+ * infinity, rows scaled by powers of two. See Barabasz et al., "Error analysis and improving the
+ * accuracy of Winograd convolution", for the choice of points. */
+#ifndef VNET_SIMD_WINOGRAD_H
+#define VNET_SIMD_WINOGRAD_H
+
+#include "epilogue.h"
+#include "simd.h"
+
+enum { WINO_MAX_T = 8, WINO_MAX_M = 6, WINO_MAX_BLOCK = 8, WINO_PANEL = 2 };
+
+struct wino_axis {
+  size_t in, out, pad;
+  size_t m, t, tiles;
+  size_t block, blocks; /* tiles per job, and how many of those */
+};
+
+struct wino {
+  struct vn_conv conv;
+  struct wino_axis axis[3];
+  size_t channels_in, channels_out, vecs_in, vecs_out; /* vecs: VEC_LANES channels each */
+  size_t chunk_vecs, chunks;                           /* output channels of a job */
+  size_t freqs;                                        /* t*t of the two inner axes */
+  /* Elements. Successive frequencies are an odd number of vectors apart: in powers of two they
+   * would fall on the same L1 sets. */
+  size_t plane_row, plane_vec, plane_tile, plane_freq; /* depth-transformed input */
+  size_t v_freq, v_row, m_freq, m_row;                 /* GEMM operands: [freq][tile][channel] */
+  size_t planes_at, v_at, m_at, pair_at, acc_at;       /* in the scratch */
+  size_t chunk_elems;                                  /* packed weights of a chunk */
+  float *packed; /* [chunk][depth freq][freq][panel][channel in][vector of the panel] */
+};
+
+/* The part of the output that one job computes. */
+struct wino_job {
+  size_t n, first[3], count[3], tiles; /* in tiles */
+  size_t chunk, vec, vecs;             /* output vectors [vec, vec + vecs) */
+};
+
+#define wino_pack        VN_ISA_NAME(wino_pack)
+#define wino_input_depth VN_ISA_NAME(wino_input_depth)
+#define wino_input_plane VN_ISA_NAME(wino_input_plane)
+#define wino_gemm        VN_ISA_NAME(wino_gemm)
+#define wino_output      VN_ISA_NAME(wino_output)
+#define wino_finish      VN_ISA_NAME(wino_finish)
+
+/* winograd_weights.c: fills w->packed from the convolution's weights, in double. */
+void wino_pack(const struct wino *w, pthreadpool_t pool);
+
+/* winograd_input.c: B^T along depth for the whole job; then for one depth frequency along h and w.
+ */
+void wino_input_depth(const struct wino *w, const struct wino_job *job, float *planes);
+void wino_input_plane(const struct wino *w, const struct wino_job *job, const float *plane,
+                      float *v);
+
+/* winograd_gemm.c: m[tile][out] = v[tile][in] * u[in][out] for each of the w->freqs. */
+void wino_gemm(const struct wino *w, const struct wino_job *job, const float *v, const float *u,
+               float *m);
+
+/* winograd_output.c: A^T along h and w for one depth frequency, accumulated into the depth's
+ * outputs; then epilogue and store. */
+void wino_output(const struct wino *w, const struct wino_job *job, size_t freq, const float *m,
+                 float *pair, float *acc);
+void wino_finish(const struct wino *w, const struct wino_job *job, const float *acc);
+
+#endif

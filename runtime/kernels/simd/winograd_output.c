@@ -1,0 +1,175 @@
+/* The output side of the Winograd convolution: A^T along h and w for one depth frequency,
+ * accumulation into the outputs of the depth axis, epilogue, store. Called by winograd.c. */
+#include "winograd.h"
+
+/* Powers of the points 1, 2, 1/2, of which each pair has the sign both ways. */
+static const float point_power[3][WINO_MAX_M] = {
+    {1, 1, 1, 1, 1, 1}, {1, 2, 4, 8, 16, 32}, {1, .5f, .25f, .125f, .0625f, .03125f}};
+
+/* y = A^T x, t points to m outputs, both constants where this is inlined; m = 1: plain sum. */
+VEC_INLINE void output_1d(const size_t t, const size_t m, const vec *x, vec *y) {
+  if (m == 1) {
+    y[0] = x[0];
+    for (size_t k = 1; k < t; k++) y[0] = y[0] + x[k];
+    return;
+  }
+  const size_t pairs = (t - 2) / 2;
+  vec s[3], d[3];
+  for (size_t k = 0; k < pairs; k++) {
+    s[k] = x[2 * k + 1] + x[2 * k + 2];
+    d[k] = x[2 * k + 1] - x[2 * k + 2];
+  }
+#pragma GCC unroll 8
+  for (size_t i = 0; i < m; i++) {
+    const vec *half = i % 2 ? d : s;
+    vec sum = half[0];
+    for (size_t k = 1; k < pairs; k++) sum = vec_fma(vec_set1(point_power[k][i]), half[k], sum);
+    if (i == 0) sum = sum + x[0];
+    if (i == m - 1) sum = sum + x[t - 1];
+    y[i] = sum;
+  }
+}
+
+/* Along h: in[t][width], rows in_row and columns in_step apart, to out[m][width]. */
+VEC_INLINE void pass_h(const size_t t, const size_t m, const float *in, size_t in_step,
+                       size_t width, float *out) {
+  const size_t in_row = in_step * width;
+  for (size_t q = 0; q < width; q++, in += in_step, out += VEC_LANES) {
+    vec x[WINO_MAX_T], y[WINO_MAX_M];
+    for (size_t k = 0; k < t; k++) x[k] = vec_load(in + k * in_row);
+    output_1d(t, m, x, y);
+    for (size_t k = 0; k < m; k++) vec_store(out + k * width * VEC_LANES, y[k]);
+  }
+}
+
+/* Along w: in[rows][t] to out[rows][m]. */
+VEC_INLINE void pass_w(const size_t t, const size_t m, const float *in, size_t rows, float *out) {
+  for (size_t j = 0; j < rows; j++, in += t * VEC_LANES, out += m * VEC_LANES) {
+    vec x[WINO_MAX_T], y[WINO_MAX_M];
+    for (size_t k = 0; k < t; k++) x[k] = vec_load(in + k * VEC_LANES);
+    output_1d(t, m, x, y);
+    for (size_t k = 0; k < m; k++) vec_store(out + k * VEC_LANES, y[k]);
+  }
+}
+
+/* t * 8 + m of every tile there is. */
+#define EACH_TILE(F) F(8, 4) F(8, 6) F(6, 2) F(6, 4) F(4, 2) F(5, 1) F(3, 1)
+
+static void pass_h_any(const struct wino_axis *a, const float *in, size_t in_step, size_t width,
+                       float *out) {
+  switch (a->t * 8 + a->m) {
+#define CASE(T, M)                                                                                 \
+  case T * 8 + M:                                                                                  \
+    pass_h(T, M, in, in_step, width, out);                                                         \
+    break;
+    EACH_TILE(CASE)
+#undef CASE
+  default:
+    break;
+  }
+}
+
+static void pass_w_any(const struct wino_axis *a, const float *in, size_t rows, float *out) {
+  switch (a->t * 8 + a->m) {
+#define CASE(T, M)                                                                                 \
+  case T * 8 + M:                                                                                  \
+    pass_w(T, M, in, rows, out);                                                                   \
+    break;
+    EACH_TILE(CASE)
+#undef CASE
+  default:
+    break;
+  }
+}
+
+/* Adds the depth frequency's share to the m outputs along depth: y[n] to acc[m][n]. The two
+ * frequencies of a pair of points are added together: the first one waits in `pair`. */
+VEC_INLINE void accumulate(const size_t t, const size_t m, size_t freq, size_t n, const float *y,
+                           float *pair, float *acc) {
+  const size_t step = n * VEC_LANES, k = (freq - 1) / 2;
+  if (m == 1 || freq == 0 || freq == t - 1) {
+    float *to = acc + (freq ? (m - 1) * step : 0);
+    for (size_t i = 0; i < step; i += VEC_LANES) {
+      vec x = vec_load(y + i);
+      if (freq) x = x + vec_load(to + i);
+      vec_store(to + i, x);
+    }
+    return;
+  }
+  if (freq % 2) {
+    for (size_t i = 0; i < step; i += VEC_LANES) vec_store(pair + i, vec_load(y + i));
+    return;
+  }
+  for (size_t i = 0; i < step; i += VEC_LANES) {
+    vec a = vec_load(pair + i), b = vec_load(y + i), s = a + b, d = a - b;
+#pragma GCC unroll 8
+    for (size_t z = 0; z < m; z++) {
+      float *to = acc + z * step + i;
+      vec x = z % 2 ? d : s;
+      if (k > 0 || z == 0) x = vec_fma(vec_set1(point_power[k][z]), x, vec_load(to));
+      vec_store(to, x);
+    }
+  }
+}
+
+static void accumulate_any(const struct wino_axis *a, size_t freq, size_t n, const float *y,
+                           float *pair, float *acc) {
+  switch (a->t * 8 + a->m) {
+#define CASE(T, M)                                                                                 \
+  case T * 8 + M:                                                                                  \
+    accumulate(T, M, freq, n, y, pair, acc);                                                       \
+    break;
+    EACH_TILE(CASE)
+#undef CASE
+  default:
+    break;
+  }
+}
+
+void wino_output(const struct wino *w, const struct wino_job *job, size_t freq, const float *m,
+                 float *pair, float *acc) {
+  const struct wino_axis *d = &w->axis[0], *h = &w->axis[1], *x = &w->axis[2];
+  const size_t n = h->m * x->m;
+  float half[WINO_MAX_M * WINO_MAX_T * VEC_LANES], y[WINO_MAX_M * WINO_MAX_M * VEC_LANES];
+  for (size_t i = 0; i < job->tiles; i++)
+    for (size_t o = 0; o < job->vecs; o++) {
+      pass_h_any(h, m + i * w->m_row + o * VEC_LANES, w->m_freq, x->t, half);
+      pass_w_any(x, half, h->m, y);
+      const size_t at = (i * job->vecs + o) * n * VEC_LANES;
+      accumulate_any(d, freq, n, y, pair + at, acc + at * d->m);
+    }
+}
+
+/* Epilogue and store of one tile's vector of channels. */
+static void finish_tile(const struct wino *w, const size_t *origin, size_t n,
+                        const struct vn_epi *e, const float *acc) {
+  const struct wino_axis *ax = w->axis;
+  const struct vn_tensor *out = &w->conv.out;
+  for (size_t z = 0; z < ax[0].m && origin[0] + z < ax[0].out; z++)
+    for (size_t y = 0; y < ax[1].m && origin[1] + y < ax[1].out; y++)
+      for (size_t x = 0; x < ax[2].m && origin[2] + x < ax[2].out; x++) {
+        size_t pixel = ((n * ax[0].out + origin[0] + z) * ax[1].out + origin[1] + y) * ax[2].out +
+                       origin[2] + x;
+        vec v = vec_load(acc + ((z * ax[1].m + y) * ax[2].m + x) * VEC_LANES);
+        vec_store_k((float *)out->data + pixel * out->stride + e->channel,
+                    vn_epi_apply(e, v, pixel), e->count);
+      }
+}
+
+void wino_finish(const struct wino *w, const struct wino_job *job, const float *acc) {
+  const struct wino_axis *ax = w->axis;
+  const size_t step = ax[0].m * ax[1].m * ax[2].m * VEC_LANES;
+  for (size_t o = 0; o < job->vecs; o++) {
+    const size_t channel = (job->vec + o) * VEC_LANES;
+    const size_t left = w->channels_out - channel;
+    const struct vn_epi e =
+        vn_epi_open(&w->conv.epilogue, channel, left < VEC_LANES ? left : VEC_LANES);
+    for (size_t i = 0; i < job->tiles; i++) {
+      const size_t hw = job->count[1] * job->count[2];
+      const size_t origin[3] = {(job->first[0] + i / hw) * ax[0].m,
+                                (job->first[1] + i % hw / job->count[2]) * ax[1].m,
+                                (job->first[2] + i % job->count[2]) * ax[2].m};
+      finish_tile(w, origin, job->n, &e, acc + (i * job->vecs + o) * step);
+    }
+  }
+}
