@@ -13,7 +13,7 @@ struct match {
   const struct vnc_found *f;
   struct vnc_spec spec;
   uint32_t departures;
-  char first[400];
+  char first[360];
 };
 
 __attribute__((format(printf, 3, 4))) static void depart(struct match *m, uint32_t weight,
@@ -82,7 +82,7 @@ static void act_compare(struct match *m, const char *where, uint32_t node, uint3
                         uint32_t expected) {
   if (found == expected) return;
   char name[64];
-  depart(m, 1, "%s: %s expected, %s found (node %s)", where,
+  depart(m, 1, "%s: %s after it expected, %s found (node %s)", where,
          expected == VN_ACT_NONE ? "no activation" : vn_act_text(expected), vn_act_text(found),
          vnc_topology_name(m->g, node, name));
 }
@@ -99,13 +99,12 @@ static void unit_compare(struct match *m, const char *where, const struct vnc_un
   }
   char text[160], node[200];
   if (!same) {
-    depart(m, 1, "%s: %s %ux%ux%u %u->%u%s expected, %s found%s", where,
-           e->op == VN_OP_DECONV3D ? "up-convolution" : "convolution", e->kernel, e->kernel,
-           e->kernel, e->in, e->out, e->stride > 1 ? " stride 2x2x2" : "", conv_text(m, unit, text),
+    depart(m, 1, "%s: %s%ux%ux%u %u->%u%s expected, %s found%s", where,
+           e->op == VN_OP_DECONV3D ? "up-convolution " : "", e->kernel, e->kernel, e->kernel, e->in,
+           e->out, e->stride > 1 ? " stride 2x2x2" : "", conv_text(m, unit, text),
            units_text(m, unit, 1, node));
   }
-  snprintf(text, sizeof text, "%s, after the convolution", where);
-  act_compare(m, text, unit->conv, unit->act, e->act);
+  act_compare(m, where, unit->conv, unit->act, e->act);
 }
 
 /* A stage's convolutions, of which the first reads `in` channels, and its sum. */
@@ -136,7 +135,7 @@ static void stage_compare(struct match *m, const char *where, const struct vnc_s
     depart(m, 1, "%s: a sum with the stage's input expected, one with node %s found", where,
            vnc_topology_name(m->g, stage->residual, name));
   }
-  snprintf(text, sizeof text, "%s, after the sum", where);
+  snprintf(text, sizeof text, "%s, sum", where);
   act_compare(m, text, stage->sum, stage->sum_act, s->sum_act ? s->act : VN_ACT_NONE);
 }
 
@@ -162,7 +161,7 @@ static void right_compare(struct match *m) {
     const struct vnc_stage *stage = &m->f->right[i];
     uint32_t channels = s->width << i;
     char where[32], name[64];
-    snprintf(where, sizeof where, "right %u, up", i + 1);
+    snprintf(where, sizeof where, "right %u up", i + 1);
     uint32_t below = i + 2 == s->stages ? 2 * channels : 4 * channels;
     unit_compare(m, where, &stage->move,
                  &(struct expected){VN_OP_DECONV3D, 2, 2, below, channels, s->act});
@@ -188,7 +187,7 @@ static void head_compare(struct match *m) {
     return;
   }
   if (s->wide_head) {
-    unit_compare(m, "out, first convolution", &f->head[0],
+    unit_compare(m, "out, convolution 1", &f->head[0],
                  &(struct expected){VN_OP_CONV3D, 5, 1, in, s->classes, s->act});
     in = s->classes;
   }
@@ -251,15 +250,13 @@ enum vn_status vnc_topology(const struct vnc_graph *g, const char *wanted, char 
   for (size_t i = 0; (member = vnc_family_member(i)); i++) {
     if (wanted && strcmp(wanted, member)) continue;
     member_compare(&m, g, &f, member);
-    bool twin =
-        !strcmp(member, "mattmacy") && !strcmp(best.spec.member ? best.spec.member : "", "monai");
-    if (m.departures < best.departures ||
-        (twin && m.departures == best.departures && looks_like_mattmacy(g, &f))) {
-      best = m;
-    }
+    bool twin = m.departures == best.departures && !strcmp(best.spec.member, "monai") &&
+                !strcmp(member, "mattmacy") && looks_like_mattmacy(g, &f);
+    if (m.departures < best.departures || twin) best = m;
   }
   if (best.departures) {
-    return vn_fail(diag, VN_E_UNSUPPORTED, "not a %s: %s", best.spec.member, best.first);
+    return vn_fail(diag, VN_E_UNSUPPORTED, "not a %s: %s; --topology any compiles it all the same",
+                   best.spec.member, best.first);
   }
   vnc_spec_text(&best.spec, text, size);
   return VN_OK;
