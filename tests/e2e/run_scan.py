@@ -220,7 +220,7 @@ def arguments_are_doubted():
 
 
 def outputs_are_whole_or_absent():
-    levels, scan = plan("levels"), save("scan.nii", random.normal(0, 1, (60, 60, 60)).astype("f4"))
+    levels, scan = plan("levels"), save("scan.nii", random.normal(0, 1, (40, 40, 40)).astype("f4"))
     (folder / "folder.nii").mkdir()
     refused(3, "not a regular file", levels, scan, "-o", folder / "folder.nii")
     (folder / "folder.nii").rmdir()
