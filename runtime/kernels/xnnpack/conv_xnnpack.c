@@ -10,6 +10,9 @@
  * channels in it; groups) or where truncated kernels would take more memory than the input, the
  * input is first copied, group by group, with zeros at both ends of w.
  *
+ * Workers sleep between dispatches: on a machine with other work, spinning ones cost a factor of
+ * two.
+ *
  * The bias is XNNPACK's; the rest of the epilogue follows on the position just written, while it is
  * in cache. XNNPACK is initialised and never shut down: the process may use it, too. */
 #include "../ref/ref.h"
@@ -137,7 +140,7 @@ static enum xnn_status operator_create(const struct state *s, const struct varia
       (uint32_t)c->pad[1], (uint32_t)c->kernel[0], (uint32_t)c->kernel[1], (uint32_t)c->stride[0],
       (uint32_t)c->stride[1], (uint32_t)c->dilation[0], (uint32_t)c->dilation[1], 1,
       (v->hi - v->lo) * in, group_out(c), width * in, output_stride(s), kernel, bias, -INFINITY,
-      INFINITY, 0, VN_XNN_CACHES op);
+      INFINITY, XNN_FLAG_YIELD_WORKERS, VN_XNN_CACHES op);
 }
 
 static const float *input_at(const struct state *s, size_t w, size_t lo, size_t group) {
@@ -227,7 +230,8 @@ static enum vn_status run_pool(void *state, pthreadpool_t pool) {
   const struct vn_epilogue *e = &c->epilogue;
   bool plain = !e->act[0].kind && !e->act[1].kind && !e->residual.data;
   enum xnn_status status = xnn_status_success;
-  if (s->copy) pthreadpool_parallelize_1d(pool, copy_row, s, input_rows(c), 0);
+  if (s->copy)
+    pthreadpool_parallelize_1d(pool, copy_row, s, input_rows(c), PTHREADPOOL_FLAG_YIELD_WORKERS);
   for (size_t w = 0; !status && w < c->out.dim[VN_W]; w++) {
     struct tail tail = {s, w};
     for (size_t g = 0; !status && g < c->groups; g++) {
@@ -238,7 +242,8 @@ static enum vn_status run_pool(void *state, pthreadpool_t pool) {
     }
     if (!plain)
       pthreadpool_parallelize_1d_tile_1d(pool, epilogue_rows, &tail, output_rows(c), 64,
-                                         PTHREADPOOL_FLAG_DISABLE_DENORMALS);
+                                         PTHREADPOOL_FLAG_DISABLE_DENORMALS |
+                                             PTHREADPOOL_FLAG_YIELD_WORKERS);
   }
   return status ? VN_E_INTERNAL : VN_OK;
 }
