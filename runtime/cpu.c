@@ -43,16 +43,20 @@ enum vn_status vn_cpu_simd(const char *name, const struct vn_simd **simd, struct
   return vn_fail(diag, VN_E_ARGUMENT, "instruction set \"%s\" is not one of this build's", name);
 }
 
-/* Linux control group v2: "max 100000" or "<quota> <period>" in microseconds. 0: no limit. */
-static size_t quota_cores(void) {
-  FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
-  unsigned long long quota, period;
-  size_t cores = 0;
+/* The numbers that a file of Linux's control groups v2 begins with; "max" is no number. */
+static int group_numbers(const char *path, unsigned long long *first, unsigned long long *second) {
+  FILE *file = fopen(path, "re");
   if (!file) return 0;
-  if (fscanf(file, "%llu %llu", &quota, &period) == 2 && period && quota)
-    cores = (size_t)((quota + period - 1) / period);
+  int n = fscanf(file, "%llu %llu", first, second);
   fclose(file);
-  return cores;
+  return n;
+}
+
+/* 0: no limit. */
+static size_t quota_cores(void) {
+  unsigned long long quota, period; /* microseconds */
+  if (group_numbers("/sys/fs/cgroup/cpu.max", &quota, &period) != 2 || !quota || !period) return 0;
+  return (size_t)((quota + period - 1) / period);
 }
 
 size_t vn_cpu_cores(void) {
@@ -69,5 +73,10 @@ size_t vn_cpu_cores(void) {
 
 uint64_t vn_cpu_memory_bytes(void) {
   long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
-  return pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : UINT64_MAX;
+  unsigned long long limit, none;
+  uint64_t bytes =
+      pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : UINT64_MAX;
+  if (group_numbers("/sys/fs/cgroup/memory.max", &limit, &none) == 1 && limit < bytes)
+    bytes = limit;
+  return bytes;
 }

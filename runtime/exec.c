@@ -46,7 +46,7 @@ static enum vn_status limit_check(uint64_t bytes, uint64_t limit, struct vn_diag
                    (double)bytes / 0x1p20, (double)limit / 0x1p20, (unsigned long long)bytes);
   if (bytes > machine)
     return vn_fail(diag, VN_E_MEMORY,
-                   "the plan needs %.1f MiB to run and this machine has %.1f MiB",
+                   "the plan needs %.1f MiB to run and there are %.1f MiB on this machine",
                    (double)bytes / 0x1p20, (double)machine / 0x1p20);
   return VN_OK;
 }
