@@ -299,42 +299,56 @@ static void labels_save(struct cli_output *file, const struct vn_segment *segmen
   cli_output_commit(file);
 }
 
+/* The label map's name, checked; *named is what the caller frees. */
+static const char *output_choose(const struct arguments *a, char **named) {
+  *named = a->outputs ? NULL : default_output(a->scan);
+  const char *output = *named ? *named : a->output[0];
+  if (!cli_ends(output, ".nii") && !cli_ends(output, ".nii.gz"))
+    cli_fatal(VN_E_ARGUMENT, "%s: the output's name must end in .nii or .nii.gz", output);
+  inputs_spare(a, output);
+  return output;
+}
+
+/* Everything that can refuse the scan before its voxels are read. */
+static struct vn_exec *segment_open(const struct arguments *a, const struct vn_plan *plan,
+                                    struct vn_scan *scan, struct vn_segment *segment) {
+  struct vn_diag diag;
+  struct vn_exec *exec;
+  cli_check(vn_scan_open(a->scan, scan, &diag), &diag);
+  cli_check(vn_exec_open(plan, &a->exec, &exec, &diag), &diag);
+  enum vn_status status = vn_segment_plan(plan, exec, scan, segment, &diag);
+  if (status) cli_fatal(status, "%s: %s", a->scan, diag.text);
+  uint64_t limit = a->exec.memory_limit_bytes;
+  if (limit && segment->memory_bytes > limit)
+    cli_fatal(VN_E_MEMORY, "%s: takes %.0f MiB, the limit is %.0f MiB", a->scan,
+              (double)segment->memory_bytes / 1048576, (double)limit / 1048576);
+  if (!a->quiet) segment->progress = show_progress;
+  return exec;
+}
+
 static void scan_run(const struct arguments *a, const struct vn_plan *plan) {
   struct times times;
   struct vn_diag diag;
-  struct vn_exec *exec;
   struct vn_scan scan;
   struct vn_segment segment;
   struct vn_segment_report report;
   struct vn_labels labels;
   struct cli_output file;
-  char *named = a->outputs ? NULL : default_output(a->scan);
-  const char *output = named ? named : a->output[0];
-  if (!cli_ends(output, ".nii") && !cli_ends(output, ".nii.gz"))
-    cli_fatal(VN_E_ARGUMENT, "%s: the output's name must end in .nii or .nii.gz", output);
-  inputs_spare(a, output);
+  char *named;
+  const char *output = output_choose(a, &named);
 
-  cli_check(vn_scan_open(a->scan, &scan, &diag), &diag); /* cheap, and may refuse: first */
   uint64_t start = now_ns();
-  cli_check(vn_exec_open(plan, &a->exec, &exec, &diag), &diag);
-  times.open_ns = now_ns() - start;
-  enum vn_status status = vn_segment_plan(plan, exec, &scan, &segment, &diag);
-  if (status) cli_fatal(status, "%s: %s", a->scan, diag.text);
-  uint64_t limit = a->exec.memory_limit_bytes;
-  if (limit && segment.memory_bytes > limit)
-    cli_fatal(VN_E_MEMORY, "%s: takes %.0f MiB, the limit is %.0f MiB", a->scan,
-              (double)segment.memory_bytes / 1048576, (double)limit / 1048576);
+  struct vn_exec *exec = segment_open(a, plan, &scan, &segment);
   cli_output_open(&file, output);
+  times.open_ns = now_ns() - start;
+
   start = now_ns();
   cli_check(vn_scan_load(&scan, a->replace_nan, &diag), &diag);
   times.read_ns = now_ns() - start;
-  if (!a->quiet) {
-    notes_print(&segment);
-    segment.progress = show_progress;
-  }
+  if (!a->quiet) notes_print(&segment);
 
   cli_on_interrupt(exec_cancel, exec);
-  status = vn_segment_run(&segment, &labels, &report, &diag);
+  enum vn_status status = vn_segment_run(&segment, &labels, &report, &diag);
   if (status) cli_fatal(status, "%s: %s", a->scan, diag.text);
   cli_on_interrupt(NULL, NULL);
   cli_check_interrupt();

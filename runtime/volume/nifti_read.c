@@ -149,15 +149,17 @@ static bool qform_affine(const struct nifti_2_header *field, double m[3][4]) {
   return finite;
 }
 
+static double column_length(const double m[3][4], int j) {
+  return sqrt(m[0][j] * m[0][j] + m[1][j] * m[1][j] + m[2][j] * m[2][j]);
+}
+
 /* Finite, and no axis lost. */
 static bool affine_usable(const double m[3][4]) {
   double det = m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1]) -
                m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0]) +
                m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0]);
   bool finite = isfinite(m[0][3]) && isfinite(m[1][3]) && isfinite(m[2][3]);
-  double volume = 1;
-  for (int j = 0; j < 3; j++)
-    volume *= sqrt(m[0][j] * m[0][j] + m[1][j] * m[1][j] + m[2][j] * m[2][j]);
+  double volume = column_length(m, 0) * column_length(m, 1) * column_length(m, 2);
   return finite && isfinite(det) && volume > 0 && fabs(det) > 1e-6 * volume;
 }
 
@@ -171,7 +173,8 @@ static bool affines_agree(const double a[3][4], const double b[3][4]) {
   return true;
 }
 
-static enum vn_status geometry_read(struct vn_scan *scan, struct vn_diag *diag) {
+/* Sets the affine in the file's units, and what is known of it. */
+static enum vn_status affine_choose(struct vn_scan *scan, struct vn_diag *diag) {
   const struct nifti_2_header *field = &scan->header->field;
   double sform[3][4], qform[3][4];
   bool has_s = field->sform_code > 0, has_q = field->qform_code > 0;
@@ -186,23 +189,27 @@ static enum vn_status geometry_read(struct vn_scan *scan, struct vn_diag *diag) 
     return vn_fail(diag, VN_E_FORMAT, "the qform is not a rotation");
   scan->oriented = has_s || has_q;
   scan->contradictory = has_s && has_q && !affines_agree(sform, qform);
-  if (has_s)
-    memcpy(scan->affine, sform, sizeof sform);
-  else if (has_q)
-    memcpy(scan->affine, qform, sizeof qform);
-  /* Units: 1 metre, 3 micron; 2 and unknown are taken as mm. An absent step counts as 1. */
+  if (scan->oriented)
+    memcpy(scan->affine, has_s ? sform : qform, sizeof scan->affine);
+  else
+    for (int j = 0; j < 3; j++)
+      scan->affine[j][j] = field->pixdim[j + 1] != 0 ? fabs(field->pixdim[j + 1]) : 1;
+  return VN_OK;
+}
+
+static enum vn_status geometry_read(struct vn_scan *scan, struct vn_diag *diag) {
+  const struct nifti_2_header *field = &scan->header->field;
+  for (int j = 1; j <= 3; j++)
+    if (!isfinite(field->pixdim[j]))
+      return vn_fail(diag, VN_E_FORMAT, "the voxel size is not finite");
+  enum vn_status status = affine_choose(scan, diag);
+  if (status) return status;
+  /* Units: 1 metre, 3 micron; 2 and unknown are taken as mm. */
   int units = field->xyzt_units & 7;
   double mm = units == 1 ? 1000 : units == 3 ? 0.001 : 1;
-  for (int j = 0; j < 3; j++) {
-    double step = fabs(field->pixdim[j + 1]);
-    if (!isfinite(step)) return vn_fail(diag, VN_E_FORMAT, "the voxel size is not finite");
-    if (!scan->oriented) scan->affine[j][j] = step > 0 ? step : 1;
-    double length = 0;
-    for (int i = 0; i < 3; i++) length += scan->affine[i][j] * scan->affine[i][j];
-    scan->spacing_mm[j] = sqrt(length) * mm;
-    for (int i = 0; i < 3; i++) scan->affine[i][j] *= mm;
-  }
-  for (int i = 0; i < 3; i++) scan->affine[i][3] *= mm;
+  for (int i = 0; i < 3; i++)
+    for (int j = 0; j < 4; j++) scan->affine[i][j] *= mm;
+  for (int j = 0; j < 3; j++) scan->spacing_mm[j] = column_length(scan->affine, j);
   return VN_OK;
 }
 
