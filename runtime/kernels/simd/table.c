@@ -6,4 +6,5 @@ const struct vn_simd VN_ISA_NAME(simd) = {
     .name = VN_ISA_TEXT,
     .lanes = VEC_LANES,
     .winograd = VN_ISA_NAME(winograd),
+    .direct = VN_ISA_NAME(direct),
 };

@@ -6,12 +6,17 @@
  * are live at a time, so that they stay in cache for all tiles of the block. */
 #include "winograd.h"
 
+#include "gemm.h"
+
 #include <stdlib.h>
 #include <string.h>
 
+/* Along depth first: a job finds half of its input planes where the one before it left them. */
 static void cut_job(const struct wino *w, size_t index, struct wino_job *job) {
+  static const size_t order[3] = {0, 2, 1};
   job->tiles = 1;
-  for (size_t a = 3; a-- > 0;) {
+  for (size_t i = 0; i < 3; i++) {
+    const size_t a = order[i];
     const struct wino_axis *ax = &w->axis[a];
     job->first[a] = index % ax->blocks * ax->block;
     index /= ax->blocks;
@@ -92,9 +97,9 @@ static void cut(struct wino *w) {
   cut_blocks(w, 24);
   w->chunk_vecs = w->vecs_out;
   w->chunks = 1;
-  while (wino_jobs(w) < 16 && w->chunk_vecs > 2 * WINO_PANEL) {
+  while (wino_jobs(w) < 16 && w->chunk_vecs > 2 * GEMM_PANEL) {
     w->chunks++;
-    w->chunk_vecs = ceil_div(ceil_div(w->vecs_out, w->chunks), WINO_PANEL) * WINO_PANEL;
+    w->chunk_vecs = ceil_div(ceil_div(w->vecs_out, w->chunks), GEMM_PANEL) * GEMM_PANEL;
     w->chunks = ceil_div(w->vecs_out, w->chunk_vecs);
   }
 }

@@ -19,8 +19,7 @@ VEC_INLINE void output_1d(const size_t t, const size_t m, const vec *x, vec *y) 
     s[k] = x[2 * k + 1] + x[2 * k + 2];
     d[k] = x[2 * k + 1] - x[2 * k + 2];
   }
-#pragma GCC unroll 8
-  for (size_t i = 0; i < m; i++) {
+  VEC_UNROLL for (size_t i = 0; i < m; i++) {
     const vec *half = i % 2 ? d : s;
     vec sum = half[0];
     for (size_t k = 1; k < pairs; k++) sum = vec_fma(vec_set1(point_power[k][i]), half[k], sum);
@@ -102,8 +101,7 @@ VEC_INLINE void accumulate(const size_t t, const size_t m, size_t freq, size_t n
   }
   for (size_t i = 0; i < step; i += VEC_LANES) {
     vec a = vec_load(pair + i), b = vec_load(y + i), s = a + b, d = a - b;
-#pragma GCC unroll 8
-    for (size_t z = 0; z < m; z++) {
+    VEC_UNROLL for (size_t z = 0; z < m; z++) {
       float *to = acc + z * step + i;
       vec x = z % 2 ? d : s;
       if (k > 0 || z == 0) x = vec_fma(vec_set1(point_power[k][z]), x, vec_load(to));

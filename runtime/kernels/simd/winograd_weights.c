@@ -2,6 +2,8 @@
  * Called by winograd.c once, when an exec is opened. */
 #include "winograd.h"
 
+#include "gemm.h"
+
 #include <string.h>
 
 /* Row j of G is scale[j] * (1, p, p^2 …) for the finite points, and the last tap for infinity. */
@@ -44,8 +46,8 @@ static void pack_block(const struct wino *w, size_t vec_index, size_t first) {
   const size_t chunk = vec_index / w->chunk_vecs, in_chunk = vec_index % w->chunk_vecs;
   const size_t chunk_first = chunk * w->chunk_vecs, left = w->vecs_out - chunk_first;
   const size_t vecs = left < w->chunk_vecs ? left : w->chunk_vecs;
-  const size_t panel = in_chunk / WINO_PANEL * WINO_PANEL;
-  const size_t panel_vecs = vecs - panel < WINO_PANEL ? vecs - panel : WINO_PANEL;
+  const size_t panel = in_chunk / GEMM_PANEL * GEMM_PANEL;
+  const size_t panel_vecs = vecs - panel < GEMM_PANEL ? vecs - panel : GEMM_PANEL;
   float *to = w->packed + chunk * w->chunk_elems +
               (panel * ic + (in_chunk - panel)) * VEC_LANES; /* of frequency 0, channel 0 */
   double g[3][WINO_MAX_T][5];

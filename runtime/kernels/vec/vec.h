@@ -28,6 +28,17 @@
 #define VN_ISA_HEADER(isa)    VN_ISA_HEADER_OF(isa)
 #include VN_ISA_HEADER(VN_ISA)
 
+/* Before a loop over registers, of a constant number of turns: arrays of vec are registers only
+ * when every index is a constant. */
+#if defined(__clang__)
+#define VEC_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define VEC_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* A hint, never an access: any address will do. */
+VEC_INLINE void vec_prefetch(const void *p) { __builtin_prefetch(p); }
+
 /* Vectors at both ends of a row: whole ones by the plain access, the last by the masked one. */
 VEC_INLINE vec vec_load_k(const float *p, size_t k) {
   return k >= VEC_LANES ? vec_load(p) : vec_load_n(p, k);

@@ -1,0 +1,50 @@
+/* The inner loop of matrix products: a few rows by one or two vectors of columns, kept in
+ * registers. Used by the convolutions of this folder. */
+#ifndef VNET_SIMD_GEMM_H
+#define VNET_SIMD_GEMM_H
+
+#include "../vec/vec.h"
+
+/* Rows that fit the registers beside two vectors of b and one of a. PANEL: vectors per column
+ * panel of packed weights. */
+enum { GEMM_ROWS = VEC_REGISTERS == 32 ? 12 : 6, GEMM_PANEL = 2 };
+
+/* sum[rows][vecs] += a[rows][depth] * b[depth][vecs]; rows and vecs are constants where this is
+ * inlined. a's rows are a_row floats apart; b is dense, and b + ahead is prefetched. One step of
+ * depth costs `vecs` loads of b and a broadcast per row. The rows are reached from three pointers,
+ * so that only five registers hold addresses. */
+VEC_INLINE void gemm_block(vec sum[GEMM_ROWS][GEMM_PANEL], const float *a, const size_t a_row,
+                           const float *b, size_t depth, size_t ahead, const size_t rows,
+                           const size_t vecs) {
+  const float *at[3] = {a, a + 4 * a_row, a + 8 * a_row};
+  for (const float *end = b + depth * vecs * VEC_LANES; b != end; b += vecs * VEC_LANES) {
+    vec y[GEMM_PANEL];
+    VEC_UNROLL for (size_t o = 0; o < vecs; o++) y[o] = vec_load(b + o * VEC_LANES);
+    VEC_UNROLL for (size_t o = 0; o < vecs * VEC_LANES; o += 16) vec_prefetch(b + ahead + o);
+    VEC_UNROLL for (size_t i = 0; i < rows; i++) {
+      vec x = vec_set1(at[i / 4][i % 4 * a_row]);
+      VEC_UNROLL for (size_t o = 0; o < vecs; o++) sum[i][o] = vec_fma(x, y[o], sum[i][o]);
+    }
+    VEC_UNROLL for (size_t i = 0; i < (rows + 3) / 4; i++) at[i]++;
+  }
+}
+
+VEC_INLINE void gemm_clear(vec sum[GEMM_ROWS][GEMM_PANEL], const size_t rows, const size_t vecs) {
+  VEC_UNROLL for (size_t i = 0; i < rows; i++) VEC_UNROLL for (size_t o = 0; o < vecs; o++)
+      sum[i][o] = vec_zero();
+}
+
+VEC_INLINE void gemm_store(vec sum[GEMM_ROWS][GEMM_PANEL], float *to, size_t row, const size_t rows,
+                           const size_t vecs) {
+  VEC_UNROLL for (size_t i = 0; i < rows; i++, to += row)
+      VEC_UNROLL for (size_t o = 0; o < vecs; o++) vec_store(to + o * VEC_LANES, sum[i][o]);
+}
+
+/* F(rows) for every count of rows. */
+#if VEC_REGISTERS == 32
+#define GEMM_EACH_ROWS(F) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12)
+#else
+#define GEMM_EACH_ROWS(F) F(1) F(2) F(3) F(4) F(5) F(6)
+#endif
+
+#endif
