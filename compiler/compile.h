@@ -33,13 +33,8 @@ struct vnc_report {
   size_t steps;
 };
 
-/* compile.c. Writes the plan through a temporary file beside `plan_path`. `report` may be NULL. */
-enum vn_status vnc_compile(const char *model_path, const char *plan_path,
-                           const struct vnc_options *options, struct vnc_report *report,
-                           struct vn_diag *diag);
-
-/* The same from a graph on, without the file: *plan (64-byte aligned, free with free()) is the
- * plan's bytes. The graph is rewritten by the passes. */
+/* compile.c: from an imported or built graph to the bytes of a plan (64-byte aligned, free with
+ * free()), NULL on failure. The graph is rewritten by the passes. `report` may be NULL. */
 enum vn_status vnc_compile_graph(struct vnc_graph *g, const struct vnc_options *options,
                                  void **plan, size_t *plan_bytes, struct vnc_report *report,
                                  struct vn_diag *diag);
@@ -73,6 +68,12 @@ enum vn_status vnc_pass_fuse(struct vnc_graph *g,
                              struct vn_diag *diag); /* bias, activations, residual */
 enum vn_status vnc_pass_choose(struct vnc_graph *g, const struct vnc_options *options,
                                struct vn_diag *diag); /* algorithm and tile per convolution */
+
+enum vn_status vnc_pass_concat(struct vnc_graph *g,
+                               struct vn_diag *diag); /* concats into aliases */
+/* compile.c: all of them. */
+enum vn_status vnc_run_passes(struct vnc_graph *g, const struct vnc_options *options,
+                              struct vn_diag *diag);
 
 /* memplan.c: buffers and offsets. Owned by the caller; free with vnc_memplan_free. */
 struct vnc_place { /* for each node */

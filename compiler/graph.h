@@ -86,6 +86,12 @@ uint32_t vnc_graph_string(struct vnc_graph *g, const char *text); /* same text, 
 const char *vnc_graph_text(const struct vnc_graph *g, uint32_t string);
 uint32_t vnc_graph_node(struct vnc_graph *g, enum vn_op op, const char *name, const uint32_t *args,
                         size_t n_args);
+/* As vnc_graph_node, but the new node stands before node `at`; later ids move up by one. Only nodes
+ * before `at` may be arguments. */
+uint32_t vnc_graph_insert(struct vnc_graph *g, uint32_t at, enum vn_op op, const char *name,
+                          const uint32_t *args, size_t n_args);
+/* Appends arguments for a node that a pass gives new ones; returns its first_arg. */
+uint32_t vnc_graph_args(struct vnc_graph *g, const uint32_t *args, size_t n);
 /* Takes ownership of `data` (malloc), even on failure. */
 uint32_t vnc_graph_const(struct vnc_graph *g, const char *name, size_t rank, const uint64_t *dim,
                          float *data);
@@ -96,6 +102,8 @@ const char *vnc_graph_meta_value(const struct vnc_graph *g, const char *key); /*
 uint32_t vnc_graph_arg(const struct vnc_graph *g, const struct vnc_node *node, size_t i);
 uint64_t vnc_const_elems(const struct vnc_const *c);
 uint64_t vnc_node_elems(const struct vnc_node *node);
+
+uint64_t vnc_node_macs(const struct vnc_graph *g, uint32_t node); /* of the direct algorithm */
 
 /* uses[i]: how many arguments and outputs refer to node i; `uses` holds n_nodes entries. */
 void vnc_graph_uses(const struct vnc_graph *g, uint32_t *uses);
@@ -108,13 +116,15 @@ enum vn_status vnc_graph_rewrite(struct vnc_graph *g, const uint32_t *map, struc
  * text file. */
 enum vn_status vnc_graph_check(const struct vnc_graph *g, struct vn_diag *diag);
 
-/* graph_text.c: print and parse round-trip, but for the constants' data. */
+/* graph_text.c and graph_parse.c: print and parse round-trip, but for the constants' data. */
 enum vn_status vnc_graph_print(const struct vnc_graph *g, FILE *out);
 enum vn_status vnc_graph_parse(const char *text, struct vnc_graph *g, struct vn_diag *diag);
 
 /* shape.c: fills dim and dtype of every node from its arguments (nodes are in order), with ONNX's
  * rules. Used by builders and parsed graphs; the importer calls it node by node. */
 enum vn_status vnc_shape_infer(struct vnc_graph *g, struct vn_diag *diag);
+enum vn_status vnc_shape_of(const struct vnc_graph *g, struct vnc_node *node,
+                            struct vn_diag *diag); /* of a node that need not be in the graph */
 enum vn_status vnc_shape_infer_node(struct vnc_graph *g, uint32_t node, struct vn_diag *diag);
 
 #endif

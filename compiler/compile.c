@@ -1,0 +1,119 @@
+/* The compiler, told in order: import, check, topology, passes, memory plan, plan.
+ *
+ * Stages after which the graph can be printed, and their letters:
+ *   i  as imported            s  simplified        b  BatchNorm folded into convolutions
+ *   f  fused                  k  kernels chosen    c  concats made aliases: what is planned */
+#include "compile.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct stage {
+  char letter;
+  const char *name;
+  enum vn_status (*pass)(struct vnc_graph *g, const struct vnc_options *options,
+                         struct vn_diag *diag);
+};
+
+static enum vn_status imported(struct vnc_graph *g, const struct vnc_options *options,
+                               struct vn_diag *diag) {
+  (void)g, (void)options, (void)diag;
+  return VN_OK;
+}
+
+static enum vn_status simplify(struct vnc_graph *g, const struct vnc_options *options,
+                               struct vn_diag *diag) {
+  (void)options;
+  return vnc_pass_simplify(g, diag);
+}
+
+static enum vn_status batchnorm(struct vnc_graph *g, const struct vnc_options *options,
+                                struct vn_diag *diag) {
+  (void)options;
+  return vnc_pass_batchnorm(g, diag);
+}
+
+static enum vn_status fuse(struct vnc_graph *g, const struct vnc_options *options,
+                           struct vn_diag *diag) {
+  (void)options;
+  return vnc_pass_fuse(g, diag);
+}
+
+static enum vn_status concat(struct vnc_graph *g, const struct vnc_options *options,
+                             struct vn_diag *diag) {
+  (void)options;
+  return vnc_pass_concat(g, diag);
+}
+
+static const struct stage stages[] = {
+    {'i', "imported", imported},
+    {'s', "simplified", simplify},
+    {'b', "BatchNorm folded", batchnorm},
+    {'f', "fused", fuse},
+    {'k', "kernels chosen", vnc_pass_choose},
+    {'c', "concats aliased", concat},
+};
+
+enum vn_status vnc_run_passes(struct vnc_graph *g, const struct vnc_options *options,
+                              struct vn_diag *diag) {
+  for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {
+    enum vn_status status = stages[i].pass(g, options, diag);
+    if (!status) status = vnc_graph_check(g, diag);
+    if (status) return status;
+    if (options->dump && options->dump_letters && strchr(options->dump_letters, stages[i].letter)) {
+      fprintf(options->dump, "# %s\n", stages[i].name);
+      status = vnc_graph_print(g, options->dump);
+      if (status) return vn_fail(diag, status, "cannot print the graph");
+    }
+  }
+  return VN_OK;
+}
+
+static void report_graph(const struct vnc_graph *g, struct vnc_report *report) {
+  for (size_t i = 0; i < g->n_consts; i++) report->parameters += vnc_const_elems(&g->consts[i]);
+}
+
+static enum vn_status plan_graph(struct vnc_graph *g, void **plan, size_t *plan_bytes,
+                                 struct vnc_report *report, struct vn_diag *diag) {
+  struct vnc_memplan m;
+  enum vn_status status = vnc_memplan(g, &m, diag);
+  if (status) return status;
+  status = vnc_memplan_check(g, &m, diag);
+  if (!status) status = vnc_plan_write(g, &m, report->topology, plan, plan_bytes, diag);
+  report->arena_bytes = m.arena_bytes;
+  report->arena_bound_bytes = m.bound_bytes;
+  report->plan_bytes = *plan_bytes;
+  for (uint32_t i = 0; i < g->n_nodes; i++) {
+    report->macs += vnc_node_macs(g, i);
+    report->steps += g->nodes[i].op != VN_OP_INPUT && g->nodes[i].op != VN_OP_CONCAT;
+  }
+  vnc_memplan_free(&m);
+  return status;
+}
+
+enum vn_status vnc_compile_graph(struct vnc_graph *g, const struct vnc_options *options,
+                                 void **plan, size_t *plan_bytes, struct vnc_report *report,
+                                 struct vn_diag *diag) {
+  struct vnc_report unread;
+  if (!report) report = &unread;
+  memset(report, 0, sizeof *report);
+  *plan = NULL;
+  *plan_bytes = 0;
+  enum vn_status status = vnc_graph_check(g, diag);
+  if (!status)
+    status = vnc_topology(g, options->topology, report->topology, sizeof report->topology, diag);
+  if (status) return status;
+  report_graph(g, report);
+  status = vnc_run_passes(g, options, diag);
+  if (!status) status = plan_graph(g, plan, plan_bytes, report, diag);
+  if (!status && options->memory_limit_bytes && report->arena_bytes > options->memory_limit_bytes) {
+    status = vn_fail(diag, VN_E_MEMORY, "the plan needs an arena of %llu bytes, the limit is %llu",
+                     (unsigned long long)report->arena_bytes,
+                     (unsigned long long)options->memory_limit_bytes);
+  }
+  if (status) {
+    free(*plan);
+    *plan = NULL;
+  }
+  return status;
+}

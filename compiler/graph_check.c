@@ -1,0 +1,137 @@
+/* What must be true of every graph. compile.c runs it after each pass, so that a wrong pass is
+ * named at once instead of found in a wrong segmentation. */
+#include "graph.h"
+
+#include <string.h>
+
+struct check {
+  const struct vnc_graph *g;
+  const struct vnc_node *node;
+  struct vn_diag *diag;
+};
+
+static enum vn_status wrong(const struct check *c, const char *what) {
+  return vn_fail(c->diag, VN_E_FORMAT, "node %%%zu '%s' (%s): %s", (size_t)(c->node - c->g->nodes),
+                 vnc_graph_text(c->g, c->node->name), vn_op_text(c->node->op), what);
+}
+
+static bool is_vector(const struct vnc_graph *g, uint32_t id, uint64_t elems, bool or_one) {
+  if (id >= g->n_consts) return false;
+  const struct vnc_const *k = &g->consts[id];
+  return k->rank == 1 && (k->dim[0] == elems || (or_one && k->dim[0] == 1));
+}
+
+static enum vn_status check_ids(const struct check *c) {
+  const struct vnc_graph *g = c->g;
+  const struct vnc_node *node = c->node;
+  static const uint32_t fewest[] = {
+#define VN_OP(name, text, fewest, most) fewest,
+#include "ops.def"
+#undef VN_OP
+  };
+  static const uint32_t most[] = {
+#define VN_OP(name, text, fewest, most) most,
+#include "ops.def"
+#undef VN_OP
+  };
+  if (node->op >= VN_OP_COUNT) return wrong(c, "no such op");
+  if (node->n_args < fewest[node->op] || node->n_args > most[node->op])
+    return wrong(c, "wrong number of arguments");
+  if (node->first_arg > g->n_args || node->n_args > g->n_args - node->first_arg)
+    return wrong(c, "arguments out of range");
+  for (size_t i = 0; i < node->n_args; i++)
+    if (vnc_graph_arg(g, node, i) >= (size_t)(node - g->nodes))
+      return wrong(c, "reads a node that does not come before it");
+  return VN_OK;
+}
+
+static enum vn_status check_consts(const struct check *c) {
+  const struct vnc_graph *g = c->g;
+  const struct vnc_node *node = c->node;
+  uint64_t channels = node->dim[VN_C];
+  bool scaled = node->op == VN_OP_AFFINE || node->op == VN_OP_INSTNORM;
+  bool convolves = node->op == VN_OP_CONV3D || node->op == VN_OP_DECONV3D;
+  if (scaled &&
+      (!is_vector(g, node->weight, channels, false) || !is_vector(g, node->bias, channels, false)))
+    return wrong(c, "scale and shift must have one value for each channel");
+  if (convolves && node->bias != VN_NONE && !is_vector(g, node->bias, channels, false))
+    return wrong(c, "the bias must have one value for each channel");
+  if (!scaled && !convolves && (node->weight != VN_NONE || node->bias != VN_NONE))
+    return wrong(c, "has weights that its op does not read");
+  for (size_t i = 0; i < 2; i++) {
+    const struct vnc_act *act = &node->act[i];
+    bool allowed = convolves || (node->op == VN_OP_ACT && !i) || (node->op == VN_OP_ADD && i);
+    if (act->kind >= VN_ACT_COUNT || (act->kind && !allowed)) return wrong(c, "no such activation");
+    if (act->kind == VN_ACT_PRELU && !is_vector(g, act->slope, channels, true))
+      return wrong(c, "PReLU's slopes must be one, or one for each channel");
+  }
+  return VN_OK;
+}
+
+static enum vn_status check_copy(const struct check *c) {
+  const struct vnc_node *in = &c->g->nodes[vnc_graph_arg(c->g, c->node, 0)];
+  bool seen[VN_AXES] = {false};
+  for (size_t a = 0; a < VN_AXES; a++) {
+    uint32_t from = c->node->in_axis[a];
+    if (from >= VN_AXES || seen[from] || c->node->in_start[a] >= in->dim[from])
+      return wrong(c, "does not say where it copies from");
+    seen[from] = true;
+  }
+  return VN_OK;
+}
+
+static enum vn_status check_shape(const struct check *c) {
+  struct vnc_node node = *c->node;
+  enum vn_status status = vnc_shape_of(c->g, &node, c->diag);
+  if (status) return status;
+  bool same = !memcmp(node.dim, c->node->dim, sizeof node.dim) && node.dtype == c->node->dtype;
+  return same ? VN_OK : wrong(c, "its shape is not what its arguments give");
+}
+
+static enum vn_status check_node(const struct check *c) {
+  enum vn_status status = check_ids(c);
+  if (!status && (c->node->weight != VN_NONE && c->node->weight >= c->g->n_consts))
+    status = wrong(c, "weights out of range");
+  if (!status && (c->node->bias != VN_NONE && c->node->bias >= c->g->n_consts))
+    status = wrong(c, "bias out of range");
+  if (!status) status = check_shape(c);
+  if (!status) status = check_consts(c);
+  if (!status && c->node->op == VN_OP_COPY) status = check_copy(c);
+  if (!status && c->node->axis >= VN_AXES) status = wrong(c, "no such axis");
+  return status;
+}
+
+static enum vn_status check_port(const struct vnc_graph *g, const struct vnc_port *port,
+                                 struct vn_diag *diag) {
+  const char *name = vnc_graph_text(g, port->name);
+  if (port->node >= g->n_nodes || port->rank > 6)
+    return vn_fail(diag, VN_E_FORMAT, "port '%s' refers to nothing", name);
+  uint64_t elems = 1;
+  unsigned seen = 0;
+  for (size_t i = 0; i < port->rank; i++) {
+    if (!port->dim[i] || port->dim[i] > UINT64_MAX / elems)
+      return vn_fail(diag, VN_E_FORMAT, "port '%s' has an impossible shape", name);
+    elems *= port->dim[i];
+  }
+  for (size_t i = 0; i < VN_AXES; i++) seen |= port->order[i] < VN_AXES ? 1u << port->order[i] : 0;
+  if (seen != 31 || elems != vnc_node_elems(&g->nodes[port->node]))
+    return vn_fail(diag, VN_E_FORMAT, "port '%s' and its tensor differ in shape", name);
+  return VN_OK;
+}
+
+enum vn_status vnc_graph_check(const struct vnc_graph *g, struct vn_diag *diag) {
+  enum vn_status status = VN_OK;
+  if (g->failed) return vn_fail(diag, VN_E_MEMORY, "out of memory for the graph");
+  if (!g->n_inputs || !g->n_outputs)
+    return vn_fail(diag, VN_E_FORMAT, "the graph has no input or no output");
+  for (size_t i = 0; !status && i < g->n_nodes; i++)
+    status = check_node(&(struct check){g, &g->nodes[i], diag});
+  for (size_t i = 0; !status && i < g->n_inputs; i++) {
+    status = check_port(g, &g->inputs[i], diag);
+    if (!status && g->nodes[g->inputs[i].node].op != VN_OP_INPUT)
+      status = vn_fail(diag, VN_E_FORMAT, "input '%s' is computed",
+                       vnc_graph_text(g, g->inputs[i].name));
+  }
+  for (size_t i = 0; !status && i < g->n_outputs; i++) status = check_port(g, &g->outputs[i], diag);
+  return status;
+}

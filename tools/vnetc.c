@@ -1,0 +1,124 @@
+/* vnetc: an ONNX V-Net in, a plan out. All of the work is in compiler/compile.c. */
+#include "cli.h"
+#include "compile.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: vnetc MODEL.onnx -o PLAN.bin [options]\n"
+    "Compiles an ONNX V-Net to a plan for vnet-run. Says what it recognised, or refuses and\n"
+    "says where the network departs from the family.\n\n"
+    "  -o FILE              the plan\n"
+    "  --patch DxHxW        voxels along d, h, w, for a model with dynamic spatial axes\n"
+    "  --topology NAME      vnet, vnet-2016, vnet-caffe, monai, mattmacy: only that one;\n"
+    "                       any: whatever consists of supported operators; default: any\n"
+    "                       member of the family\n"
+    "  --conv WHICH         auto, winograd, direct, xnnpack or ref for stride-1 convolution\n"
+    "  --memory-limit SIZE  fail rather than write a plan that needs more, e.g. 900M\n"
+    "  --allow-external-data  read weights from files beside the model, in its own folder\n"
+    "  -d LETTERS           print the graph after stages: i imported, s simplified,\n"
+    "                       b BatchNorm folded, f fused, k kernels chosen, c concats aliased\n"
+    "  -q, --quiet          print nothing but errors\n\n"
+    "Example: vnetc vnet.onnx -o vnet.plan --patch 64x128x128\n\n" CLI_EXIT_HELP;
+
+enum { PATCH = 256, TOPOLOGY, CONV, MEMORY_LIMIT, EXTERNAL };
+
+struct arguments {
+  const char *model, *plan;
+  struct vnc_options options;
+  bool quiet;
+};
+
+static enum vn_algo algorithm(const char *text) {
+  static const enum vn_algo known[] = {VN_ALGO_AUTO, VN_ALGO_WINOGRAD, VN_ALGO_DIRECT,
+                                       VN_ALGO_XNNPACK, VN_ALGO_REF};
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    if (!strcmp(text, vn_algo_text(known[i]))) return known[i];
+  cli_fatal(VN_E_ARGUMENT, "--conv: '%s' is not auto, winograd, direct, xnnpack or ref", text);
+}
+
+static void patch(const char *text, uint64_t dhw[3]) {
+  size_t shape[3];
+  cli_shape("--patch", text, shape);
+  for (int i = 0; i < 3; i++) dhw[i] = shape[i];
+}
+
+static struct arguments read_arguments(int argc, char **argv) {
+  static const struct option longs[] = {{"patch", required_argument, NULL, PATCH},
+                                        {"topology", required_argument, NULL, TOPOLOGY},
+                                        {"conv", required_argument, NULL, CONV},
+                                        {"memory-limit", required_argument, NULL, MEMORY_LIMIT},
+                                        {"allow-external-data", no_argument, NULL, EXTERNAL},
+                                        {"quiet", no_argument, NULL, 'q'},
+                                        {"help", no_argument, NULL, 'h'},
+                                        {NULL, 0, NULL, 0}};
+  struct arguments a = {.options.dump = stdout};
+  for (int option; (option = cli_option(argc, argv, "o:d:qh", longs)) != -1;) {
+    switch (option) {
+    case 'o':
+      a.plan = optarg;
+      break;
+    case 'd':
+      a.options.dump_letters = optarg;
+      break;
+    case 'q':
+      a.quiet = true;
+      break;
+    case PATCH:
+      patch(optarg, a.options.import.patch);
+      break;
+    case TOPOLOGY:
+      a.options.topology = optarg;
+      break;
+    case CONV:
+      a.options.conv = algorithm(optarg);
+      break;
+    case MEMORY_LIMIT:
+      a.options.memory_limit_bytes = cli_size("--memory-limit", optarg);
+      break;
+    case EXTERNAL:
+      a.options.import.allow_external_data = true;
+      break;
+    default:
+      fputs(help, stdout);
+      cli_finish_stdout();
+      exit(0);
+    }
+  }
+  if (argc - optind != 1) cli_fatal(VN_E_ARGUMENT, "exactly one model expected; see --help");
+  a.model = argv[optind];
+  if (!a.plan) cli_fatal(VN_E_ARGUMENT, "-o PLAN is missing; see --help");
+  if (cli_same_file(a.plan, a.model))
+    cli_fatal(VN_E_ARGUMENT, "%s: the plan would overwrite the model", a.plan);
+  return a;
+}
+
+int main(int argc, char **argv) {
+  cli_start("vnetc");
+  struct arguments a = read_arguments(argc, argv);
+  struct vnc_report report;
+  struct vn_diag diag = {""};
+  struct cli_output output;
+  cli_output_open(&output, a.plan);
+  void *plan = NULL;
+  size_t plan_bytes = 0;
+  struct vnc_graph g;
+  vnc_graph_init(&g);
+  cli_check(vnc_onnx_import(a.model, &a.options.import, &g, &diag), &diag);
+  cli_check(vnc_compile_graph(&g, &a.options, &plan, &plan_bytes, &report, &diag), &diag);
+  vnc_graph_free(&g);
+  cli_check(cli_write(output.fd, plan, plan_bytes, &diag), &diag);
+  cli_output_commit(&output);
+  free(plan);
+  if (!a.quiet)
+    printf("%s: %s; %.2f M parameters, %.2f GMAC, %zu steps, arena %.1f MiB (%.3f of the lower "
+           "bound), plan %.1f MiB\n",
+           a.plan, report.topology, (double)report.parameters / 1e6, (double)report.macs / 1e9,
+           report.steps, (double)report.arena_bytes / 0x1p20,
+           (double)report.arena_bytes / (double)report.arena_bound_bytes,
+           (double)report.plan_bytes / 0x1p20);
+  cli_finish_stdout();
+  return 0;
+}
