@@ -37,17 +37,17 @@ static uint8_t *pages_map(size_t bytes, size_t *map_bytes) {
   return p;
 }
 
-static enum vn_status limit_check(uint64_t bytes, uint64_t limit, struct vn_diag *diag) {
-  uint64_t machine = vn_cpu_memory_bytes();
+static enum vn_status limit_check(const struct vn_exec *e, uint64_t bytes, uint64_t limit,
+                                  struct vn_diag *diag) {
   if (limit && bytes > limit)
     return vn_fail(diag, VN_E_MEMORY,
                    "the plan needs %.1f MiB to run and the limit is %.1f MiB: raise the limit to "
                    "%llu bytes",
                    (double)bytes / 0x1p20, (double)limit / 0x1p20, (unsigned long long)bytes);
-  if (bytes > machine)
+  if (bytes > e->machine_bytes)
     return vn_fail(diag, VN_E_MEMORY,
                    "the plan needs %.1f MiB to run and there are %.1f MiB on this machine",
-                   (double)bytes / 0x1p20, (double)machine / 0x1p20);
+                   (double)bytes / 0x1p20, (double)e->machine_bytes / 0x1p20);
   return VN_OK;
 }
 
@@ -57,8 +57,8 @@ static uint64_t exec_bytes(const struct vn_exec *e) {
 
 /* ---- open ---- */
 
-/* Once the limit is broken, kernels are still asked what they need but not kept, so that the
- * sentence names the whole figure while no more than one step's weights are held beyond it. */
+/* Once the caller's limit is broken, kernels are still asked what they need but not kept, so that
+ * the sentence names the whole figure while no more than one step's weights are held beyond it. */
 static enum vn_status steps_prepare(struct vn_exec *e, uint64_t limit, struct vn_diag *diag) {
   size_t n = e->plan->header->steps.count;
   e->prepared = calloc(n + 1, sizeof *e->prepared);
@@ -76,8 +76,10 @@ static enum vn_status steps_prepare(struct vn_exec *e, uint64_t limit, struct vn
       p->close(p->state);
       memset(p, 0, sizeof *p);
     }
+    status = limit_check(e, exec_bytes(e), 0, diag);
+    if (status) return status;
   }
-  return limit_check(exec_bytes(e), limit, diag);
+  return limit_check(e, exec_bytes(e), limit, diag);
 }
 
 static enum vn_status exec_fill(struct vn_exec *e, const struct vn_exec_options *options,
@@ -89,7 +91,8 @@ static enum vn_status exec_fill(struct vn_exec *e, const struct vn_exec_options 
     return vn_fail(diag, VN_E_ARGUMENT, "%zu threads asked for, at most %d are possible",
                    e->threads, MAX_THREADS);
   uint64_t arena_bytes = e->plan->header->arena_bytes;
-  status = limit_check(arena_bytes, 0, diag);
+  e->machine_bytes = vn_cpu_memory_bytes();
+  status = limit_check(e, arena_bytes, 0, diag);
   if (status) return status;
   e->arena = pages_map((size_t)arena_bytes, &e->arena_map_bytes);
   if (!e->arena)

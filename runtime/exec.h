@@ -15,7 +15,7 @@ struct vn_exec {
   size_t threads;
   uint8_t *arena, *scratch; /* scratch: scratch_bytes for each thread */
   size_t arena_map_bytes, scratch_map_bytes, scratch_bytes;
-  uint64_t packed_bytes;
+  uint64_t packed_bytes, machine_bytes;
   size_t n_prepared;
   struct vn_prepared *prepared; /* one per step of the plan */
   uint64_t *last_ns;

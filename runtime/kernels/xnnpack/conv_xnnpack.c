@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_GROUPS = 256, MAX_VARIANTS = 256 };
+enum { MAX_GROUPS = 16, MAX_WINDOW = 128, MAX_VARIANTS = 256, SLACK_BYTES = 64 << 20 };
 
 struct variant { /* taps [lo, hi) of the window along w lie inside the volume */
   size_t lo, hi;
@@ -272,17 +272,27 @@ static bool covered(const struct vn_conv *c) {
     if ((ptrdiff_t)c->pad[i] > reach || after > reach || after <= -(ptrdiff_t)c->stride[i])
       return false;
   }
-  return c->groups <= MAX_GROUPS;
+  return c->groups <= MAX_GROUPS && (c->kernel[2] - 1) * c->dilation[2] < MAX_WINDOW;
 }
 
-/* Memory that the operators hold: packed kernels, and a pointer for each output pixel and tap. */
-static size_t operators_bytes(const struct state *s) {
+/* Memory that the operators hold: packed kernels, and a pointer for each output pixel and tap. A
+ * double, because nothing bounds it yet. */
+static double operators_bytes(const struct state *s) {
   const struct vn_conv *c = &s->conv;
-  size_t bytes = 0;
+  double taps = (double)(c->kernel[0] * c->kernel[1]), bytes = 0;
   for (size_t i = 0; i < s->n_variants; i++)
-    bytes += kernel_bytes(c, s->variants[i].hi - s->variants[i].lo);
-  return bytes + s->n_variants * c->groups * c->out.dim[VN_D] * c->out.dim[VN_H] * c->kernel[0] *
-                     c->kernel[1] * sizeof(void *);
+    bytes += (double)kernel_bytes(c, s->variants[i].hi - s->variants[i].lo);
+  return bytes + (double)(s->n_variants * c->groups * sizeof(void *)) *
+                     (double)(c->out.dim[VN_D] * c->out.dim[VN_H]) * taps;
+}
+
+/* Not out of proportion to the tensors and weights themselves? */
+static bool affordable(const struct state *s) {
+  const struct vn_conv *c = &s->conv;
+  double tensors = (double)(input_rows(c) * c->in.dim[VN_W] * c->in.dim[VN_C]) +
+                   (double)(output_rows(c) * c->out.dim[VN_W] * c->out.dim[VN_C]);
+  return operators_bytes(s) <=
+         4 * (4 * tensors + (double)kernel_bytes(c, c->kernel[2])) + (double)SLACK_BYTES;
 }
 
 static enum vn_status state_fill(struct state *s, pthreadpool_t pool, size_t *bytes,
@@ -300,6 +310,7 @@ static enum vn_status state_fill(struct state *s, pthreadpool_t pool, size_t *by
     memset(s->variants, 0, MAX_VARIANTS * sizeof *s->variants);
     variants_list(s);
   }
+  if (!affordable(s)) return vn_fail(diag, VN_E_UNSUPPORTED, "xnnpack: would take much memory");
   if (c->epilogue.residual.data && c->epilogue.residual.data == c->out.data) {
     size_t position = output_rows(c) * c->out.dim[VN_C] * sizeof(float);
     *bytes += position;
@@ -313,7 +324,7 @@ static enum vn_status state_fill(struct state *s, pthreadpool_t pool, size_t *by
     s->workspace = aligned_alloc(64, (workspace_bytes + 63) / 64 * 64);
     if (!s->workspace) status = xnn_status_out_of_memory;
   }
-  *bytes += operators_bytes(s) + workspace_bytes;
+  *bytes += (size_t)operators_bytes(s) + workspace_bytes;
   if (status == xnn_status_out_of_memory) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   return status ? vn_fail(diag, VN_E_UNSUPPORTED, "xnnpack declines (status %d)", (int)status)
                 : VN_OK;
@@ -322,7 +333,7 @@ static enum vn_status state_fill(struct state *s, pthreadpool_t pool, size_t *by
 enum vn_status vn_conv_xnnpack(const struct vn_conv *conv, pthreadpool_t pool,
                                struct vn_prepared *prepared, struct vn_diag *diag) {
   if (!covered(conv))
-    return vn_fail(diag, VN_E_UNSUPPORTED, "xnnpack: padding or groups out of range");
+    return vn_fail(diag, VN_E_UNSUPPORTED, "xnnpack: padding, window or groups out of range");
   if (xnn_initialize(NULL) != xnn_status_success)
     return vn_fail(diag, VN_E_UNSUPPORTED, "xnnpack does not know this machine");
   struct state *s = calloc(1, sizeof *s);
