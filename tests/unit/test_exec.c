@@ -166,7 +166,7 @@ static void test_ops(void **state) {
       void *bytes = pb_finish(&b, &size);
       struct vn_plan *plan = plan_open(bytes, size);
       for (size_t k = 0; k < N_ISAS; k++) {
-        struct vn_exec *exec = exec_open(plan, isas[k], 2);
+        struct vn_exec *exec = exec_open(plan, isas[k], 1);
         if (exec) golden_compare(exec, plan, &goldens[i], isas[k]);
         vn_exec_close(&exec);
       }
