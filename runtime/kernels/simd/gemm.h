@@ -34,6 +34,13 @@ VEC_INLINE void gemm_clear(vec sum[GEMM_ROWS][GEMM_PANEL], const size_t rows, co
       sum[i][o] = vec_zero();
 }
 
+VEC_INLINE void gemm_add(vec sum[GEMM_ROWS][GEMM_PANEL], const float *from, size_t row,
+                         const size_t rows, const size_t vecs) {
+  VEC_UNROLL for (size_t i = 0; i < rows; i++, from += row)
+      VEC_UNROLL for (size_t o = 0; o < vecs; o++) sum[i][o] =
+          sum[i][o] + vec_load(from + o * VEC_LANES);
+}
+
 VEC_INLINE void gemm_store(vec sum[GEMM_ROWS][GEMM_PANEL], float *to, size_t row, const size_t rows,
                            const size_t vecs) {
   VEC_UNROLL for (size_t i = 0; i < rows; i++, to += row)
