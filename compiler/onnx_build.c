@@ -25,6 +25,7 @@ void vnc_build_free(struct vnc_build *b) {
     free(block);
   }
   free(b->names);
+  free(b->node_names);
   free(b->graph.node);
   free(b->graph.initializer);
   free(b->graph.input);
@@ -72,22 +73,27 @@ static bool pointer_append(struct vnc_build *b, void *array, size_t *n, const vo
   return true;
 }
 
-static bool name_taken(const struct vnc_build *b, const char *name) {
-  for (size_t i = 0; i < b->n_names; i++) {
-    if (!strcmp(b->names[i], name)) return true;
+static bool name_taken(char *const *names, size_t n, const char *name) {
+  for (size_t i = 0; i < n; i++) {
+    if (!strcmp(names[i], name)) return true;
   }
   return false;
 }
 
-char *vnc_build_name(struct vnc_build *b, const char *wanted) {
-  size_t size = strlen(wanted) + 24;
+/* `wanted`, or with a number behind it; appended to `names`. */
+static char *name_append(struct vnc_build *b, char ***names, size_t *n, const char *wanted) {
+  size_t size = wanted ? strlen(wanted) + 24 : 0;
   char *name = vnc_build_keep(b, size, 1);
-  if (!name) return NULL;
+  if (!name || !wanted) return NULL;
   strcpy(name, wanted);
-  for (unsigned i = 1; !*name || name_taken(b, name); i++) {
+  for (unsigned i = 1; !*name || name_taken(*names, *n, name); i++) {
     snprintf(name, size, "%s_%u", wanted, i);
   }
-  return pointer_append(b, &b->names, &b->n_names, name) ? name : NULL;
+  return pointer_append(b, names, n, name) ? name : NULL;
+}
+
+char *vnc_build_name(struct vnc_build *b, const char *wanted) {
+  return name_append(b, &b->names, &b->n_names, wanted);
 }
 
 Onnx__NodeProto *vnc_build_node(struct vnc_build *b, const char *op_type, const char *name,
@@ -99,7 +105,7 @@ Onnx__NodeProto *vnc_build_node(struct vnc_build *b, const char *op_type, const 
   for (size_t i = 0; i < n_inputs; i++) values[i] = inputs[i];
   values[n_inputs] = output;
   node->op_type = vnc_build_text(b, op_type);
-  node->name = vnc_build_text(b, name);
+  node->name = name_append(b, &b->node_names, &b->n_node_names, name);
   node->input = values;
   node->n_input = n_inputs;
   node->output = values + n_inputs;

@@ -15,9 +15,9 @@ enum { VNC_ONNX_FLOAT = 1, VNC_ONNX_INT64 = 7, VNC_ONNX_FLOAT16 = 10 };
 
 struct vnc_build {
   Onnx__GraphProto graph;
-  void *blocks; /* everything allocated, a list */
-  char **names; /* of all values and tensors: each once */
-  size_t n_names;
+  void *blocks;               /* everything allocated, a list */
+  char **names, **node_names; /* of values and tensors; of nodes: each once, as engines insist */
+  size_t n_names, n_node_names;
   bool failed;
 };
 
@@ -29,10 +29,11 @@ void *vnc_build_keep(struct vnc_build *b, size_t count, size_t size);
 char *vnc_build_text(struct vnc_build *b, const char *text);
 
 /* `wanted` if no value has that name yet, else the name with a number behind it; taken from now on.
- */
+ * NULL for NULL, after a failure. */
 char *vnc_build_name(struct vnc_build *b, const char *wanted);
 
-/* Appends a node that reads `inputs` and yields `output`: value names that live as long as b. */
+/* Appends a node that reads `inputs` and yields `output`: value names that live as long as b, NULL
+ * after a failure. `name` gets a number behind it if a node has it already. */
 Onnx__NodeProto *vnc_build_node(struct vnc_build *b, const char *op_type, const char *name,
                                 char *const *inputs, size_t n_inputs, char *output);
 /* `node` may be NULL, after a failure. */

@@ -134,13 +134,16 @@ static const char *node_name(const struct exporter *x, const struct vnc_node *no
   return vnc_graph_text(x->g, node->name);
 }
 
-/* A value of its own between two ONNX nodes that stand for one node of ours. */
-static char *between(struct exporter *x, const char *name, const char *what) {
+/* "name.what": one ONNX node among several that stand for one node of ours, or its value. */
+static char *label(struct exporter *x, const char *name, const char *what) {
   size_t size = strlen(name) + strlen(what) + 2;
   char *text = vnc_build_keep(&x->b, size, 1);
-  if (!text) return NULL;
-  snprintf(text, size, "%s.%s", name, what);
-  return vnc_build_name(&x->b, text);
+  if (text) snprintf(text, size, "%s.%s", name, what);
+  return text;
+}
+
+static char *value_between(struct exporter *x, const char *name, const char *what) {
+  return vnc_build_name(&x->b, label(x, name, what));
 }
 
 static void act_append(struct exporter *x, const struct vnc_act *act, const char *name, char *in,
@@ -163,9 +166,9 @@ static char *repeat_append(struct exporter *x, const struct vnc_node *node, size
   if (from->dim[VN_C] == 1 || from->dim[VN_C] == node->dim[VN_C]) return value;
   const char *name = node_name(x, node);
   int64_t times[VN_AXES] = {1, (int64_t)(node->dim[VN_C] / from->dim[VN_C]), 1, 1, 1};
-  char *out = between(x, name, "repeat");
+  char *out = value_between(x, name, "repeat");
   char *args[] = {value, vnc_build_shape(&x->b, "repeats", times, VN_AXES)};
-  vnc_build_node(&x->b, "Tile", out ? out : name, args, 2, out);
+  vnc_build_node(&x->b, "Tile", label(x, name, "repeat"), args, 2, out);
   return out;
 }
 
@@ -176,24 +179,24 @@ static void epilogue_append(struct exporter *x, const struct vnc_node *node, siz
   bool sum = node->n_args > residual;
   char *value = raw;
   if (node->act[0].kind) {
-    char *next = sum || node->act[1].kind ? between(x, name, "act0") : out;
-    act_append(x, &node->act[0], next ? next : name, value, next);
+    char *next = sum || node->act[1].kind ? value_between(x, name, "act0") : out;
+    act_append(x, &node->act[0], label(x, name, "act0"), value, next);
     value = next;
   }
   if (sum) {
-    char *next = node->act[1].kind ? between(x, name, "sum") : out;
+    char *next = node->act[1].kind ? value_between(x, name, "sum") : out;
     char *other = x->value[vnc_graph_arg(x->g, node, residual)];
     char *args[] = {value, repeat_append(x, node, residual, other)};
-    vnc_build_node(&x->b, "Add", next ? next : name, args, 2, next);
+    vnc_build_node(&x->b, "Add", label(x, name, "sum"), args, 2, next);
     value = next;
   }
-  if (node->act[1].kind) act_append(x, &node->act[1], out ? out : name, value, out);
+  if (node->act[1].kind) act_append(x, &node->act[1], label(x, name, "act1"), value, out);
 }
 
 static void conv_append(struct exporter *x, const struct vnc_node *node, char *in, char *out) {
   bool up = node->op == VN_OP_DECONV3D;
   bool fused = node->act[0].kind || node->act[1].kind || node->n_args > 1;
-  char *raw = fused ? between(x, node_name(x, node), "conv") : out;
+  char *raw = fused ? value_between(x, node_name(x, node), "conv") : out;
   char *args[3] = {in, const_append(x, node->weight, up ? ROLE_DECONV : ROLE_CONV, node->groups)};
   size_t n = 2;
   if (node->bias != VN_NONE) args[n++] = const_append(x, node->bias, ROLE_VECTOR, 1);
@@ -234,7 +237,7 @@ static void norm_append(struct exporter *x, const struct vnc_node *node, char *i
     float *zeros = vnc_build_keep(&x->b, channels, sizeof *zeros);
     float *ones = vnc_build_keep(&x->b, channels, sizeof *ones);
     for (uint64_t c = 0; ones && c < channels; c++) ones[c] = 1;
-    char *keys[] = {between(x, name, "mean"), between(x, name, "var")};
+    char *keys[] = {value_between(x, name, "mean"), value_between(x, name, "var")};
     for (size_t i = 0; i < 2; i++) {
       if (!keys[i]) return;
       args[n++] = floats_append(x, keys[i], 1, &channels, i ? ones : zeros, channels);
@@ -265,12 +268,12 @@ static void copy_append(struct exporter *x, const struct vnc_node *node, char *i
   const char *name = node_name(x, node);
   char *value = in, *args[3];
   if (turns) {
-    char *next = repeats || cuts ? between(x, name, "turned") : out;
+    char *next = repeats || cuts ? value_between(x, name, "turned") : out;
     vnc_build_ints(b, vnc_build_node(b, "Transpose", name, &value, 1, next), "perm", perm, VN_AXES);
     value = next;
   }
   if (repeats) {
-    char *next = cuts ? between(x, name, "repeated") : out;
+    char *next = cuts ? value_between(x, name, "repeated") : out;
     args[0] = value;
     args[1] = vnc_build_shape(b, "repeats", times, VN_AXES);
     vnc_build_node(b, "Tile", name, args, 2, next);
@@ -286,10 +289,10 @@ static void copy_append(struct exporter *x, const struct vnc_node *node, char *i
 }
 
 static void add_append(struct exporter *x, const struct vnc_node *node, char *in, char *out) {
-  char *next = node->act[1].kind ? between(x, node_name(x, node), "sum") : out;
+  char *next = node->act[1].kind ? value_between(x, node_name(x, node), "sum") : out;
   char *args[] = {in, repeat_append(x, node, 1, x->value[vnc_graph_arg(x->g, node, 1)])};
   vnc_build_node(&x->b, "Add", node_name(x, node), args, 2, next);
-  if (next != out) act_append(x, &node->act[1], out ? out : "", next, out);
+  if (next != out) act_append(x, &node->act[1], label(x, node_name(x, node), "act1"), next, out);
 }
 
 /* The operators that have an axis, or nothing. */
@@ -375,12 +378,11 @@ static void inputs_append(struct exporter *x) {
       dim[a] = (int64_t)node->dim[port->order[a]];
       perm[port->order[a]] = a;
     }
-    char *wide = between(x, text, "axes"), *turned = between(x, text, "turned");
+    char *wide = value_between(x, text, "axes"), *turned = value_between(x, text, "turned");
     char *args[] = {name, vnc_build_shape(&x->b, "shape", dim, VN_AXES)};
-    vnc_build_node(&x->b, "Reshape", wide ? wide : text, args, 2, wide);
-    vnc_build_ints(&x->b,
-                   vnc_build_node(&x->b, "Transpose", turned ? turned : text, &wide, 1, turned),
-                   "perm", perm, VN_AXES);
+    vnc_build_node(&x->b, "Reshape", wide, args, 2, wide);
+    vnc_build_ints(&x->b, vnc_build_node(&x->b, "Transpose", turned, &wide, 1, turned), "perm",
+                   perm, VN_AXES);
     x->value[port->node] = turned;
   }
 }
@@ -400,10 +402,9 @@ static void outputs_append(struct exporter *x, char *const *names) {
     int64_t dim[6], perm[VN_AXES];
     for (uint32_t a = 0; a < VN_AXES; a++) perm[a] = port->order[a];
     for (uint32_t a = 0; a < port->rank; a++) dim[a] = (int64_t)port->dim[a];
-    char *turned = between(x, name, "turned");
-    vnc_build_ints(&x->b,
-                   vnc_build_node(&x->b, "Transpose", turned ? turned : name, &value, 1, turned),
-                   "perm", perm, VN_AXES);
+    char *turned = value_between(x, name, "turned");
+    vnc_build_ints(&x->b, vnc_build_node(&x->b, "Transpose", turned, &value, 1, turned), "perm",
+                   perm, VN_AXES);
     char *args[] = {turned, vnc_build_shape(&x->b, "shape", dim, port->rank)};
     vnc_build_node(&x->b, "Reshape", name, args, 2, name);
   }
