@@ -100,13 +100,12 @@ def serve(pipe, engine, path, scan_path, threads):
         return
     pipe.send(precision)
     while pipe.recv() is not None:
-        run()  # wakes the threads
         times, begun = [], time.perf_counter()
         while not times or time.perf_counter() - begun < TURN_SECONDS:
             started = time.perf_counter()
             run()
             times.append(1e3 * (time.perf_counter() - started))
-        pipe.send(statistics.median(times))
+        pipe.send(statistics.median(times[1:] or times))  # the first one wakes the threads
     status = pathlib.Path("/proc/self/status").read_text()
     pipe.send(1024 * int(status.split("VmHWM:")[1].split()[0]))
 
@@ -141,12 +140,13 @@ class Product:
     name, precision = "this runtime", "f32"
 
     def __init__(self, plan, programs, threads, isa):
-        self.times, self.peak_bytes = [], 0
+        self.times, self.peak_bytes, self.repeat = [], 0, 1
         self.command = [programs / "vnet-bench", plan, "--threads", str(threads), "--json"]
         self.command += ["--isa", isa] if isa else []
 
     def round(self):
-        with subprocess.Popen([str(w) for w in self.command], stdout=subprocess.PIPE) as process:
+        command = [str(w) for w in self.command + ["--repeat", self.repeat]]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             said = process.stdout.read()
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -156,10 +156,24 @@ class Product:
         if "median_ms" not in report:
             sys.exit('vnet-bench --json: no key "median_ms"')
         self.times.append(report["median_ms"])
+        self.repeat = max(1, min(1000, int(1e3 * TURN_SECONDS / report["median_ms"])))
         self.peak_bytes = max(self.peak_bytes, 1024 * usage.ru_maxrss)
 
     def finish(self):
         pass
+
+
+def prepare(network):
+    """Paths of model and input. Runs in a process of its own: a child's peak memory counts from its
+    parent's size at the start, so this one stays small."""
+    import numpy
+
+    import models
+
+    case = models.Case(**network)
+    scan_path = case.scratch / f"{case.stem}.scan.npy"
+    numpy.save(scan_path, case.scan().numpy())
+    return case.onnx(), scan_path
 
 
 def product(args, onnx_path):
@@ -196,17 +210,12 @@ def main():
     parser.add_argument("--any-precision", action="store_true", help="compare with peers in less than float32, too")
     args = parser.parse_args()
 
-    import numpy
-
-    import models
-
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
     os.environ.update(LIMITED.get(args.isa, {}))
-    description = {"name": args.model, "scratch": str(args.scratch), "size": args.size, "width": args.width}
-    case = models.Case(**description)
-    onnx_path = case.onnx()
-    scan_path = case.scratch / f"{case.stem}.scan.npy"
-    numpy.save(scan_path, case.scan().numpy())
+    network = {"name": args.model, "scratch": str(args.scratch), "size": args.size, "width": args.width}
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as helper:
+        onnx_path, scan_path = helper.apply(prepare, (network,))
 
     engines = [] if args.peers_only else [product(args, onnx_path)]
     for name in args.peers:
@@ -214,7 +223,7 @@ def main():
             print(f"{name}: cannot be limited to AVX2, left out", file=sys.stderr)
             continue
         try:
-            engines.append(Peer(name, description if name == "torch" else str(onnx_path), scan_path, args.threads))
+            engines.append(Peer(name, network if name == "torch" else str(onnx_path), scan_path, args.threads))
         except RuntimeError as error:
             print(f"{name}: left out: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
     for _ in range(args.rounds):
