@@ -44,13 +44,14 @@ enum vn_status vnc_compile_graph(struct vnc_graph *g, const struct vnc_options *
 enum vn_status vnc_onnx_import(const char *path, const struct vnc_import_options *options,
                                struct vnc_graph *g, struct vn_diag *diag);
 
-/* onnx_export.c: the mirror. */
+/* onnx_export.c: the mirror. *model (free with free()) is the file's bytes, NULL on failure.
+ * `options` may be NULL. */
 struct vnc_export_options {
   bool float16_weights;
   const char *graph_name, *producer_version;
 };
-enum vn_status vnc_onnx_export(const struct vnc_graph *g, const char *path,
-                               const struct vnc_export_options *options, struct vn_diag *diag);
+enum vn_status vnc_onnx_export(const struct vnc_graph *g, const struct vnc_export_options *options,
+                               void **model, size_t *model_bytes, struct vn_diag *diag);
 
 /* topology.c: reads the graph as the importer left it. Writes the member with its parameters into
  * text ("vnet width=16 stages=5 in=1 classes=32 left=1,2,3,3,3 right=3,3,3,3"), or fails with the

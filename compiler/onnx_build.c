@@ -1,8 +1,6 @@
 /* See onnx_build.h. Used by onnx_export.c alone; knows ONNX's messages, not our graph. */
 #include "onnx_build.h"
 
-#include "file.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -217,21 +215,19 @@ void vnc_build_port(struct vnc_build *b, bool output, char *name, int32_t type, 
   }
 }
 
-enum vn_status vnc_build_write(struct vnc_build *b, Onnx__ModelProto *model, const char *path,
-                               struct vn_diag *diag) {
-  if (b->failed) return vn_fail(diag, VN_E_MEMORY, "%s: no memory for the model", path);
+enum vn_status vnc_build_pack(struct vnc_build *b, Onnx__ModelProto *model, void **bytes,
+                              size_t *size, struct vn_diag *diag) {
+  *bytes = NULL;
+  *size = 0;
+  if (b->failed) return vn_fail(diag, VN_E_MEMORY, "no memory for the model");
   model->graph = &b->graph;
-  size_t size = onnx__model_proto__get_packed_size(model);
-  if (size > INT32_MAX) {
+  size_t packed = onnx__model_proto__get_packed_size(model);
+  if (packed > INT32_MAX) {
     return vn_fail(diag, VN_E_UNSUPPORTED,
-                   "%s: %zu bytes of model; one file holds 2 GiB at most (float16 weights take "
-                   "half)",
-                   path, size);
+                   "%zu bytes of model: one file holds 2 GiB at most (float16 weights take half)",
+                   packed);
   }
-  uint8_t *bytes = malloc(size);
-  if (!bytes) return vn_fail(diag, VN_E_MEMORY, "%s: no memory for the model", path);
-  onnx__model_proto__pack(model, bytes);
-  enum vn_status status = vnc_file_write(path, bytes, size, diag);
-  free(bytes);
-  return status;
+  if (!(*bytes = malloc(packed))) return vn_fail(diag, VN_E_MEMORY, "no memory for the model");
+  *size = onnx__model_proto__pack(model, *bytes);
+  return VN_OK;
 }

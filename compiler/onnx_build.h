@@ -1,6 +1,6 @@
 /* The pieces that onnx_export.c puts together: nodes, attributes, tensors of an ONNX graph in
  * protobuf-c's structures, all freed at once. A failed allocation is sticky and asked once, by
- * vnc_build_write. */
+ * vnc_build_pack. */
 #ifndef VNC_ONNX_BUILD_H
 #define VNC_ONNX_BUILD_H
 
@@ -52,8 +52,8 @@ char *vnc_build_shape(struct vnc_build *b, const char *wanted, const int64_t *va
 void vnc_build_port(struct vnc_build *b, bool output, char *name, int32_t type, size_t rank,
                     const uint64_t *dim);
 
-/* Serialises and writes the model, whose graph becomes b's. */
-enum vn_status vnc_build_write(struct vnc_build *b, Onnx__ModelProto *model, const char *path,
-                               struct vn_diag *diag);
+/* Serialises the model, whose graph becomes b's; free *bytes with free(). */
+enum vn_status vnc_build_pack(struct vnc_build *b, Onnx__ModelProto *model, void **bytes,
+                              size_t *size, struct vn_diag *diag);
 
 #endif

@@ -431,10 +431,11 @@ static void graph_append(struct exporter *x) {
   outputs_append(x, outputs);
 }
 
-enum vn_status vnc_onnx_export(const struct vnc_graph *g, const char *path,
-                               const struct vnc_export_options *options, struct vn_diag *diag) {
+enum vn_status vnc_onnx_export(const struct vnc_graph *g, const struct vnc_export_options *options,
+                               void **bytes, size_t *size, struct vn_diag *diag) {
   static const struct vnc_export_options none;
   if (!options) options = &none;
+  *bytes = NULL;
   struct exporter x = {.g = g, .float16 = options->float16_weights, .diag = diag};
   vnc_build_init(&x.b, options->graph_name ? options->graph_name : "vnet");
   graph_append(&x);
@@ -461,7 +462,7 @@ enum vn_status vnc_onnx_export(const struct vnc_graph *g, const char *path,
     model.n_metadata_props = i + 1;
   }
   model.metadata_props = list;
-  enum vn_status status = x.status ? x.status : vnc_build_write(&x.b, &model, path, diag);
+  enum vn_status status = x.status ? x.status : vnc_build_pack(&x.b, &model, bytes, size, diag);
   vnc_build_free(&x.b);
   return status;
 }

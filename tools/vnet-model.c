@@ -178,16 +178,23 @@ int main(int argc, char **argv) {
   cli_start("vnet-model");
   struct arguments a = arguments_read(argc, argv);
   struct vnc_spec spec = spec_choose(&a);
+  struct cli_output output;
+  cli_output_open(&output, a.output);
   struct vnc_graph g;
   struct vn_diag diag;
   cli_check(
       vnc_model_build(&spec, (uint64_t[]){a.patch[0], a.patch[1], a.patch[2]}, a.seed, &g, &diag),
       &diag);
   metas_append(&g, &a);
-  if (g.failed) cli_fatal(VN_E_MEMORY, "%s: out of memory", a.output);
+  if (g.failed) cli_fatal(VN_E_MEMORY, "out of memory");
   struct vnc_export_options options = {
       .float16_weights = a.float16, .graph_name = spec.member, .producer_version = VNET_VERSION};
-  cli_check(vnc_onnx_export(&g, a.output, &options, &diag), &diag);
+  void *model;
+  size_t bytes;
+  cli_check(vnc_onnx_export(&g, &options, &model, &bytes, &diag), &diag);
   vnc_graph_free(&g);
+  cli_check(cli_write(output.fd, model, bytes, &diag), &diag);
+  cli_output_commit(&output);
+  free(model);
   return 0;
 }
