@@ -18,9 +18,10 @@ static void cut_job(const struct wino *w, size_t index, struct wino_job *job) {
   for (size_t i = 0; i < 3; i++) {
     const size_t a = order[i];
     const struct wino_axis *ax = &w->axis[a];
-    job->first[a] = index % ax->blocks * ax->block;
+    const size_t block = index % ax->blocks;
     index /= ax->blocks;
-    job->count[a] = ax->tiles - job->first[a] < ax->block ? ax->tiles - job->first[a] : ax->block;
+    job->first[a] = block * ax->tiles / ax->blocks;
+    job->count[a] = (block + 1) * ax->tiles / ax->blocks - job->first[a];
     job->tiles *= job->count[a];
   }
   job->n = index % w->conv.in.dim[VN_N];

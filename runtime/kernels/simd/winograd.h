@@ -16,7 +16,7 @@ enum { WINO_MAX_T = 8, WINO_MAX_M = 6, WINO_MAX_BLOCK = 8, WINO_PANEL = 2 };
 struct wino_axis {
   size_t in, out, pad;
   size_t m, t, tiles;
-  size_t block, blocks; /* tiles per job, and how many of those */
+  size_t block, blocks; /* tiles per job, at most, and how many of those */
 };
 
 struct wino {
