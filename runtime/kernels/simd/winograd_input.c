@@ -90,7 +90,8 @@ static void depth_row_any(size_t t, const struct depth_row *r) {
     CASE(6)
     CASE(8)
 #undef CASE
-        default : break;
+  default:
+    break;
   }
 }
 
