@@ -8,7 +8,6 @@ them, whose large weights point into the generated pool weights.bin (see ../fixt
 
 import contextlib
 import io
-import os
 import shutil
 import sys
 import tempfile
@@ -49,6 +48,7 @@ class Export:
     expect: str = ""  # default: the topology line
     runs: bool = True
     keep_notes: bool = False  # the exporter's notes on every node
+    departures: dict = field(default_factory=dict)
 
 
 def small(**more):
@@ -106,6 +106,8 @@ EXPORTS = [
     Export("mattmacy-dynamo-dynamic", "mattmacy", small(**SHALLOW), "dynamo", size=(16, 16, 16),
            dynamic=("batch", "space"), vnetc="--patch 16x16x16"),
     # Refused.
+    Export("vnet-departs", "vnet", small(**SHALLOW), size=(16, 16, 16), runs=False, expect="right 2",
+           departures={"right": (3, 3, 2, 3)}),
     Export("mattmacy-batch-stats", "mattmacy", small(batch_stats=True, stages=2), size=(16, 16, 16), runs=False,
            expect="training"),
 ]
@@ -189,7 +191,7 @@ def small_scan(shape):
 def make_export(e, folder):
     """One member: graph by the exporter, weights from the pool, golden from ONNX Runtime."""
     torch.manual_seed(0)
-    net, o = networks.build(e.member, e.options)
+    net, o = networks.build(e.member, e.options, **e.departures)
     shape = (1, o.in_channels, *e.size)
     if not e.fresh:
         networks.calibrate(net, shape)
@@ -201,7 +203,7 @@ def make_export(e, folder):
     point_into_pool(model)
     strip_notes(model, e.keep_notes)
     onnx.save(model, path)
-    if e.runs:
+    if e.runs or e.departures:
         scan = small_scan(shape).astype(np.float32)
         output = ort_run(path, scan)[0]
         print(f"{e.name:24} out {list(output.shape)} rms {output.std():.3f} range {np.ptp(output):.3f}")
@@ -247,6 +249,7 @@ def optimise(path):
 
 # Further lines for models that are there already.
 MORE_LINES = [
+    "vnet-departs | run | --topology any --allow-external-data | any",
     "vnet-classic | refuse | | external",
     "vnet-classic | refuse | --topology monai --allow-external-data | monai",
     "vnet-classic | run | --topology vnet --allow-external-data | vnet width=4 stages=5 in=1 classes=2",

@@ -194,9 +194,10 @@ def monai_net(member, o):
     return MonaiNet(member, o, act)
 
 
-def build(member, options=Options()):
-    """The network of that name in eval mode, fresh weights, and the options with defaults filled in."""
-    spec = MEMBERS[member]
+def build(member, options=Options(), **departures):
+    """The network of that name in eval mode, fresh weights, and the options with defaults filled in.
+    Departures from the family replace fields of its Member."""
+    spec = replace(MEMBERS[member], **departures)
     given = {k: v for k, v in vars(options).items() if v is not None}
     o = replace(spec.defaults, **given)
     if o.in_channels > 1 and o.input_sum == "broadcast":
