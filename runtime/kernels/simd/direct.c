@@ -116,7 +116,7 @@ static void finish(const struct direct *k, const struct vn_epi *e, size_t vecs, 
 static void panel_row(const struct direct *k, const struct place *p, size_t y,
                       const struct vn_epi *e, size_t vecs, struct block *b) {
   const size_t *out = &k->conv.out.dim[VN_D];
-  const size_t blocks = ceil_div(out[2], GEMM_ROWS);
+  const size_t blocks = ceil_div(out[2], gemm_rows(vecs));
   const size_t count = out[2] / blocks, longer = out[2] % blocks;
   const size_t pixel = ((p->n * out[0] + p->d) * out[1] + p->h + y) * out[2];
   for (size_t i = 0, x = 0; i < blocks; i++) {
@@ -208,6 +208,9 @@ static void measure(struct direct *k) {
 
 enum vn_status VN_ISA_NAME(direct)(const struct vn_conv *conv, pthreadpool_t pool,
                                    struct vn_prepared *prepared, struct vn_diag *diag) {
+#if VEC_LANES == 16
+  if (conv->out.dim[VN_C] <= 8 * conv->groups) return vn_direct_avx2(conv, pool, prepared, diag);
+#endif
   for (size_t a = 0; a < 3; a++)
     if (conv->stride[a] != 1) return vn_fail(diag, VN_E_UNSUPPORTED, "direct: stride 1");
   if (conv->kernel[0] * conv->kernel[1] > 1024)

@@ -5,9 +5,14 @@
 
 #include "../vec/vec.h"
 
-/* Rows that fit the registers beside two vectors of b and one of a. PANEL: vectors per column
- * panel of packed weights. */
-enum { GEMM_ROWS = VEC_REGISTERS == 32 ? 12 : 6, GEMM_PANEL = 2 };
+/* PANEL: vectors per column panel of packed weights. ROWS: what fits the registers beside them and
+ * one of a, for a panel of one vector. */
+enum { GEMM_ROWS = 12, GEMM_PANEL = 2 };
+
+/* The most rows for a panel of `vecs` vectors. */
+VEC_INLINE size_t gemm_rows(size_t vecs) {
+  return VEC_REGISTERS == 32 ? GEMM_ROWS : GEMM_ROWS / vecs;
+}
 
 /* sum[rows][vecs] += a[rows][depth] * b[depth][vecs]; rows and vecs are constants where this is
  * inlined. a's rows are a_row floats apart; b is dense, and b + ahead is prefetched. One step of
@@ -48,10 +53,6 @@ VEC_INLINE void gemm_store(vec sum[GEMM_ROWS][GEMM_PANEL], float *to, size_t row
 }
 
 /* F(rows) for every count of rows. */
-#if VEC_REGISTERS == 32
 #define GEMM_EACH_ROWS(F) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12)
-#else
-#define GEMM_EACH_ROWS(F) F(1) F(2) F(3) F(4) F(5) F(6)
-#endif
 
 #endif

@@ -94,15 +94,16 @@ static size_t wino_jobs(const struct wino *w) {
          w->chunks;
 }
 
+/* A job's fixed cost, the input's transform, is paid again for each chunk of output channels. */
 static void cut(struct wino *w) {
   cut_blocks(w, 24);
-  w->chunk_vecs = w->vecs_out;
-  w->chunks = 1;
-  while (wino_jobs(w) < 16 && w->chunk_vecs > 2 * GEMM_PANEL) {
-    w->chunks++;
-    w->chunk_vecs = ceil_div(ceil_div(w->vecs_out, w->chunks), GEMM_PANEL) * GEMM_PANEL;
-    w->chunks = ceil_div(w->vecs_out, w->chunk_vecs);
+  for (w->chunks = 1;; w->chunks++) {
+    const size_t panels = ceil_div(ceil_div(w->vecs_out, w->chunks), GEMM_PANEL);
+    w->chunk_vecs = smaller(panels * GEMM_PANEL, w->vecs_out);
+    const size_t least = wino_jobs(w) < 4 ? GEMM_PANEL : 2 * GEMM_PANEL;
+    if (wino_jobs(w) >= 16 || w->chunk_vecs <= least) break;
   }
+  w->chunks = ceil_div(w->vecs_out, w->chunk_vecs);
 }
 
 static size_t odd_vecs(size_t elems) {
@@ -133,6 +134,9 @@ static size_t lay_out(struct wino *w) {
 
 enum vn_status VN_ISA_NAME(winograd)(const struct vn_conv *conv, pthreadpool_t pool,
                                      struct vn_prepared *prepared, struct vn_diag *diag) {
+#if VEC_LANES == 16
+  if (conv->out.dim[VN_C] <= 8) return vn_winograd_avx2(conv, pool, prepared, diag);
+#endif
   enum vn_status status = check(conv, diag);
   if (status) return status;
   struct wino *w = calloc(1, sizeof *w);

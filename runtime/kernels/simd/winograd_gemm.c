@@ -37,7 +37,7 @@ static block_fn *const blocks_of[GEMM_ROWS][GEMM_PANEL] = {GEMM_EACH_ROWS(ENTRY)
 static void panel(const struct wino *w, size_t tiles, size_t vecs, const float *v, const float *u,
                   float *m) {
   enum { DEPTH = 64 };
-  const size_t blocks = (tiles + GEMM_ROWS - 1) / GEMM_ROWS, rows = tiles / blocks;
+  const size_t blocks = (tiles + gemm_rows(vecs) - 1) / gemm_rows(vecs), rows = tiles / blocks;
   const size_t parts = (w->channels_in + DEPTH - 1) / DEPTH;
   const size_t part = (w->channels_in + parts - 1) / parts;
   for (size_t k = 0; k < w->channels_in; k += part) {

@@ -37,7 +37,9 @@
 #endif
 
 /* A hint, never an access: any address will do. */
-VEC_INLINE void vec_prefetch(const void *p) { __builtin_prefetch(p); }
+VEC_INLINE void vec_prefetch(const void *p) {
+  __builtin_prefetch(p);
+}
 
 /* Vectors at both ends of a row: whole ones by the plain access, the last by the masked one. */
 VEC_INLINE vec vec_load_k(const float *p, size_t k) {

@@ -30,8 +30,20 @@ VEC_INLINE void vec_store(float *p, vec x) {
 VEC_INLINE vec vec_load_n(const float *p, size_t k) {
   return _mm256_maskload_ps(p, vec_mask_n(k));
 }
+/* In pieces: a masked store of this width takes a dozen cycles on some CPUs. */
 VEC_INLINE void vec_store_n(float *p, vec x, size_t k) {
-  _mm256_maskstore_ps(p, vec_mask_n(k), x);
+  __m128 part = _mm256_castps256_ps128(x);
+  if (k & 4) {
+    _mm_storeu_ps(p, part);
+    part = _mm256_extractf128_ps(x, 1);
+    p += 4;
+  }
+  if (k & 2) {
+    _mm_storel_pi((__m64 *)p, part);
+    part = _mm_movehl_ps(part, part);
+    p += 2;
+  }
+  if (k & 1) _mm_store_ss(p, part);
 }
 VEC_INLINE vec vec_fma(vec a, vec b, vec c) {
   return _mm256_fmadd_ps(a, b, c);
