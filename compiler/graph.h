@@ -45,6 +45,7 @@ struct vnc_node {
   uint32_t algo, tile[3]; /* enum vn_algo, chosen by the compiler; AUTO before */
   uint64_t predicted_ns;
   uint32_t axis, select_last; /* CONCAT, SOFTMAX, LOGSOFTMAX, ARGMAX (keeps the axis, size 1) */
+  uint32_t more_axes;         /* SOFTMAX, LOGSOFTMAX: bit a for each further axis a of the sum */
   float epsilon;              /* INSTNORM */
   /* COPY: out[out_start + e] = in[i], where i[in_axis[a]] = (in_start[a] + e[a]) mod
    * in.dim[in_axis[a]] for each output axis a and 0 <= e[a] < extent[a]. In a graph a COPY covers

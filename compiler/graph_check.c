@@ -88,6 +88,16 @@ static enum vn_status check_shape(const struct check *c) {
   return same ? VN_OK : wrong(c, "its shape is not what its arguments give");
 }
 
+static enum vn_status check_axes(const struct check *c) {
+  const struct vnc_node *node = c->node;
+  bool softmax = node->op == VN_OP_SOFTMAX || node->op == VN_OP_LOGSOFTMAX;
+  if (node->axis >= VN_AXES) return wrong(c, "no such axis");
+  if (node->more_axes && (!softmax || node->more_axes >= 1u << VN_AXES))
+    return wrong(c, "goes along axes that its op does not have");
+  if (node->more_axes >> node->axis & 1) return wrong(c, "goes along one axis twice");
+  return VN_OK;
+}
+
 static enum vn_status check_node(const struct check *c) {
   enum vn_status status = check_ids(c);
   if (!status && (c->node->weight != VN_NONE && c->node->weight >= c->g->n_consts))
@@ -97,7 +107,7 @@ static enum vn_status check_node(const struct check *c) {
   if (!status) status = check_shape(c);
   if (!status) status = check_consts(c);
   if (!status && c->node->op == VN_OP_COPY) status = check_copy(c);
-  if (!status && c->node->axis >= VN_AXES) status = wrong(c, "no such axis");
+  if (!status) status = check_axes(c);
   return status;
 }
 

@@ -147,6 +147,13 @@ static void activation(struct parse *p, struct vnc_act *act) {
   expect(p, ")");
 }
 
+static uint32_t axis_set(struct parse *p) {
+  uint32_t set = 0;
+  do set |= 1u << axis(p);
+  while (!p->failed && *p->at && strchr(axes, *p->at));
+  return set;
+}
+
 static void copy_axis(struct parse *p, struct vnc_node *node, uint32_t to) {
   node->in_axis[to] = axis(p);
   expect(p, "+");
@@ -185,6 +192,8 @@ static void attribute(struct parse *p, struct vnc_node *node) {
     activation(p, &node->act[1]);
   else if (!strcmp(key, "axis"))
     node->axis = axis(p);
+  else if (!strcmp(key, "more"))
+    node->more_axes = axis_set(p);
   else if (!strcmp(key, "last"))
     node->select_last = (uint32_t)number(p, 1);
   else if (!strcmp(key, "eps"))

@@ -92,6 +92,9 @@ static void print_attributes(const struct vnc_graph *g, const struct vnc_node *n
   print_act(g, "act", &node->act[0], out);
   print_act(g, "post", &node->act[1], out);
   if (node->axis) fprintf(out, " axis=%c", axes[node->axis]);
+  if (node->more_axes) fputs(" more=", out);
+  for (size_t a = 0; a < VN_AXES; a++)
+    if (node->more_axes >> a & 1) fputc(axes[a], out);
   if (node->select_last) fprintf(out, " last=1");
   if (node->epsilon != 0) fprintf(out, " eps=%.9g", (double)node->epsilon);
   for (size_t a = 0; a < VN_AXES; a++) {

@@ -169,6 +169,7 @@ static void append_step(struct writer *w, uint32_t id) {
   if (node->op == VN_OP_SOFTMAX || node->op == VN_OP_LOGSOFTMAX || node->op == VN_OP_ARGMAX) {
     s.u.axis.axis = node->axis;
     s.u.axis.select_last = node->op == VN_OP_ARGMAX ? node->select_last : 0;
+    s.u.axis.more_axes = node->more_axes;
   }
   for (uint32_t a = 0; node->op == VN_OP_COPY && a < VN_AXES; a++) {
     s.u.copy.extent[a] = (uint32_t)node->dim[a];

@@ -145,6 +145,7 @@ static struct vn_simple simple_of(const struct vn_exec *e, const struct plan_ste
   if (s->op == VN_OP_SOFTMAX || s->op == VN_OP_LOGSOFTMAX || s->op == VN_OP_ARGMAX) {
     simple.axis = s->u.axis.axis;
     simple.select_last = s->u.axis.select_last;
+    simple.more_axes = s->u.axis.more_axes;
   }
   if (s->op == VN_OP_CAST) simple.to_i32 = e->plan->tensors[s->out].dtype == VN_I32;
   for (int a = 0; s->op == VN_OP_COPY && a < VN_AXES; a++) {

@@ -53,6 +53,8 @@ static bool unused_words_zero(const struct view *v) {
     break;
   case VN_OP_SOFTMAX:
   case VN_OP_LOGSOFTMAX:
+    used = 3;
+    break;
   case VN_OP_ARGMAX:
     used = 2;
     break;
@@ -161,9 +163,14 @@ static bool copy_ok(const struct view *v) {
   return seen == (1u << VN_AXES) - 1;
 }
 
+static bool softmax_ok(const struct plan_axis *x) {
+  return x->axis < VN_AXES && x->select_last == 0 && x->more_axes < 1u << VN_AXES &&
+         !(x->more_axes >> x->axis & 1);
+}
+
 static bool argmax_ok(const struct view *v) {
   const struct plan_axis *x = &v->step->u.axis;
-  if (x->axis >= VN_AXES || x->select_last > 1) return false;
+  if (x->axis >= VN_AXES || x->select_last > 1 || x->more_axes) return false;
   for (uint32_t a = 0; a < VN_AXES; a++)
     if (v->out->dim[a] != (a == x->axis ? 1 : v->in[0]->dim[a])) return false;
   return true;
@@ -183,7 +190,7 @@ static bool shapes_ok(const struct view *v) {
     return same && broadcast_ok(v->in[1], v->out);
   case VN_OP_SOFTMAX:
   case VN_OP_LOGSOFTMAX:
-    return same && s->u.axis.axis < VN_AXES && s->u.axis.select_last == 0;
+    return same && softmax_ok(&s->u.axis);
   case VN_OP_ARGMAX:
     return argmax_ok(v);
   case VN_OP_COPY:

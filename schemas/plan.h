@@ -64,7 +64,8 @@ struct plan_copy { /* COPY; axes n c d h w of the output */
 
 struct plan_axis {            /* SOFTMAX, LOGSOFTMAX, ARGMAX */
   uint32_t axis, select_last; /* select_last: ARGMAX's rule on ties */
-  uint32_t reserved[22];
+  uint32_t more_axes;         /* SOFTMAX, LOGSOFTMAX: bit a for each further axis a of the sum */
+  uint32_t reserved[21];
 };
 
 struct plan_step {

@@ -47,7 +47,8 @@ struct vn_conv {
   struct vn_epilogue epilogue;
 };
 
-/* Every other op. AFFINE, INSTNORM: scale and shift. SOFTMAX, LOGSOFTMAX, ARGMAX: axis. COPY: copy.
+/* Every other op. AFFINE, INSTNORM: scale and shift. SOFTMAX, LOGSOFTMAX, ARGMAX: axis; the first
+ * two also go along each axis a with bit a in more_axes. COPY: copy.
  * The pointers that an op does not use are NULL. For ACT, AFFINE, ADD and PRELU the output may be
  * the very same tensor as in[0] (ADD: or in[1]); else it never overlaps an input. ADD, PRELU: in[1]
  * broadcasts along axes of size 1, and channel c reads c % in[1].dim[VN_C]. */
@@ -56,7 +57,7 @@ struct vn_simple {
   struct vn_tensor in[2], out;
   const float *scale, *shift;
   float epsilon;
-  uint32_t axis, select_last;
+  uint32_t axis, select_last, more_axes;
   bool to_i32; /* CAST: float to int32_t; else the other way */
   struct {
     size_t extent[VN_AXES], out_start[VN_AXES], in_start[VN_AXES], in_axis[VN_AXES];

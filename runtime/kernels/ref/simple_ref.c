@@ -128,51 +128,72 @@ static void copy_run(const void *state, size_t job, void *scratch) {
   }
 }
 
-/* ---- along an axis: a job is one row of the tensor with that axis collapsed ---- */
+/* ---- along axes: a job is one row of the tensor with those axes collapsed ---- */
 
 struct line {
   const float *x;
-  void *y; /* float, or int32_t for ARGMAX */
-  size_t n, x_stride, y_stride;
+  void *y;                                                      /* float, or int32_t for ARGMAX */
+  size_t n, dim[VN_AXES], x_stride[VN_AXES], y_stride[VN_AXES]; /* dim: 1 but for those axes */
 };
+
+/* Where the line's element i lies. */
+static size_t line_at(const struct line *l, const size_t stride[VN_AXES], size_t i) {
+  size_t at = 0;
+  for (size_t a = VN_AXES; a-- > 0;) {
+    if (l->dim[a] == 1) continue;
+    at += i % l->dim[a] * stride[a];
+    i /= l->dim[a];
+  }
+  return at;
+}
 
 static void softmax_line(const struct line *l, bool logarithm) {
   float *y = l->y, top = l->x[0];
   double sum = 0;
-  for (size_t i = 1; i < l->n; i++) top = fmaxf(top, l->x[i * l->x_stride]);
-  for (size_t i = 0; i < l->n; i++) sum += exp((double)l->x[i * l->x_stride] - (double)top);
+  for (size_t i = 1; i < l->n; i++) top = fmaxf(top, l->x[line_at(l, l->x_stride, i)]);
+  for (size_t i = 0; i < l->n; i++)
+    sum += exp((double)l->x[line_at(l, l->x_stride, i)] - (double)top);
   double log_sum = log(sum);
   for (size_t i = 0; i < l->n; i++) {
-    double x = (double)l->x[i * l->x_stride] - (double)top;
-    y[i * l->y_stride] = (float)(logarithm ? x - log_sum : exp(x) / sum);
+    double x = (double)l->x[line_at(l, l->x_stride, i)] - (double)top;
+    y[line_at(l, l->y_stride, i)] = (float)(logarithm ? x - log_sum : exp(x) / sum);
   }
 }
 
 static void argmax_line(const struct line *l, bool select_last) {
   size_t best = 0;
   for (size_t i = 1; i < l->n; i++) {
-    float x = l->x[i * l->x_stride], y = l->x[best * l->x_stride];
+    float x = l->x[line_at(l, l->x_stride, i)], y = l->x[line_at(l, l->x_stride, best)];
     if (x > y || (select_last && x == y)) best = i;
   }
   *(int32_t *)l->y = (int32_t)best;
 }
 
+static bool goes_along(const struct vn_simple *s, size_t axis) {
+  return axis == s->axis || (s->more_axes >> axis & 1);
+}
+
 static void axis_run(const void *state, size_t job, void *scratch) {
   const struct vn_simple *s = state;
   (void)scratch;
-  size_t x_stride[VN_AXES], y_stride[VN_AXES], dim[VN_AXES];
-  vn_tensor_strides(&s->in[0], x_stride);
-  vn_tensor_strides(&s->out, y_stride);
-  memcpy(dim, s->in[0].dim, sizeof dim);
-  dim[s->axis] = 1;
+  struct line l = {.n = 1};
+  size_t dim[VN_AXES];
+  vn_tensor_strides(&s->in[0], l.x_stride);
+  vn_tensor_strides(&s->out, l.y_stride);
+  for (size_t a = 0; a < VN_AXES; a++) {
+    l.dim[a] = goes_along(s, a) ? s->in[0].dim[a] : 1;
+    l.n *= l.dim[a];
+    dim[a] = s->in[0].dim[a] / l.dim[a];
+  }
   size_t h = job % dim[VN_H], nd = job / dim[VN_H], d = nd % dim[VN_D], n = nd / dim[VN_D];
-  const float *x =
-      (const float *)s->in[0].data + n * x_stride[VN_N] + d * x_stride[VN_D] + h * x_stride[VN_H];
-  float *y = (float *)s->out.data + n * y_stride[VN_N] + d * y_stride[VN_D] + h * y_stride[VN_H];
+  const float *x = (const float *)s->in[0].data + n * l.x_stride[VN_N] + d * l.x_stride[VN_D] +
+                   h * l.x_stride[VN_H];
+  float *y =
+      (float *)s->out.data + n * l.y_stride[VN_N] + d * l.y_stride[VN_D] + h * l.y_stride[VN_H];
   for (size_t w = 0; w < dim[VN_W]; w++)
     for (size_t c = 0; c < dim[VN_C]; c++) {
-      struct line l = {x + w * x_stride[VN_W] + c, y + w * y_stride[VN_W] + c,
-                       s->in[0].dim[s->axis], x_stride[s->axis], y_stride[s->axis]};
+      l.x = x + w * l.x_stride[VN_W] + c;
+      l.y = y + w * l.y_stride[VN_W] + c;
       if (s->op == VN_OP_ARGMAX)
         argmax_line(&l, s->select_last);
       else
@@ -218,9 +239,9 @@ enum vn_status vn_simple_ref(const struct vn_simple *simple, struct vn_prepared 
   if (simple->op == VN_OP_INSTNORM) jobs = out[VN_N] * out[VN_C];
   if (simple->op == VN_OP_COPY)
     jobs = simple->copy.extent[VN_N] * simple->copy.extent[VN_D] * simple->copy.extent[VN_H];
-  if ((simple->op == VN_OP_SOFTMAX || simple->op == VN_OP_LOGSOFTMAX) && simple->axis != VN_C &&
-      simple->axis != VN_W)
-    jobs /= out[simple->axis];
+  if (simple->op == VN_OP_SOFTMAX || simple->op == VN_OP_LOGSOFTMAX)
+    for (size_t a = 0; a < VN_AXES; a++)
+      if (a != VN_C && a != VN_W && goes_along(simple, a)) jobs /= out[a];
   struct vn_simple *state = malloc(sizeof *state);
   if (!state) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   *state = *simple;
