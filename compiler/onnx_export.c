@@ -301,6 +301,11 @@ static void plain_append(struct exporter *x, const struct vnc_node *node, char *
       [VN_OP_PRELU] = "PRelu",           [VN_OP_CONCAT] = "Concat", [VN_OP_SOFTMAX] = "Softmax",
       [VN_OP_LOGSOFTMAX] = "LogSoftmax", [VN_OP_ARGMAX] = "ArgMax", [VN_OP_CAST] = "Cast"};
   struct vnc_build *b = &x->b;
+  if (node->more_axes) {
+    x->status = vn_fail(x->diag, VN_E_UNSUPPORTED, "node '%s': softmax over several axes",
+                        vnc_graph_text(x->g, node->name));
+    return;
+  }
   char **args = vnc_build_keep(b, node->n_args, sizeof *args);
   for (size_t i = 0; args && i < node->n_args; i++) {
     args[i] = x->value[vnc_graph_arg(x->g, node, i)];
