@@ -6,72 +6,160 @@
 
 #include <string.h>
 
+enum { MAX_R = 5, HALF = VEC_LANES / 2 }; /* HALF: doubles in a register */
+typedef double vec_double __attribute__((vector_size(VEC_LANES * sizeof(float))));
+typedef float vec_half __attribute__((vector_size(HALF * sizeof(float))));
+
+struct taps {
+  size_t t, r;
+  double g[WINO_MAX_T][MAX_R];
+};
+
 /* Row j of G is scale[j] * (1, p, p^2 …) for the finite points, and the last tap for infinity. */
-static void taps(size_t t, size_t r, double g[WINO_MAX_T][5]) {
+static struct taps taps_of(size_t t, size_t r) {
   static const double point[7] = {0, 1, -1, 2, -2, .5, -.5};
   static const double scale4[] = {-1, 1, 1}, scale6[] = {1, -4 / 3., -4 / 3., 1 / 12., 1 / 12.};
   static const double scale8[] = {-1, -8 / 9., -8 / 9., 2 / 45., 2 / 45., 32 / 45., 32 / 45.};
   const double *scale = t == 4 ? scale4 : t == 6 ? scale6 : scale8;
-  memset(g, 0, WINO_MAX_T * sizeof *g);
+  struct taps a = {.t = t, .r = r};
+  for (size_t j = 0; t > r && j + 1 < t; j++) {
+    a.g[j][0] = scale[j];
+    for (size_t k = 1; k < r; k++) a.g[j][k] = a.g[j][k - 1] * point[j];
+  }
+  return a;
+}
+
+/* y = G x; t and r are constants where this is inlined. The rows of +p and -p share their sums. */
+VEC_INLINE void taps_1d(const size_t t, const size_t r, const double g[WINO_MAX_T][MAX_R],
+                        const vec_double *x, vec_double *y) {
   if (t == r) {
-    for (size_t j = 0; j < t; j++) g[j][j] = 1;
+    VEC_UNROLL for (size_t k = 0; k < r; k++) y[k] = x[k];
     return;
   }
-  for (size_t j = 0; j + 1 < t; j++) {
-    g[j][0] = scale[j];
-    for (size_t k = 1; k < r; k++) g[j][k] = g[j][k - 1] * point[j];
+  y[0] = x[0] * g[0][0];
+  y[t - 1] = x[r - 1];
+  VEC_UNROLL for (size_t j = 1; j + 1 < t; j += 2) {
+    vec_double even = x[0] * g[j][0] + x[2] * g[j][2], odd = x[1] * g[j][1];
+    if (r == 5) {
+      even = even + x[4] * g[j][4];
+      odd = odd + x[3] * g[j][3];
+    }
+    y[j] = even + odd;
+    y[j + 1] = even - odd;
   }
-  g[t - 1][r - 1] = 1;
+}
+
+VEC_INLINE void load_1d(const size_t r, const double *in, size_t step, vec_double *x) {
+  VEC_UNROLL for (size_t k = 0; k < r; k++) memcpy(&x[k], in + k * step, sizeof x[k]);
 }
 
 /* out[before][t][after] = G in[before][r][after], each entry VEC_LANES doubles. */
-static void along(size_t t, size_t r, double g[WINO_MAX_T][5], size_t before, size_t after,
-                  const double *in, double *out) {
+VEC_INLINE void along(const size_t t, const size_t r, const double g[WINO_MAX_T][MAX_R],
+                      size_t before, size_t after, const double *in, double *out) {
   after *= VEC_LANES;
-  for (size_t b = 0; b < before; b++)
-    for (size_t j = 0; j < t; j++)
-      for (size_t i = 0; i < after; i += VEC_LANES) {
-        double sum[VEC_LANES] = {0};
-        for (size_t k = 0; k < r; k++)
-          for (size_t l = 0; l < VEC_LANES; l++)
-            sum[l] += g[j][k] * in[(b * r + k) * after + i + l];
-        memcpy(out + (b * t + j) * after + i, sum, sizeof sum);
-      }
+  for (size_t b = 0; b < before; b++, in += r * after, out += t * after)
+    for (size_t i = 0; i < after; i += HALF) {
+      vec_double x[MAX_R], y[WINO_MAX_T];
+      load_1d(r, in + i, after, x);
+      taps_1d(t, r, g, x, y);
+      VEC_UNROLL for (size_t j = 0; j < t; j++) memcpy(out + j * after + i, &y[j], sizeof y[j]);
+    }
 }
 
-/* Output vector `vec` for the VEC_LANES input channels from `first` on. */
-static void pack_block(const struct wino *w, size_t vec_index, size_t first) {
-  const struct wino_axis *ax = w->axis;
-  const size_t *r = w->conv.kernel, n_taps = r[0] * r[1] * r[2], ic = w->channels_in;
-  const size_t chunk = vec_index / w->chunk_vecs, in_chunk = vec_index % w->chunk_vecs;
-  const size_t chunk_first = chunk * w->chunk_vecs, left = w->vecs_out - chunk_first;
-  const size_t vecs = left < w->chunk_vecs ? left : w->chunk_vecs;
-  const size_t panel = in_chunk / GEMM_PANEL * GEMM_PANEL;
-  const size_t panel_vecs = vecs - panel < GEMM_PANEL ? vecs - panel : GEMM_PANEL;
-  float *to = w->packed + chunk * w->chunk_elems +
-              (panel * ic + (in_chunk - panel)) * VEC_LANES; /* of frequency 0, channel 0 */
-  double g[3][WINO_MAX_T][5];
-  for (size_t a = 0; a < 3; a++) taps(ax[a].t, r[a], g[a]);
-  double one[125 * VEC_LANES], two[512 * VEC_LANES], three[512 * VEC_LANES];
-  for (size_t i = first; i < ic && i < first + VEC_LANES; i++) {
-    for (size_t l = 0; l < VEC_LANES; l++) {
-      const size_t o = vec_index * VEC_LANES + l;
-      for (size_t k = 0; k < n_taps; k++)
-        one[k * VEC_LANES + l] =
-            o < w->channels_out ? w->conv.weight[(o * n_taps + k) * ic + i] : 0;
+/* The last axis: one vector of floats for each frequency, u_freq apart. */
+VEC_INLINE void along_last(const size_t t, const size_t r, const double g[WINO_MAX_T][MAX_R],
+                           size_t before, const double *in, float *u, size_t u_freq) {
+  for (size_t b = 0; b < before; b++, in += r * VEC_LANES, u += t * u_freq)
+    for (size_t i = 0; i < VEC_LANES; i += HALF) {
+      vec_double x[MAX_R], y[WINO_MAX_T];
+      load_1d(r, in + i, VEC_LANES, x);
+      taps_1d(t, r, g, x, y);
+      VEC_UNROLL for (size_t j = 0; j < t; j++) {
+        const vec_half z = __builtin_convertvector(y[j], vec_half);
+        memcpy(u + j * u_freq + i, &z, sizeof z);
+      }
     }
-    along(ax[0].t, r[0], g[0], 1, r[1] * r[2], one, two);
-    along(ax[1].t, r[1], g[1], ax[0].t, r[2], two, three);
-    along(ax[2].t, r[2], g[2], ax[0].t * ax[1].t, 1, three, two);
-    for (size_t f = 0; f < ax[0].t * w->freqs; f++) {
-      float *u = to + (f * vecs * ic + i * panel_vecs) * VEC_LANES;
-      for (size_t l = 0; l < VEC_LANES; l++) u[l] = (float)two[f * VEC_LANES + l];
-    }
+}
+
+#define EACH_TILE(F) F(8, 5) F(6, 5) F(5, 5) F(8, 3) F(6, 3) F(4, 3) F(3, 3)
+
+static void along_any(const struct taps *a, size_t before, size_t after, const double *in,
+                      double *out) {
+  switch (a->t * 8 + a->r) {
+#define CASE(T, R)                                                                                 \
+  case T * 8 + R:                                                                                  \
+    along(T, R, a->g, before, after, in, out);                                                     \
+    break;
+    EACH_TILE(CASE)
+#undef CASE
+  default:
+    break;
   }
 }
 
+static void along_last_any(const struct taps *a, size_t before, const double *in, float *u,
+                           size_t u_freq) {
+  switch (a->t * 8 + a->r) {
+#define CASE(T, R)                                                                                 \
+  case T * 8 + R:                                                                                  \
+    along_last(T, R, a->g, before, in, u, u_freq);                                                 \
+    break;
+    EACH_TILE(CASE)
+#undef CASE
+  default:
+    break;
+  }
+}
+
+/* to[input channel from `first` on][tap][output channel of the vector]; the weights are read in
+ * their own order. Lanes beyond the last output channel are zero. */
+static void gather(const struct wino *w, size_t vec_index, size_t first, size_t count,
+                   size_t n_taps, float *to) {
+  const size_t ic = w->channels_in;
+  for (size_t l = 0; l < VEC_LANES; l++) {
+    const size_t o = vec_index * VEC_LANES + l;
+    if (o >= w->channels_out) {
+      for (size_t k = 0; k < count * n_taps; k++) to[k * VEC_LANES + l] = 0;
+      continue;
+    }
+    const float *from = w->conv.weight + o * n_taps * ic + first;
+    for (size_t k = 0; k < n_taps; k++, from += ic)
+      for (size_t i = 0; i < count; i++) to[(i * n_taps + k) * VEC_LANES + l] = from[i];
+  }
+}
+
+/* Where frequency 0 of input channel 0 of an output vector is packed, and the distances from there
+ * to the next frequency and channel. */
+static float *place(const struct wino *w, size_t vec_index, size_t *freq, size_t *channel) {
+  const size_t chunk = vec_index / w->chunk_vecs, in_chunk = vec_index % w->chunk_vecs;
+  const size_t left = w->vecs_out - chunk * w->chunk_vecs;
+  const size_t vecs = left < w->chunk_vecs ? left : w->chunk_vecs;
+  const size_t panel = in_chunk / GEMM_PANEL * GEMM_PANEL;
+  const size_t panel_vecs = vecs - panel < GEMM_PANEL ? vecs - panel : GEMM_PANEL;
+  *freq = vecs * w->channels_in * VEC_LANES;
+  *channel = panel_vecs * VEC_LANES;
+  return w->packed + chunk * w->chunk_elems +
+         (panel * w->channels_in + (in_chunk - panel)) * VEC_LANES;
+}
+
+/* One output vector for VEC_LANES input channels. */
 static void pack_task(void *context, size_t vec_index, size_t block) {
-  pack_block(context, vec_index, block * VEC_LANES);
+  const struct wino *w = context;
+  const struct wino_axis *ax = w->axis;
+  const size_t *r = w->conv.kernel, n_taps = r[0] * r[1] * r[2], first = block * VEC_LANES;
+  const size_t left = w->channels_in - first, count = left < VEC_LANES ? left : VEC_LANES;
+  const struct taps a[3] = {taps_of(ax[0].t, r[0]), taps_of(ax[1].t, r[1]), taps_of(ax[2].t, r[2])};
+  size_t freq, channel;
+  float *u = place(w, vec_index, &freq, &channel) + first * channel;
+  float weights[VEC_LANES * MAX_R * MAX_R * MAX_R * VEC_LANES];
+  double one[WINO_MAX_T * WINO_MAX_T * MAX_R * VEC_LANES], two[sizeof one / sizeof *one];
+  gather(w, vec_index, first, count, n_taps, weights);
+  for (size_t i = 0; i < count; i++, u += channel) {
+    for (size_t k = 0; k < n_taps * VEC_LANES; k++) two[k] = weights[i * n_taps * VEC_LANES + k];
+    along_any(&a[0], 1, r[1] * r[2], two, one);
+    along_any(&a[1], ax[0].t, r[2], one, two);
+    along_last_any(&a[2], ax[0].t * ax[1].t, two, u, freq);
+  }
 }
 
 void wino_pack(const struct wino *w, pthreadpool_t pool) {
