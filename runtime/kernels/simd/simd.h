@@ -11,6 +11,7 @@ vn_simple_prepare_fn VN_ISA_NAME(simple);
 
 #if VEC_LANES == 16 /* up to 8 output channels would leave half of each vector idle */
 vn_conv_prepare_fn vn_winograd_avx2, vn_direct_avx2;
+vn_conv_prepare_fn vn_pointwise_avx2, vn_down_avx2, vn_up_avx2;
 #endif
 
 #endif

@@ -7,4 +7,7 @@ const struct vn_simd VN_ISA_NAME(simd) = {
     .lanes = VEC_LANES,
     .winograd = VN_ISA_NAME(winograd),
     .direct = VN_ISA_NAME(direct),
+    .pointwise = VN_ISA_NAME(pointwise),
+    .down = VN_ISA_NAME(down),
+    .up = VN_ISA_NAME(up),
 };
