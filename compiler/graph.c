@@ -262,3 +262,12 @@ enum vn_status vnc_graph_rewrite(struct vnc_graph *g, const uint32_t *map, struc
   free(node_id);
   return VN_OK;
 }
+
+enum vn_status vnc_graph_prune(struct vnc_graph *g, struct vn_diag *diag) {
+  uint32_t *map = malloc((g->n_nodes + 1) * sizeof *map);
+  if (!map) return vn_fail(diag, VN_E_MEMORY, "out of memory for the graph");
+  for (uint32_t i = 0; i < g->n_nodes; i++) map[i] = i;
+  enum vn_status status = vnc_graph_rewrite(g, map, diag);
+  free(map);
+  return status;
+}

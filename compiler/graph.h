@@ -112,6 +112,9 @@ void vnc_graph_uses(const struct vnc_graph *g, uint32_t *uses);
  * followed), drops nodes and constants that nothing uses any more (INPUT nodes stay), renumbers. */
 enum vn_status vnc_graph_rewrite(struct vnc_graph *g, const uint32_t *map, struct vn_diag *diag);
 
+/* Drops what no output needs. */
+enum vn_status vnc_graph_prune(struct vnc_graph *g, struct vn_diag *diag);
+
 /* graph_check.c: ids in range, topological order, argument counts, shapes agree with the op,
  * constants fit. Run after every pass; what it finds is the importer's or a pass's bug, or a bad
  * text file. */

@@ -254,7 +254,7 @@ MORE_LINES = [
     "vnet-classic | refuse | --topology monai --allow-external-data | monai",
     "vnet-classic | run | --topology vnet --allow-external-data | vnet width=4 stages=5 in=1 classes=2",
     "vnet-dynamic | refuse | --allow-external-data | --patch",
-    "conv-grouped | refuse | | conv",
+    "conv-grouped | refuse | | --topology any",
 ]
 MANIFEST_HEAD = """\
 # Made by tests/peers/make_fixtures.py; see README.md.

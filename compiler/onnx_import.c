@@ -1,0 +1,375 @@
+/* ONNX to graph, told in order: map the file, look at its wire format, refuse what is no plain
+ * model, take weights and inputs, import node by node, take outputs and metadata. Nothing here
+ * trusts a byte. Called by tools and tests; the mirror of onnx_export.c. */
+#include "onnx_import.h"
+
+#include "onnx_scan.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { OPSET_LEAST = 6, OPSET_MOST = 21, NODES_MOST = 10000, FLOAT = 1 };
+
+/* ---- one node ---- */
+
+static const struct {
+  const char *type;
+  vnc_op_fn *import;
+} operators[] = {
+    {"Add", vnc_import_scale},
+    {"ArgMax", vnc_import_argmax},
+    {"BatchNormalization", vnc_import_batchnorm},
+    {"Cast", vnc_import_cast},
+    {"Concat", vnc_import_concat},
+    {"Conv", vnc_import_conv},
+    {"ConvTranspose", vnc_import_deconv},
+    {"Div", vnc_import_scale},
+    {"Dropout", vnc_import_pass},
+    {"Elu", vnc_import_act},
+    {"Expand", vnc_import_expand},
+    {"Flatten", vnc_import_reshape},
+    {"Identity", vnc_import_pass},
+    {"InstanceNormalization", vnc_import_instancenorm},
+    {"LeakyRelu", vnc_import_act},
+    {"LogSoftmax", vnc_import_softmax},
+    {"Mul", vnc_import_scale},
+    {"PRelu", vnc_import_prelu},
+    {"Relu", vnc_import_act},
+    {"Reshape", vnc_import_reshape},
+    {"Shape", vnc_import_shape},
+    {"Sigmoid", vnc_import_act},
+    {"Slice", vnc_import_slice},
+    {"Softmax", vnc_import_softmax},
+    {"Squeeze", vnc_import_reshape},
+    {"Sub", vnc_import_scale},
+    {"Sum", vnc_import_sum},
+    {"Tile", vnc_import_tile},
+    {"Transpose", vnc_import_transpose},
+    {"Unsqueeze", vnc_import_reshape},
+};
+
+static vnc_op_fn *operator_of(const char *type) {
+  for (size_t i = 0; i < sizeof operators / sizeof *operators; i++)
+    if (!strcmp(type, operators[i].type)) return operators[i].import;
+  return NULL;
+}
+
+static enum vn_status resolve_inputs(struct vnc_op *op) {
+  op->n_in = op->proto->n_input;
+  if (op->n_in > VNC_NODE_INPUTS)
+    return vnc_op_fail(op, VN_E_UNSUPPORTED, "it has %zu inputs", op->n_in);
+  for (size_t i = 0; i < op->n_in; i++) {
+    const char *name = op->proto->input[i];
+    op->in[i] = *name ? vnc_value_find(op->im, name) : NULL;
+    if (*name && !op->in[i])
+      return vnc_op_fail(op, VN_E_FORMAT,
+                         "input '%.100s' is neither computed before it nor a weight "
+                         "of the model",
+                         name);
+  }
+  return VN_OK;
+}
+
+static enum vn_status import_node(struct vnc_import *im, const Onnx__NodeProto *proto) {
+  struct vnc_op op = {.im = im, .proto = proto, .name = proto->name};
+  if (!op.name || !*op.name) op.name = proto->n_output ? proto->output[0] : "";
+  if (!proto->op_type)
+    return vn_fail(im->diag, VN_E_FORMAT, "node '%.100s' has no operator", op.name);
+  if (proto->domain && *proto->domain && strcmp(proto->domain, "ai.onnx"))
+    return vn_fail(
+        im->diag, VN_E_UNSUPPORTED,
+        "operator %.60s.%.60s (node '%.100s') is not one of ONNX's own: export the model "
+        "without another engine's optimisations",
+        proto->domain, proto->op_type, op.name);
+  for (size_t i = 0; i < proto->n_attribute; i++) {
+    const Onnx__AttributeProto *a = proto->attribute[i];
+    if (a->g || a->n_graphs)
+      return vnc_op_fail(&op, VN_E_UNSUPPORTED, "operators with subgraphs are not supported");
+    if (a->sparse_tensor) return vnc_op_fail(&op, VN_E_UNSUPPORTED, "a sparse tensor");
+  }
+  enum vn_status status = resolve_inputs(&op);
+  if (status) return status;
+  bool known = true;
+  for (size_t i = 0; i < op.n_in; i++)
+    known = known && !(op.in[i] && op.in[i]->kind == VNC_RUNTIME);
+  vnc_op_fn *import = operator_of(proto->op_type);
+  if (known && import != vnc_import_pass && import != vnc_import_shape) return vnc_fold(&op);
+  if (import) return import(&op);
+  return vn_fail(im->diag, VN_E_UNSUPPORTED, "operator %.60s (node '%.100s') is not supported",
+                 proto->op_type, op.name);
+}
+
+/* ---- the model's frame ---- */
+
+static enum vn_status check_model(struct vnc_import *im, const Onnx__ModelProto *model) {
+  if (!model->graph) return vn_fail(im->diag, VN_E_FORMAT, "not an ONNX model: it has no graph");
+  if (model->n_functions)
+    return vn_fail(im->diag, VN_E_UNSUPPORTED, "the model has functions of its own ('%.100s')",
+                   model->functions[0]->name ? model->functions[0]->name : "");
+  if (model->graph->n_sparse_initializer)
+    return vn_fail(im->diag, VN_E_UNSUPPORTED, "the model has sparse weights");
+  if (model->graph->n_node > NODES_MOST)
+    return vn_fail(im->diag, VN_E_UNSUPPORTED, "the model has %zu nodes, no V-Net has more than %d",
+                   model->graph->n_node, NODES_MOST);
+  for (size_t i = 0; i < model->n_opset_import; i++) {
+    const Onnx__OperatorSetIdProto *set = model->opset_import[i];
+    if (!set->domain || !*set->domain || !strcmp(set->domain, "ai.onnx")) im->opset = set->version;
+  }
+  if (im->opset < OPSET_LEAST || im->opset > OPSET_MOST)
+    return vn_fail(im->diag, VN_E_UNSUPPORTED, "opset %lld is not supported: %d to %d are",
+                   (long long)im->opset, OPSET_LEAST, OPSET_MOST);
+  return VN_OK;
+}
+
+static enum vn_status take_weights(struct vnc_import *im, const Onnx__GraphProto *graph) {
+  for (size_t i = 0; i < graph->n_initializer; i++) {
+    const Onnx__TensorProto *proto = graph->initializer[i];
+    if (!proto->name || !*proto->name)
+      return vn_fail(im->diag, VN_E_FORMAT, "a weight has no name");
+    struct vnc_value *v = vnc_value_add(im, proto->name);
+    if (!v) return VN_E_FORMAT;
+    v->kind = VNC_WEIGHT;
+    v->proto = proto;
+  }
+  return VN_OK;
+}
+
+static void take_metas(struct vnc_import *im, const Onnx__ModelProto *model) {
+  for (size_t i = 0; i < model->n_metadata_props; i++) {
+    const Onnx__StringStringEntryProto *p = model->metadata_props[i];
+    if (p->key && p->value) vnc_graph_meta(im->g, p->key, p->value);
+  }
+}
+
+/* ---- inputs ---- */
+
+/* "64 128 128"; false when absent or something else. */
+static bool meta_patch(const struct vnc_graph *g, uint64_t patch[3]) {
+  const char *text = vnc_graph_meta_value(g, "vnet.patch");
+  for (int i = 0; text && i < 3; i++) {
+    char *end;
+    errno = 0;
+    unsigned long long v = strtoull(text, &end, 10);
+    if (end == text || errno || !v || v > UINT16_MAX || (i < 2 && *end != ' ')) return false;
+    patch[i] = v;
+    text = end;
+  }
+  return text && !*text;
+}
+
+static enum vn_status spatial_dim(struct vnc_import *im, const char *name, size_t axis,
+                                  uint64_t *dim) {
+  uint64_t patch[3] = {0};
+  const uint64_t *asked = im->options->patch;
+  bool has_asked = asked[0] && asked[1] && asked[2];
+  if (!has_asked && !meta_patch(im->g, patch))
+    return vn_fail(
+        im->diag, VN_E_ARGUMENT,
+        "input '%.100s' has dynamic spatial axes and the model names no patch: choose one "
+        "with --patch DxHxW",
+        name);
+  *dim = has_asked ? asked[axis] : patch[axis];
+  return VN_OK;
+}
+
+static enum vn_status input_shape(struct vnc_import *im, const Onnx__ValueInfoProto *info,
+                                  uint64_t dim[6], size_t *rank) {
+  const Onnx__TypeProto__Tensor *type = info->type ? info->type->tensor_type : NULL;
+  if (info->type && info->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) type = NULL;
+  if (!type || !type->shape || type->elem_type != FLOAT)
+    return vn_fail(im->diag, VN_E_UNSUPPORTED, "input '%.100s' is not a float tensor with a shape",
+                   info->name);
+  *rank = type->shape->n_dim;
+  if (*rank < 1 || *rank > VN_AXES)
+    return vn_fail(im->diag, VN_E_UNSUPPORTED, "input '%.100s' has rank %zu", info->name, *rank);
+  const uint64_t *asked = im->options->patch;
+  for (size_t i = 0; i < *rank; i++) {
+    const Onnx__TensorShapeProto__Dimension *d = type->shape->dim[i];
+    bool fixed = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+    bool spatial = *rank == VN_AXES && i >= 2;
+    enum vn_status status = VN_OK;
+    if (fixed && d->dim_value > 0) {
+      dim[i] = (uint64_t)d->dim_value;
+      if (spatial && asked[i - 2] && asked[i - 2] != dim[i])
+        status =
+            vn_fail(im->diag, VN_E_ARGUMENT,
+                    "the model's grid is fixed at %llu along %c, --patch asks for %llu",
+                    (unsigned long long)dim[i], "dhw"[i - 2], (unsigned long long)asked[i - 2]);
+    } else if (spatial)
+      status = spatial_dim(im, info->name, i - 2, &dim[i]);
+    else if (i == 0)
+      dim[i] = 1; /* a dynamic batch */
+    else
+      status = vn_fail(im->diag, VN_E_UNSUPPORTED,
+                       "input '%.100s': dimension %zu is dynamic, which only batch and the spatial "
+                       "axes of a 3D scan can be",
+                       info->name, i);
+    if (status) return status;
+  }
+  return VN_OK;
+}
+
+static const char *binding_of(const struct vnc_import *im, const char *input) {
+  for (size_t i = 0; i < im->options->n_bindings; i++)
+    if (!strcmp(im->options->bindings[i].input, input)) return im->options->bindings[i].tensor_path;
+  return NULL;
+}
+
+static enum vn_status append_input(struct vnc_import *im, const Onnx__ValueInfoProto *info) {
+  static const uint32_t axis_of[6][5] = {{0},
+                                         {VN_C},
+                                         {VN_N, VN_C},
+                                         {VN_N, VN_C, VN_W},
+                                         {VN_N, VN_C, VN_H, VN_W},
+                                         {VN_N, VN_C, VN_D, VN_H, VN_W}};
+  struct vnc_port port = {.order = {VN_N, VN_C, VN_D, VN_H, VN_W}};
+  size_t rank = 0;
+  enum vn_status status = input_shape(im, info, port.dim, &rank);
+  if (status) return status;
+  struct vnc_value *v = vnc_value_add(im, info->name);
+  if (!v) return VN_E_FORMAT;
+  v->kind = VNC_RUNTIME;
+  v->node = vnc_graph_node(im->g, VN_OP_INPUT, info->name, NULL, 0);
+  vnc_view_of_rank(&v->view, rank);
+  port.name = vnc_graph_string(im->g, info->name);
+  if (im->g->failed) return vn_fail(im->diag, VN_E_MEMORY, "out of memory for the model");
+  struct vnc_node *node = &im->g->nodes[v->node];
+  for (size_t a = 0; a < VN_AXES; a++) node->dim[a] = 1;
+  for (size_t i = 0; i < rank; i++) node->dim[axis_of[rank][i]] = port.dim[i];
+  port.node = v->node;
+  port.rank = (uint32_t)rank;
+  vnc_graph_input(im->g, &port);
+  return vnc_shape_infer_node(im->g, v->node, im->diag);
+}
+
+/* ---- files ---- */
+
+struct mapped {
+  uint8_t *bytes;
+  size_t size;
+};
+
+static enum vn_status map_file(const char *path, struct mapped *m, struct vn_diag *diag) {
+  struct stat there;
+  *m = (struct mapped){NULL, 0};
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return vn_fail(diag, VN_E_IO, "%.300s: %s", path, strerror(errno));
+  enum vn_status status = VN_OK;
+  if (fstat(fd, &there) || !S_ISREG(there.st_mode))
+    status = vn_fail(diag, VN_E_IO, "%.300s: not a regular file", path);
+  else if (there.st_size == 0)
+    status = vn_fail(diag, VN_E_FORMAT, "%.300s: the file is empty", path);
+  else {
+    void *at = mmap(NULL, (size_t)there.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (at == MAP_FAILED)
+      status = vn_fail(diag, VN_E_IO, "%.300s: %s", path, strerror(errno));
+    else
+      *m = (struct mapped){at, (size_t)there.st_size};
+  }
+  close(fd);
+  return status;
+}
+
+/* An input that the caller declares a constant: its tensor, decoded, with dimensions and all. */
+static enum vn_status bind_input(struct vnc_import *im, const char *name, const char *path) {
+  struct mapped m;
+  Onnx__TensorProto *proto = NULL;
+  struct vnc_tensor t;
+  enum vn_status status = map_file(path, &m, im->diag);
+  if (status) return status;
+  const struct vnc_source source = {m.bytes, m.size, "", false};
+  status = vnc_onnx_unpack_tensor(m.bytes, m.size, &proto, im->diag);
+  if (!status) status = vnc_tensor_decode(proto, &source, name, &t, im->diag);
+  if (proto) vnc_onnx_free_tensor(proto);
+  munmap(m.bytes, m.size);
+  if (status) return status;
+  struct vnc_value *v = vnc_value_add(im, name);
+  if (!v) {
+    vnc_tensor_free(&t);
+    return VN_E_FORMAT;
+  }
+  v->kind = VNC_CONST;
+  v->tensor = t;
+  return VN_OK;
+}
+
+static enum vn_status take_inputs(struct vnc_import *im, const Onnx__GraphProto *graph) {
+  enum vn_status status = VN_OK;
+  for (size_t i = 0; !status && i < graph->n_input; i++) {
+    const char *name = graph->input[i]->name;
+    if (!name || !*name) return vn_fail(im->diag, VN_E_FORMAT, "an input has no name");
+    const struct vnc_value *taken = vnc_value_find(im, name);
+    if (taken && taken->kind == VNC_WEIGHT) continue; /* a weight that is listed as an input, too */
+    const char *path = binding_of(im, name);
+    status = path ? bind_input(im, name, path) : append_input(im, graph->input[i]);
+  }
+  return status;
+}
+
+/* ---- outputs ---- */
+
+static enum vn_status take_outputs(struct vnc_import *im, const Onnx__GraphProto *graph) {
+  for (size_t i = 0; i < graph->n_output; i++) {
+    const char *name = graph->output[i]->name ? graph->output[i]->name : "";
+    const struct vnc_value *v = vnc_value_find(im, name);
+    if (!v || v->kind != VNC_RUNTIME)
+      return vn_fail(im->diag, v ? VN_E_UNSUPPORTED : VN_E_FORMAT, "output '%.100s' is %s", name,
+                     v ? "a constant" : "computed by no node");
+    struct vnc_port port = {.name = vnc_graph_string(im->g, name),
+                            .node = v->node,
+                            .dtype = im->g->nodes[v->node].dtype == VN_I32 ? VN_I64 : VN_F32,
+                            .rank = (uint32_t)v->view.rank};
+    for (size_t k = 0; k < v->view.rank; k++) port.dim[k] = vnc_view_dim(im->g, v, k);
+    for (size_t a = 0; a < VN_AXES; a++) port.order[a] = v->view.order[a];
+    vnc_graph_output(im->g, &port);
+  }
+  return VN_OK;
+}
+
+/* ---- the story ---- */
+
+static enum vn_status import_model(struct vnc_import *im, const Onnx__ModelProto *model) {
+  const Onnx__GraphProto *graph = model->graph;
+  enum vn_status status = check_model(im, model);
+  if (status) return status;
+  take_metas(im, model);
+  status = take_weights(im, graph);
+  if (!status) status = take_inputs(im, graph);
+  for (size_t i = 0; !status && i < graph->n_node; i++) status = import_node(im, graph->node[i]);
+  if (!status) status = take_outputs(im, graph);
+  if (!status && im->g->failed) status = vn_fail(im->diag, VN_E_MEMORY, "out of memory");
+  return status ? status : vnc_graph_prune(im->g, im->diag);
+}
+
+static char *folder_of(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? strndup(path, (size_t)(slash - path) + 1) : strdup("");
+}
+
+enum vn_status vnc_onnx_import(const char *path, const struct vnc_import_options *options,
+                               struct vnc_graph *g, struct vn_diag *diag) {
+  struct mapped m;
+  Onnx__ModelProto *model = NULL;
+  vnc_graph_init(g);
+  enum vn_status status = map_file(path, &m, diag);
+  if (status) return status;
+  char *folder = folder_of(path);
+  struct vnc_import im = {.g = g, .options = options, .diag = diag};
+  im.source = (struct vnc_source){m.bytes, m.size, folder, options->allow_external_data};
+  if (!folder) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
+  if (!status) status = vnc_onnx_unpack(m.bytes, m.size, &model, diag);
+  if (!status) status = import_model(&im, model);
+  if (!status) status = vnc_graph_check(g, diag);
+  for (size_t i = 0; i < im.n_values; i++) vnc_tensor_free(&im.values[i].tensor);
+  free(im.values);
+  free(im.slots);
+  free(folder);
+  if (model) vnc_onnx_free(model);
+  munmap(m.bytes, m.size);
+  return status;
+}

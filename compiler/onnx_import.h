@@ -1,0 +1,112 @@
+/* What the importer's files share: the values of an ONNX graph while it becomes ours. */
+#ifndef VNC_ONNX_IMPORT_H
+#define VNC_ONNX_IMPORT_H
+
+#include "compile.h"
+#include "onnx_tensor.h"
+
+enum { VNC_VIEW_RANK = 6, VNC_NODE_INPUTS = 256 };
+
+/* How ONNX sees a graph node's result: dimension i is the axes order[start] … of group i, in order.
+ * Every one of the five axes is in exactly one group. Transpose permutes groups, Reshape regroups,
+ * and neither moves a byte. */
+struct vnc_view {
+  size_t rank;
+  uint8_t order[VN_AXES];
+  uint8_t count[VNC_VIEW_RANK]; /* axes in each group */
+};
+
+enum vnc_value_kind { VNC_NOTHING, VNC_WEIGHT, VNC_CONST, VNC_RUNTIME };
+
+struct vnc_value {
+  const char *name;
+  enum vnc_value_kind kind;
+  const Onnx__TensorProto *proto; /* WEIGHT: not decoded yet; borrowed */
+  struct vnc_tensor tensor;       /* CONST: owned */
+  uint32_t node;                  /* RUNTIME */
+  struct vnc_view view;
+};
+
+struct vnc_import {
+  struct vnc_graph *g;
+  struct vnc_source source;
+  const struct vnc_import_options *options;
+  struct vn_diag *diag;
+  int64_t opset;
+  struct vnc_value *values;
+  uint32_t *slots; /* hash table of indices into values, VN_NONE: free */
+  size_t n_values, n_slots;
+};
+
+/* The ONNX node being imported. */
+struct vnc_op {
+  struct vnc_import *im;
+  const Onnx__NodeProto *proto;
+  const char *name;                      /* the node's, or its first output's */
+  struct vnc_value *in[VNC_NODE_INPUTS]; /* NULL: left out */
+  size_t n_in;
+};
+
+/* onnx_values.c */
+struct vnc_value *vnc_value_find(struct vnc_import *im, const char *name);
+/* NULL when the name is taken or memory is short, with the sentence in diag. */
+struct vnc_value *vnc_value_add(struct vnc_import *im, const char *name);
+/* Decodes a WEIGHT or copies a CONST into *t, which the caller frees. */
+enum vn_status vnc_value_tensor(struct vnc_import *im, const struct vnc_value *v,
+                                struct vnc_tensor *t);
+enum vn_status vnc_op_fail(const struct vnc_op *op, enum vn_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+const Onnx__AttributeProto *vnc_op_attribute(const struct vnc_op *op, const char *name);
+int64_t vnc_op_int(const struct vnc_op *op, const char *name, int64_t otherwise);
+float vnc_op_float(const struct vnc_op *op, const char *name, float otherwise);
+const char *vnc_op_string(const struct vnc_op *op, const char *name, char text[32]);
+/* Input i as a known tensor. present: false when it is left out. */
+enum vn_status vnc_op_const(const struct vnc_op *op, size_t i, struct vnc_tensor *t, bool *present);
+/* A list of integers from attribute `name`, or from input i (opset-dependent). */
+enum vn_status vnc_op_list(const struct vnc_op *op, const char *name, size_t i,
+                           int64_t list[VNC_TENSOR_RANK], size_t *n, bool *present);
+/* -rank … rank - 1 to 0 … rank - 1. */
+enum vn_status vnc_op_axis(const struct vnc_op *op, int64_t axis, size_t rank, size_t *out);
+/* Names the node's first output. */
+enum vn_status vnc_op_yield(const struct vnc_op *op, uint32_t node, const struct vnc_view *view);
+enum vn_status vnc_op_yield_const(const struct vnc_op *op, struct vnc_tensor *t); /* takes t */
+
+/* onnx_view.c */
+void vnc_view_of_rank(struct vnc_view *view, size_t rank);
+uint64_t vnc_view_dim(const struct vnc_graph *g, const struct vnc_value *v, size_t i);
+/* The axis that dimension i is; with several larger than 1 in the group, it fails. */
+enum vn_status vnc_view_axis(const struct vnc_op *op, const struct vnc_value *v, size_t i,
+                             uint32_t *axis);
+/* Regroups for new dimensions (no 0, no -1); VN_E_UNSUPPORTED where an axis would be split. */
+enum vn_status vnc_view_reshape(const struct vnc_op *op, const struct vnc_value *v,
+                                const uint64_t *dim, size_t rank, struct vnc_view *view);
+/* The node whose axes are those that ONNX's N C D H W order means for this rank, by a COPY if need
+ * be: what convolutions read. */
+enum vn_status vnc_view_canonical(const struct vnc_op *op, const struct vnc_value *v,
+                                  uint32_t *node);
+/* v with axis `axis` exchanged for c, so that one constant for each index along it becomes one for
+ * each channel. */
+enum vn_status vnc_view_to_channels(const struct vnc_op *op, const struct vnc_value *v,
+                                    uint32_t axis, uint32_t *node, struct vnc_view *view);
+/* v broadcast by ONNX's rules to `like`'s axes: dimensions counted from the right. */
+enum vn_status vnc_view_align(const struct vnc_op *op, const struct vnc_value *v,
+                              const struct vnc_value *like, uint32_t *node);
+/* A COPY of v with dimensions `dim`, each read modulo its size, from `start` on. */
+enum vn_status vnc_view_take(const struct vnc_op *op, const struct vnc_value *v,
+                             const uint64_t *start, const uint64_t *dim, uint32_t *node);
+
+/* Each importer of an operator: onnx_conv.c, onnx_pointwise.c, onnx_layout.c, onnx_fold.c. */
+typedef enum vn_status vnc_op_fn(const struct vnc_op *op);
+vnc_op_fn vnc_import_conv, vnc_import_deconv;
+vnc_op_fn vnc_import_act, vnc_import_prelu, vnc_import_sum, vnc_import_scale, vnc_import_batchnorm,
+    vnc_import_instancenorm, vnc_import_softmax, vnc_import_argmax, vnc_import_cast,
+    vnc_import_pass;
+vnc_op_fn vnc_import_concat, vnc_import_transpose, vnc_import_reshape, vnc_import_slice,
+    vnc_import_tile, vnc_import_expand, vnc_import_shape;
+/* Evaluates an operator whose inputs are all known. VN_E_UNSUPPORTED: not one of those. */
+vnc_op_fn vnc_fold;
+
+/* A node with shape inferred. */
+enum vn_status vnc_op_infer(const struct vnc_op *op, uint32_t node);
+
+#endif

@@ -1,0 +1,185 @@
+/* Names to values, and an ONNX node's inputs and attributes (onnx_import.h). */
+#include "onnx_import.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIRST_SLOTS = 256 };
+
+/* ---- names ---- */
+
+static size_t hash(const char *name) { /* FNV-1a */
+  uint64_t h = 0xcbf29ce484222325u;
+  for (; *name; name++) h = (h ^ (uint8_t)*name) * 0x100000001b3u;
+  return (size_t)(h ^ h >> 32);
+}
+
+static uint32_t *slot_of(const struct vnc_import *im, const char *name) {
+  for (size_t i = hash(name);; i++) {
+    uint32_t *slot = &im->slots[i & (im->n_slots - 1)];
+    if (*slot == VN_NONE || !strcmp(im->values[*slot].name, name)) return slot;
+  }
+}
+
+struct vnc_value *vnc_value_find(struct vnc_import *im, const char *name) {
+  uint32_t index = im->n_slots ? *slot_of(im, name) : VN_NONE;
+  return index == VN_NONE ? NULL : &im->values[index];
+}
+
+/* Room for one more value; pointers to values do not stay valid. */
+static bool grow(struct vnc_import *im) {
+  if (im->n_values * 2 < im->n_slots) return true;
+  size_t n_slots = im->n_slots ? 2 * im->n_slots : FIRST_SLOTS;
+  struct vnc_value *values = realloc(im->values, n_slots / 2 * sizeof *values);
+  if (values) im->values = values;
+  uint32_t *slots = values ? malloc(n_slots * sizeof *slots) : NULL;
+  if (!slots) return false;
+  memset(slots, 0xff, n_slots * sizeof *slots); /* VN_NONE */
+  free(im->slots);
+  im->slots = slots;
+  im->n_slots = n_slots;
+  for (uint32_t i = 0; i < im->n_values; i++) *slot_of(im, im->values[i].name) = i;
+  return true;
+}
+
+struct vnc_value *vnc_value_add(struct vnc_import *im, const char *name) {
+  if (!grow(im)) {
+    vn_fail(im->diag, VN_E_MEMORY, "out of memory for the model");
+    return NULL;
+  }
+  uint32_t *slot = slot_of(im, name);
+  if (*slot != VN_NONE) {
+    vn_fail(im->diag, VN_E_FORMAT, "the name '%.200s' is given twice", name);
+    return NULL;
+  }
+  *slot = (uint32_t)im->n_values;
+  struct vnc_value *v = &im->values[im->n_values++];
+  memset(v, 0, sizeof *v);
+  v->name = name;
+  return v;
+}
+
+enum vn_status vnc_value_tensor(struct vnc_import *im, const struct vnc_value *v,
+                                struct vnc_tensor *t) {
+  if (v->kind == VNC_WEIGHT) return vnc_tensor_decode(v->proto, &im->source, v->name, t, im->diag);
+  if (vnc_tensor_copy(t, &v->tensor)) return VN_OK;
+  return vn_fail(im->diag, VN_E_MEMORY, "out of memory for '%.200s'", v->name);
+}
+
+/* ---- a node's inputs and attributes ---- */
+
+enum vn_status vnc_op_fail(const struct vnc_op *op, enum vn_status status, const char *format,
+                           ...) {
+  char text[300];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  return vn_fail(op->im->diag, status, "node '%.100s' (%.40s): %s", op->name, op->proto->op_type,
+                 text);
+}
+
+const Onnx__AttributeProto *vnc_op_attribute(const struct vnc_op *op, const char *name) {
+  for (size_t i = 0; i < op->proto->n_attribute; i++)
+    if (op->proto->attribute[i]->name && !strcmp(op->proto->attribute[i]->name, name))
+      return op->proto->attribute[i];
+  return NULL;
+}
+
+int64_t vnc_op_int(const struct vnc_op *op, const char *name, int64_t otherwise) {
+  const Onnx__AttributeProto *a = vnc_op_attribute(op, name);
+  return a && a->has_i ? a->i : otherwise;
+}
+
+float vnc_op_float(const struct vnc_op *op, const char *name, float otherwise) {
+  const Onnx__AttributeProto *a = vnc_op_attribute(op, name);
+  return a && a->has_f ? a->f : otherwise;
+}
+
+const char *vnc_op_string(const struct vnc_op *op, const char *name, char text[32]) {
+  const Onnx__AttributeProto *a = vnc_op_attribute(op, name);
+  size_t n = a && a->has_s ? a->s.len : 0;
+  if (n > 31) n = 31;
+  if (n) memcpy(text, a->s.data, n);
+  text[n] = '\0';
+  return text;
+}
+
+enum vn_status vnc_op_const(const struct vnc_op *op, size_t i, struct vnc_tensor *t,
+                            bool *present) {
+  memset(t, 0, sizeof *t);
+  *present = i < op->n_in && op->in[i];
+  if (!*present) return VN_OK;
+  if (op->in[i]->kind == VNC_RUNTIME)
+    return vnc_op_fail(op, VN_E_UNSUPPORTED, "input %zu ('%.60s') is no weight but computed", i,
+                       op->in[i]->name);
+  return vnc_value_tensor(op->im, op->in[i], t);
+}
+
+enum vn_status vnc_op_list(const struct vnc_op *op, const char *name, size_t i,
+                           int64_t list[VNC_TENSOR_RANK], size_t *n, bool *present) {
+  const Onnx__AttributeProto *a = vnc_op_attribute(op, name);
+  struct vnc_tensor t;
+  *n = 0;
+  *present = a != NULL;
+  if (a) {
+    if (a->n_ints > VNC_TENSOR_RANK)
+      return vnc_op_fail(op, VN_E_UNSUPPORTED, "'%s' is too long", name);
+    *n = a->n_ints;
+    if (*n) memcpy(list, a->ints, *n * sizeof *list);
+    return VN_OK;
+  }
+  enum vn_status status = vnc_op_const(op, i, &t, present);
+  if (status || !*present) return status;
+  if (t.is_float || t.rank > 1 || t.elems > VNC_TENSOR_RANK)
+    status = vnc_op_fail(op, VN_E_UNSUPPORTED, "'%s' is no short list of integers", name);
+  else
+    memcpy(list, t.i, (*n = t.elems) * sizeof *list);
+  vnc_tensor_free(&t);
+  return status;
+}
+
+enum vn_status vnc_op_axis(const struct vnc_op *op, int64_t axis, size_t rank, size_t *out) {
+  if (axis < -(int64_t)rank || axis >= (int64_t)rank)
+    return vnc_op_fail(op, VN_E_FORMAT, "axis %lld of a tensor of rank %zu", (long long)axis, rank);
+  *out = (size_t)(axis < 0 ? axis + (int64_t)rank : axis);
+  return VN_OK;
+}
+
+/* ---- a node's result ---- */
+
+static enum vn_status yield(const struct vnc_op *op, struct vnc_value **v) {
+  if (!op->proto->n_output || !*op->proto->output[0])
+    return vnc_op_fail(op, VN_E_FORMAT, "it has no output");
+  *v = vnc_value_add(op->im, op->proto->output[0]);
+  return *v ? VN_OK : VN_E_FORMAT;
+}
+
+enum vn_status vnc_op_yield(const struct vnc_op *op, uint32_t node, const struct vnc_view *view) {
+  struct vnc_value *v = NULL;
+  struct vnc_view kept = *view; /* adding may move what `view` is part of */
+  enum vn_status status = yield(op, &v);
+  if (status) return status;
+  v->kind = VNC_RUNTIME;
+  v->node = node;
+  v->view = kept;
+  return VN_OK;
+}
+
+enum vn_status vnc_op_yield_const(const struct vnc_op *op, struct vnc_tensor *t) {
+  struct vnc_value *v = NULL;
+  enum vn_status status = yield(op, &v);
+  if (status) {
+    vnc_tensor_free(t);
+    return status;
+  }
+  v->kind = VNC_CONST;
+  v->tensor = *t;
+  memset(t, 0, sizeof *t);
+  return VN_OK;
+}
+
+enum vn_status vnc_op_infer(const struct vnc_op *op, uint32_t node) {
+  return vnc_shape_infer_node(op->im->g, node, op->im->diag);
+}

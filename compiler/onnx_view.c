@@ -1,0 +1,203 @@
+/* ONNX's dimensions over our five axes (struct vnc_view): what costs nothing, and the COPY where
+ * axes themselves have to move. */
+#include "onnx_import.h"
+
+#include <string.h>
+
+static const uint32_t canonical_axis[6][5] = {
+    {0},
+    {VN_C},
+    {VN_N, VN_C},
+    {VN_N, VN_C, VN_W},
+    {VN_N, VN_C, VN_H, VN_W},
+    {VN_N, VN_C, VN_D, VN_H, VN_W},
+};
+
+void vnc_view_of_rank(struct vnc_view *view, size_t rank) {
+  static const uint8_t counts[6][5] = {{0}, {5}, {1, 4}, {1, 1, 3}, {1, 1, 2, 1}, {1, 1, 1, 1, 1}};
+  memset(view, 0, sizeof *view);
+  view->rank = rank;
+  for (uint8_t a = 0; a < VN_AXES; a++) view->order[a] = a;
+  memcpy(view->count, counts[rank], sizeof counts[rank]);
+}
+
+static size_t group_start(const struct vnc_view *view, size_t i) {
+  size_t start = 0;
+  for (size_t k = 0; k < i; k++) start += view->count[k];
+  return start;
+}
+
+uint64_t vnc_view_dim(const struct vnc_graph *g, const struct vnc_value *v, size_t i) {
+  uint64_t dim = 1;
+  size_t start = group_start(&v->view, i);
+  for (size_t k = start; k < start + v->view.count[i]; k++)
+    dim *= g->nodes[v->node].dim[v->view.order[k]];
+  return dim;
+}
+
+enum vn_status vnc_view_axis(const struct vnc_op *op, const struct vnc_value *v, size_t i,
+                             uint32_t *axis) {
+  const uint64_t *dim = op->im->g->nodes[v->node].dim;
+  size_t start = group_start(&v->view, i), larger = 0;
+  *axis = VN_NONE;
+  for (size_t k = start; k < start + v->view.count[i]; k++) {
+    uint32_t a = v->view.order[k];
+    if (dim[a] > 1) {
+      *axis = a;
+      larger++;
+    } else if (!larger && *axis != VN_C) {
+      *axis = a; /* of single elements c, or else the last */
+    }
+  }
+  if (larger > 1)
+    return vnc_op_fail(op, VN_E_UNSUPPORTED, "dimension %zu of '%.60s' is several axes in one", i,
+                       v->name);
+  if (*axis == VN_NONE)
+    return vnc_op_fail(op, VN_E_UNSUPPORTED, "dimension %zu of '%.60s' has no axis of its own", i,
+                       v->name);
+  return VN_OK;
+}
+
+enum vn_status vnc_view_reshape(const struct vnc_op *op, const struct vnc_value *v,
+                                const uint64_t *dim, size_t rank, struct vnc_view *view) {
+  const uint64_t *size = op->im->g->nodes[v->node].dim;
+  size_t k = 0;
+  if (rank > VNC_VIEW_RANK) return vnc_op_fail(op, VN_E_UNSUPPORTED, "a result of rank %zu", rank);
+  memset(view, 0, sizeof *view);
+  view->rank = rank;
+  memcpy(view->order, v->view.order, sizeof view->order);
+  for (size_t i = 0; i < rank; i++) {
+    uint64_t product = 1;
+    bool single = dim[i] == 1 && k < VN_AXES && size[view->order[k]] == 1;
+    while (k < VN_AXES && (product < dim[i] || single)) {
+      product *= size[view->order[k++]];
+      view->count[i]++;
+      single = false;
+    }
+    if (product != dim[i])
+      return vnc_op_fail(op, VN_E_UNSUPPORTED, "it would split an axis of '%.60s'", v->name);
+  }
+  for (; k < VN_AXES; k++) {
+    if (size[view->order[k]] != 1)
+      return vnc_op_fail(op, VN_E_FORMAT, "the sizes of '%.60s' and of its new shape differ",
+                         v->name);
+    if (rank) view->count[rank - 1]++;
+  }
+  return VN_OK;
+}
+
+/* A COPY whose axis a is v's axis from[a], VN_NONE: any that is left (they have one element). */
+static enum vn_status permute(const struct vnc_op *op, uint32_t node, const uint32_t from[VN_AXES],
+                              uint32_t *result) {
+  struct vnc_graph *g = op->im->g;
+  uint32_t in_axis[VN_AXES], next = 0;
+  bool used[VN_AXES] = {false}, moves = false;
+  for (size_t a = 0; a < VN_AXES; a++)
+    if (from[a] != VN_NONE) used[from[a]] = true;
+  for (uint32_t a = 0; a < VN_AXES; a++) {
+    in_axis[a] = from[a];
+    if (from[a] == VN_NONE && !used[a]) in_axis[a] = a;
+    if (in_axis[a] != VN_NONE) used[in_axis[a]] = true;
+  }
+  for (uint32_t a = 0; a < VN_AXES; a++) {
+    while (in_axis[a] == VN_NONE && used[next]) next++;
+    if (in_axis[a] == VN_NONE) used[in_axis[a] = next] = true;
+    moves = moves || (in_axis[a] != a && g->nodes[node].dim[in_axis[a]] != g->nodes[node].dim[a]);
+    moves = moves || (in_axis[a] != a && g->nodes[node].dim[a] > 1);
+  }
+  *result = node;
+  if (!moves) return VN_OK;
+  *result = vnc_graph_node(g, VN_OP_COPY, op->name, &node, 1);
+  if (g->failed) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
+  for (size_t a = 0; a < VN_AXES; a++) {
+    g->nodes[*result].in_axis[a] = in_axis[a];
+    g->nodes[*result].dim[a] = g->nodes[node].dim[in_axis[a]];
+  }
+  return vnc_op_infer(op, *result);
+}
+
+enum vn_status vnc_view_canonical(const struct vnc_op *op, const struct vnc_value *v,
+                                  uint32_t *node) {
+  uint32_t from[VN_AXES] = {VN_NONE, VN_NONE, VN_NONE, VN_NONE, VN_NONE};
+  if (v->view.rank < 1 || v->view.rank > 5)
+    return vnc_op_fail(op, VN_E_UNSUPPORTED, "'%.60s' has rank %zu", v->name, v->view.rank);
+  for (size_t i = 0; i < v->view.rank; i++) {
+    uint32_t axis;
+    if (vnc_view_dim(op->im->g, v, i) == 1) continue;
+    enum vn_status status = vnc_view_axis(op, v, i, &axis);
+    if (status) return status;
+    from[canonical_axis[v->view.rank][i]] = axis;
+  }
+  return permute(op, v->node, from, node);
+}
+
+enum vn_status vnc_view_to_channels(const struct vnc_op *op, const struct vnc_value *v,
+                                    uint32_t axis, uint32_t *node, struct vnc_view *view) {
+  uint32_t from[VN_AXES] = {VN_N, VN_C, VN_D, VN_H, VN_W};
+  *view = v->view;
+  from[VN_C] = axis;
+  from[axis] = VN_C;
+  for (size_t k = 0; k < VN_AXES; k++) {
+    if (v->view.order[k] == VN_C)
+      view->order[k] = (uint8_t)axis;
+    else if (v->view.order[k] == axis)
+      view->order[k] = VN_C;
+  }
+  return permute(op, v->node, from, node);
+}
+
+enum vn_status vnc_view_align(const struct vnc_op *op, const struct vnc_value *v,
+                              const struct vnc_value *like, uint32_t *node) {
+  uint32_t from[VN_AXES] = {VN_NONE, VN_NONE, VN_NONE, VN_NONE, VN_NONE};
+  for (size_t i = 0; i < v->view.rank; i++) {
+    uint64_t dim = vnc_view_dim(op->im->g, v, i);
+    uint32_t source, target;
+    if (dim == 1) continue;
+    size_t j = like->view.rank - v->view.rank + i;
+    if (like->view.rank < v->view.rank || dim != vnc_view_dim(op->im->g, like, j))
+      return vnc_op_fail(op, VN_E_FORMAT, "the shapes of '%.60s' and '%.60s' do not fit", v->name,
+                         like->name);
+    if (like->view.count[j] == v->view.count[i] &&
+        !memcmp(like->view.order + group_start(&like->view, j),
+                v->view.order + group_start(&v->view, i), v->view.count[i])) {
+      for (size_t k = 0; k < v->view.count[i]; k++) { /* the same axes on both sides */
+        uint32_t a = v->view.order[group_start(&v->view, i) + k];
+        if (op->im->g->nodes[v->node].dim[a] != op->im->g->nodes[like->node].dim[a])
+          return vnc_op_fail(op, VN_E_UNSUPPORTED, "'%.60s' and '%.60s' divide an axis otherwise",
+                             v->name, like->name);
+        from[a] = a;
+      }
+      continue;
+    }
+    enum vn_status status = vnc_view_axis(op, v, i, &source);
+    if (!status) status = vnc_view_axis(op, like, j, &target);
+    if (status) return status;
+    from[target] = source;
+  }
+  return permute(op, v->node, from, node);
+}
+
+enum vn_status vnc_view_take(const struct vnc_op *op, const struct vnc_value *v,
+                             const uint64_t *start, const uint64_t *dim, uint32_t *node) {
+  struct vnc_graph *g = op->im->g;
+  uint32_t axes[VNC_VIEW_RANK];
+  bool same = true;
+  for (size_t i = 0; i < v->view.rank; i++) {
+    bool whole = start[i] == 0 && dim[i] == vnc_view_dim(g, v, i);
+    same = same && whole;
+    axes[i] = VN_NONE;
+    enum vn_status status = whole ? VN_OK : vnc_view_axis(op, v, i, &axes[i]);
+    if (status) return status;
+  }
+  *node = v->node;
+  if (same) return VN_OK;
+  *node = vnc_graph_node(g, VN_OP_COPY, op->name, &v->node, 1);
+  if (g->failed) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
+  memcpy(g->nodes[*node].dim, g->nodes[v->node].dim, sizeof g->nodes[*node].dim);
+  for (size_t i = 0; i < v->view.rank; i++) {
+    if (axes[i] == VN_NONE) continue;
+    g->nodes[*node].dim[axes[i]] = dim[i];
+    g->nodes[*node].in_start[axes[i]] = (uint32_t)start[i];
+  }
+  return vnc_op_infer(op, *node);
+}
