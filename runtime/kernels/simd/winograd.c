@@ -37,13 +37,13 @@ static void winograd_run(const void *state, size_t index, void *scratch) {
   cut_job(w, index, &job);
   wino_input_depth(w, &job, s + w->planes_at);
   const float *u = w->packed + job.chunk * w->chunk_elems;
-  for (size_t f = 0; f < w->axis[0].t; f++) {
+  const size_t t = w->axis[0].t, u_freq = w->freqs * job.vecs * w->channels_in * VEC_LANES;
+  for (size_t i = 0; i < t; i++) {
+    const size_t f = i == 0 ? 0 : i == 1 ? t - 1 : i - 1;
     wino_input_plane(w, &job, s + w->planes_at + f * w->plane_freq, s + w->v_at);
-    wino_gemm(w, &job, s + w->v_at, u, s + w->m_at);
-    wino_output(w, &job, f, s + w->m_at, s + w->pair_at, s + w->acc_at);
-    u += w->freqs * job.vecs * w->channels_in * VEC_LANES;
+    wino_gemm(w, &job, s + w->v_at, u + f * u_freq, s + w->m_at);
+    wino_output(w, &job, f, i == t - 1, s + w->m_at, s + w->pair_at, s + w->acc_at);
   }
-  wino_finish(w, &job, s + w->acc_at);
 }
 
 static void winograd_close(void *state) {
@@ -104,6 +104,14 @@ static void cut(struct wino *w) {
     if (wino_jobs(w) >= 16 || w->chunk_vecs <= least) break;
   }
   w->chunks = ceil_div(w->vecs_out, w->chunk_vecs);
+}
+
+static int wants_stream(const struct vn_tensor *out) {
+  size_t bytes = out->stride * sizeof(float);
+  for (size_t a = VN_D; a < VN_AXES; a++) bytes *= out->dim[a];
+  const size_t line = VEC_LANES * sizeof(float);
+  return VEC_STREAM && bytes >= (size_t)32 << 20 && (uintptr_t)out->data % line == 0 &&
+         out->stride % VEC_LANES == 0;
 }
 
 static size_t odd_vecs(size_t elems) {
@@ -167,6 +175,7 @@ enum vn_status VN_ISA_NAME(winograd)(const struct vn_conv *conv, pthreadpool_t p
     ax->tiles = ceil_div(ax->out, ax->m);
   }
   cut(w);
+  w->stream = wants_stream(&conv->out);
   const size_t scratch = lay_out(w);
   w->chunk_elems = w->axis[0].t * w->freqs * w->channels_in * w->chunk_vecs * (size_t)VEC_LANES;
   const size_t bytes = w->chunk_elems * w->chunks * sizeof(float);

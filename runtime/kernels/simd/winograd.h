@@ -30,8 +30,9 @@ struct wino {
   size_t plane_row, plane_vec, plane_tile, plane_freq; /* depth-transformed input */
   size_t v_freq, v_row, m_freq, m_row;                 /* GEMM operands: [freq][tile][channel] */
   size_t planes_at, v_at, m_at, pair_at, acc_at;       /* in the scratch */
-  size_t chunk_elems;                                  /* packed weights of a chunk */
-  float *packed; /* [chunk][depth freq][freq][panel][channel in][vector of the panel] */
+  int stream;         /* the output is too large for any cache: see vec_stream */
+  size_t chunk_elems; /* packed weights of a chunk */
+  float *packed;      /* [chunk][depth freq][freq][panel][channel in][vector of the panel] */
 };
 
 /* The part of the output that one job computes. */
@@ -45,7 +46,6 @@ struct wino_job {
 #define wino_input_plane VN_ISA_NAME(wino_input_plane)
 #define wino_gemm        VN_ISA_NAME(wino_gemm)
 #define wino_output      VN_ISA_NAME(wino_output)
-#define wino_finish      VN_ISA_NAME(wino_finish)
 
 /* winograd_weights.c: fills w->packed from the convolution's weights, in double. */
 void wino_pack(const struct wino *w, pthreadpool_t pool);
@@ -60,10 +60,10 @@ void wino_input_plane(const struct wino *w, const struct wino_job *job, const fl
 void wino_gemm(const struct wino *w, const struct wino_job *job, const float *v, const float *u,
                float *m);
 
-/* winograd_output.c: A^T along h and w for one depth frequency, accumulated into the depth's
- * outputs; then epilogue and store. */
-void wino_output(const struct wino *w, const struct wino_job *job, size_t freq, const float *m,
-                 float *pair, float *acc);
-void wino_finish(const struct wino *w, const struct wino_job *job, const float *acc);
+/* winograd_output.c: A^T along h and w for one depth frequency, accumulated into the outputs along
+ * depth. Frequencies in the order 0, t - 1, 1, 2 … t - 2; with the `last` one epilogue and store.
+ */
+void wino_output(const struct wino *w, const struct wino_job *job, size_t freq, int last,
+                 const float *m, float *pair, float *acc);
 
 #endif

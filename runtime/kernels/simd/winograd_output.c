@@ -1,5 +1,6 @@
 /* The output side of the Winograd convolution: A^T along h and w for one depth frequency,
- * accumulation into the outputs of the depth axis, epilogue, store. Called by winograd.c. */
+ * accumulation into the outputs of the depth axis, and with the last one epilogue and store. Called
+ * by winograd.c. */
 #include "winograd.h"
 
 /* Powers of the points 1, 2, 1/2, of which each pair has the sign both ways. */
@@ -81,17 +82,18 @@ static void pass_w_any(const struct wino_axis *a, const float *in, size_t rows, 
   }
 }
 
-/* Adds the depth frequency's share to the m outputs along depth: y[n] to acc[m][n]. The two
- * frequencies of a pair of points are added together: the first one waits in `pair`. */
+/* The share of one depth frequency, y[n], in the m outputs along depth, acc[m][n]. Frequencies come
+ * in the order 0, t - 1, then the pairs of points 1 and 2, 3 and 4 …; the first of a pair waits in
+ * `pair`. With the last one the sums are complete and go to `done`, which is `acc` until then. */
 VEC_INLINE void accumulate(const size_t t, const size_t m, size_t freq, size_t n, const float *y,
-                           float *pair, float *acc) {
+                           float *pair, const float *acc, float *done) {
   const size_t step = n * VEC_LANES, k = (freq - 1) / 2;
   if (m == 1 || freq == 0 || freq == t - 1) {
-    float *to = acc + (freq ? (m - 1) * step : 0);
+    const size_t at = freq ? (m - 1) * step : 0;
     for (size_t i = 0; i < step; i += VEC_LANES) {
       vec x = vec_load(y + i);
-      if (freq) x = x + vec_load(to + i);
-      vec_store(to + i, x);
+      if (m == 1 && freq) x = x + vec_load(acc + i);
+      vec_store(done + at + i, x);
     }
     return;
   }
@@ -102,20 +104,20 @@ VEC_INLINE void accumulate(const size_t t, const size_t m, size_t freq, size_t n
   for (size_t i = 0; i < step; i += VEC_LANES) {
     vec a = vec_load(pair + i), b = vec_load(y + i), s = a + b, d = a - b;
     VEC_UNROLL for (size_t z = 0; z < m; z++) {
-      float *to = acc + z * step + i;
       vec x = z % 2 ? d : s;
-      if (k > 0 || z == 0) x = vec_fma(vec_set1(point_power[k][z]), x, vec_load(to));
-      vec_store(to, x);
+      if (k > 0 || z == 0 || z == m - 1)
+        x = vec_fma(vec_set1(point_power[k][z]), x, vec_load(acc + z * step + i));
+      vec_store(done + z * step + i, x);
     }
   }
 }
 
 static void accumulate_any(const struct wino_axis *a, size_t freq, size_t n, const float *y,
-                           float *pair, float *acc) {
+                           float *pair, const float *acc, float *done) {
   switch (a->t * 8 + a->m) {
 #define CASE(T, M)                                                                                 \
   case T * 8 + M:                                                                                  \
-    accumulate(T, M, freq, n, y, pair, acc);                                                       \
+    accumulate(T, M, freq, n, y, pair, acc, done);                                                 \
     break;
     EACH_TILE(CASE)
 #undef CASE
@@ -124,50 +126,72 @@ static void accumulate_any(const struct wino_axis *a, size_t freq, size_t n, con
   }
 }
 
-void wino_output(const struct wino *w, const struct wino_job *job, size_t freq, const float *m,
-                 float *pair, float *acc) {
+/* One tile's vector of channels in the output. */
+struct target {
+  size_t channel, lanes, pixel; /* of the first output */
+  size_t count[3];              /* outputs that exist */
+  float *out;
+};
+
+static struct target target_of(const struct wino *w, const struct wino_job *job, size_t tile,
+                               size_t vec_index) {
+  const struct wino_axis *ax = w->axis;
+  const size_t hw = job->count[1] * job->count[2];
+  const size_t at[3] = {(job->first[0] + tile / hw) * ax[0].m,
+                        (job->first[1] + tile % hw / job->count[2]) * ax[1].m,
+                        (job->first[2] + tile % job->count[2]) * ax[2].m};
+  struct target t = {.channel = (job->vec + vec_index) * VEC_LANES};
+  t.lanes = w->channels_out - t.channel < VEC_LANES ? w->channels_out - t.channel : VEC_LANES;
+  t.pixel = ((job->n * ax[0].out + at[0]) * ax[1].out + at[1]) * ax[2].out + at[2];
+  for (size_t a = 0; a < 3; a++)
+    t.count[a] = ax[a].out - at[a] < ax[a].m ? ax[a].out - at[a] : ax[a].m;
+  t.out = (float *)w->conv.out.data + t.pixel * w->conv.out.stride + t.channel;
+  return t;
+}
+
+/* Epilogue and store. */
+VEC_INLINE void finish(const struct wino *w, const struct target *t, const float *done,
+                       const int stream) {
+  const struct wino_axis *ax = w->axis;
+  const size_t row = ax[2].out, plane = ax[1].out * row, stride = w->conv.out.stride;
+  const struct vn_epi e = vn_epi_open(&w->conv.epilogue, t->channel, t->lanes);
+  for (size_t z = 0; z < t->count[0]; z++)
+    for (size_t y = 0; y < t->count[1]; y++) {
+      const size_t at = z * plane + y * row;
+      const float *from = done + (z * ax[1].m + y) * ax[2].m * VEC_LANES;
+      for (size_t x = 0; x < t->count[2]; x++) {
+        vec v = vn_epi_apply(&e, vec_load(from + x * VEC_LANES), t->pixel + at + x);
+        if (stream)
+          vec_stream(t->out + (at + x) * stride, v);
+        else
+          vec_store_k(t->out + (at + x) * stride, v, t->lanes);
+      }
+    }
+}
+
+static void finish_any(const struct wino *w, const struct wino_job *job, size_t tile,
+                       size_t vec_index, const float *done) {
+  const struct target t = target_of(w, job, tile, vec_index);
+  if (w->stream && t.lanes == VEC_LANES)
+    finish(w, &t, done, 1);
+  else
+    finish(w, &t, done, 0);
+}
+
+void wino_output(const struct wino *w, const struct wino_job *job, size_t freq, int last,
+                 const float *m, float *pair, float *acc) {
   const struct wino_axis *d = &w->axis[0], *h = &w->axis[1], *x = &w->axis[2];
   const size_t n = h->m * x->m;
   float half[WINO_MAX_M * WINO_MAX_T * VEC_LANES], y[WINO_MAX_M * WINO_MAX_M * VEC_LANES];
+  float done[WINO_MAX_M * WINO_MAX_M * WINO_MAX_M * VEC_LANES];
   for (size_t i = 0; i < job->tiles; i++)
     for (size_t o = 0; o < job->vecs; o++) {
+      const size_t at = (i * job->vecs + o) * n * VEC_LANES;
+      float *sums = acc + at * d->m;
       pass_h_any(h, m + i * w->m_row + o * VEC_LANES, w->m_freq, x->t, half);
       pass_w_any(x, half, h->m, y);
-      const size_t at = (i * job->vecs + o) * n * VEC_LANES;
-      accumulate_any(d, freq, n, y, pair + at, acc + at * d->m);
+      accumulate_any(d, freq, n, y, pair + at, sums, last ? done : sums);
+      if (last) finish_any(w, job, i, o, done);
     }
-}
-
-/* Epilogue and store of one tile's vector of channels. */
-static void finish_tile(const struct wino *w, const size_t *origin, size_t n,
-                        const struct vn_epi *e, const float *acc) {
-  const struct wino_axis *ax = w->axis;
-  const struct vn_tensor *out = &w->conv.out;
-  for (size_t z = 0; z < ax[0].m && origin[0] + z < ax[0].out; z++)
-    for (size_t y = 0; y < ax[1].m && origin[1] + y < ax[1].out; y++)
-      for (size_t x = 0; x < ax[2].m && origin[2] + x < ax[2].out; x++) {
-        size_t pixel = ((n * ax[0].out + origin[0] + z) * ax[1].out + origin[1] + y) * ax[2].out +
-                       origin[2] + x;
-        vec v = vec_load(acc + ((z * ax[1].m + y) * ax[2].m + x) * VEC_LANES);
-        vec_store_k((float *)out->data + pixel * out->stride + e->channel,
-                    vn_epi_apply(e, v, pixel), e->count);
-      }
-}
-
-void wino_finish(const struct wino *w, const struct wino_job *job, const float *acc) {
-  const struct wino_axis *ax = w->axis;
-  const size_t step = ax[0].m * ax[1].m * ax[2].m * VEC_LANES;
-  for (size_t o = 0; o < job->vecs; o++) {
-    const size_t channel = (job->vec + o) * VEC_LANES;
-    const size_t left = w->channels_out - channel;
-    const struct vn_epi e =
-        vn_epi_open(&w->conv.epilogue, channel, left < VEC_LANES ? left : VEC_LANES);
-    for (size_t i = 0; i < job->tiles; i++) {
-      const size_t hw = job->count[1] * job->count[2];
-      const size_t origin[3] = {(job->first[0] + i / hw) * ax[0].m,
-                                (job->first[1] + i % hw / job->count[2]) * ax[1].m,
-                                (job->first[2] + i % job->count[2]) * ax[2].m};
-      finish_tile(w, origin, job->n, &e, acc + (i * job->vecs + o) * step);
-    }
-  }
+  if (last && w->stream) vec_stream_end();
 }

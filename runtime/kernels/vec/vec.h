@@ -41,6 +41,17 @@ VEC_INLINE void vec_prefetch(const void *p) {
   __builtin_prefetch(p);
 }
 
+/* Stores that do not bring the line into the cache, for outputs larger than any cache: p aligned to
+ * the vector. Only where a vector is a whole line; elsewhere plain stores. vec_stream_end() makes
+ * them visible to other threads. */
+#ifndef VEC_STREAM
+#define VEC_STREAM 0
+VEC_INLINE void vec_stream(float *p, vec x) {
+  vec_store(p, x);
+}
+VEC_INLINE void vec_stream_end(void) {}
+#endif
+
 /* Vectors at both ends of a row: whole ones by the plain access, the last by the masked one. */
 VEC_INLINE vec vec_load_k(const float *p, size_t k) {
   return k >= VEC_LANES ? vec_load(p) : vec_load_n(p, k);

@@ -30,6 +30,13 @@ VEC_INLINE vec vec_load_n(const float *p, size_t k) {
 VEC_INLINE void vec_store_n(float *p, vec x, size_t k) {
   _mm512_mask_storeu_ps(p, (__mmask16)((1u << k) - 1), x);
 }
+#define VEC_STREAM 1
+VEC_INLINE void vec_stream(float *p, vec x) {
+  _mm512_stream_ps(p, x);
+}
+VEC_INLINE void vec_stream_end(void) {
+  _mm_sfence();
+}
 VEC_INLINE vec vec_fma(vec a, vec b, vec c) {
   return _mm512_fmadd_ps(a, b, c);
 }
