@@ -6,35 +6,14 @@
  * are live at a time, so that they stay in cache for all tiles of the block. */
 #include "winograd.h"
 
-#include "gemm.h"
-
 #include <stdlib.h>
 #include <sys/mman.h>
-
-/* Along depth first: a job finds half of its input planes where the one before it left them. */
-static void cut_job(const struct wino *w, size_t index, struct wino_job *job) {
-  static const size_t order[3] = {0, 2, 1};
-  job->tiles = 1;
-  for (size_t i = 0; i < 3; i++) {
-    const size_t a = order[i];
-    const struct wino_axis *ax = &w->axis[a];
-    const size_t block = index % ax->blocks;
-    index /= ax->blocks;
-    job->first[a] = block * ax->tiles / ax->blocks;
-    job->count[a] = (block + 1) * ax->tiles / ax->blocks - job->first[a];
-    job->tiles *= job->count[a];
-  }
-  job->n = index % w->conv.in.dim[VN_N];
-  job->chunk = index / w->conv.in.dim[VN_N];
-  job->vec = job->chunk * w->chunk_vecs;
-  job->vecs = w->vecs_out - job->vec < w->chunk_vecs ? w->vecs_out - job->vec : w->chunk_vecs;
-}
 
 static void winograd_run(const void *state, size_t index, void *scratch) {
   const struct wino *w = state;
   struct wino_job job;
   float *s = scratch;
-  cut_job(w, index, &job);
+  wino_job_at(w, index, &job);
   wino_input_depth(w, &job, s + w->planes_at);
   const float *u = w->packed + job.chunk * w->chunk_elems;
   const size_t t = w->axis[0].t, u_freq = w->freqs * job.vecs * w->channels_in * VEC_LANES;
@@ -67,45 +46,6 @@ static enum vn_status check(const struct vn_conv *c, struct vn_diag *diag) {
   return VN_OK;
 }
 
-static size_t ceil_div(size_t a, size_t b) {
-  return (a + b - 1) / b;
-}
-static size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-
-static void cut_axis(struct wino_axis *a, size_t most) {
-  a->blocks = ceil_div(a->tiles, smaller(most, WINO_MAX_BLOCK));
-  a->block = ceil_div(a->tiles, a->blocks);
-  a->blocks = ceil_div(a->tiles, a->block);
-}
-
-/* Blocks of about `want` tiles, long along w, deep only where the plane is small. */
-static void cut_blocks(struct wino *w, size_t want) {
-  struct wino_axis *ax = w->axis;
-  cut_axis(&ax[2], want);
-  cut_axis(&ax[1], want / ax[2].block ? want / ax[2].block : 1);
-  size_t plane = ax[1].block * ax[2].block;
-  cut_axis(&ax[0], want / plane ? want / plane : 1);
-}
-
-static size_t wino_jobs(const struct wino *w) {
-  return w->axis[0].blocks * w->axis[1].blocks * w->axis[2].blocks * w->conv.in.dim[VN_N] *
-         w->chunks;
-}
-
-/* A job's fixed cost, the input's transform, is paid again for each chunk of output channels. */
-static void cut(struct wino *w) {
-  cut_blocks(w, 24);
-  for (w->chunks = 1;; w->chunks++) {
-    const size_t panels = ceil_div(ceil_div(w->vecs_out, w->chunks), GEMM_PANEL);
-    w->chunk_vecs = smaller(panels * GEMM_PANEL, w->vecs_out);
-    const size_t least = (wino_jobs(w) < 4 ? 32 : 64) / VEC_LANES;
-    if (wino_jobs(w) >= 16 || w->chunk_vecs <= least) break;
-  }
-  w->chunks = ceil_div(w->vecs_out, w->chunk_vecs);
-}
-
 static int wants_stream(const struct vn_tensor *out) {
   size_t bytes = out->stride * sizeof(float);
   for (size_t a = VN_D; a < VN_AXES; a++) bytes *= out->dim[a];
@@ -114,36 +54,10 @@ static int wants_stream(const struct vn_tensor *out) {
          out->stride % VEC_LANES == 0;
 }
 
-static size_t odd_vecs(size_t elems) {
-  return (elems / VEC_LANES | 1) * VEC_LANES;
-}
-
-/* Strides and places in the scratch; returns its size in elements. */
-static size_t lay_out(struct wino *w) {
-  const struct wino_axis *ax = w->axis;
-  const size_t tiles = ax[0].block * ax[1].block * ax[2].block;
-  const size_t inner = ax[0].m * ax[1].m * ax[2].m, acc = tiles * w->chunk_vecs * VEC_LANES;
-  w->freqs = ax[1].t * ax[2].t;
-  w->plane_row = ((ax[2].block - 1) * ax[2].m + ax[2].t) * VEC_LANES;
-  w->plane_vec = odd_vecs(((ax[1].block - 1) * ax[1].m + ax[1].t) * w->plane_row);
-  w->plane_tile = w->plane_vec * w->vecs_in;
-  w->plane_freq = odd_vecs(w->plane_tile * ax[0].block);
-  w->v_row = w->vecs_in * VEC_LANES;
-  w->v_freq = odd_vecs(w->v_row * tiles + VEC_LANES);
-  w->m_row = w->chunk_vecs * VEC_LANES;
-  w->m_freq = odd_vecs(w->m_row * tiles + VEC_LANES);
-  w->planes_at = 0;
-  w->v_at = w->planes_at + ax[0].t * w->plane_freq;
-  w->m_at = w->v_at + w->freqs * w->v_freq;
-  w->pair_at = w->m_at + w->freqs * w->m_freq;
-  w->acc_at = w->pair_at + acc * ax[1].m * ax[2].m;
-  return w->acc_at + acc * inner;
-}
-
 /* Large pages halve the time to fill it, and leave the TLB to the activations. */
 static float *packed_alloc(size_t bytes) {
   const size_t page = bytes < ((size_t)4 << 20) ? 64 : (size_t)2 << 20;
-  bytes = ceil_div(bytes, page) * page;
+  bytes = (bytes + page - 1) / page * page;
   float *p = aligned_alloc(page, bytes);
 #ifdef MADV_HUGEPAGE
   if (p && page > 64) madvise(p, bytes, MADV_HUGEPAGE);
@@ -151,6 +65,8 @@ static float *packed_alloc(size_t bytes) {
   return p;
 }
 
+/* A tile of 0 0 0 leaves tile and refusal, where direct convolution costs less, to winograd_cut.c.
+ */
 enum vn_status VN_ISA_NAME(winograd)(const struct vn_conv *conv, pthreadpool_t pool,
                                      struct vn_prepared *prepared, struct vn_diag *diag) {
 #if VEC_LANES == 16
@@ -163,21 +79,14 @@ enum vn_status VN_ISA_NAME(winograd)(const struct vn_conv *conv, pthreadpool_t p
   w->conv = *conv;
   w->channels_in = conv->in.dim[VN_C];
   w->channels_out = conv->out.dim[VN_C];
-  w->vecs_in = ceil_div(w->channels_in, VEC_LANES);
-  w->vecs_out = ceil_div(w->channels_out, VEC_LANES);
-  for (size_t a = 0; a < 3; a++) {
-    struct wino_axis *ax = &w->axis[a];
-    ax->in = conv->in.dim[VN_D + a];
-    ax->out = conv->out.dim[VN_D + a];
-    ax->pad = conv->pad[a];
-    ax->m = conv->tile[a] ? conv->tile[a] : 4;
-    ax->t = ax->m + conv->kernel[a] - 1;
-    ax->tiles = ceil_div(ax->out, ax->m);
+  w->vecs_in = (w->channels_in + VEC_LANES - 1) / VEC_LANES;
+  w->vecs_out = (w->channels_out + VEC_LANES - 1) / VEC_LANES;
+  const size_t scratch = wino_cut(w);
+  if (!scratch) {
+    winograd_close(w);
+    return vn_fail(diag, VN_E_UNSUPPORTED, "winograd: direct convolution is cheaper here");
   }
-  cut(w);
   w->stream = wants_stream(&conv->out);
-  const size_t scratch = lay_out(w);
-  w->chunk_elems = w->axis[0].t * w->freqs * w->channels_in * w->chunk_vecs * (size_t)VEC_LANES;
   const size_t bytes = w->chunk_elems * w->chunks * sizeof(float);
   w->packed = packed_alloc(bytes);
   if (!w->packed) {
@@ -186,7 +95,7 @@ enum vn_status VN_ISA_NAME(winograd)(const struct vn_conv *conv, pthreadpool_t p
   }
   wino_pack(w, pool);
   *prepared = (struct vn_prepared){.jobs = wino_jobs(w),
-                                   .scratch_bytes = (scratch * sizeof(float) + 63) / 64 * 64,
+                                   .scratch_bytes = scratch,
                                    .packed_bytes = bytes,
                                    .run = winograd_run,
                                    .close = winograd_close,

@@ -41,11 +41,21 @@ struct wino_job {
   size_t chunk, vec, vecs;             /* output vectors [vec, vec + vecs) */
 };
 
+#define wino_cut         VN_ISA_NAME(wino_cut)
+#define wino_jobs        VN_ISA_NAME(wino_jobs)
+#define wino_job_at      VN_ISA_NAME(wino_job_at)
 #define wino_pack        VN_ISA_NAME(wino_pack)
 #define wino_input_depth VN_ISA_NAME(wino_input_depth)
 #define wino_input_plane VN_ISA_NAME(wino_input_plane)
 #define wino_gemm        VN_ISA_NAME(wino_gemm)
 #define wino_output      VN_ISA_NAME(wino_output)
+
+/* winograd_cut.c: with conv and the channels filled in, decides all the rest but `packed`. Returns
+ * the bytes of scratch; 0: no tile was asked for, and direct convolution is cheaper. Then the
+ * number of jobs, and each of them. */
+size_t wino_cut(struct wino *w);
+size_t wino_jobs(const struct wino *w);
+void wino_job_at(const struct wino *w, size_t index, struct wino_job *job);
 
 /* winograd_weights.c: fills w->packed from the convolution's weights, in double. */
 void wino_pack(const struct wino *w, pthreadpool_t pool);
