@@ -62,8 +62,6 @@ static enum vn_status vector_axis(const struct vnc_op *op, const struct vnc_tens
     size_t j = x->view.rank - t->rank + i;
     if (t->rank > x->view.rank || t->dim[i] != vnc_view_dim(op->im->g, x, j))
       return vnc_op_fail(op, VN_E_UNSUPPORTED, "a constant that does not fit '%.60s'", x->name);
-    if (*axis != VN_NONE)
-      return vnc_op_fail(op, VN_E_UNSUPPORTED, "a constant that varies along several axes");
     enum vn_status status = vnc_view_axis(op, x, j, axis);
     if (status) return status;
   }
@@ -122,6 +120,11 @@ enum vn_status vnc_import_prelu(const struct vnc_op *op) {
     t.rank = op->in[0]->view.rank - 1;
     for (size_t i = 1; i < t.rank && i < VNC_TENSOR_RANK; i++) t.dim[i] = 1;
   }
+  if (is_field(&t)) {
+    struct vnc_value slopes;
+    status = vnc_view_const(op, op->in[1]->name, &t, &slopes);
+    return status ? status : binary(op, VN_OP_PRELU, *op->in[0], slopes);
+  }
   status = vector_axis(op, &t, op->in[0], &axis);
   if (!status) status = with_channels(op, op->in[0], axis, &node, &view);
   if (status) {
@@ -134,9 +137,10 @@ enum vn_status vnc_import_prelu(const struct vnc_op *op) {
 
 /* ---- sums and scaling ---- */
 
-/* y = x * scale + shift, each with one value or one for each index along `axis`. Takes both. */
+/* y = x * scale + shift, each with one value or one for each index along `axis`. Takes both; `name`
+ * is theirs. */
 static enum vn_status affine(const struct vnc_op *op, const struct vnc_value *x, uint32_t axis,
-                             float *scale, float *shift, const char *name) {
+                             float *scale, float *shift, const char *const name[2]) {
   struct vnc_graph *g = op->im->g;
   uint32_t node;
   struct vnc_view view;
@@ -147,8 +151,8 @@ static enum vn_status affine(const struct vnc_op *op, const struct vnc_value *x,
     return status ? status : vnc_op_fail(op, VN_E_MEMORY, "out of memory");
   }
   uint64_t channels = g->nodes[node].dim[VN_C];
-  uint32_t scale_id = vnc_graph_const(g, name, 1, &channels, scale);
-  uint32_t shift_id = vnc_graph_const(g, name, 1, &channels, shift);
+  uint32_t scale_id = vnc_graph_const(g, name[0], 1, &channels, scale);
+  uint32_t shift_id = vnc_graph_const(g, name[1], 1, &channels, shift);
   uint32_t id = append(op, VN_OP_AFFINE, &node, 1);
   if (g->failed) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
   g->nodes[id].weight = scale_id;
@@ -165,7 +169,15 @@ static enum vn_status with_constant(const struct vnc_op *op, const struct vnc_va
     return vnc_op_fail(op, VN_E_UNSUPPORTED, "a constant divided by a tensor");
   enum vn_status status = vnc_value_tensor(op->im, c, &t);
   if (status) return status;
-  status = vector_axis(op, &t, x, &axis);
+  bool sums = !strcmp(type, "Add") || (!strcmp(type, "Sub") && !reversed);
+  if (is_field(&t) && sums) {
+    struct vnc_value field;
+    for (uint64_t i = 0; t.is_float && *type == 'S' && i < t.elems; i++) t.f[i] = -t.f[i];
+    status = vnc_view_const(op, c->name, &t, &field);
+    return status ? status : binary(op, VN_OP_ADD, *x, field);
+  }
+  status = is_field(&t) ? vnc_op_fail(op, VN_E_UNSUPPORTED, "a product with a field of constants")
+                        : vector_axis(op, &t, x, &axis);
   if (status) {
     vnc_tensor_free(&t);
     return status;
@@ -179,7 +191,7 @@ static enum vn_status with_constant(const struct vnc_op *op, const struct vnc_va
     if (!strcmp(type, "Sub") && reversed) scale[i] = -1;
   }
   vnc_tensor_free(&t);
-  return affine(op, x, axis, scale, shift, c->name);
+  return affine(op, x, axis, scale, shift, (const char *[]){c->name, c->name});
 }
 
 enum vn_status vnc_import_scale(const struct vnc_op *op) {
@@ -276,7 +288,8 @@ enum vn_status vnc_import_batchnorm(const struct vnc_op *op) {
     }
   }
   for (size_t i = 0; i < 4; i++) vnc_tensor_free(&t[i]);
-  if (!status) return affine(op, &x, axis, scale, shift, op->name);
+  if (!status)
+    return affine(op, &x, axis, scale, shift, (const char *[]){op->in[1]->name, op->in[2]->name});
   free(scale);
   free(shift);
   return status;
