@@ -10,4 +10,5 @@ const struct vn_simd VN_ISA_NAME(simd) = {
     .pointwise = VN_ISA_NAME(pointwise),
     .down = VN_ISA_NAME(down),
     .up = VN_ISA_NAME(up),
+    .simple = VN_ISA_NAME(simple),
 };
