@@ -107,7 +107,7 @@ static struct vn_conv conv_of(const struct vn_exec *e, const struct plan_step *s
     conv.stride[i] = p->stride[i];
     conv.pad[i] = p->pad[i];
     conv.dilation[i] = p->dilation[i];
-    conv.tile[i] = s->algo == VN_ALGO_WINOGRAD ? p->tile[i] : 4;
+    conv.tile[i] = s->algo == VN_ALGO_WINOGRAD ? p->tile[i] : 0;
   }
   epilogue_fill(e, s, &conv.epilogue);
   if (s->in[1] != VN_NONE) conv.epilogue.residual = vn_exec_tensor(e, s->in[1]);
@@ -135,12 +135,12 @@ static enum vn_status conv_choose(const struct vn_exec *e, const struct plan_ste
 static struct vn_simple simple_of(const struct vn_exec *e, const struct plan_step *s) {
   struct vn_simple simple = {
       .op = s->op,
-      .in[0] = vn_exec_tensor(e, s->in[0]),
       .out = vn_exec_tensor(e, s->out),
       .scale = weight_data(e, s->weight),
       .shift = weight_data(e, s->bias),
       .epsilon = s->epsilon,
   };
+  if (s->in[0] != VN_NONE) simple.in[0] = vn_exec_tensor(e, s->in[0]);
   if (s->in[1] != VN_NONE) simple.in[1] = vn_exec_tensor(e, s->in[1]);
   if (s->op == VN_OP_SOFTMAX || s->op == VN_OP_LOGSOFTMAX || s->op == VN_OP_ARGMAX) {
     simple.axis = s->u.axis.axis;

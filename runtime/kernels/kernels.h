@@ -43,15 +43,15 @@ struct vn_conv {
   struct vn_tensor in, out;
   const float *weight;
   size_t kernel[3], stride[3], pad[3], dilation[3], groups;
-  size_t tile[3]; /* winograd */
+  size_t tile[3]; /* winograd; 0 0 0: its choice, or it declines where `direct` is cheaper */
   struct vn_epilogue epilogue;
 };
 
-/* Every other op. AFFINE, INSTNORM: scale and shift. SOFTMAX, LOGSOFTMAX, ARGMAX: axis; the first
- * two also go along each axis a with bit a in more_axes. COPY: copy.
- * The pointers that an op does not use are NULL. For ACT, AFFINE, ADD and PRELU the output may be
- * the very same tensor as in[0] (ADD: or in[1]); else it never overlaps an input. ADD, PRELU: in[1]
- * broadcasts along axes of size 1, and channel c reads c % in[1].dim[VN_C]. */
+/* Every other op. AFFINE, INSTNORM: scale and shift. CONST: scale holds the values. SOFTMAX,
+ * LOGSOFTMAX, ARGMAX: axis; the first two also go along each axis a with bit a in more_axes. COPY:
+ * copy. The pointers that an op does not use are NULL. For ACT, AFFINE, ADD and PRELU the output
+ * may be the very same tensor as in[0] (ADD: or in[1]); else it never overlaps an input. ADD,
+ * PRELU: in[1] broadcasts along axes of size 1, and channel c reads c % in[1].dim[VN_C]. */
 struct vn_simple {
   uint32_t op;
   struct vn_tensor in[2], out;
