@@ -39,7 +39,8 @@ struct vnc_node {
   uint32_t dtype;             /* VN_F32 or VN_I32 */
   /* y = act[1](act[0](op(x) + bias) + residual). ACT uses act[0] alone, ADD act[1] alone. */
   struct vnc_act act[2];
-  uint32_t weight, bias; /* const ids; AFFINE, INSTNORM: scale and shift [c]; else VN_NONE */
+  uint32_t weight, bias; /* const ids; AFFINE, INSTNORM: scale and shift [c]; CONST: its values
+                            [n][d][h][w][c]; else VN_NONE */
   /* conv3d, deconv3d; axes d h w. pad: before, pad_end: after; deconv3d: out_pad as in ONNX. */
   uint32_t kernel[3], stride[3], pad[3], pad_end[3], dilation[3], out_pad[3], groups;
   uint32_t algo, tile[3]; /* enum vn_algo, chosen by the compiler; AUTO before */

@@ -56,7 +56,8 @@ static enum vn_status check_consts(const struct check *c) {
     return wrong(c, "scale and shift must have one value for each channel");
   if (convolves && node->bias != VN_NONE && !is_vector(g, node->bias, channels, false))
     return wrong(c, "the bias must have one value for each channel");
-  if (!scaled && !convolves && (node->weight != VN_NONE || node->bias != VN_NONE))
+  bool constant = node->op == VN_OP_CONST; /* its shape has been checked against its values */
+  if (!scaled && !convolves && !constant && (node->weight != VN_NONE || node->bias != VN_NONE))
     return wrong(c, "has weights that its op does not read");
   for (size_t i = 0; i < 2; i++) {
     const struct vnc_act *act = &node->act[i];

@@ -326,6 +326,10 @@ static void plain_append(struct exporter *x, const struct vnc_node *node, char *
 static void node_append(struct exporter *x, const struct vnc_node *node, char *out) {
   char *in = node->n_args ? x->value[vnc_graph_arg(x->g, node, 0)] : NULL;
   switch ((enum vn_op)node->op) {
+  case VN_OP_CONST: /* [n][d][h][w][c]: turned as the weights of a convolution are */
+    in = const_append(x, node->weight, ROLE_CONV, 1);
+    vnc_build_node(&x->b, "Identity", node_name(x, node), &in, 1, out);
+    break;
   case VN_OP_INPUT:
     break;
   case VN_OP_CONV3D:

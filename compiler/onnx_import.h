@@ -91,6 +91,9 @@ enum vn_status vnc_view_to_channels(const struct vnc_op *op, const struct vnc_va
 /* v broadcast by ONNX's rules to `like`'s axes: dimensions counted from the right. */
 enum vn_status vnc_view_align(const struct vnc_op *op, const struct vnc_value *v,
                               const struct vnc_value *like, uint32_t *node);
+/* A constant of up to five dimensions as a computed value. Takes t. */
+enum vn_status vnc_view_const(const struct vnc_op *op, const char *name, struct vnc_tensor *t,
+                              struct vnc_value *v);
 /* A COPY of v with dimensions `dim`, each read modulo its size, from `start` on. */
 enum vn_status vnc_view_take(const struct vnc_op *op, const struct vnc_value *v,
                              const uint64_t *start, const uint64_t *dim, uint32_t *node);

@@ -51,8 +51,15 @@ enum vn_status vnc_import_act(const struct vnc_op *op) {
   return activation(op, kind, alpha, VN_NONE, op->in[0]->node, &op->in[0]->view);
 }
 
-/* A constant that varies along one dimension at most, broadcast to x from the right: its values,
- * and the axis of x that they go along (VN_NONE: one value). */
+/* Does a constant vary along more than one dimension? */
+static bool is_field(const struct vnc_tensor *t) {
+  size_t larger = 0;
+  for (size_t i = 0; i < t->rank; i++) larger += t->dim[i] != 1;
+  return larger > 1;
+}
+
+/* A constant that varies along one dimension at most, broadcast to x from the right: the axis of x
+ * that its values go along (VN_NONE: one value). */
 static enum vn_status vector_axis(const struct vnc_op *op, const struct vnc_tensor *t,
                                   const struct vnc_value *x, uint32_t *axis) {
   *axis = VN_NONE;

@@ -2,6 +2,7 @@
  * axes themselves have to move. */
 #include "onnx_import.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const uint32_t canonical_axis[6][5] = {
@@ -200,4 +201,34 @@ enum vn_status vnc_view_take(const struct vnc_op *op, const struct vnc_value *v,
     g->nodes[*node].in_start[axes[i]] = (uint32_t)start[i];
   }
   return vnc_op_infer(op, *node);
+}
+
+enum vn_status vnc_view_const(const struct vnc_op *op, const char *name, struct vnc_tensor *t,
+                              struct vnc_value *v) {
+  static const size_t place[VN_AXES] = {0, 4, 1, 2, 3}; /* n c d h w in [n][d][h][w][c] */
+  struct vnc_graph *g = op->im->g;
+  uint64_t dim[5] = {1, 1, 1, 1, 1}, elems = t->elems;
+  float *data = malloc((elems + 1) * sizeof *data);
+  if (!t->is_float || t->rank < 1 || t->rank > 5 || !elems || !data) {
+    free(data);
+    vnc_tensor_free(t);
+    return vnc_op_fail(op, VN_E_UNSUPPORTED, "constant '%.60s' has no usable shape or type", name);
+  }
+  for (size_t i = 0; i < t->rank; i++) dim[place[canonical_axis[t->rank][i]]] = t->dim[i];
+  uint64_t channels = dim[4], pixels = elems / channels;
+  uint64_t n = dim[0], per_n = pixels / n;
+  for (uint64_t k = 0; k < elems; k++) { /* from [n][c][pixel] to [n][pixel][c] */
+    uint64_t image = k / (channels * per_n), c = k / per_n % channels, p = k % per_n;
+    data[(image * per_n + p) * channels + c] = t->f[k];
+  }
+  memset(v, 0, sizeof *v);
+  v->name = name;
+  v->kind = VNC_RUNTIME;
+  vnc_view_of_rank(&v->view, t->rank);
+  vnc_tensor_free(t);
+  uint32_t weight = vnc_graph_const(g, name, 5, dim, data);
+  v->node = vnc_graph_node(g, VN_OP_CONST, name, NULL, 0);
+  if (g->failed) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
+  g->nodes[v->node].weight = weight;
+  return vnc_op_infer(op, v->node);
 }

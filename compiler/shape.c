@@ -83,10 +83,21 @@ static enum vn_status check_size(const struct vnc_graph *g, const struct vnc_nod
   return VN_OK;
 }
 
+static enum vn_status const_shape(const struct vnc_graph *g, struct vnc_node *node,
+                                  struct vn_diag *diag) {
+  static const uint32_t axis[5] = {VN_N, VN_D, VN_H, VN_W, VN_C};
+  if (node->weight >= g->n_consts || g->consts[node->weight].rank != 5)
+    return vn_fail(diag, VN_E_FORMAT, "node '%s' has no values", node_name(g, node));
+  for (size_t i = 0; i < 5; i++) node->dim[axis[i]] = g->consts[node->weight].dim[i];
+  node->dtype = VN_F32;
+  return check_size(g, node, diag);
+}
+
 enum vn_status vnc_shape_of(const struct vnc_graph *g, struct vnc_node *node,
                             struct vn_diag *diag) {
   enum vn_status status = VN_OK;
   if (node->op == VN_OP_INPUT) return check_size(g, node, diag);
+  if (node->op == VN_OP_CONST) return const_shape(g, node, diag);
   const struct vnc_node *in = &g->nodes[vnc_graph_arg(g, node, 0)];
   node->dtype = node->op == VN_OP_ARGMAX ? VN_I32
                 : node->op == VN_OP_CAST ? node->dtype

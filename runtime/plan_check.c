@@ -83,6 +83,9 @@ static bool weights_ok(const struct view *v) {
   case VN_OP_AFFINE:
   case VN_OP_INSTNORM:
     return vector_ok(v, s->weight, channels) && vector_ok(v, s->bias, channels);
+  case VN_OP_CONST:
+    return s->weight < v->plan->header->weights.count && v->plan->weights[s->weight].rank == 5 &&
+           s->bias == VN_NONE;
   default:
     return s->weight == VN_NONE && s->bias == VN_NONE;
   }
@@ -176,8 +179,15 @@ static bool argmax_ok(const struct view *v) {
   return true;
 }
 
+static bool const_ok(const struct view *v) {
+  const uint64_t *w = v->plan->weights[v->step->weight].dim, *out = v->out->dim;
+  return w[0] == out[VN_N] && w[1] == out[VN_D] && w[2] == out[VN_H] && w[3] == out[VN_W] &&
+         w[4] == out[VN_C];
+}
+
 static bool shapes_ok(const struct view *v) {
   const struct plan_step *s = v->step;
+  if (s->op == VN_OP_CONST) return const_ok(v);
   bool same = dims_equal(v->in[0], v->out);
   switch (s->op) {
   case VN_OP_CONV3D:
@@ -201,7 +211,9 @@ static bool shapes_ok(const struct view *v) {
 }
 
 static bool types_ok(const struct view *v) {
-  uint32_t in = v->in[0]->dtype, out = v->out->dtype;
+  uint32_t out = v->out->dtype;
+  if (v->step->op == VN_OP_CONST) return out == VN_F32;
+  uint32_t in = v->in[0]->dtype;
   switch (v->step->op) {
   case VN_OP_COPY:
     return in == out;
@@ -267,7 +279,8 @@ static const char *step_fault(const struct vn_plan *p, size_t index) {
   struct view v = {.plan = p, .step = s};
   if (!op_ok(s)) return "an op or algorithm that this library does not know";
   if (s->name >= p->header->strings.count || !second_input_ok(s) ||
-      !tensor_alive(p, s->out, index, &v.out) || !tensor_alive(p, s->in[0], index, &v.in[0]) ||
+      !tensor_alive(p, s->out, index, &v.out) ||
+      (s->op == VN_OP_CONST ? s->in[0] != VN_NONE : !tensor_alive(p, s->in[0], index, &v.in[0])) ||
       (s->in[1] != VN_NONE && !tensor_alive(p, s->in[1], index, &v.in[1])))
     return "a tensor that is not there";
   if (!weights_ok(&v)) return "a weight that is not there or has another shape";

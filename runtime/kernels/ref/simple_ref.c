@@ -201,6 +201,16 @@ static void axis_run(const void *state, size_t job, void *scratch) {
     }
 }
 
+/* ---- a constant: a job is one n, d and h ---- */
+
+static void const_run(const void *state, size_t job, void *scratch) {
+  const struct vn_simple *s = state;
+  size_t w = s->out.dim[VN_W], c = s->out.dim[VN_C];
+  (void)scratch;
+  for (size_t pixel = job * w; pixel < (job + 1) * w; pixel++)
+    memcpy((float *)s->out.data + pixel * s->out.stride, s->scale + pixel * c, c * sizeof(float));
+}
+
 /* ---- over d, h, w: a job is one n and c ---- */
 
 static void instnorm_run(const void *state, size_t job, void *scratch) {
@@ -230,7 +240,7 @@ enum vn_status vn_simple_ref(const struct vn_simple *simple, struct vn_prepared 
       [VN_OP_ACT] = act_run,         [VN_OP_AFFINE] = affine_run, [VN_OP_INSTNORM] = instnorm_run,
       [VN_OP_ADD] = add_run,         [VN_OP_PRELU] = prelu_run,   [VN_OP_SOFTMAX] = axis_run,
       [VN_OP_LOGSOFTMAX] = axis_run, [VN_OP_ARGMAX] = axis_run,   [VN_OP_COPY] = copy_run,
-      [VN_OP_CAST] = cast_run,
+      [VN_OP_CAST] = cast_run,       [VN_OP_CONST] = const_run,
   };
   const size_t *out = simple->out.dim;
   size_t jobs = out[VN_N] * out[VN_D] * out[VN_H];
