@@ -250,6 +250,30 @@ static void test_ports(void **state) {
   vnc_graph_free(&g);
 }
 
+/* A constant that is added voxel by voxel: its numbers keep their places. */
+static void test_field(void **state) {
+  (void)state;
+  struct vnc_graph g;
+  struct vn_diag diag = {""};
+  vnc_graph_init(&g);
+  uint32_t x = input(&g, (uint64_t[]){1, 2, 3, 4, 5});
+  float *data = malloc(2 * 3 * 4 * 5 * sizeof *data);
+  for (int i = 0; i < 2 * 3 * 4 * 5; i++) data[i] = (float)i;
+  uint32_t field = vnc_graph_const(&g, "field", 5, (uint64_t[]){1, 3, 4, 5, 2}, data);
+  uint32_t node = vnc_graph_node(&g, VN_OP_CONST, "place", NULL, 0);
+  g.nodes[node].weight = field;
+  uint32_t sum = vnc_graph_node(&g, VN_OP_ADD, "sum", (uint32_t[]){x, node}, 2);
+  must(vnc_shape_infer(&g, &diag), &diag);
+  output(&g, sum);
+  must(vnc_graph_check(&g, &diag), &diag);
+  struct vnc_graph back = reload(&g, false);
+  assert_int_equal(back.n_consts, 1);
+  assert_memory_equal(back.consts[0].dim, g.consts[field].dim, 5 * sizeof(uint64_t));
+  assert_memory_equal(back.consts[0].data, data, 2 * 3 * 4 * 5 * sizeof *data);
+  vnc_graph_free(&back);
+  vnc_graph_free(&g);
+}
+
 /* A 1x1x1 convolution over n channels with these weights. */
 static struct vnc_graph pointwise(const float *weights, size_t n) {
   struct vnc_graph g;
@@ -325,9 +349,10 @@ static void test_refusals(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_members), cmocka_unit_test(test_fused),
-      cmocka_unit_test(test_copies),  cmocka_unit_test(test_ports),
-      cmocka_unit_test(test_float16), cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_members),  cmocka_unit_test(test_fused),
+      cmocka_unit_test(test_copies),   cmocka_unit_test(test_ports),
+      cmocka_unit_test(test_float16),  cmocka_unit_test(test_field),
+      cmocka_unit_test(test_refusals),
   };
   return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }
