@@ -87,7 +87,6 @@ static struct value act_append(struct builder *b, struct value x, const char *la
 /* A convolution with what its layer says follows it. */
 static struct value layer_append(struct builder *b, struct value x, const struct layer *l,
                                  const char *name) {
-  struct vnc_graph *g = b->g;
   uint64_t k = l->kernel, channels = l->out;
   /* An up-convolution's output element sees one element of each channel. */
   double fan_in = (double)x.channels * (l->op == VN_OP_DECONV3D ? 1 : (double)(k * k * k));
@@ -112,7 +111,6 @@ static struct value layer_append(struct builder *b, struct value x, const struct
     node->bias = shift;
     x.node = last_node(b);
   }
-  (void)g;
   return l->act ? act_append(b, x, name) : x;
 }
 
