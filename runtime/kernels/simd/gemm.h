@@ -15,9 +15,9 @@ VEC_INLINE size_t gemm_rows(size_t vecs) {
 }
 
 /* sum[rows][vecs] += a[rows][depth] * b[depth][vecs]; rows and vecs are constants where this is
- * inlined. a's rows are a_row floats apart; b is dense, and b + ahead is prefetched. One step of
- * depth costs `vecs` loads of b and a broadcast per row. The rows are reached from three pointers,
- * so that only five registers hold addresses. */
+ * inlined. a's rows are a_row floats apart; b is dense, and b + ahead is prefetched (0: nothing).
+ * One step of depth costs `vecs` loads of b and a broadcast per row. The rows are reached from
+ * three pointers, so that only five registers hold addresses. */
 VEC_INLINE void gemm_block(vec sum[GEMM_ROWS][GEMM_PANEL], const float *a, const size_t a_row,
                            const float *b, size_t depth, size_t ahead, const size_t rows,
                            const size_t vecs) {
@@ -25,7 +25,8 @@ VEC_INLINE void gemm_block(vec sum[GEMM_ROWS][GEMM_PANEL], const float *a, const
   for (const float *end = b + depth * vecs * VEC_LANES; b != end; b += vecs * VEC_LANES) {
     vec y[GEMM_PANEL];
     VEC_UNROLL for (size_t o = 0; o < vecs; o++) y[o] = vec_load(b + o * VEC_LANES);
-    VEC_UNROLL for (size_t o = 0; o < vecs * VEC_LANES; o += 16) vec_prefetch(b + ahead + o);
+    if (ahead)
+      VEC_UNROLL for (size_t o = 0; o < vecs * VEC_LANES; o += 16) vec_prefetch(b + ahead + o);
     VEC_UNROLL for (size_t i = 0; i < rows; i++) {
       vec x = vec_set1(at[i / 4][i % 4 * a_row]);
       VEC_UNROLL for (size_t o = 0; o < vecs; o++) sum[i][o] = vec_fma(x, y[o], sum[i][o]);
