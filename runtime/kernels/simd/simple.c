@@ -125,7 +125,8 @@ static enum vn_status rows_prepare(const struct vn_simple *s, struct vn_prepared
   } runs[] = {
 #define ENTRY(OP, KIND, ONE) {VN_OP_##OP, VN_ACT_##KIND, ONE, run_##OP##_##KIND##_##ONE},
       EACH_ROWS(ENTRY)};
-  const bool add = s->op == VN_OP_ADD, one = add && s->in[1].dim[VN_C] == 1;
+  const bool add = s->op == VN_OP_ADD;
+  const bool one = add && s->in[1].dim[VN_C] == 1 && s->out.dim[VN_C] > 1;
   const uint32_t kind = s->op == VN_OP_AFFINE ? VN_ACT_NONE : s->epilogue.act[add].kind;
   size_t f = 0;
   while (f < sizeof runs / sizeof *runs &&
