@@ -17,7 +17,7 @@ mkdir -p "$out"
 echo
 echo "== the model: no trained model is shipped yet, so this one is untrained (seeded weights);"
 echo "   its segmentation shows that the chain works and means nothing"
-build/tools/vnet-model --member vnet --width 4 --classes 2 --patch 64x96x96 --seed 1 \
+build/tools/vnet-model --member vnet --width 4 --classes 2 --patch 64x96x96 --seed 1 --tail softmax \
   --orientation RAS --intensity zscore -o "$out/untrained.onnx"
 
 echo "== compile"
