@@ -1,6 +1,5 @@
 /* The arithmetic that exporters leave around shapes, evaluated at compile time: operators all of
- * whose inputs are known. Results are small (weights pass through Reshape, Transpose and the like
- * too). */
+ * whose inputs are known. Weights, too, pass through Reshape, Transpose and the like. */
 #include "onnx_import.h"
 
 #include <math.h>
@@ -11,18 +10,21 @@ static const uint64_t MOST_FOLDED = (uint64_t)1 << 28; /* elements of one result
 
 struct fold {
   const struct vnc_op *op;
-  struct vnc_tensor in[VNC_NODE_INPUTS];
+  struct vnc_tensor in[VNC_NODE_INPUTS]; /* of a CONST: borrowed; of a WEIGHT: decoded, owned */
   size_t n;
   struct vnc_tensor out;
 };
 
 static enum vn_status start(struct fold *f, bool is_float, size_t rank, const uint64_t *dim) {
   uint64_t elems = 1;
-  for (size_t i = 0; i < rank && i < VNC_TENSOR_RANK; i++) {
+  if (rank > VNC_TENSOR_RANK) return vnc_op_fail(f->op, VN_E_UNSUPPORTED, "rank %zu", rank);
+  for (size_t i = 0; i < rank; i++) {
     if (dim[i] && elems > MOST_FOLDED / dim[i])
       return vnc_op_fail(f->op, VN_E_UNSUPPORTED, "its constant result is too large");
     elems *= dim[i];
   }
+  enum vn_status status = vnc_import_touch(f->op->im, elems);
+  if (status) return status;
   if (!vnc_tensor_alloc(&f->out, is_float, rank, dim))
     return vnc_op_fail(f->op, VN_E_MEMORY, "out of memory for its constant result");
   return VN_OK;
@@ -31,6 +33,15 @@ static enum vn_status start(struct fold *f, bool is_float, size_t rank, const ui
 static enum vn_status need(const struct fold *f, size_t least) {
   for (size_t i = 0; i < least; i++)
     if (i >= f->n || !f->op->in[i]) return vnc_op_fail(f->op, VN_E_FORMAT, "an input is missing");
+  return VN_OK;
+}
+
+/* The first input with another shape: the result of what only regroups. */
+static enum vn_status reshaped(struct fold *f, size_t rank, const uint64_t *dim) {
+  enum vn_status status = vnc_value_tensor(f->op->im, f->op->in[0], &f->out);
+  if (status) return status;
+  f->out.rank = rank;
+  memcpy(f->out.dim, dim, rank * sizeof *dim);
   return VN_OK;
 }
 
@@ -469,11 +480,7 @@ static enum vn_status fold_reshape(struct fold *f) {
     known *= dim[open];
   }
   if (known != t->elems) return vnc_op_fail(f->op, VN_E_FORMAT, "the sizes of its shapes differ");
-  f->out = *t;
-  f->out.rank = n;
-  memcpy(f->out.dim, dim, sizeof dim);
-  memset(&f->in[0], 0, sizeof f->in[0]);
-  return VN_OK;
+  return reshaped(f, n, dim);
 }
 
 static enum vn_status fold_squeeze(struct fold *f, bool squeeze) {
@@ -490,18 +497,14 @@ static enum vn_status fold_squeeze(struct fold *f, bool squeeze) {
   for (size_t i = 0; i < total; i++) {
     bool named = squeeze && !present ? t->dim[i] == 1 : false;
     for (size_t k = 0; k < n; k++)
-      named = named || list[k] == (int64_t)i || list[k] + (int64_t)total == (int64_t)i;
+      named = named || list[k] == (int64_t)i || list[k] == (int64_t)i - (int64_t)total;
     if (squeeze && named && t->dim[i] != 1) return vnc_op_fail(f->op, VN_E_FORMAT, "a wrong axis");
     if (squeeze && !named) dim[rank++] = t->dim[i];
     if (!squeeze && !named && from == t->rank)
       return vnc_op_fail(f->op, VN_E_FORMAT, "a wrong axis");
     if (!squeeze) dim[rank++] = named ? 1 : t->dim[from++];
   }
-  f->out = *t;
-  f->out.rank = rank;
-  memcpy(f->out.dim, dim, sizeof dim);
-  memset(&f->in[0], 0, sizeof f->in[0]);
-  return VN_OK;
+  return reshaped(f, rank, dim);
 }
 
 /* ---- by name ---- */
@@ -552,10 +555,15 @@ enum vn_status vnc_fold(const struct vnc_op *op) {
   if (!f) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
   f->op = op;
   f->n = op->n_in;
-  for (size_t i = 0; !status && i < op->n_in; i++)
-    if (op->in[i]) status = vnc_value_tensor(op->im, op->in[i], &f->in[i]);
+  for (size_t i = 0; !status && i < op->n_in; i++) {
+    if (op->in[i] && op->in[i]->kind == VNC_CONST)
+      f->in[i] = op->in[i]->tensor;
+    else if (op->in[i])
+      status = vnc_value_tensor(op->im, op->in[i], &f->in[i]);
+  }
   if (!status) status = evaluate(f);
-  for (size_t i = 0; i < f->n; i++) vnc_tensor_free(&f->in[i]);
+  for (size_t i = 0; i < f->n; i++)
+    if (op->in[i] && op->in[i]->kind == VNC_WEIGHT) vnc_tensor_free(&f->in[i]);
   if (status)
     vnc_tensor_free(&f->out);
   else

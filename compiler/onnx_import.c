@@ -13,7 +13,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { OPSET_LEAST = 6, OPSET_MOST = 21, NODES_MOST = 10000, FLOAT = 1 };
+enum { OPSET_LEAST = 6, OPSET_MOST = 21, NODES_MOST = 10000, WEIGHTS_MOST = 20000, FLOAT = 1 };
+
+/* Numbers beyond those in the model's file. */
+static const uint64_t UNFOLDED_MOST = (uint64_t)1 << 26, EXTERNAL_MOST = (uint64_t)1 << 30;
+
+#define FURTHER "%s '%.100s' is a second result of its node, and only the first is supported"
 
 /* ---- one node ---- */
 
@@ -71,13 +76,24 @@ static enum vn_status resolve_inputs(struct vnc_op *op) {
                          "input '%.100s' is neither computed before it nor a weight "
                          "of the model",
                          name);
+    if (op->in[i] && op->in[i]->kind == VNC_NOTHING)
+      return vnc_op_fail(op, VN_E_UNSUPPORTED, FURTHER, "input", name);
   }
+  return VN_OK;
+}
+
+/* Results after the first, such as Dropout's mask, are names without a value. */
+static enum vn_status name_further_outputs(struct vnc_import *im, const Onnx__NodeProto *proto) {
+  for (size_t i = 1; i < proto->n_output; i++)
+    if (*proto->output[i] && !vnc_value_add(im, proto->output[i])) return VN_E_FORMAT;
   return VN_OK;
 }
 
 static enum vn_status import_node(struct vnc_import *im, const Onnx__NodeProto *proto) {
   struct vnc_op op = {.im = im, .proto = proto, .name = proto->name};
-  if (!op.name || !*op.name) op.name = proto->n_output ? proto->output[0] : "";
+  for (size_t i = 0; (!op.name || !*op.name) && i < proto->n_output; i++)
+    op.name = proto->output[i];
+  if (!op.name) op.name = "";
   if (!proto->op_type)
     return vn_fail(im->diag, VN_E_FORMAT, "node '%.100s' has no operator", op.name);
   if (proto->domain && *proto->domain && strcmp(proto->domain, "ai.onnx"))
@@ -98,10 +114,12 @@ static enum vn_status import_node(struct vnc_import *im, const Onnx__NodeProto *
   for (size_t i = 0; i < op.n_in; i++)
     known = known && !(op.in[i] && op.in[i]->kind == VNC_RUNTIME);
   vnc_op_fn *import = operator_of(proto->op_type);
-  if (known && import != vnc_import_pass && import != vnc_import_shape) return vnc_fold(&op);
-  if (import) return import(&op);
-  return vn_fail(im->diag, VN_E_UNSUPPORTED, "operator %.60s (node '%.100s') is not supported",
-                 proto->op_type, op.name);
+  if (known && import != vnc_import_pass && import != vnc_import_shape) import = vnc_fold;
+  if (!import)
+    return vn_fail(im->diag, VN_E_UNSUPPORTED, "operator %.60s (node '%.100s') is not supported",
+                   proto->op_type, op.name);
+  status = import(&op);
+  return status ? status : name_further_outputs(im, proto);
 }
 
 /* ---- the model's frame ---- */
@@ -120,6 +138,8 @@ static enum vn_status check_model(struct vnc_import *im, const Onnx__ModelProto 
     const Onnx__OperatorSetIdProto *set = model->opset_import[i];
     if (!set->domain || !*set->domain || !strcmp(set->domain, "ai.onnx")) im->opset = set->version;
   }
+  if (!im->opset)
+    return vn_fail(im->diag, VN_E_UNSUPPORTED, "the model names no opset of ONNX's own operators");
   if (im->opset < OPSET_LEAST || im->opset > OPSET_MOST)
     return vn_fail(im->diag, VN_E_UNSUPPORTED, "opset %lld is not supported: %d to %d are",
                    (long long)im->opset, OPSET_LEAST, OPSET_MOST);
@@ -127,6 +147,10 @@ static enum vn_status check_model(struct vnc_import *im, const Onnx__ModelProto 
 }
 
 static enum vn_status take_weights(struct vnc_import *im, const Onnx__GraphProto *graph) {
+  if (graph->n_initializer > WEIGHTS_MOST)
+    return vn_fail(im->diag, VN_E_UNSUPPORTED,
+                   "the model has %zu weights, no V-Net has more than %d", graph->n_initializer,
+                   WEIGHTS_MOST);
   for (size_t i = 0; i < graph->n_initializer; i++) {
     const Onnx__TensorProto *proto = graph->initializer[i];
     if (!proto->name || !*proto->name)
@@ -317,6 +341,8 @@ static enum vn_status take_outputs(struct vnc_import *im, const Onnx__GraphProto
   for (size_t i = 0; i < graph->n_output; i++) {
     const char *name = graph->output[i]->name ? graph->output[i]->name : "";
     const struct vnc_value *v = vnc_value_find(im, name);
+    if (v && v->kind == VNC_NOTHING)
+      return vn_fail(im->diag, VN_E_UNSUPPORTED, FURTHER, "output", name);
     if (!v || v->kind != VNC_RUNTIME)
       return vn_fail(im->diag, v ? VN_E_UNSUPPORTED : VN_E_FORMAT, "output '%.100s' is %s", name,
                      v ? "a constant" : "computed by no node");
@@ -361,6 +387,8 @@ enum vn_status vnc_onnx_import(const char *path, const struct vnc_import_options
   char *folder = folder_of(path);
   struct vnc_import im = {.g = g, .options = options, .diag = diag};
   im.source = (struct vnc_source){m.bytes, m.size, folder, options->allow_external_data};
+  im.touched_most = 4 * (uint64_t)m.size + UNFOLDED_MOST;
+  if (options->allow_external_data) im.touched_most += EXTERNAL_MOST;
   if (!folder) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
   if (!status) status = vnc_onnx_unpack(m.bytes, m.size, &model, diag);
   if (!status) status = import_model(&im, model);

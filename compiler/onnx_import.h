@@ -36,6 +36,7 @@ struct vnc_import {
   struct vnc_value *values;
   uint32_t *slots; /* hash table of indices into values, VN_NONE: free */
   size_t n_values, n_slots;
+  uint64_t touched, touched_most; /* numbers decoded or computed, see vnc_import_touch */
 };
 
 /* The ONNX node being imported. */
@@ -51,6 +52,9 @@ struct vnc_op {
 struct vnc_value *vnc_value_find(struct vnc_import *im, const char *name);
 /* NULL when the name is taken or memory is short, with the sentence in diag. */
 struct vnc_value *vnc_value_add(struct vnc_import *im, const char *name);
+/* Counts numbers before they are made, against what a model of this size can need: a few bytes can
+ * otherwise ask for terabytes. */
+enum vn_status vnc_import_touch(struct vnc_import *im, uint64_t elems);
 /* Decodes a WEIGHT or copies a CONST into *t, which the caller frees. */
 enum vn_status vnc_value_tensor(struct vnc_import *im, const struct vnc_value *v,
                                 struct vnc_tensor *t);
@@ -70,6 +74,7 @@ enum vn_status vnc_op_axis(const struct vnc_op *op, int64_t axis, size_t rank, s
 /* Names the node's first output. */
 enum vn_status vnc_op_yield(const struct vnc_op *op, uint32_t node, const struct vnc_view *view);
 enum vn_status vnc_op_yield_const(const struct vnc_op *op, struct vnc_tensor *t); /* takes t */
+enum vn_status vnc_op_yield_same(const struct vnc_op *op, const struct vnc_value *x);
 
 /* onnx_view.c */
 void vnc_view_of_rank(struct vnc_view *view, size_t rank);
@@ -77,7 +82,8 @@ uint64_t vnc_view_dim(const struct vnc_graph *g, const struct vnc_value *v, size
 /* The axis that dimension i is; with several larger than 1 in the group, it fails. */
 enum vn_status vnc_view_axis(const struct vnc_op *op, const struct vnc_value *v, size_t i,
                              uint32_t *axis);
-/* Regroups for new dimensions (no 0, no -1); VN_E_UNSUPPORTED where an axis would be split. */
+/* Regroups for new dimensions (no 0, no -1); VN_E_UNSUPPORTED where an axis would be split. A
+ * dimension of one element gets an axis of its own while there are any. */
 enum vn_status vnc_view_reshape(const struct vnc_op *op, const struct vnc_value *v,
                                 const uint64_t *dim, size_t rank, struct vnc_view *view);
 /* The node whose axes are those that ONNX's N C D H W order means for this rank, by a COPY if need
@@ -88,9 +94,12 @@ enum vn_status vnc_view_canonical(const struct vnc_op *op, const struct vnc_valu
  * each channel. */
 enum vn_status vnc_view_to_channels(const struct vnc_op *op, const struct vnc_value *v,
                                     uint32_t axis, uint32_t *node, struct vnc_view *view);
-/* v broadcast by ONNX's rules to `like`'s axes: dimensions counted from the right. */
+/* v on the axes of `like`, by ONNX's rules of broadcasting: dimensions counted from the right, each
+ * of one element or as large as like's. Only `free_dim` (VNC_VIEW_RANK: none) may have any size; it
+ * comes to lie on `free_axis`. */
 enum vn_status vnc_view_align(const struct vnc_op *op, const struct vnc_value *v,
-                              const struct vnc_value *like, uint32_t *node);
+                              const struct vnc_value *like, size_t free_dim, uint32_t free_axis,
+                              uint32_t *node);
 /* A constant of up to five dimensions as a computed value. Takes t. */
 enum vn_status vnc_view_const(const struct vnc_op *op, const char *name, struct vnc_tensor *t,
                               struct vnc_value *v);

@@ -16,9 +16,10 @@ static void dims_of(const struct vnc_op *op, const struct vnc_value *v,
   for (size_t i = 0; i < v->view.rank; i++) dim[i] = vnc_view_dim(op->im->g, v, i);
 }
 
-/* An operand of a concat in the axes of the first one; its dimension along the concat's is free. */
+/* An operand of a concat on the axes of the first one. */
 static enum vn_status concat_part(const struct vnc_op *op, const struct vnc_value *v,
-                                  const struct vnc_value *first, size_t along, uint32_t *node) {
+                                  const struct vnc_value *first, size_t along, uint32_t axis,
+                                  uint32_t *node) {
   if (v->view.rank != first->view.rank)
     return vnc_op_fail(op, VN_E_FORMAT, "its inputs differ in rank");
   for (size_t i = 0; i < v->view.rank; i++)
@@ -29,20 +30,7 @@ static enum vn_status concat_part(const struct vnc_op *op, const struct vnc_valu
                          first->name, v->name,
                          (unsigned long long)vnc_view_dim(op->im->g, first, i),
                          (unsigned long long)vnc_view_dim(op->im->g, v, i), i);
-  if (memcmp(&v->view, &first->view, sizeof v->view))
-    return vnc_op_fail(op, VN_E_UNSUPPORTED, "'%.50s' and '%.50s' have their axes in another order",
-                       first->name, v->name);
-  *node = v->node;
-  return VN_OK;
-}
-
-/* The axis of a group that is single elements in one operand may be larger in another. */
-static enum vn_status concat_axis(const struct vnc_op *op, size_t along, uint32_t *axis) {
-  enum vn_status status = vnc_view_axis(op, op->in[0], along, axis);
-  for (size_t k = 1; !status && k < op->n_in; k++)
-    if (vnc_view_dim(op->im->g, op->in[k], along) > 1)
-      return vnc_view_axis(op, op->in[k], along, axis);
-  return status;
+  return vnc_view_align(op, v, first, along, axis, node);
 }
 
 enum vn_status vnc_import_concat(const struct vnc_op *op) {
@@ -55,9 +43,9 @@ enum vn_status vnc_import_concat(const struct vnc_op *op) {
   if (!op->n_in || op->n_in > 64) return vnc_op_fail(op, VN_E_UNSUPPORTED, "%zu inputs", op->n_in);
   const struct vnc_value *first = op->in[0];
   enum vn_status status = vnc_op_axis(op, vnc_op_int(op, "axis", 1), first->view.rank, &along);
-  if (!status) status = concat_axis(op, along, &axis);
+  if (!status) status = vnc_view_axis(op, first, along, &axis);
   for (size_t k = 0; !status && k < op->n_in; k++)
-    status = concat_part(op, op->in[k], first, along, &args[k]);
+    status = concat_part(op, op->in[k], first, along, axis, &args[k]);
   if (status) return status;
   uint32_t id = vnc_graph_node(g, VN_OP_CONCAT, op->name, args, op->n_in);
   if (g->failed) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
@@ -104,7 +92,9 @@ static enum vn_status reshape_dims(const struct vnc_op *op, const int64_t *list,
       continue;
     }
     bool copies = list[i] == 0 && !keep_zero && i < x->view.rank;
-    if (list[i] <= 0 && !copies) return vnc_op_fail(op, VN_E_FORMAT, "an impossible new shape");
+    if (list[i] <= 0 && !copies)
+      return vnc_op_fail(op, list[i] ? VN_E_FORMAT : VN_E_UNSUPPORTED,
+                         "a new shape with %lld in it", (long long)list[i]);
     dim[i] = copies ? vnc_view_dim(op->im->g, x, i) : (uint64_t)list[i];
     if (dim[i] > total || known > total / dim[i])
       return vnc_op_fail(op, VN_E_FORMAT, "its new shape does not fit '%.60s'", x->name);
@@ -127,7 +117,7 @@ static enum vn_status flatten_dims(const struct vnc_op *op, uint64_t dim[2]) {
 
 static bool listed(const int64_t *list, size_t n, int64_t i, size_t rank) {
   for (size_t k = 0; k < n; k++)
-    if (list[k] == i || list[k] + (int64_t)rank == i) return true;
+    if (list[k] == i || list[k] == i - (int64_t)rank) return true;
   return false;
 }
 
@@ -185,10 +175,11 @@ enum vn_status vnc_import_reshape(const struct vnc_op *op) {
 
 /* ---- parts and repeats ---- */
 
-static enum vn_status take(const struct vnc_op *op, const uint64_t *start, const uint64_t *dim) {
+static enum vn_status take(const struct vnc_op *op, const struct vnc_value *x,
+                           const uint64_t *start, const uint64_t *dim) {
   uint32_t node;
-  enum vn_status status = vnc_view_take(op, op->in[0], start, dim, &node);
-  return status ? status : vnc_op_yield(op, node, &op->in[0]->view);
+  enum vn_status status = vnc_view_take(op, x, start, dim, &node);
+  return status ? status : vnc_op_yield(op, node, &x->view);
 }
 
 enum vn_status vnc_import_slice(const struct vnc_op *op) {
@@ -220,7 +211,7 @@ enum vn_status vnc_import_slice(const struct vnc_op *op) {
     start[i] = (uint64_t)from;
     dim[i] = (uint64_t)(to - from);
   }
-  return take(op, start, dim);
+  return take(op, op->in[0], start, dim);
 }
 
 enum vn_status vnc_import_tile(const struct vnc_op *op) {
@@ -239,7 +230,7 @@ enum vn_status vnc_import_tile(const struct vnc_op *op) {
       return vnc_op_fail(op, VN_E_UNSUPPORTED, "%lld repeats", (long long)repeats[i]);
     dim[i] *= (uint64_t)repeats[i];
   }
-  return take(op, start, dim);
+  return take(op, op->in[0], start, dim);
 }
 
 enum vn_status vnc_import_expand(const struct vnc_op *op) {
@@ -250,16 +241,23 @@ enum vn_status vnc_import_expand(const struct vnc_op *op) {
   enum vn_status status = need_runtime(op);
   if (!status) status = vnc_op_list(op, "shape", 1, shape, &n, &present);
   if (status) return status;
-  size_t rank = op->in[0]->view.rank;
-  if (n > rank) return vnc_op_fail(op, VN_E_UNSUPPORTED, "a result of higher rank");
-  dims_of(op, op->in[0], dim);
+  struct vnc_value x = *op->in[0];
+  if (n > VNC_VIEW_RANK) return vnc_op_fail(op, VN_E_UNSUPPORTED, "a result of rank %zu", n);
+  if (n > x.view.rank) { /* new dimensions come first */
+    for (size_t i = 0; i < n; i++)
+      dim[i] = i < n - x.view.rank ? 1 : vnc_view_dim(op->im->g, &x, i - (n - x.view.rank));
+    status = vnc_view_reshape(op, op->in[0], dim, n, &x.view);
+    if (status) return status;
+  }
+  size_t rank = x.view.rank;
+  dims_of(op, &x, dim);
   for (size_t i = 0; i < n; i++) {
     uint64_t *d = &dim[rank - n + i];
     if (shape[i] < 1 || (shape[i] != 1 && *d != 1 && (uint64_t)shape[i] != *d))
       return vnc_op_fail(op, VN_E_FORMAT, "its shape does not fit '%.60s'", op->in[0]->name);
     if (*d == 1) *d = (uint64_t)shape[i];
   }
-  return take(op, start, dim);
+  return take(op, &x, start, dim);
 }
 
 /* Shapes are static: known here, even of what is computed at run time. */

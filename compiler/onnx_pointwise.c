@@ -15,6 +15,13 @@ static enum vn_status finish(const struct vnc_op *op, uint32_t id, const struct 
   return status ? status : vnc_op_yield(op, id, view);
 }
 
+/* As finish, of a value that the model has no name for. */
+static enum vn_status keep(const struct vnc_op *op, uint32_t id, const struct vnc_view *view,
+                           struct vnc_value *result) {
+  *result = (struct vnc_value){.name = op->name, .kind = VNC_RUNTIME, .node = id, .view = *view};
+  return vnc_op_infer(op, id);
+}
+
 static enum vn_status need_runtime(const struct vnc_op *op) {
   bool there = op->n_in && op->in[0];
   if (there && op->in[0]->kind == VNC_RUNTIME) return VN_OK;
@@ -84,9 +91,9 @@ static enum vn_status with_channels(const struct vnc_op *op, const struct vnc_va
   return vnc_view_to_channels(op, x, axis, node, view);
 }
 
-/* Broadcast of two computed operands: *a gets the full shape. */
+/* Two computed operands, broadcast. */
 static enum vn_status binary(const struct vnc_op *op, enum vn_op kind, struct vnc_value x,
-                             struct vnc_value y) {
+                             struct vnc_value y, struct vnc_value *result) {
   struct vnc_graph *g = op->im->g;
   uint64_t start[VNC_VIEW_RANK] = {0}, full[VNC_VIEW_RANK];
   uint32_t args[2] = {x.node, y.node};
@@ -104,11 +111,17 @@ static enum vn_status binary(const struct vnc_op *op, enum vn_op kind, struct vn
   }
   enum vn_status status = vnc_view_take(op, &x, start, full, &args[0]);
   x.node = args[0];
-  if (!status) status = vnc_view_align(op, &y, &x, &args[1]);
+  if (!status) status = vnc_view_align(op, &y, &x, VNC_VIEW_RANK, VN_NONE, &args[1]);
   if (status) return status;
   uint32_t id = append(op, kind, args, 2);
   if (g->failed) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
-  return finish(op, id, &x.view);
+  return keep(op, id, &x.view, result);
+}
+
+static enum vn_status prelu_by_tensor(const struct vnc_op *op, struct vnc_value slopes) {
+  struct vnc_value y;
+  enum vn_status status = binary(op, VN_OP_PRELU, *op->in[0], slopes, &y);
+  return status ? status : vnc_op_yield_same(op, &y);
 }
 
 enum vn_status vnc_import_prelu(const struct vnc_op *op) {
@@ -119,7 +132,7 @@ enum vn_status vnc_import_prelu(const struct vnc_op *op) {
   enum vn_status status = need_runtime(op);
   if (status) return status;
   if (op->n_in < 2 || !op->in[1]) return vnc_op_fail(op, VN_E_FORMAT, "it has no slope");
-  if (op->in[1]->kind == VNC_RUNTIME) return binary(op, VN_OP_PRELU, *op->in[0], *op->in[1]);
+  if (op->in[1]->kind == VNC_RUNTIME) return prelu_by_tensor(op, *op->in[1]);
   status = vnc_op_const(op, 1, &t, &present);
   if (status) return status;
   /* Before opset 7 a slope of rank 1 belongs to the channels, afterwards to the last axis. */
@@ -130,7 +143,7 @@ enum vn_status vnc_import_prelu(const struct vnc_op *op) {
   if (is_field(&t)) {
     struct vnc_value slopes;
     status = vnc_view_const(op, op->in[1]->name, &t, &slopes);
-    return status ? status : binary(op, VN_OP_PRELU, *op->in[0], slopes);
+    return status ? status : prelu_by_tensor(op, slopes);
   }
   status = vector_axis(op, &t, op->in[0], &axis);
   if (!status) status = with_channels(op, op->in[0], axis, &node, &view);
@@ -147,7 +160,8 @@ enum vn_status vnc_import_prelu(const struct vnc_op *op) {
 /* y = x * scale + shift, each with one value or one for each index along `axis`. Takes both; `name`
  * is theirs. */
 static enum vn_status affine(const struct vnc_op *op, const struct vnc_value *x, uint32_t axis,
-                             float *scale, float *shift, const char *const name[2]) {
+                             float *scale, float *shift, const char *const name[2],
+                             struct vnc_value *result) {
   struct vnc_graph *g = op->im->g;
   uint32_t node;
   struct vnc_view view;
@@ -164,12 +178,13 @@ static enum vn_status affine(const struct vnc_op *op, const struct vnc_value *x,
   if (g->failed) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
   g->nodes[id].weight = scale_id;
   g->nodes[id].bias = shift_id;
-  return finish(op, id, &view);
+  return keep(op, id, &view, result);
 }
 
 /* x op constant for Add, Sub, Mul, Div; `reversed`: constant op x. */
 static enum vn_status with_constant(const struct vnc_op *op, const struct vnc_value *x,
-                                    const struct vnc_value *c, const char *type, bool reversed) {
+                                    const struct vnc_value *c, const char *type, bool reversed,
+                                    struct vnc_value *result) {
   struct vnc_tensor t;
   uint32_t axis;
   if (reversed && !strcmp(type, "Div"))
@@ -181,7 +196,7 @@ static enum vn_status with_constant(const struct vnc_op *op, const struct vnc_va
     struct vnc_value field;
     for (uint64_t i = 0; t.is_float && *type == 'S' && i < t.elems; i++) t.f[i] = -t.f[i];
     status = vnc_view_const(op, c->name, &t, &field);
-    return status ? status : binary(op, VN_OP_ADD, *x, field);
+    return status ? status : binary(op, VN_OP_ADD, *x, field, result);
   }
   status = is_field(&t) ? vnc_op_fail(op, VN_E_UNSUPPORTED, "a product with a field of constants")
                         : vector_axis(op, &t, x, &axis);
@@ -190,6 +205,10 @@ static enum vn_status with_constant(const struct vnc_op *op, const struct vnc_va
     return status;
   }
   uint64_t n = op->im->g->nodes[x->node].dim[axis == VN_NONE ? VN_C : axis];
+  if ((status = vnc_import_touch(op->im, n))) {
+    vnc_tensor_free(&t);
+    return status;
+  }
   float *scale = malloc(n * sizeof *scale), *shift = malloc(n * sizeof *shift);
   for (uint64_t i = 0; scale && shift && i < n; i++) {
     float v = t.f[t.elems == 1 ? 0 : i];
@@ -198,50 +217,43 @@ static enum vn_status with_constant(const struct vnc_op *op, const struct vnc_va
     if (!strcmp(type, "Sub") && reversed) scale[i] = -1;
   }
   vnc_tensor_free(&t);
-  return affine(op, x, axis, scale, shift, (const char *[]){c->name, c->name});
+  return affine(op, x, axis, scale, shift, (const char *[]){c->name, c->name}, result);
 }
 
 enum vn_status vnc_import_scale(const struct vnc_op *op) {
   const char *type = op->proto->op_type;
+  struct vnc_value y;
+  enum vn_status status;
   if (op->n_in != 2 || !op->in[0] || !op->in[1])
     return vnc_op_fail(op, VN_E_FORMAT, "two inputs expected");
+  if (vnc_op_attribute(op, "axis"))
+    return vnc_op_fail(op, VN_E_UNSUPPORTED, "broadcasting along an axis, as before opset 7");
   bool first = op->in[0]->kind == VNC_RUNTIME, second = op->in[1]->kind == VNC_RUNTIME;
-  if (first && second) {
-    if (!strcmp(type, "Add")) return binary(op, VN_OP_ADD, *op->in[0], *op->in[1]);
-    return vnc_op_fail(op, VN_E_UNSUPPORTED, "two computed tensors");
-  }
-  struct vnc_value x = *op->in[first ? 0 : 1], c = *op->in[first ? 1 : 0];
-  return with_constant(op, &x, &c, type, !first);
+  if (!first || !second)
+    status = with_constant(op, op->in[first ? 0 : 1], op->in[first ? 1 : 0], type, !first, &y);
+  else if (!strcmp(type, "Add"))
+    status = binary(op, VN_OP_ADD, *op->in[0], *op->in[1], &y);
+  else
+    status = vnc_op_fail(op, VN_E_UNSUPPORTED, "two computed tensors");
+  return status ? status : vnc_op_yield_same(op, &y);
 }
 
-/* Sum: a chain of Adds, whose links have no name in the model. */
+/* A chain of Adds, from the first computed input on. */
 enum vn_status vnc_import_sum(const struct vnc_op *op) {
-  if (op->n_in == 1 && op->in[0] && op->in[0]->kind == VNC_RUNTIME)
-    return vnc_op_yield(op, op->in[0]->node, &op->in[0]->view);
-  if (op->n_in == 2 && op->in[0] && op->in[1]) {
-    if (op->in[0]->kind == VNC_RUNTIME && op->in[1]->kind == VNC_RUNTIME)
-      return binary(op, VN_OP_ADD, *op->in[0], *op->in[1]);
-    bool first = op->in[0]->kind == VNC_RUNTIME;
-    struct vnc_value x = *op->in[first ? 0 : 1], c = *op->in[first ? 1 : 0];
-    return with_constant(op, &x, &c, "Add", !first);
-  }
-  struct vnc_graph *g = op->im->g;
+  size_t first = 0;
   for (size_t i = 0; i < op->n_in; i++)
-    if (!op->in[i] || op->in[i]->kind != VNC_RUNTIME ||
-        op->in[i]->view.rank != op->in[0]->view.rank)
-      return vnc_op_fail(op, VN_E_UNSUPPORTED, "a sum of more than two where one is a constant");
-  if (!op->n_in) return vnc_op_fail(op, VN_E_FORMAT, "a sum of nothing");
-  struct vnc_value sum = *op->in[0];
-  for (size_t i = 1; i < op->n_in; i++) {
-    uint32_t args[2] = {sum.node, VN_NONE};
-    enum vn_status status = vnc_view_align(op, op->in[i], &sum, &args[1]);
-    if (status) return status;
-    sum.node = append(op, VN_OP_ADD, args, 2);
-    if (g->failed) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
-    status = vnc_op_infer(op, sum.node);
+    if (!op->in[i]) return vnc_op_fail(op, VN_E_FORMAT, "an input is missing");
+  while (op->in[first]->kind != VNC_RUNTIME) first++; /* there is one, or it would be folded */
+  struct vnc_value sum = *op->in[first], x;
+  for (size_t i = 0; i < op->n_in; i++) {
+    if (i == first) continue;
+    x = sum;
+    enum vn_status status = op->in[i]->kind == VNC_RUNTIME
+                                ? binary(op, VN_OP_ADD, x, *op->in[i], &sum)
+                                : with_constant(op, &x, op->in[i], "Add", false, &sum);
     if (status) return status;
   }
-  return vnc_op_yield(op, sum.node, &sum.view);
+  return vnc_op_yield_same(op, &sum);
 }
 
 /* ---- normalisation ---- */
@@ -263,7 +275,8 @@ static enum vn_status vectors(const struct vnc_op *op, size_t n, uint64_t channe
 static bool batch_statistics(const struct vnc_op *op) {
   size_t used = 0;
   for (size_t i = 0; i < op->proto->n_output; i++) used += *op->proto->output[i] != '\0';
-  return vnc_op_int(op, "training_mode", 0) || used > 1;
+  bool old = op->im->opset < 7 && !vnc_op_int(op, "is_test", 0);
+  return vnc_op_int(op, "training_mode", 0) || used > 1 || old;
 }
 
 enum vn_status vnc_import_batchnorm(const struct vnc_op *op) {
@@ -276,6 +289,8 @@ enum vn_status vnc_import_batchnorm(const struct vnc_op *op) {
         op, VN_E_UNSUPPORTED,
         "it is in training mode and would normalise by the statistics of each batch; "
         "export the network in evaluation mode");
+  if (!vnc_op_int(op, "spatial", 1))
+    return vnc_op_fail(op, VN_E_UNSUPPORTED, "statistics for each voxel, not for each channel");
   const struct vnc_value x = *op->in[0];
   if (x.view.rank < 2) status = vnc_op_fail(op, VN_E_FORMAT, "an input without channels");
   if (!status) status = vnc_view_axis(op, &x, 1, &axis);
@@ -295,11 +310,15 @@ enum vn_status vnc_import_batchnorm(const struct vnc_op *op) {
     }
   }
   for (size_t i = 0; i < 4; i++) vnc_tensor_free(&t[i]);
-  if (!status)
-    return affine(op, &x, axis, scale, shift, (const char *[]){op->in[1]->name, op->in[2]->name});
-  free(scale);
-  free(shift);
-  return status;
+  if (status) {
+    free(scale);
+    free(shift);
+    return status;
+  }
+  struct vnc_value y;
+  status =
+      affine(op, &x, axis, scale, shift, (const char *[]){op->in[1]->name, op->in[2]->name}, &y);
+  return status ? status : vnc_op_yield_same(op, &y);
 }
 
 enum vn_status vnc_import_instancenorm(const struct vnc_op *op) {
@@ -420,12 +439,11 @@ enum vn_status vnc_import_pass(const struct vnc_op *op) {
     enum vn_status status = vnc_op_const(op, 2, &t, &present);
     if (status) return status;
     bool training = present && t.elems && vnc_tensor_at(&t, 0) != 0;
+    training = training || (op->im->opset < 7 && !vnc_op_int(op, "is_test", 0));
     vnc_tensor_free(&t);
     if (training)
       return vnc_op_fail(op, VN_E_UNSUPPORTED,
                          "it is in training mode; export the network in evaluation mode");
   }
-  if (op->in[0]->kind == VNC_RUNTIME) return vnc_op_yield(op, op->in[0]->node, &op->in[0]->view);
-  enum vn_status status = vnc_op_const(op, 0, &t, &present);
-  return status ? status : vnc_op_yield_const(op, &t);
+  return vnc_op_yield_same(op, op->in[0]);
 }

@@ -65,7 +65,9 @@ void vnc_tensor_set(struct vnc_tensor *t, uint64_t index, double value) {
   if (t->is_float)
     t->f[index] = (float)value;
   else
-    t->i[index] = value >= 0x1p63 ? INT64_MAX : value <= -0x1p63 ? INT64_MIN : (int64_t)value;
+    t->i[index] = value >= 0x1p63   ? INT64_MAX
+                  : value > -0x1p63 ? (int64_t)value
+                                    : INT64_MIN; /* NaN, too */
 }
 
 /* ---- one element ---- */

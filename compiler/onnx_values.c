@@ -60,11 +60,29 @@ struct vnc_value *vnc_value_add(struct vnc_import *im, const char *name) {
   return v;
 }
 
+enum vn_status vnc_import_touch(struct vnc_import *im, uint64_t elems) {
+  if (elems <= im->touched_most - im->touched) {
+    im->touched += elems;
+    return VN_OK;
+  }
+  return vn_fail(im->diag, VN_E_UNSUPPORTED,
+                 "the model's constants unfold to far more than the model holds");
+}
+
 enum vn_status vnc_value_tensor(struct vnc_import *im, const struct vnc_value *v,
                                 struct vnc_tensor *t) {
-  if (v->kind == VNC_WEIGHT) return vnc_tensor_decode(v->proto, &im->source, v->name, t, im->diag);
-  if (vnc_tensor_copy(t, &v->tensor)) return VN_OK;
-  return vn_fail(im->diag, VN_E_MEMORY, "out of memory for '%.200s'", v->name);
+  enum vn_status status;
+  memset(t, 0, sizeof *t);
+  if (v->kind == VNC_WEIGHT) {
+    status = vnc_tensor_decode(v->proto, &im->source, v->name, t, im->diag);
+    if (!status) status = vnc_import_touch(im, t->elems);
+    if (status) vnc_tensor_free(t);
+    return status;
+  }
+  status = vnc_import_touch(im, v->tensor.elems);
+  if (!status && !vnc_tensor_copy(t, &v->tensor))
+    status = vn_fail(im->diag, VN_E_MEMORY, "out of memory for '%.200s'", v->name);
+  return status;
 }
 
 /* ---- a node's inputs and attributes ---- */
@@ -177,6 +195,21 @@ enum vn_status vnc_op_yield_const(const struct vnc_op *op, struct vnc_tensor *t)
   v->kind = VNC_CONST;
   v->tensor = *t;
   memset(t, 0, sizeof *t);
+  return VN_OK;
+}
+
+enum vn_status vnc_op_yield_same(const struct vnc_op *op, const struct vnc_value *x) {
+  struct vnc_value like = *x, *v = NULL; /* adding moves x */
+  enum vn_status status = VN_OK;
+  if (like.kind == VNC_CONST) status = vnc_value_tensor(op->im, x, &like.tensor);
+  if (status) return status;
+  status = yield(op, &v);
+  if (status) {
+    vnc_tensor_free(&like.tensor);
+    return status;
+  }
+  like.name = v->name;
+  *v = like;
   return VN_OK;
 }
 

@@ -59,31 +59,63 @@ enum vn_status vnc_view_axis(const struct vnc_op *op, const struct vnc_value *v,
   return VN_OK;
 }
 
-enum vn_status vnc_view_reshape(const struct vnc_op *op, const struct vnc_value *v,
-                                const uint64_t *dim, size_t rank, struct vnc_view *view) {
+/* The axes of dimension i that have more than one element, in order; how many. */
+static size_t larger_axes(const struct vnc_graph *g, const struct vnc_value *v, size_t i,
+                          uint32_t axes[VN_AXES]) {
+  size_t start = group_start(&v->view, i), n = 0;
+  for (size_t k = start; k < start + v->view.count[i]; k++)
+    if (g->nodes[v->node].dim[v->view.order[k]] > 1) axes[n++] = v->view.order[k];
+  return n;
+}
+
+/* Which dimension each axis becomes part of. Axes of one element may go anywhere. */
+static enum vn_status regroup(const struct vnc_op *op, const struct vnc_value *v,
+                              const uint64_t *dim, size_t rank, size_t owner[VN_AXES]) {
   const uint64_t *size = op->im->g->nodes[v->node].dim;
   size_t k = 0;
-  if (rank > VNC_VIEW_RANK) return vnc_op_fail(op, VN_E_UNSUPPORTED, "a result of rank %zu", rank);
-  memset(view, 0, sizeof *view);
-  view->rank = rank;
-  memcpy(view->order, v->view.order, sizeof view->order);
+  for (size_t a = 0; a < VN_AXES; a++) owner[a] = VNC_VIEW_RANK;
   for (size_t i = 0; i < rank; i++) {
     uint64_t product = 1;
-    bool single = dim[i] == 1 && k < VN_AXES && size[view->order[k]] == 1;
-    while (k < VN_AXES && (product < dim[i] || single)) {
-      product *= size[view->order[k++]];
-      view->count[i]++;
-      single = false;
+    for (; k < VN_AXES && product < dim[i]; k++) {
+      uint32_t a = v->view.order[k];
+      product *= size[a];
+      if (size[a] > 1) owner[a] = i;
     }
     if (product != dim[i])
       return vnc_op_fail(op, VN_E_UNSUPPORTED, "it would split an axis of '%.60s'", v->name);
   }
-  for (; k < VN_AXES; k++) {
-    if (size[view->order[k]] != 1)
+  for (; k < VN_AXES; k++)
+    if (size[v->view.order[k]] != 1)
       return vnc_op_fail(op, VN_E_FORMAT, "the sizes of '%.60s' and of its new shape differ",
                          v->name);
-    if (rank) view->count[rank - 1]++;
+  return VN_OK;
+}
+
+enum vn_status vnc_view_reshape(const struct vnc_op *op, const struct vnc_value *v,
+                                const uint64_t *dim, size_t rank, struct vnc_view *view) {
+  size_t owner[VN_AXES], n = 0;
+  if (rank > VNC_VIEW_RANK) return vnc_op_fail(op, VN_E_UNSUPPORTED, "a result of rank %zu", rank);
+  enum vn_status status = regroup(op, v, dim, rank, owner);
+  if (status) return status;
+  for (size_t i = 0; i < rank; i++) { /* the axis that such a dimension usually is, if it is free */
+    uint32_t a = rank <= VN_AXES ? canonical_axis[rank][i] : VN_NONE;
+    if (dim[i] == 1 && a != VN_NONE && owner[a] == VNC_VIEW_RANK) owner[a] = i;
   }
+  for (size_t i = 0; i < rank; i++) {
+    size_t a = 0, free_axis = VN_AXES;
+    for (; a < VN_AXES && owner[a] != i; a++)
+      if (owner[a] == VNC_VIEW_RANK) free_axis = a;
+    if (a == VN_AXES && free_axis < VN_AXES) owner[free_axis] = i;
+  }
+  memset(view, 0, sizeof *view);
+  view->rank = rank;
+  for (size_t i = 0; i <= VNC_VIEW_RANK; i++) /* the last round: axes that are left over */
+    for (size_t k = 0; k < VN_AXES; k++) {
+      uint8_t a = v->view.order[k];
+      if (owner[a] != i) continue;
+      view->order[n++] = a;
+      if (rank) view->count[i < rank ? i : rank - 1]++;
+    }
   return VN_OK;
 }
 
@@ -148,32 +180,30 @@ enum vn_status vnc_view_to_channels(const struct vnc_op *op, const struct vnc_va
 }
 
 enum vn_status vnc_view_align(const struct vnc_op *op, const struct vnc_value *v,
-                              const struct vnc_value *like, uint32_t *node) {
+                              const struct vnc_value *like, size_t free_dim, uint32_t free_axis,
+                              uint32_t *node) {
+  const struct vnc_graph *g = op->im->g;
   uint32_t from[VN_AXES] = {VN_NONE, VN_NONE, VN_NONE, VN_NONE, VN_NONE};
   for (size_t i = 0; i < v->view.rank; i++) {
-    uint64_t dim = vnc_view_dim(op->im->g, v, i);
-    uint32_t source, target;
-    if (dim == 1) continue;
-    size_t j = like->view.rank - v->view.rank + i;
-    if (like->view.rank < v->view.rank || dim != vnc_view_dim(op->im->g, like, j))
+    uint32_t sources[VN_AXES], targets[VN_AXES];
+    size_t n = larger_axes(g, v, i, sources), j = like->view.rank - v->view.rank + i;
+    if (!n) continue;
+    if (like->view.rank < v->view.rank ||
+        (j != free_dim && vnc_view_dim(g, v, i) != vnc_view_dim(g, like, j)))
       return vnc_op_fail(op, VN_E_FORMAT, "the shapes of '%.60s' and '%.60s' do not fit", v->name,
                          like->name);
-    if (like->view.count[j] == v->view.count[i] &&
-        !memcmp(like->view.order + group_start(&like->view, j),
-                v->view.order + group_start(&v->view, i), v->view.count[i])) {
-      for (size_t k = 0; k < v->view.count[i]; k++) { /* the same axes on both sides */
-        uint32_t a = v->view.order[group_start(&v->view, i) + k];
-        if (op->im->g->nodes[v->node].dim[a] != op->im->g->nodes[like->node].dim[a])
-          return vnc_op_fail(op, VN_E_UNSUPPORTED, "'%.60s' and '%.60s' divide an axis otherwise",
-                             v->name, like->name);
-        from[a] = a;
-      }
-      continue;
+    bool same = j == free_dim ? n == 1 : n == larger_axes(g, like, j, targets);
+    if (j == free_dim) targets[0] = free_axis;
+    for (size_t k = 0; same && k < n; k++) {
+      same = j == free_dim ||
+             g->nodes[v->node].dim[sources[k]] == g->nodes[like->node].dim[targets[k]];
+      from[targets[k]] = sources[k];
     }
-    enum vn_status status = vnc_view_axis(op, v, i, &source);
-    if (!status) status = vnc_view_axis(op, like, j, &target);
-    if (status) return status;
-    from[target] = source;
+    if (!same)
+      return vnc_op_fail(op, VN_E_UNSUPPORTED,
+                         "dimension %zu of '%.60s' and '%.60s' are several axes in one, in "
+                         "different ways",
+                         j, v->name, like->name);
   }
   return permute(op, v->node, from, node);
 }
@@ -187,8 +217,11 @@ enum vn_status vnc_view_take(const struct vnc_op *op, const struct vnc_value *v,
     bool whole = start[i] == 0 && dim[i] == vnc_view_dim(g, v, i);
     same = same && whole;
     axes[i] = VN_NONE;
-    enum vn_status status = whole ? VN_OK : vnc_view_axis(op, v, i, &axes[i]);
+    if (whole) continue;
+    enum vn_status status = vnc_view_axis(op, v, i, &axes[i]);
     if (status) return status;
+    if (start[i] > UINT32_MAX || dim[i] > UINT32_MAX)
+      return vnc_op_fail(op, VN_E_UNSUPPORTED, "more than 2^32 elements along dimension %zu", i);
   }
   *node = v->node;
   if (same) return VN_OK;
