@@ -2,7 +2,8 @@
  *
  * Stages after which the graph can be printed, and their letters:
  *   i  as imported            s  simplified        b  BatchNorm folded into convolutions
- *   f  fused                  k  kernels chosen    c  concats made aliases: what is planned */
+ *   f  fused                  c  concats made aliases
+ *   k  kernels chosen: what is planned */
 #include "compile.h"
 
 #include <stdlib.h>
@@ -46,12 +47,9 @@ static enum vn_status concat(struct vnc_graph *g, const struct vnc_options *opti
 }
 
 static const struct stage stages[] = {
-    {'i', "imported", imported},
-    {'s', "simplified", simplify},
-    {'b', "BatchNorm folded", batchnorm},
-    {'f', "fused", fuse},
-    {'k', "kernels chosen", vnc_pass_choose},
-    {'c', "concats aliased", concat},
+    {'i', "imported", imported},          {'s', "simplified", simplify},
+    {'b', "BatchNorm folded", batchnorm}, {'f', "fused", fuse},
+    {'c', "concats aliased", concat},     {'k', "kernels chosen", vnc_pass_choose},
 };
 
 enum vn_status vnc_run_passes(struct vnc_graph *g, const struct vnc_options *options,

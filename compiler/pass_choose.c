@@ -1,17 +1,211 @@
-/* Which algorithm each convolution asks for. The runtime has the last word on what the machine
- * offers (runtime/kernels/README.md); this pass writes down the wish, so that a person can read and
- * override it. */
+/* Which algorithm and tile each stride-1 convolution gets: the fastest by a cost model, or, under a
+ * memory limit, what gives up least time for the bytes that have to go. The runtime obeys where the
+ * machine can (runtime/choose.c); the numbers are the same within rounding whatever it takes.
+ *
+ * The model's constants were measured and are explained in runtime/kernels/PERFORMANCE.md: cycles
+ * of one thread with 16-lane vectors. They decide between alternatives; as predictions they are for
+ * two cores of the machine they were measured on. */
 #include "compile.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LANES = 16, TILES_PER_JOB = 24, CANDIDATES = 28 };
+static const double CYCLES_PER_NS = 7.3, FLOPS_PER_NS = 235, BYTES_PER_NS = 48;
+static const uint64_t BIG_WEIGHTS = (uint64_t)16 << 20;
+/* Scratch, tables and the plan's own pages, beside arena and packed weights. */
+static const uint64_t OVERHEAD_BYTES = (uint64_t)64 << 20;
+
+struct candidate {
+  uint32_t algo, tile[3];
+  double ns;
+  uint64_t bytes; /* of packed weights */
+};
+
+struct choice {
+  uint32_t node;
+  struct candidate list[CANDIDATES]; /* by time, and each needs less memory than the one before */
+  size_t n, chosen;
+};
+
+static uint64_t vectors(uint64_t channels) {
+  return (channels + LANES - 1) / LANES;
+}
+
+/* ---- costs ---- */
+
+static struct candidate winograd(const struct vnc_graph *g, const struct vnc_node *node, uint32_t d,
+                                 uint32_t h, uint32_t w) {
+  const struct vnc_node *in = &g->nodes[vnc_graph_arg(g, node, 0)];
+  struct candidate c = {VN_ALGO_WINOGRAD, {d, h, w}, 0, 0};
+  double f = 1, n = (double)node->dim[VN_N];
+  for (int i = 0; i < 3; i++) {
+    f *= c.tile[i] + node->kernel[i] - 1;
+    n *= (double)((node->dim[VN_D + i] + c.tile[i] - 1) / c.tile[i]);
+  }
+  double channels = (double)in->dim[VN_C], vi = (double)vectors(in->dim[VN_C]);
+  double vo = (double)vectors(node->dim[VN_C]);
+  c.bytes = (uint64_t)(f * channels * vo * LANES * 4);
+  double j = n < TILES_PER_JOB ? n : TILES_PER_JOB, stream = c.bytes > BIG_WEIGHTS ? 12 : 5;
+  double product = 1.1 * j > stream ? 1.1 * j : stream;
+  c.ns = n * f * (11 * vi + 9 * vo + channels * vo * product / j) / CYCLES_PER_NS;
+  return c;
+}
+
+/* Taps that fall on the input, on average over an axis. */
+static double taps_inside(const struct vnc_node *node, const struct vnc_node *in, int axis) {
+  uint64_t inside = 0, out = node->dim[VN_D + axis], size = in->dim[VN_D + axis];
+  for (uint64_t o = 0; o < out; o++)
+    for (uint64_t k = 0; k < node->kernel[axis]; k++) {
+      uint64_t at = o + k * node->dilation[axis];
+      inside += at >= node->pad[axis] && at - node->pad[axis] < size;
+    }
+  return (double)inside / (double)out;
+}
+
+static struct candidate direct(const struct vnc_graph *g, const struct vnc_node *node) {
+  const struct vnc_node *in = &g->nodes[vnc_graph_arg(g, node, 0)];
+  const struct vnc_const *weight = &g->consts[node->weight];
+  double channels = (double)weight->dim[4], vo = (double)vectors(node->dim[VN_C]);
+  double voxels = (double)(vnc_node_elems(node) / node->dim[VN_C]);
+  double taps = taps_inside(node, in, 0) * taps_inside(node, in, 1) * node->kernel[2];
+  double all = (double)node->kernel[0] * node->kernel[1] * node->kernel[2];
+  return (struct candidate){VN_ALGO_DIRECT,
+                            {0, 0, 0},
+                            voxels * taps * channels * vo * (1.05 + 0.3 / channels) / CYCLES_PER_NS,
+                            (uint64_t)(all * channels * vo * LANES * 4)};
+}
+
+/* Everything else: the arithmetic's or the memory's limit, whichever binds. */
+static double other_ns(const struct vnc_graph *g, uint32_t id) {
+  const struct vnc_node *node = &g->nodes[id];
+  double bytes = 4 * (double)vnc_node_elems(node);
+  for (size_t k = 0; k < node->n_args; k++)
+    bytes += 4 * (double)vnc_node_elems(&g->nodes[vnc_graph_arg(g, node, k)]);
+  double work = 2 * (double)vnc_node_macs(g, id) / FLOPS_PER_NS, traffic = bytes / BYTES_PER_NS;
+  return work > traffic ? work : traffic;
+}
+
+/* ---- candidates ---- */
+
+/* Keeps the list sorted by time and free of what is neither faster nor smaller than another. */
+static void offer(struct choice *c, struct candidate offered) {
+  size_t at = 0;
+  while (at < c->n && c->list[at].ns <= offered.ns) at++;
+  if (at && c->list[at - 1].bytes <= offered.bytes) return;
+  size_t end = at;
+  while (end < c->n && c->list[end].bytes >= offered.bytes) end++;
+  memmove(&c->list[at + 1], &c->list[end], (c->n - end) * sizeof *c->list);
+  c->list[at] = offered;
+  c->n -= end - at;
+  c->n++;
+}
+
+static bool is_cube(const struct vnc_node *node, uint32_t size) {
+  for (int i = 0; i < 3; i++)
+    if (node->kernel[i] != size || node->stride[i] != 1 || node->dilation[i] != 1) return false;
+  return node->groups == 1;
+}
 
 static bool unit_stride(const struct vnc_node *node) {
   return node->stride[0] == 1 && node->stride[1] == 1 && node->stride[2] == 1;
 }
 
+static bool pointwise(const struct vnc_node *node) {
+  return node->kernel[0] == 1 && node->kernel[1] == 1 && node->kernel[2] == 1;
+}
+
+/* The stride-1 convolutions' candidates; fewer than one: the runtime's own rule serves best. */
+static void collect(const struct vnc_graph *g, enum vn_algo wish, struct choice *c) {
+  const struct vnc_node *node = &g->nodes[c->node];
+  bool tiles = is_cube(node, 5) || is_cube(node, 3);
+  c->n = c->chosen = 0;
+  if (wish == VN_ALGO_XNNPACK || wish == VN_ALGO_REF) {
+    c->list[c->n++] = (struct candidate){.algo = (uint32_t)wish};
+    return;
+  }
+  if (wish != VN_ALGO_WINOGRAD || !tiles) offer(c, direct(g, node));
+  if (wish == VN_ALGO_DIRECT || !tiles) return;
+  for (uint32_t t = 0; t < 27; t++) { /* of equals the first: the smaller tile along depth */
+    static const uint32_t outputs[3] = {4, 2, 1};
+    offer(c, winograd(g, node, outputs[t % 3], outputs[t / 3 % 3], outputs[t / 9]));
+  }
+}
+
+/* ---- the limit ---- */
+
+/* Moves the one convolution that pays least time for a byte; false when none can get smaller. */
+static bool shrink_one(struct choice *list, size_t n, uint64_t *bytes) {
+  struct choice *best = NULL;
+  double least = 0;
+  for (size_t i = 0; i < n; i++) {
+    struct choice *c = &list[i];
+    if (c->chosen + 1 >= c->n) continue;
+    const struct candidate *now = &c->list[c->chosen], *next = now + 1;
+    double price = (next->ns - now->ns) / (double)(now->bytes - next->bytes);
+    if (best && price >= least) continue;
+    best = c;
+    least = price;
+  }
+  if (!best) return false;
+  *bytes -= best->list[best->chosen].bytes - best->list[best->chosen + 1].bytes;
+  best->chosen++;
+  return true;
+}
+
+/* Weights of the convolutions that have no choice are packed as they are. */
+static uint64_t fixed_bytes(const struct vnc_graph *g, const struct choice *list, size_t n) {
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < g->n_nodes; i++) {
+    bool chosen = false;
+    for (size_t k = 0; k < n; k++) chosen = chosen || list[k].node == i;
+    if (!chosen && g->nodes[i].weight != VN_NONE)
+      bytes += 4 * vnc_const_elems(&g->consts[g->nodes[i].weight]);
+  }
+  return bytes;
+}
+
+static enum vn_status obey(const struct vnc_graph *g, uint64_t limit, struct choice *list, size_t n,
+                           struct vn_diag *diag) {
+  struct vnc_memplan m;
+  enum vn_status status = vnc_memplan(g, &m, diag);
+  if (status) return status;
+  uint64_t bytes = m.arena_bytes + fixed_bytes(g, list, n) + OVERHEAD_BYTES;
+  vnc_memplan_free(&m);
+  for (size_t i = 0; i < n; i++) bytes += list[i].list[list[i].chosen].bytes;
+  while (bytes > limit && shrink_one(list, n, &bytes)) continue;
+  if (bytes <= limit) return VN_OK;
+  return vn_fail(diag, VN_E_MEMORY,
+                 "no plan of this network runs in %.0f MiB: the smallest needs %.0f MiB",
+                 (double)limit / 0x1p20, (double)bytes / 0x1p20);
+}
+
+/* ---- the pass ---- */
+
+static void write_down(struct vnc_node *node, const struct candidate *c) {
+  node->algo = c->algo;
+  memcpy(node->tile, c->tile, sizeof node->tile);
+  node->predicted_ns = (uint64_t)c->ns;
+}
+
 enum vn_status vnc_pass_choose(struct vnc_graph *g, const struct vnc_options *options,
                                struct vn_diag *diag) {
-  (void)diag;
-  for (size_t i = 0; i < g->n_nodes; i++)
-    if (g->nodes[i].op == VN_OP_CONV3D && unit_stride(&g->nodes[i]))
-      g->nodes[i].algo = (uint32_t)options->conv;
-  return VN_OK;
+  struct choice *list = calloc(g->n_nodes + 1, sizeof *list);
+  size_t n = 0;
+  enum vn_status status = VN_OK;
+  if (!list) return vn_fail(diag, VN_E_MEMORY, "out of memory for the graph");
+  for (uint32_t i = 0; i < g->n_nodes; i++) {
+    struct vnc_node *node = &g->nodes[i];
+    if (node->op == VN_OP_INPUT || node->op == VN_OP_CONCAT) continue;
+    node->predicted_ns = (uint64_t)other_ns(g, i);
+    if (node->op != VN_OP_CONV3D || !unit_stride(node) || pointwise(node)) continue;
+    list[n].node = i;
+    collect(g, options->conv, &list[n]);
+    n++;
+  }
+  if (options->memory_limit_bytes) status = obey(g, options->memory_limit_bytes, list, n, diag);
+  for (size_t i = 0; !status && i < n; i++)
+    write_down(&g->nodes[list[i].node], &list[i].list[list[i].chosen]);
+  free(list);
+  return status;
 }

@@ -19,7 +19,7 @@ static const char help[] =
     "  --memory-limit SIZE  fail rather than write a plan that needs more, e.g. 900M\n"
     "  --allow-external-data  read weights from files beside the model, in its own folder\n"
     "  -d LETTERS           print the graph after stages: i imported, s simplified,\n"
-    "                       b BatchNorm folded, f fused, k kernels chosen, c concats aliased\n"
+    "                       b BatchNorm folded, f fused, c concats aliased, k kernels chosen\n"
     "  -q, --quiet          print nothing but errors\n\n"
     "Example: vnetc vnet.onnx -o vnet.plan --patch 64x128x128\n\n" CLI_EXIT_HELP;
 
