@@ -51,7 +51,7 @@ VEC_INLINE void input_1d(const size_t t, const vec *a, vec *y) {
 struct depth_row {
   const float *in; /* channel 0 of the first column, first of the t depths */
   float *out;      /* frequency 0 */
-  size_t in_step, in_row, in_depth, out_freq, columns;
+  size_t in_step, in_depth, out_freq, columns;
   size_t first, last; /* depths [first, last) of the t exist */
   size_t lanes;
 };
@@ -62,7 +62,6 @@ VEC_INLINE void depth_row(const size_t t, const struct depth_row *r, const int w
   for (size_t q = 0; q < r->columns; q++, in += r->in_step, out += VEC_LANES) {
     vec a[WINO_MAX_T], y[WINO_MAX_T];
     for (size_t k = 0; k < t; k++) {
-      vec_prefetch(in + k * r->in_depth + r->in_row);
       if (whole)
         a[k] = vec_load(in + k * r->in_depth);
       else
@@ -123,11 +122,8 @@ void wino_input_depth(const struct wino *w, const struct wino_job *job, float *p
   clip(w0, columns, ax[2].in, &c0, &c1);
   for (size_t z = 0; z < job->count[0]; z++) {
     const ptrdiff_t d0 = input_start(&ax[0], job->first[0] + z);
-    struct depth_row r = {.in_step = stride,
-                          .in_row = ax[2].in * stride,
-                          .in_depth = depth,
-                          .out_freq = w->plane_freq,
-                          .columns = c1 - c0};
+    struct depth_row r = {
+        .in_step = stride, .in_depth = depth, .out_freq = w->plane_freq, .columns = c1 - c0};
     clip(d0, t, ax[0].in, &r.first, &r.last);
     for (size_t j = 0; j < rows; j++) {
       const ptrdiff_t h = h0 + (ptrdiff_t)j;
