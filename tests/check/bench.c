@@ -1,0 +1,255 @@
+/* Speed of each kernel on the shapes of the full-size network, beside what the machine could do:
+ * multiply-adds and memory traffic are measured in the same run, on the same threads. */
+#include "check.h"
+
+#include "peak.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static struct limits { double flops, bytes; /* per second, all threads */ } limits;
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- the machine ---- */
+
+struct peak {
+  const char *isa;
+  peak_fma_fn *fma;
+  peak_copy_fn *copy;
+  float *from, *to;
+};
+enum { TURNS = 2000000, COPY_ELEMS = 1 << 25 }; /* 128 MiB each way: beyond every cache */
+
+static void fma_task(void *context, size_t i) {
+  (void)i;
+  ((struct peak *)context)->fma(TURNS);
+}
+
+static void copy_task(void *context, size_t i) {
+  enum { PARTS = 64, PART = COPY_ELEMS / PARTS };
+  const struct peak *p = context;
+  p->copy(p->to + i * PART, p->from + i * PART, PART);
+}
+
+static const struct peak *peak_of(const char *isa) {
+  static const struct peak list[] = {
+#if defined(__x86_64__)
+    {.isa = "avx512", .fma = vn_peak_fma_avx512, .copy = vn_peak_copy_avx512},
+    {.isa = "avx2", .fma = vn_peak_fma_avx2, .copy = vn_peak_copy_avx2},
+#elif defined(__aarch64__)
+    {.isa = "neon", .fma = vn_peak_fma_neon, .copy = vn_peak_copy_neon},
+#endif
+    {.isa = "portable", .fma = vn_peak_fma_portable, .copy = vn_peak_copy_portable},
+  };
+  size_t i = 0;
+  while (strcmp(list[i].isa, isa) && strcmp(list[i].isa, "portable")) i++;
+  return &list[i];
+}
+
+void bench_limits(const char *isa, const struct vn_simd *simd, pthreadpool_t pool) {
+  struct peak p = *peak_of(isa);
+  const size_t threads = pthreadpool_get_threads_count(pool);
+  limits = (struct limits){0};
+  if (!simd) return; /* XNNPACK picks its own instructions */
+  p.from = calloc(COPY_ELEMS, sizeof(float));
+  p.to = calloc(COPY_ELEMS, sizeof(float));
+  for (int turn = 0; p.from && p.to && turn < 5; turn++) {
+    double begin = now();
+    pthreadpool_parallelize_1d(pool, fma_task, &p, threads, 0);
+    limits.flops = fmax(limits.flops, p.fma(1) * TURNS * (double)threads / (now() - begin));
+    begin = now();
+    pthreadpool_parallelize_1d(pool, copy_task, &p, 64, 0);
+    limits.bytes = fmax(limits.bytes, 2. * COPY_ELEMS * sizeof(float) / (now() - begin));
+  }
+  free(p.from);
+  free(p.to);
+  printf("%s, %zu threads: at most %.1f GF/s by multiply-adds, %.1f GB/s by copying\n", isa,
+         threads, limits.flops * 1e-9, limits.bytes * 1e-9);
+}
+
+/* ---- a prepared step ---- */
+
+struct crew {
+  const struct vn_prepared *p;
+  size_t next;
+  unsigned char *scratch;
+};
+
+static void crew_task(void *context, size_t slot) {
+  struct crew *c = context;
+  for (;;) {
+    const size_t job = __atomic_fetch_add(&c->next, 1, __ATOMIC_RELAXED);
+    if (job >= c->p->jobs) return;
+    c->p->run(c->p->state, job, c->scratch + slot * c->p->scratch_bytes);
+  }
+}
+
+static double step_once(const struct vn_prepared *p, pthreadpool_t pool, unsigned char *scratch) {
+  struct crew crew = {.p = p, .scratch = scratch};
+  const double begin = now();
+  if (p->run_pool)
+    p->run_pool(p->state, pool);
+  else
+    pthreadpool_parallelize_1d(pool, crew_task, &crew, pthreadpool_get_threads_count(pool),
+                               PTHREADPOOL_FLAG_DISABLE_DENORMALS);
+  return now() - begin;
+}
+
+/* The best of at least three, and of half a second's worth. Closes the step. */
+static double step_seconds(struct vn_prepared *p, pthreadpool_t pool) {
+  const size_t bytes = (p->scratch_bytes + 64) * pthreadpool_get_threads_count(pool);
+  unsigned char *scratch = aligned_alloc(64, bytes);
+  double best = INFINITY, sum = 0;
+  for (int i = 0; scratch && (i < 3 || (sum < 0.5 && i < 1000)); i++) {
+    const double t = step_once(p, pool, scratch);
+    best = fmin(best, t);
+    sum += t;
+  }
+  free(scratch);
+  p->close(p->state);
+  return best;
+}
+
+static void report(const char *family, const char *what, const struct vn_prepared *p,
+                   double seconds, double flops, double bytes) {
+  const double least = fmax(flops / limits.flops, bytes / limits.bytes);
+  printf("%-10s %-22s %-26s %9.3f ms", family, p->name, what, seconds * 1e3);
+  if (flops > 0)
+    printf(" %8.1f GF/s", flops / seconds * 1e-9);
+  else
+    printf(" %13s", "");
+  printf(" %6.1f GB/s", bytes / seconds * 1e-9);
+  if (limits.flops > 0) printf(" %5.0f %% of the limit", least / seconds * 100);
+  putchar('\n');
+  fflush(stdout);
+}
+
+static struct vn_tensor tensor_new(const size_t dim[VN_AXES], size_t stride) {
+  struct vn_tensor t = {.stride = stride};
+  memcpy(t.dim, dim, sizeof t.dim);
+  const size_t elems = tensor_pixels(&t) * stride;
+  float *data = aligned_alloc(64, (elems * sizeof(float) + 63) / 64 * 64);
+  struct random r = {elems};
+  for (size_t i = 0; data && i < elems; i++) data[i] = random_real(&r);
+  t.data = data;
+  return t;
+}
+
+/* ---- the shapes ---- */
+
+struct shape {
+  const char *family;
+  size_t in, out, grid[3]; /* of the output; up: of the input */
+  size_t kernel;
+  bool concat; /* the output is half of a concat */
+};
+static const struct shape shapes[] = {
+    {"direct", 1, 16, {64, 128, 128}, 5, false},     {"direct", 32, 32, {16, 32, 32}, 5, false},
+    {"direct", 256, 256, {4, 8, 8}, 5, false},       {"xnnpack", 1, 16, {64, 128, 128}, 5, false},
+    {"xnnpack", 32, 32, {16, 32, 32}, 5, false},     {"xnnpack", 256, 256, {4, 8, 8}, 5, false},
+    {"winograd", 32, 32, {64, 128, 128}, 5, false},  {"winograd", 64, 64, {32, 64, 64}, 5, false},
+    {"winograd", 128, 128, {16, 32, 32}, 5, false},  {"winograd", 256, 256, {8, 16, 16}, 5, false},
+    {"winograd", 32, 32, {64, 128, 128}, 3, false},  {"pointwise", 32, 2, {64, 128, 128}, 1, false},
+    {"pointwise", 32, 32, {64, 128, 128}, 1, false}, {"down", 16, 32, {32, 64, 64}, 2, false},
+    {"down", 32, 64, {16, 32, 32}, 2, false},        {"down", 64, 128, {8, 16, 16}, 2, false},
+    {"down", 128, 256, {4, 8, 8}, 2, false},         {"up", 256, 128, {4, 8, 8}, 2, true},
+    {"up", 256, 64, {8, 16, 16}, 2, true},           {"up", 128, 32, {16, 32, 32}, 2, true},
+    {"up", 64, 16, {32, 64, 64}, 2, true},
+};
+
+static struct vn_conv conv_new(const struct family *f, const struct shape *s) {
+  const bool block = !strcmp(s->family, "down") || f->transposed;
+  size_t in[VN_AXES] = {1, s->in}, out[VN_AXES] = {1, s->out};
+  struct vn_conv c = {.groups = 1};
+  for (int i = 0; i < 3; i++) {
+    c.kernel[i] = s->kernel;
+    c.stride[i] = block ? s->kernel : 1;
+    c.dilation[i] = 1;
+    c.pad[i] = block ? 0 : s->kernel / 2;
+    in[VN_D + i] = s->grid[i] * (block && !f->transposed ? s->kernel : 1);
+    out[VN_D + i] = s->grid[i] * (f->transposed ? s->kernel : 1);
+  }
+  c.in = tensor_new(in, s->in);
+  c.out = tensor_new(out, s->out * (s->concat ? 2 : 1));
+  const size_t weights = s->in * s->out * s->kernel * s->kernel * s->kernel;
+  c.weight = tensor_new((const size_t[]){1, weights, 1, 1, 1}, weights).data;
+  c.epilogue.bias = c.weight;
+  c.epilogue.act[0].kind = VN_ACT_PRELU;
+  c.epilogue.act[0].slope = c.weight;
+  return c;
+}
+
+static void bench_conv(const struct family *f, const struct shape *s, pthreadpool_t pool) {
+  struct vn_conv c = conv_new(f, s);
+  struct vn_prepared p = {0};
+  char what[64];
+  snprintf(what, sizeof what, "%zu->%zu %zux%zux%zu k%zu", s->in, s->out, s->grid[0], s->grid[1],
+           s->grid[2], s->kernel);
+  const double taps = (double)(s->kernel * s->kernel * s->kernel);
+  const double pixels = (double)(s->grid[0] * s->grid[1] * s->grid[2]);
+  const double weights = taps * (double)(s->in * s->out);
+  if (!f->conv(&c, pool, &p, NULL))
+    report(f->name, what, &p, step_seconds(&p, pool), 2 * pixels * weights,
+           4 * ((double)(tensor_elems(&c.in) + tensor_elems(&c.out)) + weights));
+  free(c.in.data);
+  free(c.out.data);
+  free((void *)(uintptr_t)c.weight);
+}
+
+static const struct {
+  uint32_t op, act;
+  size_t channels, second;
+} simples[] = {
+    {VN_OP_ACT, VN_ACT_PRELU, 32, 0}, {VN_OP_ACT, VN_ACT_ELU, 32, 0},
+    {VN_OP_ACT, VN_ACT_PRELU, 2, 0},  {VN_OP_AFFINE, 0, 32, 0},
+    {VN_OP_ADD, 0, 32, 32},           {VN_OP_ADD, VN_ACT_PRELU, 16, 1},
+    {VN_OP_SOFTMAX, 0, 2, 0},         {VN_OP_SOFTMAX, 0, 4, 0},
+    {VN_OP_SOFTMAX, 0, 32, 0},        {VN_OP_LOGSOFTMAX, 0, 2, 0},
+    {VN_OP_ARGMAX, 0, 2, 0},          {VN_OP_ARGMAX, 0, 32, 0},
+};
+
+static void bench_simple(const struct family *f, size_t i, pthreadpool_t pool) {
+  const size_t c = simples[i].channels, second = simples[i].second,
+               tables[VN_AXES] = {1, c, 1, 1, 1};
+  const bool argmax = simples[i].op == VN_OP_ARGMAX;
+  struct vn_simple s = {.op = simples[i].op, .axis = VN_C};
+  struct vn_prepared p = {0};
+  char what[64];
+  s.in[0] = tensor_new((const size_t[]){1, c, 64, 128, 128}, c);
+  if (second) s.in[1] = tensor_new((const size_t[]){1, second, 64, 128, 128}, second);
+  s.out = tensor_new((const size_t[]){1, argmax ? 1 : c, 64, 128, 128}, argmax ? 1 : c);
+  float *table = tensor_new(tables, c).data;
+  s.scale = s.shift = table;
+  for (int k = 0; k < 2; k++) {
+    s.epilogue.act[k].kind = simples[i].act;
+    s.epilogue.act[k].slope = table;
+    s.epilogue.act[k].alpha = 1;
+  }
+  snprintf(what, sizeof what, "%s %s c %zu%s", vn_op_text(s.op),
+           simples[i].act ? vn_act_text(simples[i].act) : "", c, second == 1 ? " + 1" : "");
+  if (!f->simple(&s, &p, NULL))
+    report(f->name, what, &p, step_seconds(&p, pool), 0,
+           4. * (double)(tensor_elems(&s.in[0]) + (second ? tensor_elems(&s.in[1]) : 0) +
+                         tensor_elems(&s.out)));
+  free(s.in[0].data);
+  free(s.in[1].data);
+  free(s.out.data);
+  free(table);
+}
+
+void bench(const struct family *family, pthreadpool_t pool) {
+  for (size_t i = 0; family->conv && i < sizeof shapes / sizeof *shapes; i++)
+    if (!strcmp(shapes[i].family, family->name)) bench_conv(family, &shapes[i], pool);
+  for (size_t i = 0;
+       family->simple && strcmp(family->name, "ref-simple") && i < sizeof simples / sizeof *simples;
+       i++)
+    bench_simple(family, i, pool);
+}
