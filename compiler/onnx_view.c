@@ -107,14 +107,19 @@ enum vn_status vnc_view_reshape(const struct vnc_op *op, const struct vnc_value 
       if (owner[a] == VNC_VIEW_RANK) free_axis = a;
     if (a == VN_AXES && free_axis < VN_AXES) owner[free_axis] = i;
   }
+  for (size_t k = VN_AXES, next = rank ? rank - 1 : 0; k-- > 0;) { /* the rest: to what follows */
+    size_t *o = &owner[v->view.order[k]];
+    if (*o == VNC_VIEW_RANK) *o = next;
+    next = *o;
+  }
   memset(view, 0, sizeof *view);
   view->rank = rank;
-  for (size_t i = 0; i <= VNC_VIEW_RANK; i++) /* the last round: axes that are left over */
+  for (size_t i = 0; i < VNC_VIEW_RANK; i++)
     for (size_t k = 0; k < VN_AXES; k++) {
       uint8_t a = v->view.order[k];
       if (owner[a] != i) continue;
       view->order[n++] = a;
-      if (rank) view->count[i < rank ? i : rank - 1]++;
+      if (rank) view->count[i]++;
     }
   return VN_OK;
 }
