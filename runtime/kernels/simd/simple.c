@@ -4,6 +4,7 @@
 #include "epilogue.h"
 #include "simd.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -258,6 +259,111 @@ static void run_argmax(const void *state, size_t job, void *scratch) {
   }
 }
 
+/* ---- softmax along channels that lie as they are: a vector holds whole pixels of 2, 4, 8 …
+ * channels, or a pixel fills vectors. No turning, but channels must fill the lanes well. */
+
+struct whole {
+  struct vn_simple s;
+  size_t units, job_units, width, last; /* a unit: a vector of pixels, or a pixel; its floats */
+  size_t in_step, out_step, reach;      /* lanes that belong to one pixel */
+  float beyond[VEC_LANES]; /* added to a unit's last vector: -infinity where there is no channel */
+};
+
+VEC_INLINE vec reach_max(vec x, size_t reach) {
+  if (reach > 1) x = vec_max(x, VEC_SWAP(x, 1));
+  if (reach > 2) x = vec_max(x, VEC_SWAP(x, 2));
+#if VEC_LANES > 4
+  if (reach > 4) x = vec_max(x, VEC_SWAP(x, 4));
+#endif
+#if VEC_LANES > 8
+  if (reach > 8) x = vec_max(x, VEC_SWAP(x, 8));
+#endif
+  return x;
+}
+
+VEC_INLINE vec reach_sum(vec x, size_t reach) {
+  if (reach > 1) x = x + VEC_SWAP(x, 1);
+  if (reach > 2) x = x + VEC_SWAP(x, 2);
+#if VEC_LANES > 4
+  if (reach > 4) x = x + VEC_SWAP(x, 4);
+#endif
+#if VEC_LANES > 8
+  if (reach > 8) x = x + VEC_SWAP(x, 8);
+#endif
+  return x;
+}
+
+VEC_INLINE void whole_unit(const struct whole *k, const float *x, float *y, size_t n, float *t,
+                           const bool logarithm) {
+  const size_t tail = (n - 1) / VEC_LANES * VEC_LANES; /* where the last vector begins */
+  const vec end = vec_load_k(x + tail, n - tail) + vec_load(k->beyond);
+  vec top = end, sum = vec_zero();
+  for (size_t i = 0; i < tail; i += VEC_LANES) top = vec_max(top, vec_load(x + i));
+  top = reach_max(top, k->reach);
+  for (size_t i = 0; i <= tail; i += VEC_LANES) {
+    const vec v = (i == tail ? end : vec_load(x + i)) - top, e = vec_exp(v);
+    sum = sum + e;
+    vec_store(t + i, logarithm ? v : e);
+  }
+  sum = reach_sum(sum, k->reach);
+  vec scale = vec_set1(1.f) / sum;
+  if (logarithm) scale = log_of(sum);
+  for (size_t i = 0; i <= tail; i += VEC_LANES) {
+    const vec v = vec_load(t + i);
+    vec_store_k(y + i, logarithm ? v - scale : v * scale, n - i);
+  }
+}
+
+VEC_INLINE void whole_run(const struct whole *k, size_t job, float *t, const bool logarithm) {
+  const size_t end = smaller(k->units, (job + 1) * k->job_units);
+  for (size_t u = job * k->job_units; u < end; u++)
+    whole_unit(k, (const float *)k->s.in[0].data + u * k->in_step,
+               (float *)k->s.out.data + u * k->out_step, u + 1 == k->units ? k->last : k->width, t,
+               logarithm);
+}
+
+static void run_whole_softmax(const void *state, size_t job, void *scratch) {
+  whole_run(state, job, scratch, false);
+}
+static void run_whole_logsoftmax(const void *state, size_t job, void *scratch) {
+  whole_run(state, job, scratch, true);
+}
+
+/* Pixels side by side in a vector need tensors without gaps. */
+static bool whole_covers(const struct vn_simple *s) {
+  const size_t channels = s->in[0].dim[VN_C];
+  if (s->op == VN_OP_ARGMAX || channels == 1) return false;
+  if (channels > VEC_LANES / 2) return true;
+  return VEC_LANES % channels == 0 && s->in[0].stride == channels && s->out.stride == channels;
+}
+
+static enum vn_status whole_prepare(const struct vn_simple *s, struct vn_prepared *prepared,
+                                    struct vn_diag *diag) {
+  const size_t channels = s->in[0].dim[VN_C];
+  const size_t pixels = channels > VEC_LANES / 2 ? 1 : VEC_LANES / channels; /* in a unit */
+  struct whole *k = malloc(sizeof *k);
+  if (!k) return vn_fail(diag, VN_E_MEMORY, "simple: out of memory");
+  *k = (struct whole){.s = *s,
+                      .units = ceil_div(pixels_of(&s->in[0]), pixels),
+                      .width = pixels * channels,
+                      .in_step = pixels * s->in[0].stride,
+                      .out_step = pixels * s->out.stride,
+                      .reach = pixels == 1 ? VEC_LANES : channels};
+  k->last = (pixels_of(&s->in[0]) - (k->units - 1) * pixels) * channels;
+  k->job_units = ceil_div(JOB_ELEMS, k->width);
+  for (size_t l = 0; l < VEC_LANES; l++)
+    k->beyond[l] = l <= (k->width - 1) % VEC_LANES ? 0.f : -INFINITY;
+  *prepared = (struct vn_prepared){
+      .name = "simple " VN_ISA_TEXT,
+      .jobs = ceil_div(k->units, k->job_units),
+      .scratch_bytes = ceil_div((k->width + VEC_LANES) * sizeof(float), 64) * 64,
+      .packed_bytes = sizeof *k,
+      .run = s->op == VN_OP_SOFTMAX ? run_whole_softmax : run_whole_logsoftmax,
+      .close = free,
+      .state = k};
+  return VN_OK;
+}
+
 static enum vn_status lanes_prepare(const struct vn_simple *s, struct vn_prepared *prepared,
                                     struct vn_diag *diag) {
   const size_t channels = s->in[0].dim[VN_C];
@@ -266,6 +372,7 @@ static enum vn_status lanes_prepare(const struct vn_simple *s, struct vn_prepare
                    MOST_CHANNELS);
   if (s->op == VN_OP_ARGMAX && s->select_last)
     return vn_fail(diag, VN_E_UNSUPPORTED, "simple: argmax takes the first of equals");
+  if (whole_covers(s)) return whole_prepare(s, prepared, diag);
   struct lanes *k = malloc(sizeof *k);
   if (!k) return vn_fail(diag, VN_E_MEMORY, "simple: out of memory");
   *k = (struct lanes){.s = *s, .pixels = pixels_of(&s->in[0])};

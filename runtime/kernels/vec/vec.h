@@ -36,6 +36,20 @@
 #define VEC_UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/* Lane i takes lane i ^ d, a constant. */
+#if VEC_LANES == 16
+#define VEC_SWAP(x, d)                                                                             \
+  __builtin_shufflevector(x, x, 0 ^ (d), 1 ^ (d), 2 ^ (d), 3 ^ (d), 4 ^ (d), 5 ^ (d), 6 ^ (d),     \
+                          7 ^ (d), 8 ^ (d), 9 ^ (d), 10 ^ (d), 11 ^ (d), 12 ^ (d), 13 ^ (d),       \
+                          14 ^ (d), 15 ^ (d))
+#elif VEC_LANES == 8
+#define VEC_SWAP(x, d)                                                                             \
+  __builtin_shufflevector(x, x, 0 ^ (d), 1 ^ (d), 2 ^ (d), 3 ^ (d), 4 ^ (d), 5 ^ (d), 6 ^ (d),     \
+                          7 ^ (d))
+#else
+#define VEC_SWAP(x, d) __builtin_shufflevector(x, x, 0 ^ (d), 1 ^ (d), 2 ^ (d), 3 ^ (d))
+#endif
+
 /* A hint, never an access: any address will do. */
 VEC_INLINE void vec_prefetch(const void *p) {
   __builtin_prefetch(p);
