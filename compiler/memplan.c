@@ -9,6 +9,7 @@
 #include <string.h>
 
 enum { TRIES = 2000, SMALL_TRIES = 100 };
+static const uint64_t MOST_ARENA_BYTES = (uint64_t)1 << 40; /* plan.md */
 
 struct plan {
   const struct vnc_graph *g;
@@ -209,6 +210,11 @@ enum vn_status vnc_memplan(const struct vnc_graph *g, struct vnc_memplan *m, str
   m->bound_bytes = bound(m, n);
   search(m, ids + 3 * n);
   place(&p);
+  if (m->arena_bytes > MOST_ARENA_BYTES) {
+    status = vn_fail(diag, VN_E_MEMORY, "it would need %.0f GiB for its activations",
+                     (double)m->arena_bytes / 0x1p30);
+    vnc_memplan_free(m);
+  }
 done:
   free(ids);
   free(channel);

@@ -5,9 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_DEPTH = 32, LENGTH_BYTES = 5, RAW_DATA = 9 };
-static const size_t MOST_REDUCED = (size_t)256 << 20, MOST_MESSAGES = 2000000;
-static const size_t MOST_UNPACKED = (size_t)2 << 30;
+enum {
+  MOST_DEPTH = 32,
+  MOST_MESSAGES = 500000,
+  MOST_TEXT = 1 << 16,
+  LENGTH_BYTES = 5,
+  RAW_DATA = 9
+};
+static const size_t MOST_REDUCED = (size_t)1 << 30, MOST_UNPACKED = (size_t)2 << 30;
 
 struct scan {
   const uint8_t *file;
@@ -25,7 +30,7 @@ static void fail(struct scan *s, enum vn_status status, const char *what) {
 static void put(struct scan *s, const void *bytes, size_t size) {
   if (s->status) return;
   if (size > MOST_REDUCED - s->n) {
-    fail(s, VN_E_UNSUPPORTED, "more than 256 MiB besides its weights");
+    fail(s, VN_E_UNSUPPORTED, "more than 1 GiB besides its raw weights");
     return;
   }
   if (s->n + size > s->cap) {
@@ -70,6 +75,15 @@ static void put_bytes(struct scan *s, const void *bytes, size_t size) {
 static void scan_message(struct scan *s, const ProtobufCMessageDescriptor *type, const uint8_t *at,
                          const uint8_t *end, unsigned depth);
 
+/* Names appear in messages and in the plan; what comes as key and value may have several lines. */
+static void check_text(struct scan *s, const ProtobufCMessageDescriptor *type, const uint8_t *at,
+                       size_t size) {
+  if (size > MOST_TEXT) fail(s, VN_E_UNSUPPORTED, "a text of more than 64 KiB");
+  if (type == &onnx__string_string_entry_proto__descriptor) return;
+  for (size_t i = 0; i < size; i++)
+    if (at[i] < 0x20 || at[i] == 0x7f) fail(s, VN_E_FORMAT, "control characters in a name");
+}
+
 static void scan_delimited(struct scan *s, const ProtobufCMessageDescriptor *type,
                            const ProtobufCFieldDescriptor *field, const uint8_t *at, size_t size,
                            unsigned depth) {
@@ -83,6 +97,7 @@ static void scan_delimited(struct scan *s, const ProtobufCMessageDescriptor *typ
     struct vnc_raw raw = {(uint64_t)(at - s->file), size};
     put_bytes(s, &raw, sizeof raw);
   } else {
+    if (field && field->type == PROTOBUF_C_TYPE_STRING) check_text(s, type, at, size);
     put_bytes(s, at, field ? size : 0); /* unknown fields keep their tag alone */
   }
 }
@@ -133,7 +148,7 @@ static const uint8_t *scan_field(struct scan *s, const ProtobufCMessageDescripto
 static void scan_message(struct scan *s, const ProtobufCMessageDescriptor *type, const uint8_t *at,
                          const uint8_t *end, unsigned depth) {
   if (depth > MOST_DEPTH) fail(s, VN_E_UNSUPPORTED, "nested too deeply");
-  if (++s->messages > MOST_MESSAGES) fail(s, VN_E_UNSUPPORTED, "more than two million messages");
+  if (++s->messages > MOST_MESSAGES) fail(s, VN_E_UNSUPPORTED, "more than half a million messages");
   while (!s->status && at < end) at = scan_field(s, type, at, end, depth);
 }
 

@@ -3,7 +3,9 @@
  */
 #include "graph.h"
 
-static const uint64_t MOST_ELEMS = (uint64_t)1 << 40; /* 4 TiB of floats */
+/* What a plan can hold (plan.md). */
+static const uint64_t MOST_ELEMS = (uint64_t)1 << 38, MOST_ALONG_AXIS = INT32_MAX;
+static const uint32_t MOST_EXTENT = UINT16_MAX;
 
 static const char *node_name(const struct vnc_graph *g, const struct vnc_node *node) {
   return vnc_graph_text(g, node->name);
@@ -30,6 +32,11 @@ static enum vn_status conv_shape(const struct vnc_graph *g, struct vnc_node *nod
     if (w->dim[1 + i] != kernel || !stride || !kernel)
       return vn_fail(diag, VN_E_FORMAT, "node '%s': kernel size and weights disagree",
                      node_name(g, node));
+    if (kernel > MOST_EXTENT || stride > MOST_EXTENT || node->dilation[i] > MOST_EXTENT ||
+        node->pad[i] > MOST_EXTENT || node->pad_end[i] > MOST_EXTENT ||
+        node->out_pad[i] > MOST_EXTENT)
+      return vn_fail(diag, VN_E_UNSUPPORTED, "node '%s': kernel, stride or pads beyond %u along %c",
+                     node_name(g, node), MOST_EXTENT, "dhw"[i]);
     if (transposed) {
       out = stride * (size - 1) + node->out_pad[i] + reach;
       out = out > pads ? out - pads : 0;
@@ -75,12 +82,21 @@ static enum vn_status check_size(const struct vnc_graph *g, const struct vnc_nod
                                  struct vn_diag *diag) {
   uint64_t elems = 1;
   for (size_t a = 0; a < VN_AXES; a++) {
-    if (!node->dim[a] || node->dim[a] > MOST_ELEMS / elems)
-      return vn_fail(diag, VN_E_UNSUPPORTED,
-                     "node '%s': its result is empty or beyond 2^40 elements", node_name(g, node));
+    if (!node->dim[a] || node->dim[a] > MOST_ALONG_AXIS || node->dim[a] > MOST_ELEMS / elems)
+      return vn_fail(
+          diag, VN_E_UNSUPPORTED,
+          "node '%s': its result is empty, or beyond 2^38 elements or 2^31 along an axis",
+          node_name(g, node));
     elems *= node->dim[a];
   }
   return VN_OK;
+}
+
+/* Weights with one number for each channel, which a plan writes out even where all are one. */
+static bool has_vectors(const struct vnc_node *node) {
+  for (size_t i = 0; i < 2; i++)
+    if (node->act[i].kind == VN_ACT_PRELU || node->act[i].kind == VN_ACT_LEAKY) return true;
+  return node->weight != VN_NONE;
 }
 
 static enum vn_status const_shape(const struct vnc_graph *g, struct vnc_node *node,
@@ -116,6 +132,9 @@ enum vn_status vnc_shape_of(const struct vnc_graph *g, struct vnc_node *node,
       !repeats(&g->nodes[vnc_graph_arg(g, node, 1)], node->dim))
     return vn_fail(diag, VN_E_FORMAT, "node '%s': its operands do not fit each other",
                    node_name(g, node));
+  if (has_vectors(node) && node->dim[VN_C] > MOST_EXTENT)
+    return vn_fail(diag, VN_E_UNSUPPORTED, "node '%s': more than %u channels", node_name(g, node),
+                   MOST_EXTENT);
   return check_size(g, node, diag);
 }
 

@@ -14,13 +14,18 @@ static int compile_bytes(uint8_t *bytes, size_t size, const char *folder, char s
   FILE *f = fopen(path, "wb");
   if (!f || fwrite(bytes, 1, size, f) != size || fclose(f)) exit(2);
 
-  const struct vnc_options options = {.topology = "any", .import.patch = {8, 8, 8}};
+  struct vnc_options options = {.topology = "any"};
   struct vn_diag diag = {""};
   struct vnc_graph g;
   void *plan = NULL;
   size_t plan_bytes = 0;
   vnc_graph_init(&g);
   enum vn_status status = vnc_onnx_import(path, &options.import, &g, &diag);
+  if (status == VN_E_ARGUMENT) { /* no grid of its own */
+    for (size_t i = 0; i < 3; i++) options.import.patch[i] = 8;
+    vnc_graph_free(&g);
+    status = vnc_onnx_import(path, &options.import, &g, &diag);
+  }
   if (!status) status = vnc_compile_graph(&g, &options, &plan, &plan_bytes, NULL, &diag);
   free(plan);
   vnc_graph_free(&g);
