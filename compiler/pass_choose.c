@@ -12,8 +12,9 @@
 
 enum { LANES = 16, TILES_PER_JOB = 24, CANDIDATES = 28 };
 static const double CYCLES_PER_NS = 7.3, FLOPS_PER_NS = 235, BYTES_PER_NS = 48;
-/* What a byte of packed weights has to save in each run to be worth its place: 1 ms for 20 MB. The
- * coarsest stage's 4x4x4 tiles would take a fifth of all memory for one percent of the time. */
+/* What a byte of packed weights beyond any cache has to save in each run to be worth its place: 1
+ * ms for 20 MB. The coarsest stage's 4x4x4 tiles would take a fifth of all memory for one percent
+ * of the time. */
 static const double BYTE_WORTH_NS = 0.05;
 static const uint64_t BIG_WEIGHTS = (uint64_t)16 << 20;
 /* Scratch, tables and the plan's own pages, beside arena and packed weights. */
@@ -143,6 +144,10 @@ static double price(const struct choice *c) {
   return (next->ns - now->ns) / (double)(now->bytes - next->bytes);
 }
 
+static bool is_big(const struct choice *c) {
+  return c->list[c->chosen].bytes > BIG_WEIGHTS;
+}
+
 static bool can_shrink(const struct choice *c) {
   return c->chosen + 1 < c->n;
 }
@@ -206,7 +211,8 @@ enum vn_status vnc_pass_choose(struct vnc_graph *g, const struct vnc_options *op
     if (node->op != VN_OP_CONV3D || !unit_stride(node) || pointwise(node)) continue;
     list[n].node = i;
     collect(g, options->conv, &list[n]);
-    while (can_shrink(&list[n]) && price(&list[n]) < BYTE_WORTH_NS) list[n].chosen++;
+    while (is_big(&list[n]) && can_shrink(&list[n]) && price(&list[n]) < BYTE_WORTH_NS)
+      list[n].chosen++;
     n++;
   }
   if (options->memory_limit_bytes) status = obey(g, options->memory_limit_bytes, list, n, diag);
