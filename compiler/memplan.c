@@ -76,6 +76,7 @@ static void house_in_place(struct plan *p) {
     for (size_t k = 0; k < candidates; k++) {
       uint32_t in = vnc_graph_arg(p->g, node, k);
       if (!replaceable(p, in, i)) continue;
+      if (node->op == VN_OP_PRELU && in == vnc_graph_arg(p->g, node, 1)) continue;
       p->home[in] = p->home[i];
       p->channel[in] = p->channel[i];
       break;
