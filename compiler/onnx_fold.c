@@ -136,19 +136,25 @@ static bool combine(char what, const struct vnc_tensor *a, uint64_t i, const str
   return true;
 }
 
+/* Of two inputs; Sum, Min and Max: of any number. */
 static enum vn_status fold_binary(struct fold *f, char what) {
   uint64_t dim[VNC_TENSOR_RANK], at[VNC_TENSOR_RANK];
-  size_t rank;
-  enum vn_status status = need(f, 2);
-  if (!status && f->in[0].is_float != f->in[1].is_float)
-    status = vnc_op_fail(f->op, VN_E_FORMAT, "its inputs differ in type");
-  if (!status) status = broadcast_dims(f, 2, &rank, dim);
+  size_t rank, n = f->n;
+  bool any = what == '+' || what == '<' || what == '>';
+  enum vn_status status = need(f, any ? (n ? n : 1) : 2);
+  for (size_t j = 1; !status && j < n; j++)
+    if (f->in[j].is_float != f->in[0].is_float)
+      status = vnc_op_fail(f->op, VN_E_FORMAT, "its inputs differ in type");
+  if (!status) status = broadcast_dims(f, n, &rank, dim);
   if (!status) status = start(f, f->in[0].is_float && what != '=', rank, dim);
   for (uint64_t k = 0; !status && k < f->out.elems; k++) {
+    bool good = true;
     unravel(&f->out, k, at);
-    if (!combine(what, &f->in[0], ravel(&f->in[0], at, rank), &f->in[1], ravel(&f->in[1], at, rank),
-                 &f->out, k))
-      status = vnc_op_fail(f->op, VN_E_FORMAT, "a division by zero");
+    if (n == 1) copy_element(f, k, &f->in[0], k);
+    for (size_t j = 1; good && j < n; j++)
+      good = combine(what, j == 1 ? &f->in[0] : &f->out, j == 1 ? ravel(&f->in[0], at, rank) : k,
+                     &f->in[j], ravel(&f->in[j], at, rank), &f->out, k);
+    if (!good) status = vnc_op_fail(f->op, VN_E_FORMAT, "a division by zero");
   }
   return status;
 }
@@ -516,6 +522,7 @@ static enum vn_status evaluate(struct fold *f) {
     double (*unary)(double);
     enum vn_status (*fold)(struct fold *f);
   } table[] = {{"Add", '+', NULL, NULL},
+               {"Sum", '+', NULL, NULL},
                {"Sub", '-', NULL, NULL},
                {"Mul", '*', NULL, NULL},
                {"Div", '/', NULL, NULL},

@@ -37,8 +37,7 @@ bool case_open(struct onnx_case *c, const char *folder) {
   if (!c->model || !c->model->graph) return false;
   const Onnx__GraphProto *graph = c->model->graph;
   for (size_t i = 0; i < graph->n_input && c->n_inputs < CASE_INPUTS; i++)
-    if (!is_initializer(graph, graph->input[i]->name))
-      c->inputs[c->n_inputs++] = graph->input[i]->name;
+    if (!is_initializer(graph, graph->input[i]->name)) c->inputs[c->n_inputs++] = graph->input[i];
   return true;
 }
 
@@ -54,6 +53,96 @@ void case_path(const struct onnx_case *c, size_t set, const char *what, size_t i
 
 bool case_exists(const char *path) {
   return access(path, R_OK) == 0;
+}
+
+/* ---- a model of known values ---- */
+
+/* A float tensor of `rank` dimensions as the type of a graph's input or output. */
+struct port {
+  Onnx__ValueInfoProto info;
+  Onnx__TypeProto type;
+  Onnx__TypeProto__Tensor tensor;
+  Onnx__TensorShapeProto shape;
+  Onnx__TensorShapeProto__Dimension dim[CASE_RANK], *dims[CASE_RANK];
+};
+
+static void port_init(struct port *p, char *name, size_t rank, const size_t *dim) {
+  onnx__value_info_proto__init(&p->info);
+  onnx__type_proto__init(&p->type);
+  onnx__type_proto__tensor__init(&p->tensor);
+  onnx__tensor_shape_proto__init(&p->shape);
+  for (size_t i = 0; i < rank; i++) {
+    onnx__tensor_shape_proto__dimension__init(&p->dim[i]);
+    p->dim[i].value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+    p->dim[i].dim_value = (int64_t)dim[i];
+    p->dims[i] = &p->dim[i];
+  }
+  p->shape.n_dim = rank;
+  p->shape.dim = p->dims;
+  p->tensor.has_elem_type = 1;
+  p->tensor.elem_type = 1;
+  p->tensor.shape = &p->shape;
+  p->type.value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+  p->type.tensor_type = &p->tensor;
+  p->info.name = name;
+  p->info.type = &p->type;
+}
+
+static bool write_model(const Onnx__ModelProto *model, const char *path) {
+  size_t size = onnx__model_proto__get_packed_size(model);
+  uint8_t *bytes = malloc(size);
+  FILE *f = fopen(path, "wb");
+  if (!bytes || !f) abort();
+  onnx__model_proto__pack(model, bytes);
+  bool good = fwrite(bytes, 1, size, f) == size;
+  free(bytes);
+  return fclose(f) == 0 && good;
+}
+
+bool case_write_known(const struct onnx_case *c, const struct case_tensor *want, const char *path) {
+  Onnx__GraphProto *graph = c->model->graph, original = *graph;
+  Onnx__NodeProto cast, add, *nodes[256];
+  Onnx__AttributeProto to, *attributes[] = {&to};
+  Onnx__ValueInfoProto *inputs[CASE_INPUTS + 1], *outputs[1];
+  struct port zeros, sum;
+  char *cast_in[] = {original.output[0]->name}, *add_in[] = {"vnet_zeros", "vnet_cast"};
+  char *cast_out[] = {"vnet_cast"}, *add_out[] = {"vnet_sum"};
+  if (original.n_node + 2 > 256 || original.n_input > CASE_INPUTS) return false;
+  onnx__node_proto__init(&cast);
+  onnx__node_proto__init(&add);
+  onnx__attribute_proto__init(&to);
+  to = (Onnx__AttributeProto){to.base, .name = "to", .has_i = 1, .i = 1};
+  cast = (Onnx__NodeProto){.base = cast.base,
+                           .n_input = 1,
+                           .input = cast_in,
+                           .n_output = 1,
+                           .output = cast_out,
+                           .op_type = "Cast",
+                           .n_attribute = 1,
+                           .attribute = attributes};
+  add = (Onnx__NodeProto){.base = add.base,
+                          .n_input = 2,
+                          .input = add_in,
+                          .n_output = 1,
+                          .output = add_out,
+                          .op_type = "Add"};
+  port_init(&zeros, add_in[0], want->rank, want->dim);
+  port_init(&sum, add_out[0], want->rank, want->dim);
+  inputs[0] = &zeros.info;
+  outputs[0] = &sum.info;
+  for (size_t i = 0; i < original.n_input; i++) inputs[1 + i] = original.input[i];
+  for (size_t i = 0; i < original.n_node; i++) nodes[i] = original.node[i];
+  nodes[original.n_node] = &cast;
+  nodes[original.n_node + 1] = &add;
+  graph->n_input++;
+  graph->input = inputs;
+  graph->n_output = 1;
+  graph->output = outputs;
+  graph->n_node += 2;
+  graph->node = nodes;
+  bool good = write_model(c->model, path);
+  *graph = original;
+  return good;
 }
 
 /* ---- tensors ---- */
@@ -112,6 +201,7 @@ static bool set_typed(struct case_tensor *t, const Onnx__TensorProto *p) {
 static bool decode(const Onnx__TensorProto *p, struct case_tensor *t) {
   size_t bytes = width(p->data_type);
   if (!bytes || p->n_dims > CASE_RANK) return false;
+  t->type = p->data_type;
   t->is_float = p->data_type == FLOAT || p->data_type >= FLOAT16;
   t->rank = p->n_dims;
   t->elems = 1;
@@ -127,19 +217,26 @@ static bool decode(const Onnx__TensorProto *p, struct case_tensor *t) {
   return true;
 }
 
+int32_t case_type(const Onnx__ValueInfoProto *info) {
+  bool tensor = info->type && info->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+  return tensor ? info->type->tensor_type->elem_type : 0;
+}
+
+void case_tensor_free(struct case_tensor *t) {
+  free(t->f);
+  free(t->i);
+  t->f = NULL;
+  t->i = NULL;
+}
+
 bool case_tensor_read(const char *path, struct case_tensor *t) {
   size_t size;
   uint8_t *bytes = read_file(path, &size);
   Onnx__TensorProto *p = bytes ? onnx__tensor_proto__unpack(NULL, size, bytes) : NULL;
   memset(t, 0, sizeof *t);
   bool good = p && decode(p, t);
+  if (!good) case_tensor_free(t);
   if (p) onnx__tensor_proto__free_unpacked(p, NULL);
   free(bytes);
   return good;
-}
-
-void case_tensor_free(struct case_tensor *t) {
-  free(t->f);
-  free(t->i);
-  memset(t, 0, sizeof *t);
 }

@@ -15,12 +15,13 @@ struct onnx_case {
   const char *folder;
   Onnx__ModelProto *model; /* owned */
   /* The graph's inputs that are no initializers: input k is input_k.pb. Borrowed from the model. */
-  const char *inputs[CASE_INPUTS];
+  const Onnx__ValueInfoProto *inputs[CASE_INPUTS];
   size_t n_inputs;
 };
 
 struct case_tensor { /* integers and booleans as int64, every float type as float */
   bool is_float;
+  int32_t type; /* ONNX's number */
   size_t rank, dim[CASE_RANK], elems;
   float *f; /* owned; one of the two */
   int64_t *i;
@@ -34,6 +35,13 @@ void case_path(const struct onnx_case *c, size_t set, const char *what, size_t i
                size_t size);
 bool case_exists(const char *path);
 
+/* Writes the model with "zeros" for its only input that is computed, of want's shape, and zeros
+ * plus its first output, cast to float, for its only output. With every other input known, all of
+ * the original has to be evaluated when compiling. */
+bool case_write_known(const struct onnx_case *c, const struct case_tensor *want, const char *path);
+
+/* The type of a tensor's elements, 0 of anything else. */
+int32_t case_type(const Onnx__ValueInfoProto *info);
 /* false: not a tensor of numbers. */
 bool case_tensor_read(const char *path, struct case_tensor *t);
 void case_tensor_free(struct case_tensor *t);
