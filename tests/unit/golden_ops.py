@@ -1,9 +1,9 @@
-"""Writes golden_ops.h: what PyTorch (float64) makes of the cases in test_exec.c.
+"""Writes golden_ops.inc: what PyTorch (float64) makes of the cases in test_exec.c.
 
 Per case two numbers: the sum of output[i] * value(99, i) over the output in ONNX's order, which any
 misplaced element changes, and the sum of |output[i]|, the scale for the tolerance.
 
-    python golden_ops.py > golden_ops.h
+    python golden_ops.py > golden_ops.inc
 """
 import numpy as np
 import torch

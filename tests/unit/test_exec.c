@@ -48,7 +48,7 @@ struct golden {
   double weighted, scale;
 };
 static const struct golden goldens[] = {
-#include "golden_ops.h"
+#include "golden_ops.inc"
 };
 
 struct conv_case {
