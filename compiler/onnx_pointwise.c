@@ -97,7 +97,8 @@ static enum vn_status binary(const struct vnc_op *op, enum vn_op kind, struct vn
   struct vnc_graph *g = op->im->g;
   uint64_t start[VNC_VIEW_RANK] = {0}, full[VNC_VIEW_RANK];
   uint32_t args[2] = {x.node, y.node};
-  if (kind == VN_OP_ADD && y.view.rank > x.view.rank) {
+  bool larger = vnc_node_elems(&g->nodes[y.node]) > vnc_node_elems(&g->nodes[x.node]);
+  if (kind == VN_OP_ADD && (y.view.rank > x.view.rank || (y.view.rank == x.view.rank && larger))) {
     struct vnc_value swap = x;
     x = y;
     y = swap;
