@@ -148,44 +148,81 @@ static size_t folder_length(const char *path) {
   return slash ? (size_t)(slash - path) + 1 : 0;
 }
 
-void cli_output_open(struct cli_output *output, const char *path) {
+enum vn_status cli_output_create(struct cli_output *output, const char *path,
+                                 struct vn_diag *diag) {
   struct stat there;
+  *output = (struct cli_output){.path = path, .fd = -1};
   if (stat(path, &there) == 0 && !S_ISREG(there.st_mode))
-    cli_fatal(VN_E_IO, "%s: exists and is not a regular file", path);
+    return vn_fail(diag, VN_E_IO, "%s: exists and is not a regular file", path);
   size_t slot = 0;
   while (slot < SLOTS && process.temp[slot]) slot++;
-  if (slot == SLOTS) cli_fatal(VN_E_ARGUMENT, "%s: too many output files", path);
+  if (slot == SLOTS) return vn_fail(diag, VN_E_ARGUMENT, "%s: too many output files", path);
   int folder = (int)folder_length(path);
   char *temp;
   if (asprintf(&temp, "%.*s.%s.%ld-%zu.part", folder, path, path + folder, (long)getpid(), slot) <
       0)
-    cli_fatal(VN_E_MEMORY, "%s: out of memory", path);
-  int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    return vn_fail(diag, VN_E_MEMORY, "%s: out of memory", path);
+  int fd = open(temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (fd < 0 && errno == EEXIST) { /* left by a killed process that had our number */
     unlink(temp);
-    fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    fd = open(temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   }
-  if (fd < 0) cli_fatal(VN_E_IO, "%s: cannot write: %s", path, strerror(errno));
+  if (fd < 0) {
+    free(temp);
+    return vn_fail(diag, VN_E_IO, "%s: cannot write: %s", path, strerror(errno));
+  }
   process.temp[slot] = temp;
-  *output = (struct cli_output){.path = path, .fd = fd, .slot = slot};
+  output->fd = fd;
+  output->slot = slot;
+  return VN_OK;
 }
 
-void cli_output_commit(struct cli_output *output) {
-  char *temp = process.temp[output->slot];
-  /* close reports what a network file system found out late. */
-  if (fsync(output->fd) || close(output->fd) || rename(temp, output->path))
-    cli_fatal(VN_E_IO, "%s: cannot write: %s", output->path, strerror(errno));
-  process.temp[output->slot] = NULL;
-  free(temp);
-  /* The name itself reaches the disk with the folder; not every file system can, none must. */
-  char *folder = strndup(output->path, folder_length(output->path));
+/* The name itself reaches the disk with the folder; not every file system can, none must. */
+static void folder_sync(const char *path) {
+  char *folder = strndup(path, folder_length(path));
   int fd = open(folder && *folder ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd >= 0) {
     fsync(fd);
     close(fd);
   }
   free(folder);
+}
+
+enum vn_status cli_output_publish(struct cli_output *output, struct vn_diag *diag) {
+  char *temp = process.temp[output->slot];
+  enum vn_status status = VN_OK;
+  /* close reports what a network file system found out late. */
+  bool flushed = fsync(output->fd) == 0;
+  if (close(output->fd) || !flushed || rename(temp, output->path)) {
+    status = vn_fail(diag, VN_E_IO, "%s: cannot write: %s", output->path, strerror(errno));
+    unlink(temp);
+  } else {
+    folder_sync(output->path);
+  }
   output->fd = -1;
+  process.temp[output->slot] = NULL;
+  free(temp);
+  return status;
+}
+
+void cli_output_drop(struct cli_output *output) {
+  if (output->fd < 0) return;
+  char *temp = process.temp[output->slot];
+  close(output->fd);
+  unlink(temp);
+  process.temp[output->slot] = NULL;
+  free(temp);
+  output->fd = -1;
+}
+
+void cli_output_open(struct cli_output *output, const char *path) {
+  struct vn_diag diag;
+  cli_check(cli_output_create(output, path, &diag), &diag);
+}
+
+void cli_output_commit(struct cli_output *output) {
+  struct vn_diag diag;
+  cli_check(cli_output_publish(output, &diag), &diag);
 }
 
 bool cli_same_file(const char *path, const char *input) {

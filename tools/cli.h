@@ -57,11 +57,18 @@ struct cli_output {
   size_t slot;      /* private */
 };
 
-/* Creates the temporary file, so that an unwritable folder shows before any work is done. Refuses
- * a target that exists and is not a regular file. */
-void cli_output_open(struct cli_output *output, const char *path);
+/* Creates the temporary file, readable and writable, so that an unwritable folder shows before any
+ * work is done. Refuses a target that exists and is not a regular file. */
+enum vn_status cli_output_create(struct cli_output *output, const char *path, struct vn_diag *diag);
 
-/* Makes it appear under its name, replacing what was there. */
+/* Makes it appear under its name, replacing what was there; or removes it, on failure. */
+enum vn_status cli_output_publish(struct cli_output *output, struct vn_diag *diag);
+
+/* Removes it; nothing to do after cli_output_publish or for an output whose fd is -1. */
+void cli_output_drop(struct cli_output *output);
+
+/* The first two, ending the program on failure. */
+void cli_output_open(struct cli_output *output, const char *path);
 void cli_output_commit(struct cli_output *output);
 
 /* Is `path` there already, and the same file as `input`? Programs refuse to overwrite their input.

@@ -240,7 +240,7 @@ static void report_times(struct cli_json *json, const struct vn_segment_report *
   cli_json_real(json, "read", 1e-9 * (double)times->read_ns, 6);
   cli_json_real(json, "normalise", 1e-9 * (double)report->normalize_ns, 6);
   cli_json_real(json, "network", 1e-9 * (double)report->window.network_ns, 6);
-  cli_json_real(json, "blend", 1e-9 * (double)report->window.blend_ns, 6);
+  cli_json_real(json, "blend", 1e-9 * (double)report->window.outside_ns, 6);
   cli_json_real(json, "write", 1e-9 * (double)times->write_ns, 6);
   cli_json_close(json, '}');
 }
@@ -316,7 +316,7 @@ static struct vn_exec *segment_open(const struct arguments *a, const struct vn_p
   struct vn_exec *exec;
   cli_check(vn_scan_open(a->scan, scan, &diag), &diag);
   cli_check(vn_exec_open(plan, &a->exec, &exec, &diag), &diag);
-  enum vn_status status = vn_segment_plan(plan, exec, scan, segment, &diag);
+  enum vn_status status = vn_segment_plan(plan, exec, scan, NULL, segment, &diag);
   if (status) cli_fatal(status, "%s: %s", a->scan, diag.text);
   uint64_t limit = a->exec.memory_limit_bytes;
   if (limit && segment->memory_bytes > limit)

@@ -55,21 +55,32 @@ static enum vn_status output_choose(struct vn_segment *segment, struct vn_diag *
   return vn_fail(diag, VN_E_UNSUPPORTED, "no output of the network has the grid of its input");
 }
 
-static enum vn_status spacing_check(const struct vn_plan *plan, const struct vn_view *view,
-                                    struct vn_diag *diag) {
+/* Does the network itself end in probabilities? A logarithm or plain scores become so by softmax.
+ */
+static bool ends_in_softmax(const struct vn_exec *exec) {
+  static const char *const moves[] = {"argmax", "cast", "copy"};
+  size_t i = vn_exec_steps(exec);
+  while (i-- > 0) {
+    const char *op = vn_exec_step(exec, i).op;
+    bool move = false;
+    for (size_t m = 0; m < sizeof moves / sizeof *moves; m++)
+      move = move || strcmp(op, moves[m]) == 0;
+    if (!move) return strcmp(op, "softmax") == 0;
+  }
+  return false;
+}
+
+/* `want` becomes the spacing along d h w, or stays untouched when the model has none. */
+static enum vn_status spacing_read(const struct vn_plan *plan, double want[3], bool *present,
+                                   struct vn_diag *diag) {
   const char *text = vn_plan_meta(plan, "vnet.spacing_mm");
-  double want[3];
+  double xyz[3];
+  *present = text != NULL;
   if (!text) return VN_OK;
-  if (vn_numbers_parse(text, want, 3) != 3 || !(want[0] > 0 && want[1] > 0 && want[2] > 0))
+  if (vn_numbers_parse(text, xyz, 3) != 3 || !(xyz[0] > 0 && xyz[1] > 0 && xyz[2] > 0))
     return vn_fail(diag, VN_E_FORMAT, "the model's vnet.spacing_mm is '%.60s', not three numbers",
                    text);
-  const double *have = view->spacing_mm;
-  for (int i = 0; i < 3; i++)
-    if (!(fabs(have[2 - i] - want[i]) <= 0.01 * want[i]))
-      return vn_fail(diag, VN_E_UNSUPPORTED,
-                     "the model wants voxels of %g x %g x %g mm, the scan has %.4g x %.4g x %.4g: "
-                     "resample it first",
-                     want[0], want[1], want[2], have[2], have[1], have[0]);
+  for (int i = 0; i < 3; i++) want[i] = xyz[2 - i];
   return VN_OK;
 }
 
@@ -83,8 +94,8 @@ static uint64_t add_saturating(uint64_t a, uint64_t b) {
 
 static uint64_t memory_needed(const struct vn_segment *segment) {
   struct vn_exec_info info = vn_exec_info(segment->exec);
-  size_t window = vn_window_bytes(segment->view.dim, vn_exec_input(segment->exec, 0).dim + 2,
-                                  segment->channels);
+  size_t window =
+      vn_window_bytes(&segment->grid, vn_exec_input(segment->exec, 0).dim + 2, segment->channels);
   uint64_t voxels;
   if (__builtin_mul_overflow((uint64_t)segment->scan->elems,
                              sizeof(float) + label_bytes(segment->classes), &voxels))
@@ -94,27 +105,36 @@ static uint64_t memory_needed(const struct vn_segment *segment) {
 }
 
 enum vn_status vn_segment_plan(const struct vn_plan *plan, struct vn_exec *exec,
-                               const struct vn_scan *scan, struct vn_segment *segment,
-                               struct vn_diag *diag) {
-  *segment = (struct vn_segment){.plan = plan, .exec = exec, .scan = scan, .overlap = 0.5};
+                               const struct vn_scan *scan, const struct vn_segment_options *options,
+                               struct vn_segment *segment, struct vn_diag *diag) {
+  *segment = (struct vn_segment){.plan = plan, .exec = exec, .scan = scan};
+  segment->options = options ? *options : (struct vn_segment_options){.overlap = 0.5};
   enum vn_status status = input_check(plan, exec, diag);
   if (status == VN_OK) status = output_choose(segment, diag);
   if (status) return status;
+  segment->probabilities = segment->channels == 1 || ends_in_softmax(exec);
   const char *letters = vn_plan_meta(plan, "vnet.orientation");
-  segment->view = vn_view_plain(scan);
-  if (letters && (status = vn_view_orient(scan, letters, &segment->view, diag))) return status;
-  if ((status = spacing_check(plan, &segment->view, diag))) return status;
+  struct vn_view view = vn_view_plain(scan);
+  double spacing_mm[3];
+  bool spaced;
+  if (letters && (status = vn_view_orient(scan, letters, &view, diag))) return status;
+  if ((status = spacing_read(plan, spacing_mm, &spaced, diag))) return status;
   status = vn_intensity_parse(vn_plan_meta(plan, "vnet.intensity"), &segment->rule, diag);
-  segment->memory_bytes = memory_needed(segment);
+  if (status == VN_OK)
+    status = vn_grid_make(&view, spaced ? spacing_mm : NULL, &segment->grid, diag);
+  if (status == VN_OK) segment->memory_bytes = memory_needed(segment);
   return status;
+}
+
+void vn_segment_close(struct vn_segment *segment) {
+  if (segment) vn_grid_close(&segment->grid);
 }
 
 /* ---- scores to labels ---- */
 
 struct labelling {
-  const struct vn_view *view;
+  const struct vn_segment *segment;
   struct vn_labels *labels;
-  size_t channels;
 };
 
 static size_t best_class(const float *scores, size_t channels) {
@@ -124,27 +144,71 @@ static size_t best_class(const float *scores, size_t channels) {
   return best;
 }
 
-static const char *plane_label(void *context, size_t d, const float *scores, size_t row_elems) {
+static void probability_put(const struct vn_scores *scores, size_t at, float p) {
+  p = p < 0 ? 0 : p > 1 ? 1 : p;
+  if (scores->kind == VN_SCORES_F32)
+    ((float *)scores->data)[at] = p;
+  else
+    ((uint16_t *)scores->data)[at] = (uint16_t)(p * 65535 + 0.5f);
+}
+
+/* One voxel's scores as probabilities to voxel `at` of every class. */
+static void probabilities_put(const struct vn_segment *segment, size_t at, const float *from) {
+  size_t channels = segment->channels, elems = segment->scan->elems;
+  if (channels == 1) {
+    probability_put(&segment->scores, at, 1 - *from);
+    probability_put(&segment->scores, elems + at, *from);
+    return;
+  }
+  float most = from[best_class(from, channels)], sum = 0;
+  for (size_t c = 0; c < channels; c++)
+    sum += segment->probabilities ? from[c] : expf(from[c] - most);
+  for (size_t c = 0; c < channels; c++)
+    probability_put(&segment->scores, c * elems + at,
+                    (segment->probabilities ? from[c] : expf(from[c] - most)) / sum);
+}
+
+static const char *row_label(void *context, size_t d, size_t h, const float *scores) {
   const struct labelling *job = context;
-  const struct vn_view *view = job->view;
+  const struct vn_segment *segment = job->segment;
+  const struct vn_view *view = &segment->grid.view;
+  size_t channels = segment->channels;
   bool probable = true;
-  for (size_t h = 0; h < view->dim[1]; h++) {
-    ptrdiff_t at =
-        (ptrdiff_t)view->origin + (ptrdiff_t)d * view->step[0] + (ptrdiff_t)h * view->step[1];
-    const float *from = scores + h * row_elems;
-    for (size_t w = 0; w < view->dim[2]; w++, at += view->step[2], from += job->channels) {
-      /* A mean of numbers in [0, 1] may leave it by rounding. */
-      if (job->channels == 1) probable = probable && *from >= -1e-4f && *from <= 1.0001f;
-      size_t label = job->channels == 1 ? *from >= 0.5f : best_class(from, job->channels);
-      if (job->labels->elem_bytes == 1)
-        ((uint8_t *)job->labels->data)[at] = (uint8_t)label;
-      else
-        ((int16_t *)job->labels->data)[at] = (int16_t)label;
-    }
+  ptrdiff_t at =
+      (ptrdiff_t)view->origin + (ptrdiff_t)d * view->step[0] + (ptrdiff_t)h * view->step[1];
+  for (size_t w = 0; w < view->dim[2]; w++, at += view->step[2], scores += channels) {
+    /* A mean of numbers in [0, 1] may leave it by rounding. */
+    if (channels == 1) probable = probable && *scores >= -1e-4f && *scores <= 1.0001f;
+    size_t label = channels == 1 ? *scores >= 0.5f : best_class(scores, channels);
+    if (job->labels->elem_bytes == 1)
+      ((uint8_t *)job->labels->data)[at] = (uint8_t)label;
+    else
+      ((int16_t *)job->labels->data)[at] = (int16_t)label;
+    if (segment->scores.data) probabilities_put(segment, (size_t)at, scores);
   }
   return probable ? NULL
                   : "the network's one channel leaves [0, 1], so it does not end in a sigmoid and "
                     "a threshold of 0.5 would be wrong";
+}
+
+/* What stands where no window was: certainty of class 0, in the network's own terms. */
+static float *idle_scores(const struct vn_segment *segment) {
+  float *idle = calloc(segment->channels, sizeof *idle);
+  if (!idle || segment->channels == 1) return idle;
+  for (size_t c = 1; c < segment->channels; c++) idle[c] = segment->probabilities ? 0 : -20;
+  idle[0] = segment->probabilities ? 1 : 0;
+  return idle;
+}
+
+static float background_level(const struct vn_scan *scan) {
+  double sum = 0;
+  float least = scan->voxels[0];
+  for (size_t i = 0; i < scan->elems; i++) {
+    least = scan->voxels[i] < least ? scan->voxels[i] : least;
+    sum += (double)scan->voxels[i];
+  }
+  double above = sum / (double)scan->elems - (double)least;
+  return above > 0 ? (float)((double)least + 0.05 * above) : -INFINITY;
 }
 
 static uint64_t now_ns(void) {
@@ -166,22 +230,32 @@ enum vn_status vn_segment_run(const struct vn_segment *segment, struct vn_labels
   report->normalize_ns = now_ns() - start;
   if (status) return status;
   labels->data = malloc(labels->elems * labels->elem_bytes);
-  if (!labels->data)
+  float *idle = idle_scores(segment);
+  if (!labels->data || !idle) {
+    free(idle);
+    free(labels->data);
+    labels->data = NULL;
     return vn_fail(diag, VN_E_MEMORY, "out of memory for %zu labels", labels->elems);
-  struct labelling labelling = {&segment->view, labels, segment->channels};
+  }
+  struct labelling labelling = {segment, labels};
   struct vn_window_job job = {
       .exec = segment->exec,
       .output = segment->output,
       .voxels = scan->voxels,
-      .view = segment->view,
+      .grid = &segment->grid,
       .intensity = report->intensity,
-      .overlap = segment->overlap,
-      .sink = plane_label,
+      .overlap = segment->options.overlap,
+      .weighting = segment->options.weighting,
+      .background = segment->options.every_window ? -INFINITY : background_level(scan),
+      .idle = idle,
+      .sink = row_label,
       .sink_context = &labelling,
       .progress = segment->progress,
       .progress_context = segment->progress_context,
   };
+  memcpy(job.mirror, segment->options.mirror, sizeof job.mirror);
   status = vn_window_run(&job, &report->window, diag);
+  free(idle);
   if (status) {
     free(labels->data);
     labels->data = NULL;

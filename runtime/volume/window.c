@@ -1,8 +1,10 @@
 /* Sliding windows over a ring of score planes; see window.h.
  *
  * Scores of all classes exist only for as many planes as a window is deep: plane d of the padded
- * scan lives in ring slot d % patch. A row of windows (same d) is blended, then the planes before
- * the next row's start are final: normalised, handed to the sink, and their slots cleared. */
+ * grid lives in ring slot d % patch. A row of windows (same d) is blended, then the planes before
+ * the next row's start are final: normalised, brought to those planes of the scan that need no
+ * later one, and their slots cleared. The last of them is kept for the scan's planes between it and
+ * the next. */
 #include "window.h"
 
 #include <math.h>
@@ -22,8 +24,14 @@ struct run {
   float *weights; /* [patch d][patch h][patch w] */
   float *scores;  /* [patch d, a ring][total h][total w][classes] */
   float *sums;    /* [patch d, a ring][total h][total w], of weights */
-  size_t at[3];   /* the present window's start */
-  size_t first;   /* first plane that is not final yet */
+  float *last;    /* [total h][total w][classes]: plane first - 1 */
+  float *window;  /* [patch d][patch h][patch w]: the present one, before normalisation */
+  float *scratch; /* [patch d][scratch_elems] */
+  size_t scratch_elems;
+  bool *lit;             /* [patch d]: something in the window's plane exceeds the background */
+  size_t at[3];          /* the present window's start */
+  unsigned flip;         /* bit i: axis i is reversed in this run of the network */
+  size_t first, written; /* first plane that is not final yet; the scan's that is not written */
   _Atomic(const char *) refusal;
   atomic_bool broken; /* a score is not finite */
 };
@@ -47,9 +55,10 @@ static float bell(size_t i, size_t patch) {
   return (float)exp(-x * x / (2 * sigma * sigma));
 }
 
-void vn_window_weights(const size_t patch[3], float *weights) {
+void vn_window_weights(enum vn_weighting weighting, const size_t patch[3], float *weights) {
   float least = bell(0, patch[0]) * bell(0, patch[1]) * bell(0, patch[2]);
   if (least < 1e-3f) least = 1e-3f;
+  if (weighting == VN_WEIGHTING_CONSTANT) least = 1;
   for (size_t d = 0; d < patch[0]; d++)
     for (size_t h = 0; h < patch[1]; h++) {
       float row = bell(d, patch[0]) * bell(h, patch[1]);
@@ -61,15 +70,67 @@ void vn_window_weights(const size_t patch[3], float *weights) {
     }
 }
 
-size_t vn_window_bytes(const size_t dim[3], const size_t patch[3], size_t classes) {
-  size_t ring = patch[0], window = patch[0] * patch[1] * patch[2], bytes;
-  for (int i = 1; i < 3; i++)
-    if (__builtin_mul_overflow(ring, dim[i] > patch[i] ? dim[i] : patch[i], &ring)) return SIZE_MAX;
-  if (__builtin_mul_overflow(ring, classes + 1, &bytes) ||
-      __builtin_add_overflow(bytes, window, &bytes) ||
-      __builtin_mul_overflow(bytes, sizeof(float), &bytes))
-    return SIZE_MAX;
-  return bytes;
+/* ---- memory ---- */
+
+struct sizes {
+  size_t window, plane, ring; /* elements of a window, a padded plane, the ring */
+  size_t scratch;             /* of one plane's job: to fill a window, or to leave the grid */
+  size_t classes, depth;
+};
+
+static bool sizes_count(const struct vn_grid *grid, const size_t patch[3], size_t classes,
+                        struct sizes *s, size_t *bytes) {
+  size_t total[3], row, elems;
+  for (int i = 0; i < 3; i++) total[i] = grid->dim[i] > patch[i] ? grid->dim[i] : patch[i];
+  size_t wider = grid->view.dim[2] > total[2] ? grid->view.dim[2] : total[2];
+  *s = (struct sizes){.window = patch[0] * patch[1] * patch[2], .depth = patch[0]};
+  s->classes = classes;
+  s->scratch = vn_grid_scratch(grid, patch);
+  if (__builtin_mul_overflow(2 * classes, wider, &row)) return false;
+  if (row > s->scratch) s->scratch = row;
+  if (__builtin_mul_overflow(total[1], total[2], &s->plane) ||
+      __builtin_mul_overflow(s->plane, patch[0], &s->ring) ||
+      __builtin_mul_overflow(s->ring, classes + 1, &elems) ||
+      __builtin_mul_overflow(s->plane, classes, &row) ||
+      __builtin_add_overflow(elems, row, &elems) ||
+      __builtin_mul_overflow(s->scratch, patch[0], &row) ||
+      __builtin_add_overflow(elems, row, &elems) ||
+      __builtin_add_overflow(elems, 2 * s->window, &elems) ||
+      __builtin_mul_overflow(elems, sizeof(float), bytes))
+    return false;
+  return true;
+}
+
+size_t vn_window_bytes(const struct vn_grid *grid, const size_t patch[3], size_t classes) {
+  struct sizes sizes;
+  size_t bytes;
+  return sizes_count(grid, patch, classes, &sizes, &bytes) ? bytes : SIZE_MAX;
+}
+
+static bool run_alloc(struct run *run) {
+  struct sizes s;
+  size_t bytes;
+  if (!sizes_count(run->job->grid, run->patch, run->classes, &s, &bytes)) return false;
+  run->scratch_elems = s.scratch;
+  run->weights = malloc(s.window * sizeof(float));
+  run->window = malloc(s.window * sizeof(float));
+  run->scores = calloc(s.ring, s.classes * sizeof(float));
+  run->sums = calloc(s.ring, sizeof(float));
+  run->last = calloc(s.plane, s.classes * sizeof(float));
+  run->scratch = malloc(s.depth * s.scratch * sizeof(float));
+  run->lit = malloc(s.depth * sizeof *run->lit);
+  return run->weights && run->window && run->scores && run->sums && run->last && run->scratch &&
+         run->lit;
+}
+
+static void run_free(struct run *run) {
+  free(run->weights);
+  free(run->window);
+  free(run->scores);
+  free(run->sums);
+  free(run->last);
+  free(run->scratch);
+  free(run->lit);
 }
 
 static uint64_t now_ns(void) {
@@ -78,29 +139,63 @@ static uint64_t now_ns(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* ---- jobs, each on one plane ---- */
+/* ---- into the network: jobs, each on one plane of the window ---- */
+
+/* The part [*begin, *end) of the window's axis that lies on the grid. */
+static void inside(const struct run *run, int i, size_t *begin, size_t *end) {
+  const struct vn_window_axis *axis = &run->axis[i];
+  size_t start = run->at[i], stop = axis->before + axis->size;
+  *begin = start < axis->before ? axis->before - start : 0;
+  *end = start + run->patch[i] < stop ? run->patch[i] : stop - start;
+}
+
+/* Samples the scan; what lies outside is marked by NaN, which no loaded scan holds. */
+static void window_sample(void *context, size_t d) {
+  struct run *run = context;
+  const struct vn_window_job *job = run->job;
+  size_t begin[3], end[3], rows = run->patch[1], columns = run->patch[2];
+  float *to = run->window + d * rows * columns, *scratch = run->scratch + d * run->scratch_elems;
+  for (int i = 0; i < 3; i++) inside(run, i, &begin[i], &end[i]);
+  run->lit[d] = false;
+  for (size_t i = 0; i < rows * columns; i++) to[i] = NAN;
+  if (d < begin[0] || d >= end[0]) return;
+  size_t extent[2] = {end[1] - begin[1], end[2] - begin[2]};
+  size_t start[2] = {run->at[1] + begin[1] - run->axis[1].before,
+                     run->at[2] + begin[2] - run->axis[2].before};
+  vn_grid_sample(job->grid, job->voxels, run->at[0] + d - run->axis[0].before, start, extent,
+                 scratch, to);
+  bool lit = false;
+  for (size_t i = 0; i < extent[0] * extent[1]; i++) lit = lit || to[i] > job->background;
+  run->lit[d] = lit;
+  /* From dense rows to their place; backwards, because both share the plane. */
+  if (extent[0] == rows && extent[1] == columns) return;
+  for (size_t h = rows; h-- > 0;) {
+    float *row = to + h * columns;
+    bool covered = h >= begin[1] && h < end[1];
+    if (covered) memmove(row + begin[2], to + (h - begin[1]) * extent[1], extent[1] * sizeof *row);
+    for (size_t w = 0; w < columns; w++)
+      if (!covered || w < begin[2] || w >= end[2]) row[w] = NAN;
+  }
+}
+
+static size_t flipped(const struct run *run, int axis, size_t i) {
+  return run->flip >> axis & 1 ? run->patch[axis] - 1 - i : i;
+}
 
 static void window_fill(void *context, size_t d) {
   const struct run *run = context;
-  const struct vn_view *view = &run->job->view;
-  const struct vn_window_axis *axis = run->axis;
-  size_t stride = run->in.pixel_stride;
-  float *to = (float *)run->in.data + d * run->patch[1] * run->patch[2] * stride;
-  size_t z = run->at[0] + d - axis[0].before; /* past the end, by wrapping, in the padding before */
-  for (size_t h = 0; h < run->patch[1]; h++) {
-    size_t y = run->at[1] + h - axis[1].before;
-    bool inside = z < axis[0].size && y < axis[1].size;
-    const float *row = inside ? run->job->voxels + (ptrdiff_t)view->origin +
-                                    (ptrdiff_t)z * view->step[0] + (ptrdiff_t)y * view->step[1]
-                              : NULL;
-    for (size_t w = 0; w < run->patch[2]; w++, to += stride) {
-      size_t x = run->at[2] + w - axis[2].before;
-      *to = row && x < axis[2].size
-                ? vn_intensity_apply(&run->job->intensity, row[(ptrdiff_t)x * view->step[2]])
-                : 0;
-    }
+  size_t stride = run->in.pixel_stride, rows = run->patch[1], columns = run->patch[2];
+  float *to = (float *)run->in.data + flipped(run, 0, d) * rows * columns * stride;
+  for (size_t h = 0; h < rows; h++) {
+    const float *from = run->window + (d * rows + h) * columns;
+    float *row = to + flipped(run, 1, h) * columns * stride;
+    for (size_t w = 0; w < columns; w++)
+      row[flipped(run, 2, w) * stride] =
+          from[w] == from[w] ? vn_intensity_apply(&run->job->intensity, from[w]) : 0;
   }
 }
+
+/* ---- out of the network ---- */
 
 static size_t ring_row(const struct run *run, size_t d, size_t h) {
   return (d % run->patch[0] * run->axis[1].total + h) * run->axis[2].total;
@@ -108,59 +203,138 @@ static size_t ring_row(const struct run *run, size_t d, size_t h) {
 
 static void window_blend(void *context, size_t d) {
   const struct run *run = context;
-  size_t classes = run->classes, stride = run->out.pixel_stride, row = run->patch[2];
-  for (size_t h = 0; h < run->patch[1]; h++) {
+  size_t classes = run->classes, rows = run->patch[1], columns = run->patch[2];
+  ptrdiff_t stride = (ptrdiff_t)run->out.pixel_stride;
+  if (run->flip >> 2 & 1) stride = -stride;
+  for (size_t h = 0; h < rows; h++) {
     size_t to = ring_row(run, run->at[0] + d, run->at[1] + h) + run->at[2];
-    size_t from = (d * run->patch[1] + h) * row;
-    const float *out = (const float *)run->out.data + from * stride;
+    size_t from = (flipped(run, 0, d) * rows + flipped(run, 1, h)) * columns + flipped(run, 2, 0);
+    const float *out = (const float *)run->out.data + from * run->out.pixel_stride;
+    const float *weights = run->weights + (d * rows + h) * columns;
     float *scores = run->scores + to * classes, *sums = run->sums + to;
-    for (size_t w = 0; w < row; w++) {
-      float weight = run->weights[from + w];
-      for (size_t c = 0; c < classes; c++) scores[w * classes + c] += weight * out[w * stride + c];
-      sums[w] += weight;
+    for (size_t w = 0; w < columns; w++, out += stride) {
+      for (size_t c = 0; c < classes; c++) scores[w * classes + c] += weights[w] * out[c];
+      sums[w] += weights[w];
     }
   }
 }
 
-static void plane_finish(void *context, size_t job) {
+static void plane_normalise(void *context, size_t job) {
   struct run *run = context;
-  const struct vn_window_axis *axis = run->axis;
-  size_t d = run->first + job, z = d - axis[0].before, classes = run->classes;
-  size_t row = axis[2].total * classes;
-  float *plane = run->scores + ring_row(run, d, 0) * classes;
-  float *sums = run->sums + ring_row(run, d, 0);
-  if (z < axis[0].size) {
-    float check = 0; /* stays 0 unless a score is infinite or NaN */
-    for (size_t i = 0; i < axis[1].total * axis[2].total; i++)
+  size_t at = ring_row(run, run->first + job, 0), classes = run->classes;
+  float *plane = run->scores + at * classes, *sums = run->sums + at;
+  float check = 0; /* stays 0 unless a score is infinite or NaN */
+  for (size_t i = 0; i < run->axis[1].total * run->axis[2].total; i++)
+    for (size_t c = 0; c < classes; c++) {
+      float *score = &plane[i * classes + c];
+      *score = sums[i] > 0 ? *score / sums[i] : run->job->idle[c];
+      check += *score * 0.0f;
+    }
+  if (check != 0) atomic_store(&run->broken, true);
+}
+
+static void plane_clear(void *context, size_t job) {
+  struct run *run = context;
+  size_t at = ring_row(run, run->first + job, 0), elems = run->axis[1].total * run->axis[2].total;
+  memset(run->scores + at * run->classes, 0, elems * run->classes * sizeof(float));
+  memset(run->sums + at, 0, elems * sizeof(float));
+}
+
+/* Scores of plane z of the grid: in the ring, or the last one before it. */
+static const float *grid_plane(const struct run *run, size_t z) {
+  size_t d = run->axis[0].before + z, at = ring_row(run, d, 0);
+  const float *plane = d < run->first ? run->last : run->scores + at * run->classes;
+  return plane + (run->axis[1].before * run->axis[2].total + run->axis[2].before) * run->classes;
+}
+
+/* to[w][class]: grid row `h` of the scan's plane z, the grid's columns. */
+static void row_mix(const struct run *run, size_t z, size_t h, float *to) {
+  const struct vn_taps *td = &run->job->grid->out[0], *th = &run->job->grid->out[1];
+  size_t elems = run->axis[2].size * run->classes, row = run->axis[2].total * run->classes;
+  bool begun = false;
+  for (size_t i = 0; i < td->count; i++)
+    for (size_t j = 0; j < th->count; j++) {
+      float weight = td->weight[z * td->count + i] * th->weight[h * th->count + j];
+      if (weight == 0 && (begun || i + 1 < td->count || j + 1 < th->count)) continue;
+      const float *from = grid_plane(run, td->first[z] + i) + (th->first[h] + j) * row;
+      if (begun)
+        for (size_t e = 0; e < elems; e++) to[e] += weight * from[e];
+      else
+        for (size_t e = 0; e < elems; e++) to[e] = weight * from[e];
+      begun = true;
+    }
+}
+
+static void plane_hand_on(void *context, size_t job) {
+  struct run *run = context;
+  const struct vn_grid *grid = run->job->grid;
+  const struct vn_taps *tw = &grid->out[2];
+  size_t z = run->written + job, classes = run->classes;
+  float *mixed = run->scratch + job * run->scratch_elems;
+  float *row = mixed + grid->dim[2] * classes;
+  for (size_t h = 0; h < grid->view.dim[1]; h++) {
+    row_mix(run, z, h, mixed);
+    for (size_t w = 0; w < grid->view.dim[2]; w++) {
+      const float *weight = tw->weight + w * tw->count, *from = mixed + tw->first[w] * classes;
       for (size_t c = 0; c < classes; c++) {
-        plane[i * classes + c] /= sums[i];
-        check += plane[i * classes + c] * 0.0f;
+        float sum = weight[0] * from[c];
+        for (size_t k = 1; k < tw->count; k++) sum += weight[k] * from[k * classes + c];
+        row[w * classes + c] = sum;
       }
-    if (check != 0) atomic_store(&run->broken, true);
-    const char *refusal = run->job->sink(
-        run->job->sink_context, z, plane + axis[1].before * row + axis[2].before * classes, row);
+    }
+    const char *refusal = run->job->sink(run->job->sink_context, z, h, row);
     if (refusal) atomic_store(&run->refusal, refusal);
   }
-  memset(plane, 0, axis[1].total * row * sizeof *plane);
-  memset(sums, 0, axis[1].total * axis[2].total * sizeof *sums);
 }
 
 /* ---- the run ---- */
 
 static enum vn_status window_run(struct run *run, struct vn_window_report *report,
                                  struct vn_diag *diag) {
-  struct vn_exec *exec = run->job->exec;
-  uint64_t start = now_ns();
-  vn_parallel(exec, run->patch[0], window_fill, run);
-  uint64_t filled = now_ns();
-  enum vn_status status = vn_exec_run_in_place(exec, diag);
-  if (status) return status;
-  uint64_t done = now_ns();
-  vn_parallel(exec, run->patch[0], window_blend, run);
-  report->network_ns += done - filled;
-  report->blend_ns += filled - start + now_ns() - done;
+  const struct vn_window_job *job = run->job;
+  unsigned mirror = 0;
+  for (int i = 0; i < 3; i++) mirror |= (unsigned)job->mirror[i] << i;
+  uint64_t start = now_ns(), network_ns = 0;
+  bool lit = false;
+  vn_parallel(job->exec, run->patch[0], window_sample, run);
+  for (size_t d = 0; d < run->patch[0]; d++) lit = lit || run->lit[d];
+  for (run->flip = 0; lit && run->flip < 8; run->flip++) {
+    if (run->flip & ~mirror) continue;
+    vn_parallel(job->exec, run->patch[0], window_fill, run);
+    uint64_t filled = now_ns();
+    enum vn_status status = vn_exec_run_in_place(job->exec, diag);
+    if (status) return status;
+    network_ns += now_ns() - filled;
+    vn_parallel(job->exec, run->patch[0], window_blend, run);
+  }
+  report->network_ns += network_ns;
+  report->outside_ns += now_ns() - start - network_ns;
   report->windows++;
+  report->skipped += !lit;
   return VN_OK;
+}
+
+/* Planes up to `next` are final: on to the scan. */
+static enum vn_status planes_finish(struct run *run, size_t next, struct vn_diag *diag) {
+  const struct vn_window_job *job = run->job;
+  const struct vn_taps *td = &job->grid->out[0];
+  size_t before = run->axis[0].before, depth = job->grid->view.dim[0];
+  vn_parallel(job->exec, next - run->first, plane_normalise, run);
+  if (atomic_load(&run->broken))
+    return vn_fail(diag, VN_E_FORMAT, "the network yields scores that are not finite numbers");
+  for (size_t ready = run->written; run->written < depth; run->written = ready) {
+    while (ready < depth && ready - run->written < run->patch[0] &&
+           before + td->first[ready] + td->count <= next)
+      ready++;
+    if (ready == run->written) break;
+    vn_parallel(job->exec, ready - run->written, plane_hand_on, run);
+  }
+  memcpy(run->last, run->scores + ring_row(run, next - 1, 0) * run->classes,
+         run->axis[1].total * run->axis[2].total * run->classes * sizeof(float));
+  vn_parallel(job->exec, next - run->first, plane_clear, run);
+  run->first = next;
+  const char *refusal = atomic_load(&run->refusal);
+  return refusal ? vn_fail(diag, VN_E_UNSUPPORTED, "%s", refusal) : VN_OK;
 }
 
 /* All windows that start at plane at[0], then the planes that no later row touches. */
@@ -177,13 +351,9 @@ static enum vn_status row_run(struct run *run, size_t next, struct vn_window_rep
       if (job->progress) job->progress(job->progress_context, report->windows, total);
     }
   uint64_t start = now_ns();
-  vn_parallel(job->exec, next - run->first, plane_finish, run);
-  report->blend_ns += now_ns() - start;
-  run->first = next;
-  if (atomic_load(&run->broken))
-    return vn_fail(diag, VN_E_FORMAT, "the network yields scores that are not finite numbers");
-  const char *refusal = atomic_load(&run->refusal);
-  return refusal ? vn_fail(diag, VN_E_UNSUPPORTED, "%s", refusal) : VN_OK;
+  enum vn_status status = planes_finish(run, next, diag);
+  report->outside_ns += now_ns() - start;
+  return status;
 }
 
 enum vn_status vn_window_run(const struct vn_window_job *job, struct vn_window_report *report,
@@ -195,27 +365,19 @@ enum vn_status vn_window_run(const struct vn_window_job *job, struct vn_window_r
   run.classes = run.out.dim[1];
   for (int i = 0; i < 3; i++) {
     run.patch[i] = run.in.dim[2 + i];
-    run.axis[i] = vn_window_axis_make(job->view.dim[i], run.patch[i], job->overlap);
-  }
-  if (vn_window_bytes(job->view.dim, run.patch, run.classes) < SIZE_MAX) {
-    size_t plane = run.axis[1].total * run.axis[2].total;
-    run.weights = malloc(run.patch[0] * run.patch[1] * run.patch[2] * sizeof(float));
-    run.scores = calloc(run.patch[0] * plane, run.classes * sizeof(float));
-    run.sums = calloc(run.patch[0] * plane, sizeof(float));
+    run.axis[i] = vn_window_axis_make(job->grid->dim[i], run.patch[i], job->overlap);
   }
   enum vn_status status = VN_OK;
-  if (!run.weights || !run.scores || !run.sums)
+  if (!run_alloc(&run))
     status = vn_fail(diag, VN_E_MEMORY, "out of memory for the scores of %zu planes", run.patch[0]);
   else
-    vn_window_weights(run.patch, run.weights);
+    vn_window_weights(job->weighting, run.patch, run.weights);
   for (size_t d = 0; d < run.axis[0].count && status == VN_OK; d++) {
     run.at[0] = vn_window_start(&run.axis[0], d);
     size_t next =
         d + 1 < run.axis[0].count ? vn_window_start(&run.axis[0], d + 1) : run.axis[0].total;
     status = row_run(&run, next, report, diag);
   }
-  free(run.weights);
-  free(run.scores);
-  free(run.sums);
+  run_free(&run);
   return status;
 }

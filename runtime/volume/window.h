@@ -1,46 +1,54 @@
-/* Sliding-window inference: windows of the network's size over a view of a scan, scores blended
- * with Gaussian weights and handed on plane by plane, in order, as soon as no later window touches
- * them. Placement, padding and weights are those of MONAI's sliding_window_inference (mode
- * "gaussian", sigma_scale 0.125, cval 0), and so are the scores up to rounding. Called by
- * segment.c; it knows nothing of labels or files.
+/* Sliding-window inference: windows of the network's size over the grid that grid.h lays over a
+ * scan, scores blended and handed on in the scan's own voxels, row by row in the order of planes,
+ * as soon as no later window touches them. Placement, padding and weights are those of MONAI's
+ * sliding_window_inference (modes "gaussian" with sigma_scale 0.125, and "constant"; cval 0), and
+ * so are the scores up to rounding. Called by segment.c; it knows nothing of labels or files.
  *
  * - An axis shorter than the patch is padded with 0 after normalisation, half of it (rounded down)
  *   before.
- * - Windows start every int((1 - overlap) * patch) voxels; the last one ends with the scan.
+ * - Windows start every int((1 - overlap) * patch) voxels; the last one ends with the grid.
  * - weight = exp(-x^2 / (2 (patch/8)^2)) per axis, x from the patch's centre, the product at least
- *   max(its smallest value, 1e-3).
+ *   max(its smallest value, 1e-3); or 1 everywhere.
  * - Windows run with w fastest, and sums are taken in that order whatever the threads. */
 #ifndef VNET_WINDOW_H
 #define VNET_WINDOW_H
 
+#include "grid.h"
 #include "intensity.h"
-#include "orient.h"
 #include "vnet.h"
 
 /* Where windows lie along one axis. */
 struct vn_window_axis {
-  size_t size, patch;   /* of the scan; of the network */
-  size_t before, total; /* padding before the scan; size and padding together */
+  size_t size, patch;   /* of the grid; of the network */
+  size_t before, total; /* padding before the grid; size and padding together */
   size_t step, count;   /* windows start at 0, step, 2 step …, the last at total - patch */
 };
 struct vn_window_axis vn_window_axis_make(size_t size, size_t patch, double overlap);
 size_t vn_window_start(const struct vn_window_axis *axis, size_t index);
 
-/* Fills weights[d][h][w] for a patch. */
-void vn_window_weights(const size_t patch[3], float *weights);
+enum vn_weighting { VN_WEIGHTING_GAUSSIAN, VN_WEIGHTING_CONSTANT };
 
-/* Takes plane d of the scores: class c at (h, w) is scores[h*row_elems + w*classes + c]. Called
- * from several threads at once, for different planes. Returns NULL, or a static sentence that ends
- * the run with VN_E_UNSUPPORTED. */
-typedef const char *vn_window_sink(void *context, size_t d, const float *scores, size_t row_elems);
+/* Fills weights[d][h][w] for a patch. */
+void vn_window_weights(enum vn_weighting weighting, const size_t patch[3], float *weights);
+
+/* Takes the scores of row (d, h) of the scan as the grid's view has it: class c of voxel w is
+ * scores[w*classes + c]. Called from several threads at once, for different planes d. Returns
+ * NULL, or a static sentence that ends the run with VN_E_UNSUPPORTED. */
+typedef const char *vn_window_sink(void *context, size_t d, size_t h, const float *scores);
 
 struct vn_window_job {
   struct vn_exec *exec;
   size_t output; /* which output of the network holds the scores */
   const float *voxels;
-  struct vn_view view;
+  const struct vn_grid *grid;
   struct vn_intensity intensity;
   double overlap; /* in [0, 1) */
+  enum vn_weighting weighting;
+  bool mirror[3]; /* d h w: the network sees each window flipped, too, in all combinations */
+  /* A window in which no voxel exceeds `background` is not run (-INFINITY: all are); where no
+   * window was, the scores are idle[class]. */
+  float background;
+  const float *idle;
   vn_window_sink *sink;
   void *sink_context;
   void (*progress)(void *context, size_t done, size_t total); /* NULL: nobody asks */
@@ -48,12 +56,12 @@ struct vn_window_job {
 };
 
 struct vn_window_report {
-  size_t windows;
-  uint64_t network_ns, blend_ns; /* blend: filling windows and the sink, too */
+  size_t windows, skipped;         /* skipped ones are among the windows */
+  uint64_t network_ns, outside_ns; /* outside: filling windows, blending, resampling, the sink */
 };
 
-/* Bytes that vn_window_run allocates for a view of these extents; SIZE_MAX when uncountable. */
-size_t vn_window_bytes(const size_t dim[3], const size_t patch[3], size_t classes);
+/* Bytes that vn_window_run allocates; SIZE_MAX when uncountable. */
+size_t vn_window_bytes(const struct vn_grid *grid, const size_t patch[3], size_t classes);
 
 /* One-channel input of batch 1, output of batch 1 on the input's grid. VN_E_MEMORY,
  * VN_E_CANCELLED, VN_E_UNSUPPORTED (the sink's sentence), VN_E_FORMAT: the network yields scores

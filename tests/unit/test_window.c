@@ -70,13 +70,12 @@ struct result {
   const char *refusal;
 };
 
-static const char *keep(void *context, size_t d, const float *scores, size_t row_elems) {
+static const char *keep(void *context, size_t d, size_t h, const float *scores) {
   struct result *r = context;
   const size_t *n = r->dim;
-  for (size_t h = 0; h < n[1]; h++)
-    for (size_t w = 0; w < n[2]; w++)
-      for (size_t c = 0; c < 2; c++)
-        r->scores[((c * n[0] + d) * n[1] + h) * n[2] + w] = scores[h * row_elems + w * 2 + c];
+  for (size_t w = 0; w < n[2]; w++)
+    for (size_t c = 0; c < 2; c++)
+      r->scores[((c * n[0] + d) * n[1] + h) * n[2] + w] = scores[w * 2 + c];
   return r->refusal;
 }
 
@@ -84,8 +83,11 @@ struct net {
   struct vn_exec exec;
   float *voxels;
   struct result result;
+  struct vn_grid grid;
   struct vn_window_job job;
 };
+
+static const float idle[2] = {1, -1};
 
 static void net_open(struct net *net, const size_t size[3], const size_t patch[3]) {
   size_t elems = size[0] * size[1] * size[2], window = patch[0] * patch[1] * patch[2];
@@ -98,11 +100,16 @@ static void net_open(struct net *net, const size_t size[3], const size_t patch[3
   net->voxels = calloc(elems, sizeof(float));
   net->result.scores = calloc(2 * elems, sizeof(float));
   for (uint32_t i = 0; i < elems; i++) net->voxels[i] = (float)((i * 2654435761u) >> 20) / 4096;
+  struct vn_view view = {.dim = {size[0], size[1], size[2]},
+                         .step = {(ptrdiff_t)(size[1] * size[2]), (ptrdiff_t)size[2], 1},
+                         .spacing_mm = {1, 1, 1}};
+  assert_int_equal(vn_grid_make(&view, NULL, &net->grid, NULL), VN_OK);
   net->job = (struct vn_window_job){
       .exec = &net->exec,
       .voxels = net->voxels,
-      .view = {.dim = {size[0], size[1], size[2]},
-               .step = {(ptrdiff_t)(size[1] * size[2]), (ptrdiff_t)size[2], 1}},
+      .grid = &net->grid,
+      .background = -INFINITY,
+      .idle = idle,
       .intensity = {0, 1, -INFINITY, INFINITY},
       .overlap = 0.5,
       .sink = keep,
@@ -111,6 +118,7 @@ static void net_open(struct net *net, const size_t size[3], const size_t patch[3
 }
 
 static void net_close(struct net *net) {
+  vn_grid_close(&net->grid);
   free(net->exec.in);
   free(net->exec.out);
   free(net->voxels);
@@ -145,7 +153,7 @@ static void weights_are_monai(void **state) {
     assert_int_equal(want.rank, 3);
     assert_memory_equal(want.dim, cases[i][1], sizeof cases[i][1]);
     float *have = calloc(want.elems, sizeof *have);
-    vn_window_weights(cases[i][1], have);
+    vn_window_weights(VN_WEIGHTING_GAUSSIAN, cases[i][1], have);
     assert_true(worst(have, want.data, want.elems) < 1e-6f);
     free(have);
     npy_close(&want);
@@ -184,10 +192,10 @@ static void view_is_followed(void **state) {
       for (size_t w = 0; w < n[2]; w++)
         flipped[(h * n[2] + (n[2] - 1 - w)) * n[0] + d] = net.voxels[(d * n[1] + h) * n[2] + w];
   net.job.voxels = flipped;
-  net.job.view.step[0] = 1;
-  net.job.view.step[1] = (ptrdiff_t)(n[2] * n[0]);
-  net.job.view.step[2] = -(ptrdiff_t)n[0];
-  net.job.view.origin = (n[2] - 1) * n[0];
+  net.grid.view.step[0] = 1;
+  net.grid.view.step[1] = (ptrdiff_t)(n[2] * n[0]);
+  net.grid.view.step[2] = -(ptrdiff_t)n[0];
+  net.grid.view.origin = (n[2] - 1) * n[0];
   assert_int_equal(vn_window_run(&net.job, &report, NULL), VN_OK);
   assert_true(worst(net.result.scores, want.data, want.elems) < 1e-6f);
   free(flipped);
@@ -249,11 +257,14 @@ static void axes_are_covered(void **state) {
 
 static void bytes_are_counted(void **state) {
   (void)state;
-  const size_t patch[3] = {64, 128, 128}, huge[3] = {1, SIZE_MAX / 2, SIZE_MAX / 2};
-  const size_t scan[3] = {300, 512, 512};
-  assert_int_equal(vn_window_bytes(scan, patch, 5),
-                   4 * ((size_t)64 * 512 * 512 * 6 + 64 * 128 * 128));
-  assert_int_equal(vn_window_bytes(huge, patch, 5), SIZE_MAX);
+  const size_t patch[3] = {64, 128, 128};
+  struct vn_view view = {.dim = {300, 512, 512}, .spacing_mm = {1, 1, 1}};
+  struct vn_grid grid;
+  assert_int_equal(vn_grid_make(&view, NULL, &grid, NULL), VN_OK);
+  size_t bytes = vn_window_bytes(&grid, patch, 5), ring = (size_t)64 * 512 * 512 * 6 * 4;
+  assert_in_range(bytes, ring, ring + ring / 20);
+  assert_int_equal(vn_window_bytes(&grid, patch, SIZE_MAX / 2), SIZE_MAX);
+  vn_grid_close(&grid);
 }
 
 int main(void) {
