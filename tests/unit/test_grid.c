@@ -1,0 +1,159 @@
+/* The network's grid over a scan, against PyTorch's resampling (goldens: tests/peers/torch_grid.py)
+ * and against what must hold of any two grids. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "grid.h"
+#include "npy.h"
+
+#ifndef GOLDEN_DIR
+#error "GOLDEN_DIR names tests/golden"
+#endif
+
+static struct vn_view view_of(const size_t dim[3]) {
+  return (struct vn_view){.dim = {dim[0], dim[1], dim[2]},
+                          .step = {(ptrdiff_t)(dim[1] * dim[2]), (ptrdiff_t)dim[2], 1},
+                          .spacing_mm = {1, 1, 1}};
+}
+
+static float *volume_make(const size_t dim[3]) {
+  size_t elems = dim[0] * dim[1] * dim[2];
+  float *voxels = malloc(elems * sizeof *voxels);
+  for (uint32_t i = 0; i < elems; i++) voxels[i] = (float)((i * 2654435761u) >> 20) / 4096;
+  return voxels;
+}
+
+/* The whole grid, sampled in parts of `part` rows and columns. */
+static float *grid_fill(const struct vn_grid *grid, const float *voxels, size_t part) {
+  const size_t *n = grid->dim;
+  float *all = malloc(n[0] * n[1] * n[2] * sizeof *all);
+  size_t most[3] = {1, part < n[1] ? part : n[1], part < n[2] ? part : n[2]};
+  float *scratch = malloc(vn_grid_scratch(grid, most) * sizeof *scratch);
+  float *plane = malloc(most[1] * most[2] * sizeof *plane);
+  for (size_t d = 0; d < n[0]; d++)
+    for (size_t h = 0; h < n[1]; h += most[1])
+      for (size_t w = 0; w < n[2]; w += most[2]) {
+        size_t start[2] = {h, w};
+        size_t extent[2] = {h + most[1] < n[1] ? most[1] : n[1] - h,
+                            w + most[2] < n[2] ? most[2] : n[2] - w};
+        vn_grid_sample(grid, voxels, d, start, extent, scratch, plane);
+        for (size_t y = 0; y < extent[0]; y++)
+          for (size_t x = 0; x < extent[1]; x++)
+            all[(d * n[1] + h + y) * n[2] + w + x] = plane[y * extent[1] + x];
+      }
+  free(scratch);
+  free(plane);
+  return all;
+}
+
+static void samples_are_torch(void **state) {
+  (void)state;
+  static const size_t cases[][2][3] = {
+      {{12, 9, 10}, {6, 3, 5}}, {{4, 6, 5}, {12, 12, 5}}, {{8, 12, 6}, {16, 4, 12}}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char path[1024];
+    struct npy want;
+    struct vn_diag diag;
+    struct vn_grid grid;
+    snprintf(path, sizeof path, "%s/grid/grid%zu.npy", GOLDEN_DIR, i);
+    if (npy_read(path, &want, &diag)) fail_msg("%s", diag.text);
+    struct vn_view view = view_of(cases[i][0]);
+    double spacing[3];
+    for (int a = 0; a < 3; a++) spacing[a] = (double)cases[i][0][a] / (double)cases[i][1][a];
+    assert_int_equal(vn_grid_make(&view, spacing, &grid, &diag), VN_OK);
+    assert_memory_equal(grid.dim, cases[i][1], sizeof grid.dim);
+    float *voxels = volume_make(cases[i][0]);
+    for (size_t part = 1; part < 14; part += 4) {
+      float *have = grid_fill(&grid, voxels, part);
+      for (size_t e = 0; e < want.elems; e++)
+        if (!(fabsf(have[e] - ((float *)want.data)[e]) < 2e-6f))
+          fail_msg("case %zu, element %zu: %g, torch has %g", i, e, (double)have[e],
+                   (double)((float *)want.data)[e]);
+      free(have);
+    }
+    free(voxels);
+    npy_close(&want);
+    vn_grid_close(&grid);
+  }
+}
+
+/* The scan's own spacing, or one within 1 %: values come back bit for bit. */
+static void same_spacing_is_exact(void **state) {
+  (void)state;
+  const size_t dim[3] = {5, 7, 6};
+  struct vn_view view = view_of(dim);
+  struct vn_grid grid;
+  assert_int_equal(vn_grid_make(&view, (const double[]){1.009, 1, 0.991}, &grid, NULL), VN_OK);
+  assert_memory_equal(grid.dim, dim, sizeof dim);
+  float *voxels = volume_make(dim), *have = grid_fill(&grid, voxels, 3);
+  assert_memory_equal(have, voxels, 5 * 7 * 6 * sizeof *have);
+  free(have);
+  free(voxels);
+  vn_grid_close(&grid);
+}
+
+/* The taps of every pair of extents: weights sum to 1, lie inside, are centred; the way back is
+ * where the way in was. */
+static void taps_are_sound(void **state) {
+  (void)state;
+  static const double ratios[] = {0.04, 0.3, 0.5, 0.77, 1.3, 2, 3.4, 7, 31};
+  for (size_t r = 0; r < sizeof ratios / sizeof *ratios; r++)
+    for (size_t size = 1; size < 40; size++) {
+      struct vn_view view = view_of((const size_t[]){size, 1, 1});
+      struct vn_grid grid;
+      assert_int_equal(vn_grid_make(&view, (const double[]){ratios[r], 1, 1}, &grid, NULL), VN_OK);
+      /* All of the field of view, and less than one grid point more at each end. */
+      double over = (double)grid.dim[0] * ratios[r] - (double)size;
+      assert_true(over > -1e-2 && (grid.dim[0] == 1 || over < ratios[r]));
+      const struct vn_taps *sides[2] = {&grid.in[0], &grid.out[0]};
+      size_t ins[2] = {size, grid.dim[0]}, outs[2] = {grid.dim[0], size};
+      for (int s = 0; s < 2; s++)
+        for (size_t i = 0; i < outs[s]; i++) {
+          const struct vn_taps *t = sides[s];
+          double sum = 0, at = 0, step = s == 0 ? ratios[r] : 1 / ratios[r];
+          assert_true(t->first[i] + t->count <= ins[s]);
+          assert_true(i == 0 || t->first[i] >= t->first[i - 1]);
+          for (size_t k = 0; k < t->count; k++) {
+            sum += (double)t->weight[i * t->count + k];
+            at += (double)t->weight[i * t->count + k] * (double)(t->first[i] + k);
+          }
+          assert_true(fabs(sum - 1) < 1e-5);
+          double x = 0.5 * (double)(ins[s] - 1) + ((double)i - 0.5 * (double)(outs[s] - 1)) * step;
+          /* A wide triangle is cut at the ends, and its samples balance only nearly. */
+          double reach = step > 1 && s == 0 ? step : 1, slack = reach > 1 ? 0.05 * reach : 1e-4;
+          bool whole = x >= reach && x <= (double)(ins[s] - 1) - reach;
+          assert_true(!whole || fabs(at - x) < slack);
+        }
+      vn_grid_close(&grid);
+    }
+}
+
+static void strange_spacings_are_refused(void **state) {
+  (void)state;
+  const size_t dim[3] = {5, 7, 6};
+  struct vn_view view = view_of(dim);
+  static const double strange[] = {33, 0.03, 0, -1, NAN, INFINITY};
+  for (size_t i = 0; i < sizeof strange / sizeof *strange; i++) {
+    struct vn_grid grid;
+    struct vn_diag diag;
+    assert_int_equal(vn_grid_make(&view, (const double[]){1, strange[i], 1}, &grid, &diag),
+                     VN_E_UNSUPPORTED);
+    vn_grid_close(&grid);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(samples_are_torch),
+      cmocka_unit_test(same_spacing_is_exact),
+      cmocka_unit_test(taps_are_sound),
+      cmocka_unit_test(strange_spacings_are_refused),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
