@@ -7,21 +7,28 @@
 #include <string.h>
 
 static const char help[] =
-    "usage: vnetc MODEL.onnx -o PLAN.bin [options]\n"
-    "Compiles an ONNX V-Net to a plan for vnet-run. Says what it recognised, or refuses and\n"
-    "says where the network departs from the family.\n\n"
-    "  -o FILE              the plan\n"
-    "  --patch DxHxW        voxels along d, h, w, for a model with dynamic spatial axes\n"
-    "  --topology NAME      vnet, vnet-2016, vnet-caffe, monai, mattmacy: only that one;\n"
-    "                       any: whatever consists of supported operators; default: any\n"
-    "                       member of the family\n"
-    "  --conv WHICH         auto, winograd, direct, xnnpack or ref for stride-1 convolution\n"
-    "  --memory-limit SIZE  fail rather than write a plan that needs more, e.g. 900M\n"
+    "Usage: vnetc [options] MODEL.onnx -o PLAN\n"
+    "\n"
+    "Compiles an ONNX V-Net to a plan for vnet-run. Says what it recognised, or refuses\n"
+    "and says where the network departs from the family.\n"
+    "\n"
+    "  -o, --output FILE      the plan\n"
+    "  --patch DxHxW          voxels along d, h, w, for a model with dynamic axes\n"
+    "  --topology NAME        vnet, vnet-2016, vnet-caffe, monai, mattmacy: only that one;\n"
+    "                         any: whatever consists of supported operators; default:\n"
+    "                         any member of the family\n"
+    "  --conv WHICH           auto, winograd, direct, xnnpack or ref for convolutions of\n"
+    "                         stride 1\n"
+    "  --memory-limit SIZE    such as 900M: a plan that runs within it, or a refusal\n"
     "  --allow-external-data  read weights from files beside the model, in its own folder\n"
-    "  -d LETTERS           print the graph after stages: i imported, s simplified,\n"
-    "                       b BatchNorm folded, f fused, c concats aliased, k kernels chosen\n"
-    "  -q, --quiet          print nothing but errors\n\n"
-    "Example: vnetc vnet.onnx -o vnet.plan --patch 64x128x128\n\n" CLI_EXIT_HELP;
+    "  -d, --dump LETTERS     print the graph after stages: i imported, s simplified,\n"
+    "                         b BatchNorm folded, f fused, c concats aliased, k kernels\n"
+    "                         chosen\n"
+    "  -q, --quiet            print nothing but errors\n"
+    "  -h, --help, -V, --version\n"
+    "\n"
+    "Example: vnetc vnet.onnx -o vnet.plan --patch 64x128x128\n"
+    "\n" CLI_EXIT_HELP;
 
 enum { PATCH = 256, TOPOLOGY, CONV, MEMORY_LIMIT, EXTERNAL };
 
@@ -46,16 +53,19 @@ static void patch(const char *text, uint64_t dhw[3]) {
 }
 
 static struct arguments read_arguments(int argc, char **argv) {
-  static const struct option longs[] = {{"patch", required_argument, NULL, PATCH},
+  static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
+                                        {"dump", required_argument, NULL, 'd'},
+                                        {"patch", required_argument, NULL, PATCH},
                                         {"topology", required_argument, NULL, TOPOLOGY},
                                         {"conv", required_argument, NULL, CONV},
                                         {"memory-limit", required_argument, NULL, MEMORY_LIMIT},
                                         {"allow-external-data", no_argument, NULL, EXTERNAL},
                                         {"quiet", no_argument, NULL, 'q'},
                                         {"help", no_argument, NULL, 'h'},
+                                        {"version", no_argument, NULL, 'V'},
                                         {NULL, 0, NULL, 0}};
   struct arguments a = {.options.dump = stdout};
-  for (int option; (option = cli_option(argc, argv, "o:d:qh", longs)) != -1;) {
+  for (int option; (option = cli_option(argc, argv, "o:d:qhV", longs)) != -1;) {
     switch (option) {
     case 'o':
       a.plan = optarg;
@@ -81,6 +91,10 @@ static struct arguments read_arguments(int argc, char **argv) {
     case EXTERNAL:
       a.options.import.allow_external_data = true;
       break;
+    case 'V':
+      puts("vnetc " VNET_VERSION);
+      cli_finish_stdout();
+      exit(0);
     default:
       fputs(help, stdout);
       cli_finish_stdout();

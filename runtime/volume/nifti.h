@@ -58,4 +58,20 @@ enum vn_status vn_labels_write(int fd, bool gzip, const struct vn_scan *scan,
                                const struct vn_labels *labels, const char *description,
                                struct vn_diag *diag);
 
+/* Class probabilities of every voxel, class by class, each in the scan's order. */
+enum vn_scores_kind { VN_SCORES_UINT16 /* 65535 times the probability, rounded */, VN_SCORES_F32 };
+struct vn_scores {
+  void *data; /* the caller's: classes * elems elements; NULL: not asked for */
+  enum vn_scores_kind kind;
+};
+static inline size_t vn_scores_elem_bytes(enum vn_scores_kind kind) {
+  return kind == VN_SCORES_F32 ? 4 : 2;
+}
+
+/* Writes them as a series x y z class on the scan's grid; 16-bit ones with scl_slope 1/65535, so
+ * that readers see probabilities either way. Otherwise as vn_labels_write. */
+enum vn_status vn_scores_write(int fd, bool gzip, const struct vn_scan *scan,
+                               const struct vn_scores *scores, size_t classes,
+                               const char *description, struct vn_diag *diag);
+
 #endif

@@ -55,6 +55,12 @@ static enum vn_status output_choose(struct vn_segment *segment, struct vn_diag *
   return vn_fail(diag, VN_E_UNSUPPORTED, "no output of the network has the grid of its input");
 }
 
+size_t vn_segment_classes(const struct vn_plan *plan, struct vn_exec *exec) {
+  struct vn_segment segment = {.plan = plan, .exec = exec};
+  bool fits = input_check(plan, exec, NULL) == VN_OK && output_choose(&segment, NULL) == VN_OK;
+  return fits ? segment.classes : 1;
+}
+
 /* Does the network itself end in probabilities? A logarithm or plain scores become so by softmax.
  */
 static bool ends_in_softmax(const struct vn_exec *exec) {

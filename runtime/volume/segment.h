@@ -36,14 +36,6 @@ struct vn_segment_options {
   bool every_window; /* empty ones, too */
 };
 
-/* Class probabilities of every voxel, class by class, each in the scan's order: the network's own
- * where it ends in Softmax or (one channel) a sigmoid, else the softmax of its blended scores. */
-enum vn_scores_kind { VN_SCORES_UINT16 /* 65535 times the probability, rounded */, VN_SCORES_F32 };
-struct vn_scores {
-  void *data; /* the caller's: classes * elems elements; NULL: not asked for */
-  enum vn_scores_kind kind;
-};
-
 struct vn_segment {
   const struct vn_plan *plan; /* borrowed, as are the next two */
   struct vn_exec *exec;
@@ -54,6 +46,8 @@ struct vn_segment {
   struct vn_grid grid;
   struct vn_intensity_rule rule;
   uint64_t memory_bytes; /* all of it: exec, voxels, scores on their way, labels */
+  /* The network's own probabilities where it ends in Softmax or (one channel) a sigmoid, else the
+   * softmax of its blended scores. */
   struct vn_scores scores;
   void (*progress)(void *context, size_t done, size_t total);
   void *progress_context;
@@ -73,6 +67,9 @@ enum vn_status vn_segment_plan(const struct vn_plan *plan, struct vn_exec *exec,
                                const struct vn_scan *scan, const struct vn_segment_options *options,
                                struct vn_segment *segment, struct vn_diag *diag);
 void vn_segment_close(struct vn_segment *segment);
+
+/* How many labels the network tells apart; 1 when vn_segment_plan would refuse it. */
+size_t vn_segment_classes(const struct vn_plan *plan, struct vn_exec *exec);
 
 /* Labels a loaded scan, and fills its scores. Sets labels->data, which the caller frees; NULL on
  * failure. */

@@ -1,0 +1,165 @@
+/* Connected pieces as sets of runs along x, joined by union-find; see components.h. */
+#include "components.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+
+/* Voxels [x, end) of one row, all of `label`. */
+struct piece_run {
+  uint32_t x, end;
+  uint32_t parent; /* index of a run that comes no later; itself: the root */
+  uint16_t label;
+};
+
+struct pieces {
+  struct piece_run *runs;
+  size_t count, room;
+  size_t *row;    /* [dim y * dim z + 1]: the row's first run */
+  uint64_t *size; /* [runs]: voxels, at the root */
+};
+
+static size_t label_at(const struct vn_labels *labels, size_t i) {
+  return labels->elem_bytes == 1 ? ((const uint8_t *)labels->data)[i]
+                                 : (size_t)((const int16_t *)labels->data)[i];
+}
+
+static bool run_add(struct pieces *p, size_t x, size_t end, size_t label) {
+  if (p->count == p->room) {
+    size_t room = p->room ? 2 * p->room : 4096;
+    struct piece_run *runs = room > UINT32_MAX ? NULL : realloc(p->runs, room * sizeof *runs);
+    if (!runs) return false;
+    p->runs = runs;
+    p->room = room;
+  }
+  p->runs[p->count] =
+      (struct piece_run){(uint32_t)x, (uint32_t)end, (uint32_t)p->count, (uint16_t)label};
+  p->count++;
+  return true;
+}
+
+static bool runs_find(struct pieces *p, const struct vn_labels *labels, const size_t dim[3]) {
+  size_t rows = dim[1] * dim[2];
+  for (size_t row = 0; row < rows; row++) {
+    p->row[row] = p->count;
+    for (size_t x = 0; x < dim[0];) {
+      size_t begin = x, label = label_at(labels, row * dim[0] + x);
+      while (x < dim[0] && label_at(labels, row * dim[0] + x) == label) x++;
+      if (label && !run_add(p, begin, x, label)) return false;
+    }
+  }
+  p->row[rows] = p->count;
+  return true;
+}
+
+static uint32_t root_of(struct pieces *p, uint32_t run) {
+  while (p->runs[run].parent != run) {
+    p->runs[run].parent = p->runs[p->runs[run].parent].parent;
+    run = p->runs[run].parent;
+  }
+  return run;
+}
+
+/* The earlier root wins, so that a piece's root is its first run. */
+static void join(struct pieces *p, size_t a, size_t b) {
+  uint32_t first = root_of(p, (uint32_t)a), second = root_of(p, (uint32_t)b);
+  if (first < second)
+    p->runs[second].parent = first;
+  else
+    p->runs[first].parent = second;
+}
+
+/* Joins what touches between two rows, corners included; both rows' runs are in order of x. */
+static void rows_join(struct pieces *p, size_t row, size_t other) {
+  size_t b = p->row[other], end = p->row[other + 1];
+  for (size_t a = p->row[row]; a < p->row[row + 1]; a++) {
+    const struct piece_run *run = &p->runs[a];
+    while (b < end && p->runs[b].end < run->x) b++;
+    for (size_t k = b; k < end && p->runs[k].x <= run->end; k++)
+      if (p->runs[k].label == run->label) join(p, a, k);
+  }
+}
+
+static void neighbours_join(struct pieces *p, const size_t dim[3]) {
+  for (size_t z = 0; z < dim[2]; z++)
+    for (size_t y = 0; y < dim[1]; y++) {
+      size_t row = z * dim[1] + y;
+      if (y) rows_join(p, row, row - 1);
+      if (!z) continue;
+      if (y) rows_join(p, row, row - dim[1] - 1);
+      rows_join(p, row, row - dim[1]);
+      if (y + 1 < dim[1]) rows_join(p, row, row - dim[1] + 1);
+    }
+}
+
+static enum vn_status pieces_make(struct pieces *p, const struct vn_labels *labels,
+                                  const size_t dim[3], struct vn_diag *diag) {
+  *p = (struct pieces){0};
+  p->row = malloc((dim[1] * dim[2] + 1) * sizeof *p->row);
+  bool made = p->row && dim[0] <= UINT32_MAX && runs_find(p, labels, dim);
+  if (made) p->size = calloc(p->count + 1, sizeof *p->size);
+  if (!made || !p->size) return vn_fail(diag, VN_E_MEMORY, "out of memory for the labels' pieces");
+  neighbours_join(p, dim);
+  for (size_t i = 0; i < p->count; i++)
+    p->size[root_of(p, (uint32_t)i)] += p->runs[i].end - p->runs[i].x;
+  return VN_OK;
+}
+
+static void pieces_free(struct pieces *p) {
+  free(p->runs);
+  free(p->row);
+  free(p->size);
+}
+
+/* keep[label]: the root of its largest piece, the first of equals; `keep` comes as UINT32_MAX. */
+static void largest_find(const struct pieces *p, uint32_t *keep) {
+  for (uint32_t i = 0; i < p->count; i++) {
+    uint32_t *best = &keep[p->runs[i].label];
+    if (*best == UINT32_MAX || p->size[i] > p->size[*best]) *best = i;
+  }
+}
+
+/* Removes the pieces below `least_vox` and, with `keep`, those that are not a label's chosen one.
+ */
+static void pieces_remove(struct pieces *p, struct vn_labels *labels, const size_t dim[3],
+                          uint64_t least_vox, const uint32_t *keep, uint64_t *removed_vox) {
+  for (size_t row = 0; row < dim[1] * dim[2]; row++)
+    for (size_t i = p->row[row]; i < p->row[row + 1]; i++) {
+      const struct piece_run *run = &p->runs[i];
+      uint32_t root = root_of(p, (uint32_t)i);
+      if (p->size[root] >= least_vox && (!keep || keep[run->label] == root)) continue;
+      memset((char *)labels->data + (row * dim[0] + run->x) * labels->elem_bytes, 0,
+             (run->end - run->x) * labels->elem_bytes);
+      if (removed_vox) removed_vox[run->label] += run->end - run->x;
+    }
+}
+
+static enum vn_status labels_clean(struct vn_labels *labels, const size_t dim[3], bool largest,
+                                   uint64_t least_vox, uint64_t *removed_vox,
+                                   struct vn_diag *diag) {
+  struct pieces p;
+  enum vn_status status = pieces_make(&p, labels, dim, diag);
+  uint32_t *keep = malloc(labels->classes * sizeof *keep);
+  if (status == VN_OK && !keep) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
+  if (status == VN_OK) {
+    memset(keep, 0xFF, labels->classes * sizeof *keep);
+    if (largest) largest_find(&p, keep);
+    if (removed_vox) memset(removed_vox, 0, labels->classes * sizeof *removed_vox);
+    pieces_remove(&p, labels, dim, least_vox, largest ? keep : NULL, removed_vox);
+  }
+  free(keep);
+  pieces_free(&p);
+  return status;
+}
+
+enum vn_status vn_labels_largest(struct vn_labels *labels, const size_t dim[3],
+                                 uint64_t *removed_vox, struct vn_diag *diag) {
+  return labels_clean(labels, dim, true, 0, removed_vox, diag);
+}
+
+enum vn_status vn_labels_drop_small(struct vn_labels *labels, const size_t dim[3],
+                                    uint64_t least_vox, uint64_t *removed_vox,
+                                    struct vn_diag *diag) {
+  return labels_clean(labels, dim, false, least_vox, removed_vox, diag);
+}

@@ -1,0 +1,37 @@
+/* Names and colours of labels, from a model's `vnet.labels`, and as the tables that viewers read.
+ *
+ * The metadata is JSON: an array of objects with "value" (the label), "name" and "colour" (or
+ * "color"), "#rrggbb" or [r, g, b] from 0 to 255; other members are passed over. Example:
+ *   [{"value": 1, "name": "brain", "colour": "#e6b400"}] */
+#ifndef VNET_PALETTE_H
+#define VNET_PALETTE_H
+
+#include "status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum { VN_PALETTE_NAME_MOST = 63 }; /* bytes of UTF-8 */
+
+struct vn_palette {
+  struct vn_palette_entry {
+    char name[VN_PALETTE_NAME_MOST + 1];
+    uint8_t rgb[3];
+  } * entries;
+  size_t count;
+};
+
+/* An entry for each of `classes` labels; `text` may be NULL. What the metadata does not say is
+ * "background" for label 0, "label N" and a colour of its own for the others. Sets *palette, to be
+ * closed in any case. VN_E_FORMAT: the text is malformed, names a label that the network does not
+ * have, or one twice; VN_E_MEMORY. */
+enum vn_status vn_palette_parse(const char *text, size_t classes, struct vn_palette *palette,
+                                struct vn_diag *diag);
+void vn_palette_close(struct vn_palette *palette);
+
+/* ITK-SNAP's label description file and 3D Slicer's colour table. Errors are left in the stream. */
+void vn_palette_itksnap(const struct vn_palette *palette, FILE *out);
+void vn_palette_slicer(const struct vn_palette *palette, FILE *out);
+
+#endif

@@ -1,0 +1,158 @@
+"""A folder of 20 scans, two of them bad: alone, on two ranks, killed half-way and resumed.
+
+    run_many.py BIN_DIR FIXTURES_DIR [MPIRUN]
+
+Every label map must equal the one that vnet-run makes of the scan alone.
+"""
+import csv
+import gzip
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import nibabel
+import numpy as np
+
+bin_dir, fixtures = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+mpirun = sys.argv[3] if len(sys.argv) > 3 else None
+scratch = tempfile.TemporaryDirectory(prefix="vnet-many-")
+folder = pathlib.Path(scratch.name)
+random = np.random.default_rng(4)
+vnet_run, plan, scans = bin_dir / "vnet-run", folder / "levels.plan", folder / "scans"
+BAD = {"case-04": "truncated", "case-13": "series of 3 volumes"}
+
+
+def call(*words, **more):
+    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=300,
+                          **more)
+    return done.returncode, done.stdout, done.stderr
+
+
+def prepare():
+    status, _, err = call(bin_dir / "vnetc", fixtures / "scan" / "levels.onnx", "-o", plan,
+                          "--topology", "any")
+    assert status == 0, err
+    scans.mkdir()
+    for i in range(20):
+        shape = (70 + i, 60, 50)
+        values = random.integers(0, 4, shape).astype(np.float32)
+        if i == 13:
+            values = np.stack([values] * 3, 3)
+        nibabel.save(nibabel.Nifti1Image(values, np.diag([1, 1.5, 2, 1])),
+                     scans / f"case-{i:02}.nii.gz")
+    cut = scans / "case-04.nii.gz"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    (scans / "notes.txt").write_text("not a scan")
+
+
+def results(out):
+    """Every file's bytes, but for the reports, which hold times."""
+    return {p.name: p.read_bytes() for p in sorted(out.iterdir()) if p.suffix != ".json"}
+
+
+def labels(out):
+    return {p.name: gzip.decompress(p.read_bytes()) for p in sorted(out.glob("*.seg.nii.gz"))}
+
+
+def summary_check(out, text):
+    rows = list(csv.DictReader(open(out / "summary.csv")))
+    ok = {r["scan"] for r in rows if r["status"] == "ok"}
+    assert len(ok) == 18 and len(rows) == 18 * 4 + 2, (len(ok), len(rows))
+    for name, why in BAD.items():
+        row = next(r for r in rows if name in r["scan"])
+        assert row["status"] != "ok" and why in row["name"], row
+    first = next(r for r in rows if "case-00" in r["scan"] and r["label"] == "1")
+    values = np.asanyarray(nibabel.load(scans / "case-00.nii.gz").dataobj)
+    where = np.argwhere(values == 1)
+    assert int(first["voxels"]) == len(where)
+    assert abs(float(first["ml"]) - len(where) * 3 / 1000) < 1e-6
+    assert abs(float(first["mean"]) - 1) < 1e-6 and abs(float(first["sd"])) < 1e-6
+    want = where.mean(0) * [1, 1.5, 2]
+    assert np.allclose([float(first[k]) for k in ("x_mm", "y_mm", "z_mm")], want, atol=1e-3)
+    assert text.count("FAILED") == 2 and "20 scans, 2 failed" in text, text
+
+
+def alone_is_right():
+    status, text, err = call(vnet_run, plan, scans, "--output-dir", folder / "one")
+    assert status == 4, (status, err)  # the first failure's: a damaged file
+    lines = [line for line in err.splitlines() if "note" not in line]
+    assert len(lines) == 2 and all("case-" in line for line in lines), err
+    summary_check(folder / "one", text)
+    for i in (0, 19):
+        single = folder / "single.nii.gz"
+        assert call(vnet_run, plan, scans / f"case-{i:02}.nii.gz", "-o", single)[0] == 0
+        assert gzip.decompress(single.read_bytes()) == labels(folder / "one")[f"case-{i:02}.seg.nii.gz"]
+
+
+def ranks_change_nothing():
+    root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
+    status, text, err = call(mpirun, *root, "--oversubscribe", "-n", "2", vnet_run, plan, scans,
+                             "--output-dir", folder / "two", "--threads", "1")
+    assert status != 0, err
+    summary_check(folder / "two", text)
+    assert results(folder / "one") == results(folder / "two")
+
+
+def lists_are_read():
+    names = folder / "cases.txt"
+    names.write_text("# two of them\n" + "".join(f"{scans}/case-{i:02}.nii.gz\n\n" for i in (3, 5)))
+    status, text, err = call(vnet_run, plan, "--list", names, "--output-dir", folder / "list")
+    assert status == 0 and "2 scans, 0 failed" in text, (status, err)
+    for name, want in labels(folder / "list").items():
+        assert want == labels(folder / "one")[name]
+    assert len(labels(folder / "list")) == 2
+    names.write_text(f"{scans}/case-03.nii.gz\n{folder}/other/case-03.nii.gz\n")
+    status, _, err = call(vnet_run, plan, "--list", names, "--output-dir", folder / "list")
+    assert status == 2 and "two scans would both" in err, err
+    names.write_bytes(b"case\0-03.nii.gz\n")
+    assert call(vnet_run, plan, "--list", names, "--output-dir", folder / "list")[0] == 4
+    names.write_text("# none\n")
+    assert call(vnet_run, plan, "--list", names, "--output-dir", folder / "list")[0] == 2
+    assert call(vnet_run, plan, folder / "absent", "--output-dir", folder / "list")[0] == 3
+
+
+def killed_and_resumed():
+    out = folder / "killed"
+    for kills in range(3):
+        process = subprocess.Popen([vnet_run, plan, scans, "--output-dir", out, "--resume"],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        want = min(17, 4 + 5 * kills)
+        deadline = time.monotonic() + 60
+        while len(list(out.glob("*.seg.nii.gz"))) < want and time.monotonic() < deadline:
+            assert process.poll() is None, "ended before it was killed"
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    for path in out.glob("*.seg.nii.gz"):  # whatever is there is whole
+        assert gzip.decompress(path.read_bytes()) == labels(folder / "one")[path.name]
+    before = {p.name: p.stat().st_mtime_ns for p in out.glob("*.seg.nii.gz")}
+    status, text, _ = call(vnet_run, plan, scans, "--output-dir", out, "--resume")
+    assert status == 4
+    summary_check(out, text)
+    left = {name: data for name, data in results(out).items() if not name.startswith(".")}
+    assert left == results(folder / "one"), sorted(left)
+    for name, stamp in before.items():
+        assert (out / name).stat().st_mtime_ns == stamp, f"{name} was made again"
+    hidden = [p for p in out.iterdir() if p.name.startswith(".")]
+    assert not hidden, f"partial files are left: {hidden}"
+    # Another plan's results are not taken for this one's.
+    other = folder / "other.plan"
+    assert call(bin_dir / "vnetc", fixtures / "scan" / "levels.onnx", "-o", other, "--topology",
+                "any", "--conv", "ref")[0] == 0
+    if other.read_bytes() != plan.read_bytes():
+        call(vnet_run, other, scans, "--output-dir", out, "--resume")
+        assert all((out / name).stat().st_mtime_ns != stamp for name, stamp in before.items())
+
+
+prepare()
+for test in (alone_is_right, ranks_change_nothing, lists_are_read, killed_and_resumed):
+    if test is ranks_change_nothing and not mpirun:
+        print("no MPI: two ranks are not tested")
+        continue
+    start = time.monotonic()
+    test()
+    print(f"{test.__name__.replace('_', ' ')}: {time.monotonic() - start:.1f} s", flush=True)

@@ -1,0 +1,47 @@
+/* One scan through the network, from its file to all its results. Used by vnet-run for one scan and
+ * by many.c for a list; ends the program never, so that one bad scan does not end a list. */
+#ifndef VNET_RUN_CASE_H
+#define VNET_RUN_CASE_H
+
+#include "measure.h"
+#include "options.h"
+#include "palette.h"
+
+/* What all scans share. */
+struct run_session {
+  const struct run_options *options;
+  const struct vn_plan *plan;
+  struct vn_exec *exec;
+  struct vn_palette palette;
+  bool named; /* the model names its labels: colour tables are written */
+  void (*progress)(void *context, size_t done, size_t total);
+};
+
+/* Files of one scan; the strings are the case's own. NULL: not wanted. */
+struct run_files {
+  char *scan, *labels, *scores, *report, *csv, *picture;
+};
+void run_files_free(struct run_files *files);
+
+/* A scan on its way: read ahead by many.c while another one computes. */
+struct run_input {
+  struct vn_scan scan;
+  struct vn_segment segment;
+  uint64_t read_ns;
+};
+
+/* SCAN.seg.nii.gz and so on: `folder` NULL: beside the scan, else in it. The caller frees it; NULL:
+ * out of memory. */
+char *run_name(const char *scan, const char *folder, const char *ending);
+
+/* Reads a scan after everything that can refuse it: header, metadata, memory. To be closed in any
+ * case. */
+enum vn_status run_read(const struct run_session *session, const char *path,
+                        struct run_input *input, struct vn_diag *diag);
+void run_input_close(struct run_input *input);
+
+/* Segments and writes every file, the labels last: where they are, all is. */
+enum vn_status run_case(const struct run_session *session, const struct run_files *files,
+                        struct run_input *input, struct vn_diag *diag);
+
+#endif

@@ -1,0 +1,293 @@
+/* The command line of vnet-run; see options.h. */
+#include "options.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "slicer.h"
+
+static const char help[] =
+    "Usage: vnet-run [options] PLAN SCAN\n"
+    "  or:  vnet-run [options] PLAN FOLDER --output-dir DIR\n"
+    "  or:  vnet-run [options] PLAN --list FILE --output-dir DIR\n"
+    "  or:  vnet-run [options] PLAN --tensor IN.npy -o OUT.npy\n"
+    "\n"
+    "Segments NIfTI scans with a plan made by vnetc. A label map has its scan's own\n"
+    "grid, affine, codes and units.\n"
+    "\n"
+    "  -o, --output FILE      .nii or .nii.gz; default: SCAN.seg.nii.gz by the scan\n"
+    "  --scores FILE          class probabilities, x y z class, .nii or .nii.gz\n"
+    "  --scores-type TYPE     uint16 (scaled; the default) or float32\n"
+    "  --report FILE          JSON: the run, and measures of each label\n"
+    "  --csv FILE             a row for each label\n"
+    "  --picture FILE         PNG: slices with outlines (many scans: no FILE)\n"
+    "  --largest-component    keep the largest piece of each label\n"
+    "  --min-volume-ml ML     drop pieces smaller than this\n"
+    "  --overlap X            of windows, 0 to 0.9 (0.5)\n"
+    "  --weighting NAME       gaussian or constant: how windows are blended\n"
+    "  --mirror AXES          such as dhw: average over mirrored windows, slower\n"
+    "  --all-windows          run windows with nothing but background, too\n"
+    "  --replace-nan          the smallest value for voxels that are NaN or infinite;\n"
+    "                         without it such a scan is refused\n"
+    "  --list FILE            many scans: the name of one on each line\n"
+    "  --output-dir DIR       where the results of many scans go\n"
+    "  --resume               skip scans that DIR has finished results of\n"
+    "  --tensor IN.npy        run the network once on a float32 array; may be given\n"
+    "                         again, as may -o, for each input and output\n"
+    "  --threads N            default: one for each core\n"
+    "  --isa NAME             avx512, avx2, neon, portable or ref; default: the best\n"
+    "  --memory-limit SIZE    such as 4G: refuse at once what would take more\n"
+    "  --json                 the report on standard output\n"
+    "  --xml                  this program as 3D Slicer's module description\n"
+    "  -q, --quiet            no progress bar, no notes\n"
+    "  -h, --help, -V, --version\n"
+    "\n"
+    "Example: vnet-run brain.plan t1.nii.gz --picture t1.png --csv t1.csv\n"
+    "\n" CLI_EXIT_HELP;
+
+enum {
+  SCORES = 256,
+  SCORES_TYPE,
+  REPORT,
+  CSV,
+  PICTURE,
+  LARGEST,
+  MIN_VOLUME,
+  OVERLAP,
+  WEIGHTING,
+  MIRROR,
+  ALL_WINDOWS,
+  REPLACE,
+  LIST,
+  OUTPUT_DIR,
+  RESUME,
+  TENSOR,
+  THREADS,
+  ISA,
+  MEMORY,
+  JSON,
+  XML,
+  PROCESS_ADDRESS,
+  RETURN_FILE,
+};
+
+static const struct option longs[] = {
+    {"output", required_argument, NULL, 'o'},
+    {"scores", required_argument, NULL, SCORES},
+    {"scores-type", required_argument, NULL, SCORES_TYPE},
+    {"report", required_argument, NULL, REPORT},
+    {"csv", required_argument, NULL, CSV},
+    {"picture", optional_argument, NULL, PICTURE},
+    {"largest-component", no_argument, NULL, LARGEST},
+    {"min-volume-ml", required_argument, NULL, MIN_VOLUME},
+    {"overlap", required_argument, NULL, OVERLAP},
+    {"weighting", required_argument, NULL, WEIGHTING},
+    {"mirror", required_argument, NULL, MIRROR},
+    {"all-windows", no_argument, NULL, ALL_WINDOWS},
+    {"replace-nan", no_argument, NULL, REPLACE},
+    {"list", required_argument, NULL, LIST},
+    {"output-dir", required_argument, NULL, OUTPUT_DIR},
+    {"resume", no_argument, NULL, RESUME},
+    {"tensor", required_argument, NULL, TENSOR},
+    {"threads", required_argument, NULL, THREADS},
+    {"isa", required_argument, NULL, ISA},
+    {"memory-limit", required_argument, NULL, MEMORY},
+    {"json", no_argument, NULL, JSON},
+    {"xml", no_argument, NULL, XML},
+    {"processinformationaddress", required_argument, NULL, PROCESS_ADDRESS},
+    {"returnparameterfile", required_argument, NULL, RETURN_FILE},
+    {"quiet", no_argument, NULL, 'q'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {0},
+};
+
+static double number(const char *option, const char *text, double least, double most) {
+  double value;
+  if (vn_numbers_parse(text, &value, 1) != 1 || !(value >= least && value <= most))
+    cli_fatal(VN_E_ARGUMENT, "%s: expected a number from %g to %g, got %s", option, least, most,
+              text);
+  return value;
+}
+
+/* The index of `text` among the names. */
+static size_t choice(const char *option, const char *text, const char *const names[2]) {
+  for (size_t i = 0; i < 2; i++)
+    if (strcmp(text, names[i]) == 0) return i;
+  cli_fatal(VN_E_ARGUMENT, "%s: expected %s or %s, got %s", option, names[0], names[1], text);
+}
+
+static void mirror_parse(const char *text, bool mirror[3]) {
+  if (strcmp(text, "none") == 0) return;
+  for (const char *c = text; *c; c++) {
+    const char *axis = strchr("dhw", *c);
+    if (!axis || mirror[axis - "dhw"])
+      cli_fatal(VN_E_ARGUMENT,
+                "--mirror: expected some of the network's axes d, h and w, or none, got %s", text);
+    mirror[axis - "dhw"] = true;
+  }
+}
+
+static void print_and_exit(const char *text) {
+  fputs(text, stdout);
+  cli_finish_stdout();
+  exit(VN_OK);
+}
+
+static void file_add(const char *files[RUN_TENSORS_MOST], size_t *count, const char *file) {
+  if (*count == RUN_TENSORS_MOST) cli_fatal(VN_E_ARGUMENT, "more than %d files", RUN_TENSORS_MOST);
+  files[(*count)++] = file;
+}
+
+static void option_take(struct run_options *o, int option) {
+  static const char *const kinds[2] = {"uint16", "float32"};
+  static const char *const weightings[2] = {"gaussian", "constant"};
+  switch (option) {
+  case 'o':
+    file_add(o->output, &o->outputs, optarg);
+    break;
+  case TENSOR:
+    file_add(o->tensor, &o->tensors, optarg);
+    break;
+  case SCORES:
+    o->scores = optarg;
+    break;
+  case SCORES_TYPE:
+    o->scores_kind = choice("--scores-type", optarg, kinds) ? VN_SCORES_F32 : VN_SCORES_UINT16;
+    break;
+  case REPORT:
+    o->report = optarg;
+    break;
+  case CSV:
+    o->csv = optarg;
+    break;
+  case PICTURE:
+    o->picture = optarg;
+    o->pictures = true;
+    break;
+  case LARGEST:
+    o->largest = true;
+    break;
+  case MIN_VOLUME:
+    o->least_ml = number("--min-volume-ml", optarg, 0, 1e6);
+    break;
+  case OVERLAP:
+    o->segment.overlap = number("--overlap", optarg, 0, 0.9);
+    break;
+  case WEIGHTING:
+    o->segment.weighting =
+        choice("--weighting", optarg, weightings) ? VN_WEIGHTING_CONSTANT : VN_WEIGHTING_GAUSSIAN;
+    break;
+  case MIRROR:
+    mirror_parse(optarg, o->segment.mirror);
+    break;
+  case ALL_WINDOWS:
+    o->segment.every_window = true;
+    break;
+  case REPLACE:
+    o->replace_nan = true;
+    break;
+  case LIST:
+    o->list = optarg;
+    break;
+  case OUTPUT_DIR:
+    o->output_dir = optarg;
+    break;
+  case RESUME:
+    o->resume = true;
+    break;
+  case THREADS:
+    o->exec.threads = cli_count("--threads", optarg, 0, 1024);
+    break;
+  case ISA:
+    o->exec.isa = optarg;
+    break;
+  case MEMORY:
+    o->exec.memory_limit_bytes = cli_size("--memory-limit", optarg);
+    break;
+  case JSON:
+    o->json = true;
+    break;
+  case PROCESS_ADDRESS: /* of Slicer's own memory: meant for modules loaded into it */
+    o->slicer = true;
+    break;
+  case RETURN_FILE:
+    o->slicer_result = optarg;
+    break;
+  case 'q':
+    o->quiet = true;
+    break;
+  case XML:
+    slicer_describe(stdout);
+    cli_finish_stdout();
+    exit(VN_OK);
+  case 'h':
+    print_and_exit(help);
+    break;
+  case 'V':
+    printf("vnet-run %s\n", vn_version());
+    cli_finish_stdout();
+    exit(VN_OK);
+  }
+}
+
+bool run_options_many(const struct run_options *o) {
+  return o->list || o->output_dir;
+}
+
+static void tensor_check(const struct run_options *o) {
+  if (o->scan || run_options_many(o))
+    cli_fatal(VN_E_ARGUMENT, "--tensor and a scan exclude each other");
+  if (!o->outputs) cli_fatal(VN_E_ARGUMENT, "--tensor needs -o OUT.npy");
+  if (o->json || o->replace_nan || o->scores || o->report || o->csv || o->pictures)
+    cli_fatal(VN_E_ARGUMENT, "--json, --replace-nan, --scores, --report, --csv and --picture are "
+                             "for scans, not for --tensor");
+}
+
+static void options_check(const struct run_options *o) {
+  if (!o->plan) cli_fatal(VN_E_ARGUMENT, "a plan is missing; try --help");
+  if (o->tensors) {
+    tensor_check(o);
+    return;
+  }
+  if (o->outputs > 1) cli_fatal(VN_E_ARGUMENT, "-o is given twice");
+  if (run_options_many(o)) {
+    if (!o->output_dir) cli_fatal(VN_E_ARGUMENT, "--list needs --output-dir");
+    if (o->list && o->scan) cli_fatal(VN_E_ARGUMENT, "--list and a scan exclude each other");
+    if (!o->list && !o->scan) cli_fatal(VN_E_ARGUMENT, "expected a folder of scans or --list");
+    if (o->outputs || o->scores || o->report || o->csv || o->picture || o->json)
+      cli_fatal(VN_E_ARGUMENT, "with --output-dir every scan's results are named after it: -o, "
+                               "--scores, --report, --csv, --json and a name for --picture are "
+                               "for one scan");
+    return;
+  }
+  if (!o->scan) cli_fatal(VN_E_ARGUMENT, "expected one scan, got 0; try --help");
+  if (o->resume) cli_fatal(VN_E_ARGUMENT, "--resume is for many scans, with --output-dir");
+  if (o->pictures && !o->picture) cli_fatal(VN_E_ARGUMENT, "--picture lacks its file");
+}
+
+/* getopt gives an optional value only as --picture=FILE; people write it apart. */
+static void picture_value(struct run_options *o, int argc, char **argv) {
+  if (o->picture || optind >= argc || !cli_ends(argv[optind], ".png")) return;
+  o->picture = argv[optind++];
+}
+
+struct run_options run_options_parse(int argc, char **argv) {
+  struct run_options o = {.segment = {.overlap = 0.5}};
+  for (int option; (option = cli_option(argc, argv, "o:qhV", longs)) >= 0;) {
+    if (option == PICTURE) {
+      o.picture = optarg;
+      picture_value(&o, argc, argv);
+      optarg = (char *)o.picture;
+    }
+    option_take(&o, option);
+  }
+  o.plan = argv[optind];
+  int rest = o.plan ? argc - optind - 1 : 0;
+  if (rest > 1) cli_fatal(VN_E_ARGUMENT, "expected one scan, got %d; try --help", rest);
+  o.scan = rest ? argv[optind + 1] : NULL;
+  options_check(&o);
+  return o;
+}

@@ -1,0 +1,37 @@
+/* What vnet-run was asked to do: read from the command line by options.c, used by everything else
+ * in this folder. Slicer's module description (slicer.c), the man page and the completion list the
+ * same options: keep them in step (a test compares their names). */
+#ifndef VNET_RUN_OPTIONS_H
+#define VNET_RUN_OPTIONS_H
+
+#include "segment.h"
+#include "vnet.h"
+
+enum { RUN_TENSORS_MOST = 8 };
+
+struct run_options {
+  const char *plan, *scan; /* scan: a file or a folder */
+  const char *tensor[RUN_TENSORS_MOST], *output[RUN_TENSORS_MOST];
+  size_t tensors, outputs;
+  const char *list, *output_dir; /* many scans */
+  bool resume;
+  const char *scores, *report, *csv, *picture; /* files of one scan */
+  bool pictures;                               /* many scans: --picture without a name to each */
+  enum vn_scores_kind scores_kind;
+  struct vn_segment_options segment;
+  bool largest;
+  double least_ml;
+  bool replace_nan, json, quiet;
+  struct vn_exec_options exec;
+  const char *slicer_state;  /* --processinformationaddress is accepted, and nothing is at it */
+  const char *slicer_result; /* --returnparameterfile */
+  bool slicer;               /* progress as Slicer reads it, on standard output */
+};
+
+/* Ends the program on --help, --version, --xml and on wrong arguments. */
+struct run_options run_options_parse(int argc, char **argv);
+
+/* Many scans, not one? */
+bool run_options_many(const struct run_options *options);
+
+#endif

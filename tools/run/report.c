@@ -1,0 +1,169 @@
+/* The run as JSON and CSV; see report.h. */
+#include "report.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <sys/resource.h>
+
+#include "cli.h"
+
+static void real_or_null(struct cli_json *json, const char *key, double value) {
+  if (isfinite(value))
+    cli_json_real(json, key, value, 6);
+  else
+    cli_json_text(json, key, NULL);
+}
+
+static void manifest_print(struct cli_json *json, const struct run_session *session,
+                           const struct run_input *input) {
+  struct vn_exec_info info = vn_exec_info(session->exec);
+  char checksum[17];
+  snprintf(checksum, sizeof checksum, "%016" PRIx64, vn_plan_checksum(session->plan));
+  cli_json_text(json, "program", "vnet-run");
+  cli_json_text(json, "version", vn_version());
+  cli_json_text(json, "plan", session->options->plan);
+  cli_json_text(json, "plan_checksum", checksum);
+  cli_json_text(json, "topology", vn_plan_topology(session->plan));
+  cli_json_text(json, "isa", info.isa);
+  cli_json_count(json, "threads", info.threads);
+  struct rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  cli_json_count(json, "memory_bytes", input->segment.memory_bytes);
+  cli_json_count(json, "peak_resident_bytes", (uint64_t)usage.ru_maxrss * 1024);
+}
+
+static void scan_print(struct cli_json *json, const struct run_session *session,
+                       const struct run_files *files, const struct run_input *input) {
+  const struct vn_scan *scan = &input->scan;
+  const struct vn_grid *grid = &input->segment.grid;
+  const char *intensity = vn_plan_meta(session->plan, "vnet.intensity");
+  cli_json_text(json, "scan", files->scan);
+  cli_json_text(json, "output", files->labels);
+  cli_json_open(json, "shape", '[');
+  for (int i = 0; i < 3; i++) cli_json_count(json, NULL, scan->dim[i]);
+  cli_json_close(json, ']');
+  cli_json_open(json, "spacing_mm", '[');
+  for (int i = 0; i < 3; i++) cli_json_real(json, NULL, scan->spacing_mm[i], 6);
+  cli_json_close(json, ']');
+  cli_json_open(json, "network_shape", '['); /* w h d, in the order of the model's orientation */
+  for (int i = 2; i >= 0; i--) cli_json_count(json, NULL, grid->dim[i]);
+  cli_json_close(json, ']');
+  cli_json_open(json, "network_spacing_mm", '[');
+  for (int i = 2; i >= 0; i--) cli_json_real(json, NULL, grid->spacing_mm[i], 6);
+  cli_json_close(json, ']');
+  cli_json_text(json, "intensity", intensity ? intensity : "none");
+  cli_json_count(json, "replaced_voxels", scan->replaced);
+}
+
+static void work_print(struct cli_json *json, const struct run_input *input,
+                       const struct run_result *result) {
+  const struct vn_segment_options *o = &input->segment.options;
+  char mirror[4] = "", *end = mirror;
+  for (int i = 0; i < 3; i++)
+    if (o->mirror[i]) *end++ = "dhw"[i];
+  *end = '\0';
+  cli_json_count(json, "windows", result->report.window.windows);
+  cli_json_count(json, "windows_skipped", result->report.window.skipped);
+  cli_json_real(json, "overlap", o->overlap, 6);
+  cli_json_text(json, "weighting", o->weighting == VN_WEIGHTING_CONSTANT ? "constant" : "gaussian");
+  cli_json_text(json, "mirror", *mirror ? mirror : "none");
+  cli_json_count(json, "removed_voxels", result->removed_vox);
+  const struct vn_segment_report *report = &result->report;
+  const struct {
+    const char *name;
+    uint64_t ns;
+  } stages[] = {
+      {"read", input->read_ns},
+      {"normalise", report->normalize_ns},
+      {"network", report->window.network_ns},
+      {"blend", report->window.outside_ns},
+      {"clean", result->clean_ns},
+      {"measure", result->measure_ns},
+      {"write", result->write_ns},
+      {"picture", result->picture_ns},
+  };
+  cli_json_open(json, "seconds", '{');
+  for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
+    cli_json_real(json, stages[i].name, 1e-9 * (double)stages[i].ns, 6);
+  cli_json_close(json, '}');
+}
+
+static void label_print(struct cli_json *json, size_t label, const char *name,
+                        const struct vn_measure *m) {
+  cli_json_open(json, NULL, '{');
+  cli_json_count(json, "label", label);
+  cli_json_text(json, "name", name);
+  cli_json_count(json, "voxels", m->voxels);
+  cli_json_real(json, "ml", m->ml, 6);
+  real_or_null(json, "mean", m->mean);
+  real_or_null(json, "sd", m->sd);
+  cli_json_open(json, "centroid_mm", '[');
+  for (int i = 0; i < 3; i++) real_or_null(json, NULL, m->centroid_mm[i]);
+  cli_json_close(json, ']');
+  cli_json_close(json, '}');
+}
+
+void report_json(FILE *out, const struct run_session *session, const struct run_files *files,
+                 const struct run_input *input, const struct run_result *result) {
+  struct cli_json json = {.out = out};
+  cli_json_open(&json, NULL, '{');
+  manifest_print(&json, session, input);
+  scan_print(&json, session, files, input);
+  work_print(&json, input, result);
+  cli_json_open(&json, "labels", '[');
+  for (size_t i = 0; i < result->labels.classes; i++)
+    label_print(&json, i, session->palette.entries[i].name, &result->measures[i]);
+  cli_json_close(&json, ']');
+  cli_json_close(&json, '}');
+}
+
+/* ---- CSV, after RFC 4180 ---- */
+
+static void field_print(FILE *out, const char *text) {
+  fputc('"', out);
+  for (; *text; text++) {
+    if (*text == '"') fputc('"', out);
+    fputc(*text == '\n' || *text == '\r' ? ' ' : *text, out);
+  }
+  fputc('"', out);
+}
+
+static void number_print(FILE *out, double value) {
+  fputc(',', out);
+  if (isfinite(value))
+    fprintf(out, "%.6f", value); /* the C locale's: no program here sets another */
+}
+
+static void row_end(FILE *out, const struct run_session *session) {
+  fprintf(out, ",%s,%016" PRIx64 ",%s\n", vn_version(), vn_plan_checksum(session->plan),
+          vn_exec_info(session->exec).isa);
+}
+
+void report_csv_header(FILE *out) {
+  fputs("scan,status,label,name,voxels,ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa\n", out);
+}
+
+void report_csv_rows(FILE *out, const struct run_session *session, const char *scan,
+                     const struct run_result *result) {
+  for (size_t i = 0; i < result->labels.classes; i++) {
+    const struct vn_measure *m = &result->measures[i];
+    field_print(out, scan);
+    fprintf(out, ",ok,%zu,", i);
+    field_print(out, session->palette.entries[i].name);
+    fprintf(out, ",%" PRIu64, (uint64_t)m->voxels);
+    number_print(out, m->ml);
+    number_print(out, m->mean);
+    number_print(out, m->sd);
+    for (int axis = 0; axis < 3; axis++) number_print(out, m->centroid_mm[axis]);
+    row_end(out, session);
+  }
+}
+
+void report_csv_failure(FILE *out, const struct run_session *session, const char *scan,
+                        enum vn_status status, const char *sentence) {
+  field_print(out, scan);
+  fprintf(out, ",%s,,", vn_status_text(status));
+  field_print(out, sentence);
+  fputs(",,,,,,,", out);
+  row_end(out, session);
+}

@@ -1,0 +1,29 @@
+/* What one run found and how it was made, as JSON and as CSV rows. Called by case.c and many.c. */
+#ifndef VNET_RUN_REPORT_H
+#define VNET_RUN_REPORT_H
+
+#include <stdio.h>
+
+#include "case.h"
+
+struct run_result {
+  struct vn_labels labels;
+  struct vn_measure *measures; /* [classes] */
+  struct vn_segment_report report;
+  uint64_t removed_vox; /* by --largest-component and --min-volume-ml */
+  uint64_t clean_ns, measure_ns, write_ns, picture_ns;
+};
+
+void report_json(FILE *out, const struct run_session *session, const struct run_files *files,
+                 const struct run_input *input, const struct run_result *result);
+
+/* scan,status,label,name,voxels,ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa. Nothing in it depends
+ * on threads, ranks or time. */
+void report_csv_header(FILE *out);
+void report_csv_rows(FILE *out, const struct run_session *session, const char *scan,
+                     const struct run_result *result);
+/* The one row of a scan that failed. */
+void report_csv_failure(FILE *out, const struct run_session *session, const char *scan,
+                        enum vn_status status, const char *sentence);
+
+#endif

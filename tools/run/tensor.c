@@ -1,0 +1,72 @@
+/* Reads .npy arrays, runs the network once, writes .npy arrays; see tensor.h. */
+#include "tensor.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "npy.h"
+
+static void exec_cancel(void *exec) {
+  vn_exec_cancel(exec);
+}
+
+/* An output may replace an older one, never what is being read. */
+static void inputs_spare(const struct run_options *o, const char *output) {
+  bool input = cli_same_file(output, o->plan);
+  for (size_t i = 0; i < o->tensors; i++) input = input || cli_same_file(output, o->tensor[i]);
+  if (input) cli_fatal(VN_E_ARGUMENT, "%s: is an input, and will not be overwritten", output);
+}
+
+static void tensor_check(const struct npy *array, const struct vn_port *port, const char *path) {
+  bool same = array->type == port->type && array->rank == port->rank &&
+              memcmp(array->dim, port->dim, port->rank * sizeof *port->dim) == 0;
+  if (same) return;
+  char shape[160] = "";
+  for (size_t i = 0; i < port->rank; i++)
+    snprintf(shape + strlen(shape), sizeof shape - strlen(shape), "%s%zu", i ? "x" : "",
+             port->dim[i]);
+  cli_fatal(VN_E_ARGUMENT, "%s: input '%s' is %s of shape %s", path, port->name,
+            port->type == VN_TYPE_F32 ? "float32" : "int64", shape);
+}
+
+void tensors_run(const struct run_options *o, const struct vn_plan *plan) {
+  struct vn_diag diag;
+  struct vn_exec *exec;
+  struct npy in[RUN_TENSORS_MOST] = {0}, out[RUN_TENSORS_MOST] = {0};
+  const void *from[RUN_TENSORS_MOST];
+  void *to[RUN_TENSORS_MOST];
+  struct cli_output file[RUN_TENSORS_MOST];
+  size_t ins = vn_plan_inputs(plan), outs = vn_plan_outputs(plan);
+  if (o->tensors != ins || o->outputs > outs || outs > RUN_TENSORS_MOST)
+    cli_fatal(VN_E_ARGUMENT, "the network has %zu inputs and %zu outputs; %zu and %zu files given",
+              ins, outs, o->tensors, o->outputs);
+  for (size_t i = 0; i < ins; i++) {
+    struct vn_port port = vn_plan_input(plan, i);
+    cli_check(npy_read(o->tensor[i], &in[i], &diag), &diag);
+    tensor_check(&in[i], &port, o->tensor[i]);
+    from[i] = in[i].data;
+  }
+  for (size_t i = 0; i < outs; i++) {
+    struct vn_port port = vn_plan_output(plan, i);
+    out[i] = (struct npy){.type = port.type, .rank = port.rank, .elems = port.elems};
+    memcpy(out[i].dim, port.dim, port.rank * sizeof *port.dim);
+    to[i] = out[i].data = calloc(port.elems, port.type == VN_TYPE_F32 ? 4 : 8);
+    if (!to[i]) cli_fatal(VN_E_MEMORY, "out of memory for output '%s'", port.name);
+    if (i >= o->outputs) continue;
+    inputs_spare(o, o->output[i]);
+    cli_output_open(&file[i], o->output[i]);
+  }
+  cli_check(vn_exec_open(plan, &o->exec, &exec, &diag), &diag);
+  cli_on_interrupt(exec_cancel, exec);
+  cli_check(vn_exec_run(exec, from, to, &diag), &diag);
+  cli_on_interrupt(NULL, NULL);
+  cli_check_interrupt();
+  vn_exec_close(&exec);
+  for (size_t i = 0; i < o->outputs; i++)
+    if (npy_write(file[i].fd, &out[i], &diag))
+      cli_fatal(VN_E_IO, "%s: %s", file[i].path, diag.text);
+  for (size_t i = 0; i < o->outputs; i++) cli_output_commit(&file[i]);
+  for (size_t i = 0; i < ins; i++) npy_close(&in[i]);
+  for (size_t i = 0; i < outs; i++) npy_close(&out[i]);
+}
