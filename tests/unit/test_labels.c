@@ -1,0 +1,238 @@
+/* Label maps after segmenting: connected pieces against a flood fill, measures against numbers
+ * worked out by hand, names and colours from hostile text. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "components.h"
+#include "measure.h"
+#include "palette.h"
+
+/* ---- pieces ---- */
+
+struct flood {
+  const uint8_t *labels;
+  size_t dim[3];
+  uint32_t *piece, *stack; /* [voxels]; piece 0: none yet */
+};
+
+/* Marks the piece of voxel `from` by the plainest of means; returns its size. */
+static size_t flood(struct flood *f, size_t from, uint32_t mark) {
+  size_t depth = 0, size = 0;
+  f->stack[depth++] = (uint32_t)from;
+  f->piece[from] = mark;
+  while (depth) {
+    size_t i = f->stack[--depth];
+    long x = (long)(i % f->dim[0]), y = (long)(i / f->dim[0] % f->dim[1]),
+         z = (long)(i / f->dim[0] / f->dim[1]);
+    size++;
+    for (long n = 0; n < 27; n++) {
+      long u = x + n % 3 - 1, v = y + n / 3 % 3 - 1, w = z + n / 9 - 1;
+      if (u < 0 || v < 0 || w < 0 || u >= (long)f->dim[0] || v >= (long)f->dim[1] ||
+          w >= (long)f->dim[2])
+        continue;
+      size_t j = ((size_t)w * f->dim[1] + (size_t)v) * f->dim[0] + (size_t)u;
+      if (f->piece[j] || f->labels[j] != f->labels[i]) continue;
+      f->piece[j] = mark;
+      f->stack[depth++] = (uint32_t)j;
+    }
+  }
+  return size;
+}
+
+/* What must be left: pieces of at least `least` voxels, with `largest` only each label's first
+ * largest. */
+static void expect(const uint8_t *labels, const size_t dim[3], bool largest, uint64_t least,
+                   uint8_t *left) {
+  size_t elems = dim[0] * dim[1] * dim[2];
+  struct flood f = {labels, {dim[0], dim[1], dim[2]}, calloc(elems, 4), calloc(elems, 4)};
+  size_t *size = calloc(elems + 2, sizeof *size), best[256] = {0};
+  uint32_t marks = 0;
+  for (size_t i = 0; i < elems; i++) {
+    if (!labels[i] || f.piece[i]) continue;
+    marks++;
+    size[marks] = flood(&f, i, marks);
+    if (size[marks] > size[best[labels[i]]]) best[labels[i]] = marks;
+  }
+  for (size_t i = 0; i < elems; i++) {
+    bool stays =
+        labels[i] && size[f.piece[i]] >= least && (!largest || best[labels[i]] == f.piece[i]);
+    left[i] = stays ? labels[i] : 0;
+  }
+  free(f.piece);
+  free(f.stack);
+  free(size);
+}
+
+static uint32_t noise_state = 7;
+static uint32_t noise(uint32_t below) {
+  noise_state = noise_state * 1664525u + 1013904223u;
+  return (noise_state >> 8) % below;
+}
+
+static void pieces_are_floods(void **state) {
+  (void)state;
+  for (int round = 0; round < 400; round++) {
+    size_t dim[3] = {1 + noise(12), 1 + noise(9), 1 + noise(7)};
+    size_t elems = dim[0] * dim[1] * dim[2];
+    uint32_t density = 2 + noise(12), classes = 2 + noise(3);
+    uint8_t *map = malloc(elems), *want = malloc(elems);
+    int16_t *wide = malloc(elems * sizeof *wide);
+    for (size_t i = 0; i < elems; i++) map[i] = (uint8_t)(noise(density) ? 0 : noise(classes));
+    for (int mode = 0; mode < 2; mode++) {
+      uint64_t least = 1 + noise(8), removed[4], count[4] = {0};
+      uint8_t *copy = malloc(elems);
+      memcpy(copy, map, elems);
+      for (size_t i = 0; i < elems; i++) wide[i] = map[i];
+      struct vn_labels small = {copy, 1, elems, classes}, large = {wide, 2, elems, classes};
+      struct vn_diag diag;
+      expect(map, dim, mode == 0, mode == 0 ? 0 : least, want);
+      for (size_t i = 0; i < elems; i++) count[map[i]] += map[i] != want[i];
+      struct vn_labels *both[2] = {&small, &large};
+      for (int b = 0; b < 2; b++) {
+        enum vn_status status = mode == 0
+                                    ? vn_labels_largest(both[b], dim, removed, &diag)
+                                    : vn_labels_drop_small(both[b], dim, least, removed, &diag);
+        assert_int_equal(status, VN_OK);
+        assert_memory_equal(removed, count, classes * sizeof *count);
+      }
+      assert_memory_equal(copy, want, elems);
+      for (size_t i = 0; i < elems; i++) assert_int_equal(wide[i], want[i]);
+      free(copy);
+    }
+    free(map);
+    free(want);
+    free(wide);
+  }
+}
+
+/* ---- measures ---- */
+
+static void measures_are_right(void **state) {
+  (void)state;
+  float voxels[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 1000001};
+  uint8_t map[12] = {0, 1, 1, 0, 0, 0, 0, 1, 0, 0, 3, 3};
+  /* x to -y, y to z, z to x: a determinant of -2 * 3 * 4 mm. */
+  struct vn_scan scan = {.dim = {2, 3, 2},
+                         .elems = 12,
+                         .affine = {{0, 0, 4, 10}, {-2, 0, 0, 20}, {0, 3, 0, -30}},
+                         .voxels = voxels};
+  struct vn_labels labels = {map, 1, 12, 4};
+  struct vn_measure m[4];
+  vn_labels_measure(&scan, &labels, m);
+  assert_int_equal(m[1].voxels, 3);
+  assert_true(fabs(m[1].ml - 3 * 0.024) < 1e-12 && fabs(vn_voxel_ml(&scan) - 0.024) < 1e-15);
+  assert_true(fabs(m[1].mean - 13.0 / 3) < 1e-12);
+  assert_true(fabs(m[1].sd - sqrt((49 / 9.0 + 16 / 9.0 + 121 / 9.0) / 3)) < 1e-12);
+  /* Voxels (1 0 0), (0 1 0), (1 0 1): mean index 2/3, 1/3, 1/3. */
+  const double at[3] = {10 + 4 / 3.0, 20 - 4 / 3.0, -29};
+  for (int i = 0; i < 3; i++) assert_true(fabs(m[1].centroid_mm[i] - at[i]) < 1e-12);
+  assert_int_equal(m[2].voxels, 0);
+  assert_true(m[2].ml == 0 && isnan(m[2].mean) && isnan(m[2].sd) && isnan(m[2].centroid_mm[0]));
+  assert_true(fabs(m[3].mean - 500006) < 1e-9 && fabs(m[3].sd - 499995) < 1e-9);
+}
+
+/* ---- names and colours ---- */
+
+static void palettes_are_read(void **state) {
+  (void)state;
+  struct vn_palette p;
+  struct vn_diag diag;
+  const char *text =
+      "[{\"value\": 2, \"name\": \"left \\\"lung\\\" \\u00e9\", \"colour\": \"#0aFf10\","
+      " \"more\": {\"a\": [1, null, {\"b\": true}], \"c\": \"]\"}},\n"
+      "{\"color\":[1,2,255],\"value\":0}]";
+  assert_int_equal(vn_palette_parse(text, 4, &p, &diag), VN_OK);
+  assert_string_equal(p.entries[2].name, "left \"lung\" \xc3\xa9");
+  assert_memory_equal(p.entries[2].rgb, ((uint8_t[]){10, 255, 16}), 3);
+  assert_string_equal(p.entries[0].name, "background");
+  assert_memory_equal(p.entries[0].rgb, ((uint8_t[]){1, 2, 255}), 3);
+  assert_string_equal(p.entries[3].name, "label 3");
+  char *written = NULL;
+  size_t size;
+  FILE *out = open_memstream(&written, &size);
+  vn_palette_itksnap(&p, out);
+  vn_palette_slicer(&p, out);
+  fclose(out);
+  assert_non_null(
+      strstr(written, "\n    2    10  255   16        1  1  1    \"left 'lung' \xc3\xa9\"\n"));
+  assert_non_null(strstr(written, "\n2 left_\"lung\"_\xc3\xa9 10 255 16 255\n"));
+  free(written);
+  vn_palette_close(&p);
+  /* Without metadata, many classes: colours of neighbours differ. */
+  assert_int_equal(vn_palette_parse(NULL, 300, &p, &diag), VN_OK);
+  for (size_t i = 1; i < 300; i++)
+    assert_memory_not_equal(p.entries[i].rgb, p.entries[i - 1].rgb, 3);
+  vn_palette_close(&p);
+}
+
+static void palettes_are_doubted(void **state) {
+  (void)state;
+  static const char *const bad[] = {
+      "",
+      "{}",
+      "[",
+      "[]x",
+      "[1]",
+      "[{}]",
+      "[{\"value\":4}]",
+      "[{\"value\":-1}]",
+      "[{\"value\":1},{\"value\":1}]",
+      "[{\"value\":99999999999999999999}]",
+      "[{\"value\":1,}",
+      "[{\"value\":1,\"name\":\"a]",
+      "[{\"value\":1,\"name\":\"\\",
+      "[{\"value\":1,\"name\":\"\\u00",
+      "[{\"value\":1,\"name\":\"\\u0007\"}]",
+      "[{\"value\":1,\"name\":\"\\ud800\"}]",
+      "[{\"value\":1,\"name\":\"line\nline\"}]",
+      "[{\"value\":1,\"name\":7}]",
+      "[{\"value\":1,\"colour\":\"#12345\"}]",
+      "[{\"value\":1,\"colour\":\"#12345g\"}]",
+      "[{\"value\":1,\"colour\":\"red\"}]",
+      "[{\"value\":1,\"colour\":[1,2]}]",
+      "[{\"value\":1,\"colour\":[1,2,3,4]}]",
+      "[{\"value\":1,\"colour\":[1,2,256]}]",
+      "[{\"value\":1,\"a\"}]",
+      "[{\"value\":1 \"name\":\"b\"}]",
+      "[{\"value\":1},]",
+      "[{\"value\":1,\"a\":[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]}]",
+      "[{\"value\":1,\"name\":\"0123456789012345678901234567890123456789012345678901234567890123\"}"
+      "]",
+  };
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    struct vn_palette p;
+    struct vn_diag diag;
+    if (vn_palette_parse(bad[i], 4, &p, &diag) != VN_E_FORMAT) fail_msg("accepted: %s", bad[i]);
+    assert_non_null(strstr(diag.text, "vnet.labels holds "));
+    vn_palette_close(&p);
+  }
+  /* Every beginning of a good text, and every byte of it changed: read or refused. */
+  const char *good =
+      "[{\"value\":1,\"name\":\"\\u00e9\\\"x\",\"colour\":[1,2,3],\"z\":{\"a\":[]}}]";
+  for (size_t i = 0; i < strlen(good); i++)
+    for (int byte = 0; byte < 256; byte++) {
+      char text[128];
+      struct vn_palette p;
+      strcpy(text, good);
+      text[i] = (char)byte;
+      vn_palette_parse(text, 4, &p, NULL);
+      vn_palette_close(&p);
+    }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(pieces_are_floods),
+      cmocka_unit_test(measures_are_right),
+      cmocka_unit_test(palettes_are_read),
+      cmocka_unit_test(palettes_are_doubted),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
