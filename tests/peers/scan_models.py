@@ -13,7 +13,8 @@ folder.mkdir(parents=True, exist_ok=True)
 PATCH = (8, 12, 16)
 
 
-def save(name, weight, bias, tail=(), channels=None, output_type=TensorProto.FLOAT, **metadata):
+def save(name, weight, bias, tail=(), channels=None, output_type=TensorProto.FLOAT, patch=PATCH,
+         **metadata):
     """One convolution with `weight`, then the nodes of `tail`."""
     weight = np.asarray(weight, np.float32)
     pad = weight.shape[2] // 2
@@ -23,8 +24,8 @@ def save(name, weight, bias, tail=(), channels=None, output_type=TensorProto.FLO
     nodes[-1].output[0] = "y"
     graph = helper.make_graph(
         nodes, name,
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 1, *PATCH))],
-        [helper.make_tensor_value_info("y", output_type, (1, channels or len(weight), *PATCH))],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 1, *patch))],
+        [helper.make_tensor_value_info("y", output_type, (1, channels or len(weight), *patch))],
         [numpy_helper.from_array(weight, "w"),
          numpy_helper.from_array(np.asarray(bias, np.float32), "b")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
@@ -55,3 +56,18 @@ save("gradient", steps, [0.05] + [0] * 6, orientation="RAS", spacing_mm="1 1.5 2
 one = ([[[[[1]]]]], [-1])
 save("gate", *one, [("Sigmoid", {})], intensity="zscore")
 save("gate_logit", *one, intensity="zscore")
+
+# The nearest of five intensities, for the phantoms of tests/e2e/run_phantom.py: 3 lies in 1 and 4
+# in 2, so that on every border the classes of the mixtures are the two that meet there.
+mu = np.array([0, 100, -100, 200, -200]) / 100
+nearest = ((mu / 100).reshape(5, 1, 1, 1, 1), -mu * mu / 2)
+NAMES = '[{"value":1,"name":"shell","colour":"#e6b400"},{"value":3,"name":"core"}]'
+for name, patch in (("phantom", (32, 48, 40)), ("phantom_large", (64, 128, 128))):
+    save(name, *nearest, [("Softmax", {"axis": 1})], patch=patch, orientation="RAS",
+         spacing_mm="1 1 1", intensity="none", labels=NAMES)
+
+# Blended windows against MONAI and ONNX Runtime (tests/peers/onnx_window.py): a network that sees
+# its neighbourhood and, by its padding, where in the window a voxel lies.
+blur = np.random.default_rng(11).normal(0, 0.15, (3, 1, 7, 7, 7))
+save("blend", blur, [0.1, 0, -0.1], [("Softmax", {"axis": 1})], patch=(16, 24, 20),
+     intensity="none")

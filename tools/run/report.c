@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <sys/resource.h>
 
 #include "cli.h"
 
@@ -12,6 +11,18 @@ static void real_or_null(struct cli_json *json, const char *key, double value) {
     cli_json_real(json, key, value, 6);
   else
     cli_json_text(json, key, NULL);
+}
+
+/* VmHWM, because getrusage's figure includes what the parent process held before exec; 0: unknown.
+ */
+static uint64_t peak_resident_bytes(void) {
+  uint64_t kib = 0;
+  char line[128];
+  FILE *file = fopen("/proc/self/status", "r");
+  while (file && fgets(line, sizeof line, file))
+    if (sscanf(line, "VmHWM: %" SCNu64, &kib) == 1) break;
+  if (file) fclose(file);
+  return kib * 1024;
 }
 
 static void manifest_print(struct cli_json *json, const struct run_session *session,
@@ -26,10 +37,9 @@ static void manifest_print(struct cli_json *json, const struct run_session *sess
   cli_json_text(json, "topology", vn_plan_topology(session->plan));
   cli_json_text(json, "isa", info.isa);
   cli_json_count(json, "threads", info.threads);
-  struct rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
+  cli_json_count(json, "network_bytes", info.arena_bytes + info.scratch_bytes + info.packed_bytes);
   cli_json_count(json, "memory_bytes", input->segment.memory_bytes);
-  cli_json_count(json, "peak_resident_bytes", (uint64_t)usage.ru_maxrss * 1024);
+  cli_json_count(json, "peak_resident_bytes", peak_resident_bytes());
 }
 
 static void scan_print(struct cli_json *json, const struct run_session *session,
