@@ -24,7 +24,8 @@ echo "== compile"
 build/tools/vnetc "$out/untrained.onnx" -o "$out/untrained.plan"
 
 echo "== segment $scan"
-build/tools/vnet-run "$out/untrained.plan" "$scan" -o "$out/result.nii.gz"
+build/tools/vnet-run "$out/untrained.plan" "$scan" -o "$out/result.nii.gz" --picture "$out/result.png"
 
 echo
 echo "The segmentation, on the scan's own grid: $PWD/$out/result.nii.gz"
+echo "Its picture: $PWD/$out/result.png"
