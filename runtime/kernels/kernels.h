@@ -76,6 +76,9 @@ struct vn_prepared {
   void (*run)(const void *state, size_t job, void *scratch);
   enum vn_status (*run_pool)(void *state, pthreadpool_t pool);
   void (*close)(void *state);
+  /* Packs the weights again, which the caller has changed in place (the trainer, after each step).
+   * NULL: close and prepare anew. */
+  void (*repack)(void *state, pthreadpool_t pool);
   void *state;
 };
 

@@ -32,6 +32,10 @@ static void winograd_close(void *state) {
   free(w);
 }
 
+static void winograd_repack(void *state, pthreadpool_t pool) {
+  wino_pack(state, pool);
+}
+
 static enum vn_status check(const struct vn_conv *c, struct vn_diag *diag) {
   const size_t k = c->kernel[0];
   if (c->groups != 1 || (k != 3 && k != 5) || c->kernel[1] != k || c->kernel[2] != k)
@@ -99,6 +103,7 @@ enum vn_status VN_ISA_NAME(winograd)(const struct vn_conv *conv, pthreadpool_t p
                                    .packed_bytes = bytes,
                                    .run = winograd_run,
                                    .close = winograd_close,
+                                   .repack = winograd_repack,
                                    .state = w};
   snprintf(prepared->name, sizeof prepared->name, "winograd %zux%zux%zu " VN_ISA_TEXT, w->axis[0].m,
            w->axis[1].m, w->axis[2].m);

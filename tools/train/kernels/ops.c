@@ -1,0 +1,258 @@
+/* Operators element by element, spread over the pool in parts that depend on the problem alone; see
+ * ops.h. */
+#include "ops.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "cpu.h"
+#include "fail.h"
+
+/* Parts of a sum: at most PARTS, each of at least PART_LEAST pixels. */
+enum { PARTS = 64, PART_LEAST = 1024 };
+
+/* ---- the machine ---- */
+
+enum vn_status vnt_machine_open(const char *isa, size_t threads, struct vnt_machine *machine,
+                                struct vn_diag *diag) {
+  static const struct vnt_simd *const tables[] = {
+#if defined(__x86_64__)
+    &vnt_simd_avx512,
+    &vnt_simd_avx2,
+#elif defined(__aarch64__)
+    &vnt_simd_neon,
+#endif
+    &vnt_simd_portable
+  };
+  *machine = (struct vnt_machine){.threads = threads ? threads : vn_cpu_cores()};
+  enum vn_status status = vn_cpu_simd(isa, &machine->forward, diag);
+  if (status) return status;
+  for (size_t i = 0; machine->forward && i < sizeof tables / sizeof *tables; i++)
+    if (strcmp(tables[i]->name, machine->forward->name) == 0) machine->backward = tables[i];
+  if (!machine->backward)
+    return vn_fail(diag, VN_E_UNSUPPORTED, "no training with the instruction set %s", isa);
+  machine->pool = pthreadpool_create(machine->threads);
+  if (!machine->pool) return vn_fail(diag, VN_E_MEMORY, "out of memory for threads");
+  return VN_OK;
+}
+
+void vnt_machine_close(struct vnt_machine *machine) {
+  if (machine->pool) pthreadpool_destroy(machine->pool);
+  *machine = (struct vnt_machine){0};
+}
+
+/* ---- parts ---- */
+
+static size_t pixels_of(const struct vn_tensor *t) {
+  return t->dim[VN_N] * t->dim[VN_D] * t->dim[VN_H] * t->dim[VN_W];
+}
+
+static size_t parts_of(size_t pixels) {
+  const size_t parts = pixels / PART_LEAST;
+  return parts < 1 ? 1 : parts > PARTS ? PARTS : parts;
+}
+
+size_t vnt_sums_bytes(size_t pixels, size_t channels) {
+  return parts_of(pixels) * 2 * channels * sizeof(double);
+}
+
+/* One call over all pixels of `x`; `fn` gets its part and, where there is scratch, its own sums. */
+struct sweep {
+  const struct vnt_machine *m;
+  const void *what; /* fn's own */
+  const struct vn_tensor *x, *y, *dy, *dx;
+  bool add;
+  double *scratch;
+  size_t pixels, channels, parts;
+  void (*fn)(const struct sweep *s, const struct vnt_pixels *p, double *sums);
+};
+
+static void sweep_task(void *context, size_t part) {
+  const struct sweep *s = context;
+  struct vnt_pixels p = {part * s->pixels / s->parts, (part + 1) * s->pixels / s->parts,
+                         s->channels};
+  double *sums = s->scratch ? s->scratch + part * 2 * s->channels : NULL;
+  if (sums) memset(sums, 0, 2 * s->channels * sizeof *sums);
+  s->fn(s, &p, sums);
+}
+
+/* Runs it; adds the parts' sums in order to first[channels] and second[channels]. */
+static void sweep_run(struct sweep *s, double *first, double *second) {
+  s->pixels = pixels_of(s->x);
+  s->channels = s->channels ? s->channels : s->x->dim[VN_C];
+  s->parts = parts_of(s->pixels);
+  pthreadpool_parallelize_1d(s->m->pool, sweep_task, s, s->parts,
+                             PTHREADPOOL_FLAG_DISABLE_DENORMALS);
+  double *to[2] = {first, second};
+  for (int k = 0; k < 2; k++)
+    for (size_t c = 0; to[k] && c < s->channels; c++) {
+      to[k][c] = 0;
+      for (size_t part = 0; part < s->parts; part++)
+        to[k][c] += s->scratch[(part * 2 + (size_t)k) * s->channels + c];
+    }
+}
+
+/* ---- activations ---- */
+
+static void act_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+  const struct vnt_act *act = s->what;
+  (void)sums;
+  if (act->kind == VN_ACT_ELU)
+    s->m->backward->elu(p, s->x, act->alpha, s->y);
+  else
+    s->m->backward->prelu(p, s->x, act->slope, s->y);
+}
+
+void vnt_act_forward(const struct vnt_machine *m, const struct vnt_act *act,
+                     const struct vn_tensor *x, const struct vn_tensor *y) {
+  struct sweep s = {.m = m, .what = act, .x = x, .y = y, .fn = act_part};
+  sweep_run(&s, NULL, NULL);
+}
+
+static void act_back_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+  const struct vnt_act *act = s->what;
+  if (act->kind == VN_ACT_ELU)
+    s->m->backward->elu_back(p, s->y, act->alpha, s->dy, s->dx, s->add, sums);
+  else
+    s->m->backward->prelu_back(p, s->x, act->slope, s->dy, s->dx, s->add, sums);
+}
+
+void vnt_act_backward(const struct vnt_machine *m, const struct vnt_act *act,
+                      const struct vn_tensor *x, const struct vn_tensor *y,
+                      const struct vn_tensor *dy, const struct vn_tensor *dx, bool add,
+                      double *scratch, double *sum_dx, double *grad_slope) {
+  struct sweep s = {.m = m,
+                    .what = act,
+                    .x = x,
+                    .y = y,
+                    .dy = dy,
+                    .dx = dx,
+                    .add = add,
+                    .scratch = scratch,
+                    .fn = act_back_part};
+  sweep_run(&s, sum_dx, grad_slope);
+}
+
+/* ---- sums of tensors ---- */
+
+static void add_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+  const size_t from = s->x->dim[VN_C], to = s->y->dim[VN_C];
+  (void)sums;
+  struct vnt_pixels part = {p->begin, p->end, from};
+  for (size_t c = 0; c < to; c += from) {
+    struct vn_tensor slice = *s->y;
+    slice.data = (float *)s->y->data + c;
+    if (to - c < from) part.channels = to - c;
+    s->m->backward->affine(&part, s->x, NULL, NULL, &slice, s->add);
+  }
+}
+
+void vnt_add_forward(const struct vnt_machine *m, const struct vn_tensor *x,
+                     const struct vn_tensor *y, bool add) {
+  struct sweep s = {.m = m, .x = x, .y = y, .add = add, .fn = add_part};
+  sweep_run(&s, NULL, NULL);
+}
+
+static void add_back_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+  const size_t to = s->x->dim[VN_C], from = s->dy->dim[VN_C];
+  (void)sums;
+  for (size_t i = p->begin; i < p->end; i++) {
+    const float *g = (const float *)s->dy->data + i * s->dy->stride;
+    float *out = (float *)s->x->data + i * s->x->stride;
+    for (size_t c = 0; c < to; c++) {
+      float sum = 0;
+      for (size_t k = c; k < from; k += to) sum += g[k];
+      out[c] = s->add ? out[c] + sum : sum;
+    }
+  }
+}
+
+void vnt_add_backward(const struct vnt_machine *m, const struct vn_tensor *dy,
+                      const struct vn_tensor *dx, bool add) {
+  if (dy->dim[VN_C] == dx->dim[VN_C]) {
+    vnt_add_forward(m, dy, dx, add);
+    return;
+  }
+  struct sweep s = {.m = m, .x = dx, .dy = dy, .add = add, .fn = add_back_part};
+  sweep_run(&s, NULL, NULL);
+}
+
+static void moments_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+  s->m->backward->moments(p, s->x, s->y, s->what, sums);
+}
+
+void vnt_channel_sums(const struct vnt_machine *m, const struct vn_tensor *x, double *scratch,
+                      double *sums) {
+  struct sweep s = {.m = m, .x = x, .scratch = scratch, .fn = moments_part};
+  sweep_run(&s, sums, NULL);
+}
+
+/* ---- BatchNorm ---- */
+
+enum { NORM_CHANNELS = 1024 };
+
+struct norm_rows {
+  float a[NORM_CHANNELS], b[NORM_CHANNELS], d[NORM_CHANNELS];
+};
+
+static void norm_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+  const struct norm_rows *rows = s->what;
+  (void)sums;
+  s->m->backward->affine(p, s->x, rows->a, rows->d, s->y, false);
+}
+
+void vnt_norm_forward(const struct vnt_machine *m, const struct vnt_norm *norm,
+                      const struct vn_tensor *x, const struct vn_tensor *y, double *scratch) {
+  const size_t channels = x->dim[VN_C];
+  const double n = (double)pixels_of(x);
+  double sums[NORM_CHANNELS], squares[NORM_CHANNELS];
+  struct sweep s = {.m = m, .x = x, .scratch = scratch, .fn = moments_part};
+  sweep_run(&s, sums, NULL);
+  for (size_t c = 0; c < channels; c++) norm->mean[c] = (float)(sums[c] / n);
+  s.what = norm->mean; /* about the mean: the second sum is then that of squared departures */
+  sweep_run(&s, sums, squares);
+  struct norm_rows rows;
+  for (size_t c = 0; c < channels; c++) {
+    const double off = sums[c] / n - (double)norm->mean[c];
+    const double var = fmax(squares[c] / n - off * (double)norm->mean[c] - off * off, 0);
+    norm->inv_sd[c] = (float)(1 / sqrt(var + norm->epsilon));
+    rows.a[c] = norm->scale[c] * norm->inv_sd[c];
+    rows.d[c] = norm->shift[c] - norm->mean[c] * rows.a[c];
+    const double keep = 1 - norm->momentum, unbiased = n > 1 ? var * n / (n - 1) : var;
+    norm->running_mean[c] =
+        (float)(keep * (double)norm->running_mean[c] + norm->momentum * (double)norm->mean[c]);
+    norm->running_var[c] = (float)(keep * (double)norm->running_var[c] + norm->momentum * unbiased);
+  }
+  struct sweep out = {.m = m, .what = &rows, .x = x, .y = y, .fn = norm_part};
+  sweep_run(&out, NULL, NULL);
+}
+
+static void norm_back_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+  const struct norm_rows *rows = s->what;
+  (void)sums;
+  s->m->backward->affine2(p, s->dy, rows->a, s->x, rows->b, rows->d, s->dx, s->add);
+}
+
+void vnt_norm_backward(const struct vnt_machine *m, const struct vnt_norm *norm,
+                       const struct vn_tensor *x, const struct vn_tensor *dy,
+                       const struct vn_tensor *dx, bool add, double *scratch, double *grad_scale,
+                       double *grad_shift) {
+  const size_t channels = x->dim[VN_C];
+  const double n = (double)pixels_of(x);
+  struct sweep s = {
+      .m = m, .what = norm->mean, .x = dy, .y = x, .scratch = scratch, .fn = moments_part};
+  double products[NORM_CHANNELS];
+  sweep_run(&s, grad_shift, products);
+  struct norm_rows rows;
+  for (size_t c = 0; c < channels; c++) {
+    const double inv = (double)norm->inv_sd[c], a = (double)norm->scale[c] * inv;
+    grad_scale[c] = products[c] * inv;
+    const double b = -a * inv * grad_scale[c] / n;
+    rows.a[c] = (float)a;
+    rows.b[c] = (float)b;
+    rows.d[c] = (float)(-a * grad_shift[c] / n - b * (double)norm->mean[c]);
+  }
+  struct sweep back = {
+      .m = m, .what = &rows, .x = x, .dy = dy, .dx = dx, .add = add, .fn = norm_back_part};
+  sweep_run(&back, NULL, NULL);
+}

@@ -1,0 +1,97 @@
+/* Forward and backward of every operator of the family, on dense channels-last float tensors
+ * (struct vn_tensor of the runtime's kernels, whose stride lets a tensor be a slice of a concat).
+ * Used by net.c. Results are bit-identical for any number of threads: work is cut by the problem,
+ * sums are taken in fixed parts and added in order. */
+#ifndef VNET_TRAIN_OPS_H
+#define VNET_TRAIN_OPS_H
+
+#include "kernels/kernels.h"
+#include "simd.h"
+
+/* Who computes. */
+struct vnt_machine {
+  const struct vn_simd *forward;
+  const struct vnt_simd *backward;
+  pthreadpool_t pool;
+  size_t threads;
+};
+
+/* isa NULL: the best here; threads 0: one for each core. VN_E_UNSUPPORTED, VN_E_MEMORY. To be
+ * closed in any case. */
+enum vn_status vnt_machine_open(const char *isa, size_t threads, struct vnt_machine *machine,
+                                struct vn_diag *diag);
+void vnt_machine_close(struct vnt_machine *machine);
+
+/* ---- convolution, transposed convolution ---- */
+
+/* Weights [out c][kd][kh][kw][in c], for both. The gradient of `in` is overwritten, or added to. */
+struct vnt_conv_spec {
+  bool transposed;
+  struct vn_tensor in, out, grad_in, grad_out; /* grad_in.data NULL: not needed */
+  size_t kernel[3], stride[3], pad[3];
+  const float *weight, *bias; /* bias NULL: none */
+  float *grad_weight;         /* overwritten */
+  bool add_grad_in;
+};
+
+struct vnt_conv;
+
+/* VN_E_UNSUPPORTED: neither 3x3x3 or 5x5x5 of stride 1 nor kernel = stride. */
+enum vn_status vnt_conv_open(const struct vnt_machine *machine, const struct vnt_conv_spec *spec,
+                             struct vnt_conv **conv, struct vn_diag *diag);
+void vnt_conv_close(struct vnt_conv **conv);
+
+/* To be called after the weights have changed. */
+enum vn_status vnt_conv_repack(struct vnt_conv *conv, struct vn_diag *diag);
+void vnt_conv_forward(struct vnt_conv *conv);
+void vnt_conv_backward(struct vnt_conv *conv);
+const char *vnt_conv_name(const struct vnt_conv *conv); /* "winograd 4x4x4 avx512 | …" */
+
+/* ---- element by element ---- */
+
+/* Scratch that sums over so many pixels and channels take. */
+size_t vnt_sums_bytes(size_t pixels, size_t channels);
+
+/* kind: VN_ACT_PRELU (slope [channels]) or VN_ACT_ELU. x may be y for the forward pass of ELU. */
+struct vnt_act {
+  uint32_t kind;
+  const float *slope;
+  float alpha;
+};
+void vnt_act_forward(const struct vnt_machine *m, const struct vnt_act *act,
+                     const struct vn_tensor *x, const struct vn_tensor *y);
+/* dx (+)= dy * f'. Fills sum_dx[channels] with the sums of f' * dy (a bias gradient) and, for
+ * PReLU, grad_slope[channels]; either may be NULL. x: what went in (PReLU); y: what came out (ELU).
+ */
+void vnt_act_backward(const struct vnt_machine *m, const struct vnt_act *act,
+                      const struct vn_tensor *x, const struct vn_tensor *y,
+                      const struct vn_tensor *dy, const struct vn_tensor *dx, bool add,
+                      double *scratch, double *sum_dx, double *grad_slope);
+
+/* y (+)= x, channel c of y from channel c % x's channels. */
+void vnt_add_forward(const struct vnt_machine *m, const struct vn_tensor *x,
+                     const struct vn_tensor *y, bool add);
+/* dx (+)= dy, summed over the channels that x was repeated to. */
+void vnt_add_backward(const struct vnt_machine *m, const struct vn_tensor *dy,
+                      const struct vn_tensor *dx, bool add);
+
+/* sums[channels] = sum over pixels. */
+void vnt_channel_sums(const struct vnt_machine *m, const struct vn_tensor *x, double *scratch,
+                      double *sums);
+
+/* BatchNorm in training mode over n d h w, as PyTorch's: batch statistics with the population
+ * variance; the running ones move by `momentum` towards the batch's, variance unbiased. */
+struct vnt_norm {
+  const float *scale, *shift; /* [channels] */
+  float *running_mean, *running_var;
+  float *mean, *inv_sd; /* [channels] of this batch, kept for the backward pass */
+  double epsilon, momentum;
+};
+void vnt_norm_forward(const struct vnt_machine *m, const struct vnt_norm *norm,
+                      const struct vn_tensor *x, const struct vn_tensor *y, double *scratch);
+void vnt_norm_backward(const struct vnt_machine *m, const struct vnt_norm *norm,
+                       const struct vn_tensor *x, const struct vn_tensor *dy,
+                       const struct vn_tensor *dx, bool add, double *scratch, double *grad_scale,
+                       double *grad_shift);
+
+#endif

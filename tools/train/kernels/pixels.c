@@ -1,0 +1,143 @@
+/* What the trainer does element by element, forward and backward; see simd.h. Plain loops over the
+ * channels of a pixel, which the compiler turns into this instruction set's vectors. */
+#include "simd.h"
+#include "kernels/vec/vec.h"
+
+#include <math.h>
+
+#define ROW(t, i) ((float *)(t)->data + (i) * (t)->stride)
+
+static void prelu(const struct vnt_pixels *p, const struct vn_tensor *x, const float *slope,
+                  const struct vn_tensor *y) {
+  for (size_t i = p->begin; i < p->end; i++) {
+    const float *a = ROW(x, i);
+    float *b = ROW(y, i);
+    for (size_t c = 0; c < p->channels; c++) b[c] = a[c] > 0 ? a[c] : slope[c] * a[c];
+  }
+}
+
+static void elu(const struct vnt_pixels *p, const struct vn_tensor *x, float alpha,
+                const struct vn_tensor *y) {
+  for (size_t i = p->begin; i < p->end; i++) {
+    const float *a = ROW(x, i);
+    float *b = ROW(y, i);
+    for (size_t c = 0; c < p->channels; c += VEC_LANES) {
+      const size_t left = p->channels - c;
+      const vec v = vec_load_k(a + c, left);
+      const vec low = vec_set1(alpha) * vec_expm1(vec_min(v, vec_zero()));
+      vec_store_k(b + c, vec_select_gt(v, vec_zero(), v, low), left);
+    }
+  }
+}
+
+/* Channels are summed over BLOCK pixels in float, then in double. */
+enum { BLOCK = 64, CHANNELS = 64 };
+
+static void prelu_back(const struct vnt_pixels *p, const struct vn_tensor *x, const float *slope,
+                       const struct vn_tensor *dy, const struct vn_tensor *dx, bool add,
+                       double *sums) {
+  for (size_t from = 0; from < p->channels; from += CHANNELS)
+    for (size_t begin = p->begin; begin < p->end; begin += BLOCK) {
+      const size_t end = begin + BLOCK < p->end ? begin + BLOCK : p->end;
+      const size_t count = p->channels - from < CHANNELS ? p->channels - from : CHANNELS;
+      float bias[CHANNELS] = {0}, slopes[CHANNELS] = {0};
+      for (size_t i = begin; i < end; i++) {
+        const float *a = ROW(x, i) + from, *d = ROW(dy, i) + from, *s = slope + from;
+        float *out = ROW(dx, i) + from;
+        for (size_t c = 0; c < count; c++) {
+          const float g = a[c] > 0 ? d[c] : s[c] * d[c];
+          slopes[c] += a[c] > 0 ? 0 : a[c] * d[c];
+          bias[c] += g;
+          out[c] = add ? out[c] + g : g;
+        }
+      }
+      for (size_t c = 0; c < count; c++) {
+        sums[from + c] += (double)bias[c];
+        sums[p->channels + from + c] += (double)slopes[c];
+      }
+    }
+}
+
+static void elu_back(const struct vnt_pixels *p, const struct vn_tensor *y, float alpha,
+                     const struct vn_tensor *dy, const struct vn_tensor *dx, bool add,
+                     double *sums) {
+  for (size_t from = 0; from < p->channels; from += CHANNELS)
+    for (size_t begin = p->begin; begin < p->end; begin += BLOCK) {
+      const size_t end = begin + BLOCK < p->end ? begin + BLOCK : p->end;
+      const size_t count = p->channels - from < CHANNELS ? p->channels - from : CHANNELS;
+      float bias[CHANNELS] = {0};
+      for (size_t i = begin; i < end; i++) {
+        const float *b = ROW(y, i) + from, *d = ROW(dy, i) + from;
+        float *out = ROW(dx, i) + from;
+        for (size_t c = 0; c < count; c++) {
+          const float g = b[c] > 0 ? d[c] : (b[c] + alpha) * d[c];
+          bias[c] += g;
+          out[c] = add ? out[c] + g : g;
+        }
+      }
+      for (size_t c = 0; c < count; c++) sums[from + c] += (double)bias[c];
+    }
+}
+
+static void affine(const struct vnt_pixels *p, const struct vn_tensor *x, const float *scale,
+                   const float *shift, const struct vn_tensor *y, bool add) {
+  for (size_t i = p->begin; i < p->end; i++) {
+    const float *a = ROW(x, i);
+    float *b = ROW(y, i);
+    for (size_t c = 0; c < p->channels; c++) {
+      const float v = (scale ? scale[c] * a[c] : a[c]) + (shift ? shift[c] : 0);
+      b[c] = add ? b[c] + v : v;
+    }
+  }
+}
+
+static void affine2(const struct vnt_pixels *p, const struct vn_tensor *dy, const float *a,
+                    const struct vn_tensor *x, const float *b, const float *d,
+                    const struct vn_tensor *dx, bool add) {
+  for (size_t i = p->begin; i < p->end; i++) {
+    const float *g = ROW(dy, i), *v = ROW(x, i);
+    float *out = ROW(dx, i);
+    for (size_t c = 0; c < p->channels; c++) {
+      const float r = a[c] * g[c] + b[c] * v[c] + d[c];
+      out[c] = add ? out[c] + r : r;
+    }
+  }
+}
+
+static void moments(const struct vnt_pixels *p, const struct vn_tensor *x,
+                    const struct vn_tensor *y, const float *centre, double *sums) {
+  for (size_t from = 0; from < p->channels; from += CHANNELS)
+    for (size_t begin = p->begin; begin < p->end; begin += BLOCK) {
+      const size_t end = begin + BLOCK < p->end ? begin + BLOCK : p->end;
+      const size_t count = p->channels - from < CHANNELS ? p->channels - from : CHANNELS;
+      float one[CHANNELS] = {0}, two[CHANNELS] = {0};
+      for (size_t i = begin; i < end; i++) {
+        const float *a = ROW(x, i) + from, *b = y ? ROW(y, i) + from : a;
+        for (size_t c = 0; c < count; c++) {
+          one[c] += a[c];
+          two[c] += a[c] * (b[c] - (centre ? centre[from + c] : 0));
+        }
+      }
+      for (size_t c = 0; c < count; c++) {
+        sums[from + c] += (double)one[c];
+        sums[p->channels + from + c] += (double)two[c];
+      }
+    }
+}
+
+vnt_wgrad_fn VN_ISA_NAME(train_winograd), VN_ISA_NAME(train_product);
+
+#define TABLE_PASTE(isa)  vnt_simd_##isa
+#define TABLE_EXPAND(isa) TABLE_PASTE(isa)
+const struct vnt_simd TABLE_EXPAND(VN_ISA) = {
+    .name = VN_ISA_TEXT,
+    .winograd = VN_ISA_NAME(train_winograd),
+    .product = VN_ISA_NAME(train_product),
+    .prelu = prelu,
+    .elu = elu,
+    .prelu_back = prelu_back,
+    .elu_back = elu_back,
+    .affine = affine,
+    .affine2 = affine2,
+    .moments = moments,
+};

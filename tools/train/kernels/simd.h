@@ -1,0 +1,68 @@
+/* What the trainer adds to the runtime's kernels, one table per instruction set. Private to this
+ * folder: ops.h is what the trainer uses. */
+#ifndef VNET_TRAIN_SIMD_H
+#define VNET_TRAIN_SIMD_H
+
+#include "kernels/kernels.h"
+
+/* A weight gradient: grad[out c][kd][kh][kw][in c] from what went into a convolution and the
+ * gradient of what came out. Work is cut by the problem alone, and sums are added in one order. */
+struct vnt_wgrad_spec {
+  struct vn_tensor in, grad_out;
+  size_t kernel[3], stride[3], pad[3];
+  bool transposed;
+  float *grad;
+};
+
+struct vnt_wgrad {
+  void (*run)(void *state, pthreadpool_t pool);
+  void (*close)(void *state);
+  void *state;
+  char name[48];
+};
+
+typedef enum vn_status vnt_wgrad_fn(const struct vnt_wgrad_spec *spec, struct vnt_wgrad *wgrad,
+                                    struct vn_diag *diag);
+
+/* Element by element over pixels [begin, end); channel sums go to `sums`, doubles, which the caller
+ * has cleared. All tensors have x's pixels and channels. */
+struct vnt_pixels {
+  size_t begin, end, channels;
+};
+
+struct vnt_simd {
+  const char *name;
+  vnt_wgrad_fn *winograd; /* stride 1, 3x3x3 and 5x5x5 */
+  vnt_wgrad_fn *product;  /* 1x1x1; kernel = stride, either direction */
+  /* y = x > 0 ? x : slope[c] * x; ELU: alpha * (e^x - 1) for x <= 0. */
+  void (*prelu)(const struct vnt_pixels *p, const struct vn_tensor *x, const float *slope,
+                const struct vn_tensor *y);
+  void (*elu)(const struct vnt_pixels *p, const struct vn_tensor *x, float alpha,
+              const struct vn_tensor *y);
+  /* dx (+)= dy * f'; sums[c] += dx, sums[channels + c] += the slope's gradient. dx may be dy. */
+  void (*prelu_back)(const struct vnt_pixels *p, const struct vn_tensor *x, const float *slope,
+                     const struct vn_tensor *dy, const struct vn_tensor *dx, bool add,
+                     double *sums);
+  /* From ELU's output y. */
+  void (*elu_back)(const struct vnt_pixels *p, const struct vn_tensor *y, float alpha,
+                   const struct vn_tensor *dy, const struct vn_tensor *dx, bool add, double *sums);
+  /* y (+)= scale[c] * x + shift[c]; scale NULL: 1, shift NULL: 0. */
+  void (*affine)(const struct vnt_pixels *p, const struct vn_tensor *x, const float *scale,
+                 const float *shift, const struct vn_tensor *y, bool add);
+  /* dx (+)= a[c] * dy + b[c] * x + d[c]: BatchNorm's backward pass. */
+  void (*affine2)(const struct vnt_pixels *p, const struct vn_tensor *dy, const float *a,
+                  const struct vn_tensor *x, const float *b, const float *d,
+                  const struct vn_tensor *dx, bool add);
+  /* sums[c] += x; sums[channels + c] += x * (y - centre[c]), y NULL: x * x. */
+  void (*moments)(const struct vnt_pixels *p, const struct vn_tensor *x, const struct vn_tensor *y,
+                  const float *centre, double *sums);
+};
+
+extern const struct vnt_simd vnt_simd_portable;
+#if defined(__x86_64__)
+extern const struct vnt_simd vnt_simd_avx2, vnt_simd_avx512;
+#elif defined(__aarch64__)
+extern const struct vnt_simd vnt_simd_neon;
+#endif
+
+#endif
