@@ -1,0 +1,247 @@
+/* The trainer's network, losses and optimisers against PyTorch (goldens:
+ * tests/peers/train_golden.py), for any number of threads, and on a phantom that must be learnt. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "loss.h"
+#include "net.h"
+#include "npy.h"
+#include "optim.h"
+#include "models/vnet.h"
+
+#ifndef GOLDEN_DIR
+#error "GOLDEN_DIR names tests/golden"
+#endif
+
+enum { SIZE = 16, BATCH = 2, STRIDE = 61, VOXELS = SIZE * SIZE * SIZE };
+
+struct trainer {
+  struct vnt_machine machine;
+  struct vnc_graph graph;
+  struct vnt_net net;
+  struct vnt_loss_spec loss;
+  uint8_t labels[BATCH * VOXELS];
+};
+
+/* As train_golden.py has it. */
+static void batch_fill(struct trainer *t) {
+  float *x = t->net.input.data;
+  for (int n = 0; n < BATCH; n++)
+    for (int d = 0; d < SIZE; d++)
+      for (int h = 0; h < SIZE; h++)
+        for (int w = 0; w < SIZE; w++) {
+          size_t i = (size_t)((n * SIZE + d) * SIZE + h) * SIZE + (size_t)w;
+          x[i] = (float)(sin(d * 0.9 + h * 0.35) + cos(w * 0.7 - h * 0.2) + 0.1 * n);
+          t->labels[i] = (d - 7 - n) * (d - 7 - n) + (h - 6) * (h - 6) + (w - 9) * (w - 9) < 30;
+        }
+}
+
+static void trainer_open(struct trainer *t, const char *member, size_t threads, const char *isa) {
+  struct vnc_spec spec;
+  struct vn_diag diag;
+  const uint64_t patch[3] = {SIZE, SIZE, SIZE};
+  assert_int_equal(vnc_spec_init(&spec, member, 3, &diag), VN_OK);
+  spec.width = 4;
+  spec.classes = 2;
+  memset(&t->net, 0, sizeof t->net);
+  if (vnc_model_build(&spec, patch, 4, &t->graph, &diag) ||
+      vnt_machine_open(isa, threads, &t->machine, &diag) ||
+      vnt_net_open(&t->machine, &t->graph, BATCH, &t->net, &diag))
+    fail_msg("%s", diag.text);
+  t->loss = (struct vnt_loss_spec){VNT_LOSS_DICE, 0};
+  if (strcmp(member, "vnet-caffe") == 0) t->loss = (struct vnt_loss_spec){VNT_LOSS_MULTI_DICE, 0.5};
+  if (strcmp(member, "mattmacy") == 0) t->loss = (struct vnt_loss_spec){VNT_LOSS_SIGMOID_DICE, 0};
+  batch_fill(t);
+}
+
+static void trainer_close(struct trainer *t) {
+  vnt_net_close(&t->net);
+  vnt_machine_close(&t->machine);
+  vnc_graph_free(&t->graph);
+}
+
+static struct vnt_loss gradients(struct trainer *t) {
+  struct vnt_loss loss;
+  struct vn_diag diag;
+  vnt_net_forward(&t->net);
+  if (vnt_loss_run(&t->machine, &t->loss, &t->net.output, t->labels, &t->net.grad_output, &loss,
+                   &diag))
+    fail_msg("%s", diag.text);
+  vnt_net_backward(&t->net, NULL, NULL);
+  return loss;
+}
+
+static void step(struct trainer *t, struct vnt_optim *optim, double rate) {
+  struct vn_diag diag;
+  assert_true(isfinite(vnt_optim_step(&t->machine, optim, rate, t->net.param, t->net.grad)));
+  assert_int_equal(vnt_net_repack(&t->net, &diag), VN_OK);
+}
+
+/* The parameter that constant `id` is; NULL: none. */
+static const struct vnt_param *param_of(const struct trainer *t, uint32_t id) {
+  for (size_t i = 0; i < t->net.n_params; i++)
+    if (t->net.params[i].constant == id) return &t->net.params[i];
+  return NULL;
+}
+
+/* Every STRIDE-th element of every parameter against *want, which moves on; within 1e-4 of the norm
+ * of the whole. */
+static void compare(const struct trainer *t, const float *have, const float **want, bool norms,
+                    const char *what) {
+  for (uint32_t id = 0; id < t->graph.n_consts; id++) {
+    const struct vnt_param *p = param_of(t, id);
+    if (!p) continue;
+    double norm = 0, scale = 0, total = 0;
+    for (size_t i = 0; i < p->elems; i++) norm += pow((double)have[p->offset + i], 2);
+    for (size_t i = 0; i < t->net.elems; i++) total += pow((double)have[i], 2);
+    norm = sqrt(norm);
+    /* The gradient of a bias or a slope is thousands of terms that cancel, all of them before
+     * BatchNorm: what they are sums of is held to 1e-4, and so they are to 1e-6 of all gradients. */
+    scale = norm + (t->graph.consts[id].rank == 5 ? 1e-4 : 1e-2) * sqrt(total);
+    if (norms) {
+      if (!(fabs(norm - (double)**want) < 1e-4 * scale))
+        fail_msg("%s of %s: norm %g, PyTorch has %g", what, p->name, norm, (double)**want);
+      ++*want;
+    }
+    for (size_t i = 0; i < p->elems; i += STRIDE, ++*want)
+      if (!(fabs((double)have[p->offset + i] - (double)**want) < 1e-4 * scale))
+        fail_msg("%s of %s[%zu]: %g, PyTorch has %g", what, p->name, i, (double)have[p->offset + i],
+                 (double)**want);
+  }
+}
+
+static void torch_steps(struct trainer *t, const char *member, const char *isa,
+                        const struct npy *golden) {
+  const float *losses = golden->data, *want = losses + 22;
+  for (int kind = 0; kind < 2; kind++) {
+    struct vnt_optim optim = {.kind = kind ? VNT_ADAMW : VNT_SGD,
+                              .momentum = 0.9,
+                              .beta1 = 0.9,
+                              .beta2 = 0.999,
+                              .epsilon = 1e-8,
+                              .decay = kind ? 0.01 : 0};
+    struct vn_diag diag;
+    trainer_open(t, member, 2, isa);
+    assert_int_equal(vnt_optim_open(&optim, t->net.elems, &diag), VN_OK);
+    for (int turn = 0; turn < 11; turn++, losses++) {
+      struct vnt_loss loss = gradients(t);
+      if (!(fabs(loss.loss - (double)*losses) < 1e-4 * (double)*losses))
+        fail_msg("%s, %s: loss %d is %.7f, PyTorch has %.7f", member, kind ? "AdamW" : "SGD", turn,
+                 loss.loss, (double)*losses);
+      if (turn == 0 && kind == 0) compare(t, t->net.grad, &want, true, "gradient");
+      if (turn < 10) step(t, &optim, kind ? 0.0001 : 0.01);
+    }
+    compare(t, t->net.param, &want, false, kind ? "AdamW's value" : "SGD's value");
+    vnt_optim_close(&optim);
+    trainer_close(t);
+  }
+  assert_ptr_equal(want, (const float *)golden->data + golden->elems);
+}
+
+static void training_is_torch(void **state) {
+  (void)state;
+  static const char *const members[] = {"vnet", "vnet-caffe", "mattmacy"};
+  static const char *const isas[] = {"avx512", "avx2", "neon"};
+  static struct trainer t;
+  for (size_t m = 0; m < 3; m++) {
+    char path[1024];
+    struct npy golden;
+    struct vn_diag diag;
+    snprintf(path, sizeof path, "%s/train/%s.npy", GOLDEN_DIR, members[m]);
+    if (npy_read(path, &golden, &diag)) fail_msg("%s", diag.text);
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
+      struct vnt_machine probe;
+      bool here = vnt_machine_open(isas[i], 1, &probe, NULL) == VN_OK;
+      vnt_machine_close(&probe);
+      if (here) torch_steps(&t, members[m], isas[i], &golden);
+    }
+    npy_close(&golden);
+  }
+}
+
+static void threads_change_nothing(void **state) {
+  (void)state;
+  static struct trainer t;
+  float *first = NULL;
+  for (size_t threads = 1; threads <= 4; threads++) {
+    struct vnt_optim optim = {.kind = VNT_ADAMW, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8};
+    trainer_open(&t, "mattmacy", threads, NULL);
+    assert_int_equal(vnt_optim_open(&optim, t.net.elems, NULL), VN_OK);
+    for (int turn = 0; turn < 3; turn++) {
+      gradients(&t);
+      step(&t, &optim, 0.001);
+    }
+    if (first) assert_memory_equal(first, t.net.param, t.net.elems * sizeof *first);
+    if (!first) {
+      first = malloc(t.net.elems * sizeof *first);
+      memcpy(first, t.net.param, t.net.elems * sizeof *first);
+    }
+    vnt_optim_close(&optim);
+    trainer_close(&t);
+  }
+  free(first);
+}
+
+/* Learnt in under a minute, from nothing. */
+static void a_phantom_is_learnt(void **state) {
+  (void)state;
+  static struct trainer t;
+  struct vnt_optim optim = {
+      .kind = VNT_ADAMW, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .clip = 1};
+  trainer_open(&t, "vnet-2016", 2, NULL);
+  assert_int_equal(vnt_optim_open(&optim, t.net.elems, NULL), VN_OK);
+  double best = 0;
+  int turn = 0;
+  for (; turn < 400 && best < 0.98; turn++) {
+    struct vnt_loss loss = gradients(&t);
+    best = fmax(best, loss.dice);
+    step(&t, &optim, vnt_rate_cosine(0.002, (uint64_t)turn, 10, 400));
+  }
+  printf("Dice %.4f after %d steps\n", best, turn);
+  assert_true(best >= 0.98);
+  vnt_optim_close(&optim);
+  trainer_close(&t);
+}
+
+static void schedules_are_as_written(void **state) {
+  (void)state;
+  assert_true(vnt_rate_steps(1e-4, 24999, 25000) == 1e-4);
+  assert_true(fabs(vnt_rate_steps(1e-4, 50000, 25000) - 1e-6) < 1e-18);
+  assert_true(fabs(vnt_rate_cosine(1, 0, 10, 110) - 0.1) < 1e-12);
+  assert_true(vnt_rate_cosine(1, 9, 10, 110) == 1);
+  assert_true(fabs(vnt_rate_cosine(1, 60, 10, 110) - 0.5) < 1e-12);
+  assert_true(vnt_rate_cosine(1, 110, 10, 110) == 0);
+}
+
+/* What the optimiser does with gradients that are no numbers: nothing. */
+static void no_number_changes_nothing(void **state) {
+  (void)state;
+  struct vnt_machine m;
+  float param[3] = {1, 2, 3}, grad[3] = {1, NAN, 0};
+  struct vnt_optim optim = {.kind = VNT_SGD, .momentum = 0.9, .clip = 1};
+  assert_int_equal(vnt_machine_open(NULL, 1, &m, NULL), VN_OK);
+  assert_int_equal(vnt_optim_open(&optim, 3, NULL), VN_OK);
+  assert_true(isnan(vnt_optim_step(&m, &optim, 0.1, param, grad)));
+  assert_true(param[0] == 1 && param[1] == 2 && optim.steps == 0 && optim.first[0] == 0);
+  grad[1] = 2;
+  double norm = vnt_optim_step(&m, &optim, 0.1, param, grad);
+  assert_true(fabs(norm - sqrt(5)) < 1e-6 && fabsf(param[1] - (2 - 0.2f / sqrtf(5))) < 1e-6f);
+  vnt_optim_close(&optim);
+  vnt_machine_close(&m);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(training_is_torch),         cmocka_unit_test(threads_change_nothing),
+      cmocka_unit_test(a_phantom_is_learnt),       cmocka_unit_test(schedules_are_as_written),
+      cmocka_unit_test(no_number_changes_nothing),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,169 @@
+/* Dice and cross-entropy; see loss.h. Two sweeps: probabilities into the gradient's memory while
+ * their sums are taken, then the gradient in their place. */
+#include "loss.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+
+enum { CLASSES_MOST = 256, PARTS = 64 };
+
+/* Of one class in one part of one sample. */
+struct sums {
+  double pg, pp, gg, hard_both, hard_p;
+};
+
+struct job {
+  const struct vnt_loss_spec *spec;
+  const struct vn_tensor *scores, *grad;
+  const uint8_t *labels;
+  size_t voxels, channels, classes, samples; /* voxels of one sample */
+  struct sums *sums;                         /* [sample][part][class] */
+  double *entropy;                           /* [sample][part] */
+  double *a, *b;                             /* [sample][class]: d loss / d p = a g + b p */
+};
+
+static float *row_of(const struct vn_tensor *t, size_t i) {
+  return (float *)t->data + i * t->stride;
+}
+
+/* Two classes by a sigmoid of one number. */
+static bool single(const struct job *job) {
+  return job->spec->kind == VNT_LOSS_SIGMOID_DICE;
+}
+
+static float sigmoid_of(const struct job *job, const float *s) {
+  const float x = job->channels == 1 ? s[0] : s[1] - s[0];
+  return 1 / (1 + expf(-x));
+}
+
+/* Probabilities of all classes into p; the logarithm of the label's. */
+static double probabilities(const struct job *job, const float *s, size_t label, float *p) {
+  if (single(job)) {
+    p[1] = sigmoid_of(job, s);
+    p[0] = 1 - p[1];
+    const double x = (double)(job->channels == 1 ? s[0] : s[1] - s[0]);
+    const double z = label ? x : -x; /* log sigmoid(z) */
+    return z > 0 ? -log1p(exp(-z)) : z - log1p(exp(z));
+  }
+  float most = s[0], sum = 0;
+  for (size_t c = 1; c < job->channels; c++) most = s[c] > most ? s[c] : most;
+  for (size_t c = 0; c < job->channels; c++) sum += p[c] = expf(s[c] - most);
+  const double log_p = (double)(s[label] - most) - log((double)sum);
+  for (size_t c = 0; c < job->channels; c++) p[c] /= sum;
+  return log_p;
+}
+
+static void sums_task(void *context, size_t sample, size_t part) {
+  const struct job *job = context;
+  struct sums *sums = job->sums + (sample * PARTS + part) * job->classes;
+  double entropy = 0;
+  memset(sums, 0, job->classes * sizeof *sums);
+  for (size_t i = part * job->voxels / PARTS; i < (part + 1) * job->voxels / PARTS; i++) {
+    const size_t at = sample * job->voxels + i, label = job->labels[at];
+    float p[CLASSES_MOST];
+    entropy -= probabilities(job, row_of(job->scores, at), label, p);
+    size_t best = 0;
+    for (size_t c = 0; c < job->classes; c++) {
+      sums[c].pp += (double)p[c] * (double)p[c];
+      if (p[c] > p[best]) best = c;
+    }
+    sums[label].pg += (double)p[label];
+    sums[label].gg += 1;
+    sums[best].hard_p += 1;
+    if (best == label) sums[label].hard_both += 1;
+  }
+  job->entropy[sample * PARTS + part] = entropy;
+}
+
+static void grad_task(void *context, size_t sample, size_t part) {
+  const struct job *job = context;
+  const double *a = job->a + sample * job->classes, *b = job->b + sample * job->classes;
+  const float share = (float)(job->spec->cross_entropy / (double)(job->voxels * job->samples));
+  for (size_t i = part * job->voxels / PARTS; i < (part + 1) * job->voxels / PARTS; i++) {
+    const size_t at = sample * job->voxels + i, label = job->labels[at];
+    float p[CLASSES_MOST], dp[CLASSES_MOST], *to = row_of(job->grad, at);
+    probabilities(job, row_of(job->scores, at), label, p);
+    if (single(job)) {
+      const float d = (float)(a[1] * (double)(label == 1) + b[1] * (double)p[1]);
+      const float x = d * p[1] * p[0] + share * (p[1] - (float)(label == 1));
+      to[job->channels - 1] = x;
+      if (job->channels == 2) to[0] = -x;
+      continue;
+    }
+    float mean = 0;
+    for (size_t c = 0; c < job->channels; c++) {
+      dp[c] = (float)(a[c] * (double)(label == c) + b[c] * (double)p[c]);
+      mean += dp[c] * p[c];
+    }
+    for (size_t c = 0; c < job->channels; c++)
+      to[c] = p[c] * (dp[c] - mean) + share * (p[c] - (float)(label == c));
+  }
+}
+
+/* The loss of one sample, and its derivative by sum(p g) and sum(p^2) in a and b. */
+static double sample_finish(struct job *job, size_t sample, struct vnt_loss *loss) {
+  const enum vnt_loss_kind kind = job->spec->kind;
+  const double smooth = kind == VNT_LOSS_SIGMOID_DICE ? 1 : kind == VNT_LOSS_MULTI_DICE ? 1e-5 : 0;
+  const size_t last = kind == VNT_LOSS_MULTI_DICE ? job->classes : 2;
+  double total = 0, entropy = 0, both = 0, either = 0;
+  for (size_t part = 0; part < PARTS; part++) entropy += job->entropy[sample * PARTS + part];
+  for (size_t c = 0; c < job->classes; c++) {
+    struct sums sum = {0};
+    for (size_t part = 0; part < PARTS; part++) {
+      const struct sums *s = job->sums + (sample * PARTS + part) * job->classes + c;
+      sum.pg += s->pg, sum.pp += s->pp, sum.gg += s->gg;
+      sum.hard_both += s->hard_both, sum.hard_p += s->hard_p;
+    }
+    if (c) both += sum.hard_both, either += sum.hard_p + sum.gg;
+    const double top = 2 * sum.pg + smooth, below = sum.pp + sum.gg + smooth;
+    double *a = &job->a[sample * job->classes + c], *b = &job->b[sample * job->classes + c];
+    *a = *b = 0;
+    if (c == 0 || c >= last || below == 0) continue;
+    const double weight = 1 / ((double)(last - 1) * (double)job->samples);
+    total += 1 - top / below;
+    *a = -2 / below * weight;
+    *b = 2 * top / (below * below) * weight;
+  }
+  loss->dice += (either > 0 ? 2 * both / either : 1) / (double)job->samples;
+  return total / (double)(last - 1) + job->spec->cross_entropy * entropy / (double)job->voxels;
+}
+
+enum vn_status vnt_loss_run(const struct vnt_machine *machine, const struct vnt_loss_spec *spec,
+                            const struct vn_tensor *scores, const uint8_t *labels,
+                            const struct vn_tensor *grad, struct vnt_loss *loss,
+                            struct vn_diag *diag) {
+  const size_t channels = scores->dim[VN_C], samples = scores->dim[VN_N];
+  struct job job = {.spec = spec,
+                    .scores = scores,
+                    .grad = grad,
+                    .labels = labels,
+                    .voxels = scores->dim[VN_D] * scores->dim[VN_H] * scores->dim[VN_W],
+                    .channels = channels,
+                    .classes = channels == 1 ? 2 : channels,
+                    .samples = samples};
+  *loss = (struct vnt_loss){0};
+  bool sigmoid = spec->kind == VNT_LOSS_SIGMOID_DICE;
+  if (channels > CLASSES_MOST || (channels == 1 && !sigmoid) ||
+      (channels > 2 && spec->kind != VNT_LOSS_MULTI_DICE))
+    return vn_fail(diag, VN_E_ARGUMENT, "this loss is not for %zu channels", channels);
+  job.sums = malloc(samples * PARTS * job.classes * sizeof *job.sums);
+  job.entropy = malloc(samples * PARTS * sizeof *job.entropy);
+  job.a = malloc(2 * samples * job.classes * sizeof *job.a);
+  enum vn_status status = VN_OK;
+  if (job.sums && job.entropy && job.a) {
+    job.b = job.a + samples * job.classes;
+    pthreadpool_parallelize_2d(machine->pool, sums_task, &job, samples, PARTS, 0);
+    for (size_t s = 0; s < samples; s++)
+      loss->loss += sample_finish(&job, s, loss) / (double)samples;
+    pthreadpool_parallelize_2d(machine->pool, grad_task, &job, samples, PARTS, 0);
+  } else {
+    status = vn_fail(diag, VN_E_MEMORY, "out of memory for the loss");
+  }
+  free(job.sums);
+  free(job.entropy);
+  free(job.a);
+  return status;
+}

@@ -1,0 +1,37 @@
+/* Losses on a network's scores and their gradients. Sums run in double, in fixed parts added in
+ * order. */
+#ifndef VNET_TRAIN_LOSS_H
+#define VNET_TRAIN_LOSS_H
+
+#include "ops.h"
+
+enum vnt_loss_kind {
+  /* Milletari et al.: 1 - 2 sum(p g) / (sum p^2 + sum g^2), p the softmax probability of class 1.
+   */
+  VNT_LOSS_DICE,
+  /* 1 - (2 sum(p g) + 1) / (sum p^2 + sum g^2 + 1), p the sigmoid of the one channel, or of the
+   * difference of two. */
+  VNT_LOSS_SIGMOID_DICE,
+  /* The mean over the classes from 1 on of the first, each smoothed by 1e-5 against absent ones. */
+  VNT_LOSS_MULTI_DICE,
+};
+
+struct vnt_loss_spec {
+  enum vnt_loss_kind kind;
+  double cross_entropy; /* weight of the mean cross-entropy that is added; 0: none */
+};
+
+struct vnt_loss {
+  double loss; /* the mean over the samples of the batch */
+  double dice; /* of the hard labels, class 1 and up together, for people */
+};
+
+/* Fills grad with d loss / d scores. Labels [n][d][h][w], each below the number of classes, which
+ * is the channels' (2 for one channel). `scores` and `grad` have the same dimensions.
+ * VN_E_ARGUMENT: the loss and the number of channels do not go together; VN_E_MEMORY. */
+enum vn_status vnt_loss_run(const struct vnt_machine *machine, const struct vnt_loss_spec *spec,
+                            const struct vn_tensor *scores, const uint8_t *labels,
+                            const struct vn_tensor *grad, struct vnt_loss *loss,
+                            struct vn_diag *diag);
+
+#endif

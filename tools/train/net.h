@@ -1,0 +1,56 @@
+/* A graph as something that can be trained: every activation kept, a gradient for each, parameters
+ * and their gradients in one array each. Built from the graph that models/vnet.c makes or the
+ * importer yields (no passes run on it); the trained weights go back into it for the exporter.
+ *
+ * AFFINE nodes are BatchNorm: scale and shift are trained, batch statistics normalise, running ones
+ * are kept for inference and folded into the AFFINE when weights are stored. A Softmax, LogSoftmax
+ * or sigmoid at the end is the loss's business: the net ends before it. */
+#ifndef VNET_TRAIN_NET_H
+#define VNET_TRAIN_NET_H
+
+#include "graph.h"
+#include "ops.h"
+
+/* A parameter, in the order of the graph's nodes: elements [offset, offset + elems) of the arrays.
+ */
+struct vnt_param {
+  const char *name; /* the graph's */
+  size_t offset, elems;
+  uint32_t constant; /* in the graph */
+};
+
+struct vnt_net {
+  struct vnt_machine machine; /* borrowed threads */
+  struct vnc_graph *graph;    /* borrowed */
+  float *param, *grad;        /* [elems] */
+  size_t elems;
+  struct vnt_param *params;
+  size_t n_params;
+  float *running; /* BatchNorm's running means and variances, in the order of the nodes */
+  size_t n_running;
+  struct vn_tensor input;               /* n c d h w: to be filled before vnt_net_forward */
+  struct vn_tensor output, grad_output; /* scores; to be filled before vnt_net_backward */
+  bool sigmoid;                         /* the graph goes on with one (one channel) */
+  size_t activation_bytes, gradient_bytes;
+  struct vnt_net_private *private;
+};
+
+/* The graph must outlive the net. Parameters start as the graph's constants. VN_E_UNSUPPORTED: a
+ * node that the family does not have; the sentence names it. To be closed in any case. */
+enum vn_status vnt_net_open(const struct vnt_machine *machine, struct vnc_graph *graph,
+                            size_t batch, struct vnt_net *net, struct vn_diag *diag);
+void vnt_net_close(struct vnt_net *net);
+
+/* After every change of `param`. */
+enum vn_status vnt_net_repack(struct vnt_net *net, struct vn_diag *diag);
+
+void vnt_net_forward(struct vnt_net *net);
+/* Fills `grad`. `done` (may be NULL) hears of each parameter whose gradient is complete, last
+ * layers first, so that it can be sent while the rest is computed. */
+void vnt_net_backward(struct vnt_net *net, void (*done)(void *context, size_t param),
+                      void *context);
+
+/* Parameters, with BatchNorm's running statistics folded in, into the graph's constants. */
+void vnt_net_store(const struct vnt_net *net);
+
+#endif

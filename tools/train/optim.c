@@ -1,0 +1,109 @@
+/* The steps of SGD and AdamW; see optim.h. */
+#include "optim.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "fail.h"
+
+enum { PART = 1 << 16 };
+
+enum vn_status vnt_optim_open(struct vnt_optim *optim, size_t elems, struct vn_diag *diag) {
+  optim->elems = elems;
+  optim->steps = 0;
+  optim->first = calloc(elems, sizeof(float));
+  optim->second = optim->kind == VNT_ADAMW ? calloc(elems, sizeof(float)) : NULL;
+  if (!optim->first || (optim->kind == VNT_ADAMW && !optim->second))
+    return vn_fail(diag, VN_E_MEMORY, "out of memory for the optimiser");
+  return VN_OK;
+}
+
+void vnt_optim_close(struct vnt_optim *optim) {
+  free(optim->first);
+  free(optim->second);
+  optim->first = optim->second = NULL;
+}
+
+struct job {
+  struct vnt_optim *optim;
+  double rate, scale; /* scale: of the gradients */
+  float *param;
+  const float *grad;
+  double *squares; /* [parts] */
+};
+
+static void bounds(const struct job *job, size_t part, size_t *begin, size_t *end) {
+  *begin = part * PART;
+  *end = *begin + PART < job->optim->elems ? *begin + PART : job->optim->elems;
+}
+
+static void norm_task(void *context, size_t part) {
+  const struct job *job = context;
+  size_t begin, end;
+  bounds(job, part, &begin, &end);
+  double sum = 0;
+  for (size_t i = begin; i < end; i++) sum += (double)job->grad[i] * (double)job->grad[i];
+  job->squares[part] = sum;
+}
+
+static void sgd_task(void *context, size_t part) {
+  const struct job *job = context;
+  struct vnt_optim *o = job->optim;
+  const float scale = (float)job->scale, momentum = (float)o->momentum, rate = (float)job->rate,
+              decay = (float)o->decay;
+  size_t begin, end;
+  bounds(job, part, &begin, &end);
+  for (size_t i = begin; i < end; i++) {
+    const float g = scale * job->grad[i] + decay * job->param[i];
+    o->first[i] = momentum * o->first[i] + g; /* from 0: the first step's buffer is g itself */
+    job->param[i] -= rate * o->first[i];
+  }
+}
+
+static void adamw_task(void *context, size_t part) {
+  const struct job *job = context;
+  struct vnt_optim *o = job->optim;
+  const double n = (double)o->steps; /* this one included */
+  const float scale = (float)job->scale, b1 = (float)o->beta1, b2 = (float)o->beta2;
+  const float keep = (float)(1 - job->rate * o->decay), epsilon = (float)o->epsilon;
+  const float step = (float)(job->rate / (1 - pow(o->beta1, n)));
+  const float root = (float)(1 / sqrt(1 - pow(o->beta2, n)));
+  size_t begin, end;
+  bounds(job, part, &begin, &end);
+  for (size_t i = begin; i < end; i++) {
+    const float g = scale * job->grad[i];
+    o->first[i] = b1 * o->first[i] + (1 - b1) * g;
+    o->second[i] = b2 * o->second[i] + (1 - b2) * g * g;
+    job->param[i] =
+        keep * job->param[i] - step * o->first[i] / (sqrtf(o->second[i]) * root + epsilon);
+  }
+}
+
+double vnt_optim_step(const struct vnt_machine *machine, struct vnt_optim *optim, double rate,
+                      float *param, const float *grad) {
+  const size_t parts = (optim->elems + PART - 1) / PART;
+  double *squares = calloc(parts, sizeof *squares), norm = 0;
+  if (!squares) return NAN;
+  struct job job = {optim, rate, 1, param, grad, squares};
+  pthreadpool_parallelize_1d(machine->pool, norm_task, &job, parts, 0);
+  for (size_t i = 0; i < parts; i++) norm += squares[i];
+  free(squares);
+  norm = sqrt(norm);
+  if (!isfinite(norm)) return norm;
+  if (optim->clip > 0 && norm > optim->clip) job.scale = optim->clip / norm;
+  optim->steps++;
+  pthreadpool_parallelize_1d(machine->pool, optim->kind == VNT_SGD ? sgd_task : adamw_task, &job,
+                             parts, 0);
+  return norm;
+}
+
+double vnt_rate_steps(double rate, uint64_t step, uint64_t every) {
+  return rate * pow(10, -(double)(step / every));
+}
+
+double vnt_rate_cosine(double rate, uint64_t step, uint64_t warm, uint64_t total) {
+  if (step < warm) return rate * (double)(step + 1) / (double)warm;
+  if (step >= total) return 0;
+  const double part = (double)(step - warm) / (double)(total - warm);
+  return rate * 0.5 * (1 + cos(3.14159265358979323846 * part));
+}
