@@ -38,75 +38,140 @@ static int hex(char c) {
   return -1;
 }
 
-/* \uXXXX of the basic plane as UTF-8; names need no more. */
-static bool escape_read(struct reader *r, char utf8[4]) {
-  unsigned code = 0;
-  for (int i = 0; i < 4; i++) {
-    int digit = hex(r->at[i]);
-    if (digit < 0) return refuse(r, "a \\u without four hexadecimal digits");
-    code = code * 16 + (unsigned)digit;
+/* One character as it stands: well-formed UTF-8 (RFC 3629), or what follows becomes a viewer's
+ * problem. */
+static bool utf8_read(struct reader *r, uint32_t *code) {
+  static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+  unsigned char lead = (unsigned char)*r->at++;
+  int more = lead < 0x80 ? 0 : lead < 0xC0 ? -1 : lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3;
+  if (more < 0 || lead > 0xF4) return refuse(r, "a string that is not UTF-8");
+  *code = more ? lead & (0x3Fu >> more) : lead;
+  for (int i = 0; i < more; i++) {
+    if (((unsigned char)*r->at & 0xC0) != 0x80) return refuse(r, "a string that is not UTF-8");
+    *code = *code << 6 | ((unsigned char)*r->at++ & 0x3F);
   }
-  r->at += 4;
-  if (code < 0x20 || (code >= 0xD800 && code < 0xE000))
-    return refuse(r, "a control character or surrogate in a string");
-  char *to = utf8;
-  if (code >= 0x800) *to++ = (char)(0xE0 | code >> 12);
-  if (code >= 0x80) *to++ = (char)((code >= 0x800 ? 0x80 : 0xC0) | (code >> 6 & 0x3F));
-  *to++ = (char)(code >= 0x80 ? 0x80 | (code & 0x3F) : code);
-  *to = '\0';
+  return (*code >= least[more] && *code <= 0x10FFFF && (*code < 0xD800 || *code > 0xDFFF)) ||
+         refuse(r, "a string that is not UTF-8");
+}
+
+static bool hex4_read(struct reader *r, uint32_t *code) {
+  *code = 0;
+  for (int i = 0; i < 4; i++) {
+    int digit = hex(*r->at);
+    if (digit < 0) return refuse(r, "a \\u without four hexadecimal digits");
+    *code = *code * 16 + (uint32_t)digit;
+    r->at++;
+  }
   return true;
 }
 
-/* A string of at most `most` bytes; `to` may be NULL. */
+/* What follows a backslash. */
+static bool escape_read(struct reader *r, uint32_t *code) {
+  static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+  const char *known = *r->at ? strchr(from, *r->at) : NULL;
+  if (known) {
+    r->at++;
+    *code = (unsigned char)to[known - from];
+    return true;
+  }
+  if (*r->at != 'u') return refuse(r, "an escape that JSON does not have");
+  r->at++;
+  if (!hex4_read(r, code)) return false;
+  if (*code < 0xD800 || *code > 0xDFFF) return true;
+  uint32_t low;
+  if (*code > 0xDBFF || r->at[0] != '\\' || r->at[1] != 'u')
+    return refuse(r, "half a surrogate pair");
+  r->at += 2;
+  if (!hex4_read(r, &low)) return false;
+  if (low < 0xDC00 || low > 0xDFFF) return refuse(r, "half a surrogate pair");
+  *code = 0x10000 + ((*code - 0xD800) << 10) + (low - 0xDC00);
+  return true;
+}
+
+static size_t utf8_print(uint32_t code, char utf8[4]) {
+  if (code < 0x80) {
+    utf8[0] = (char)code;
+    return 1;
+  }
+  size_t size = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+  for (size_t i = size - 1; i > 0; i--, code >>= 6) utf8[i] = (char)(0x80 | (code & 0x3F));
+  utf8[0] = (char)((0xF00u >> size & 0xFF) | code);
+  return size;
+}
+
+/* A string of at most `most` bytes and without control characters. With `to` NULL, any string of
+ * JSON. */
 static bool string_read(struct reader *r, char *to, size_t most) {
   size_t size = 0;
-  if (!take(r, '"')) return refuse(r, "a string is missing");
+  if (!take(r, '"')) return refuse(r, "no string where one belongs");
   while (*r->at != '"') {
-    char part[4] = {*r->at, '\0'};
-    if ((unsigned char)*r->at < 0x20) return refuse(r, "a string that does not end");
-    r->at++;
-    if (part[0] == '\\') {
-      char c = *r->at++;
-      if (c == '\0') return refuse(r, "a string that does not end");
-      if (c == 'u') {
-        if (!escape_read(r, part)) return false;
-      } else if (strchr("\"\\/", c)) {
-        part[0] = c;
-      } else {
-        return refuse(r, "an escape that names cannot hold");
-      }
-    }
-    for (const char *c = part; *c; c++) {
-      if (to && size == most) return refuse(r, "a name that is too long");
-      if (to) to[size++] = *c;
-    }
+    uint32_t code;
+    char part[4];
+    if ((unsigned char)*r->at < 0x20)
+      return refuse(r, *r->at ? "a control character" : "a string that does not end");
+    bool escaped = *r->at == '\\';
+    if (escaped) r->at++;
+    if (!(escaped ? escape_read(r, &code) : utf8_read(r, &code))) return false;
+    if (!to) continue;
+    if (code < 0x20 || (code >= 0x7F && code < 0xA0)) return refuse(r, "a control character");
+    size_t bytes = utf8_print(code, part);
+    if (bytes > most - size) return refuse(r, "a text that is too long");
+    memcpy(to + size, part, bytes);
+    size += bytes;
   }
   if (to) to[size] = '\0';
   r->at++;
   return true;
 }
 
+static size_t digits_skip(struct reader *r) {
+  size_t count = strspn(r->at, "0123456789");
+  r->at += count;
+  return count;
+}
+
 static bool count_read(struct reader *r, size_t most, size_t *value) {
-  char first = peek(r);
-  size_t number = 0;
-  if (first < '0' || first > '9') return refuse(r, "a whole number is missing");
-  while (*r->at >= '0' && *r->at <= '9') {
-    number = number * 10 + (size_t)(*r->at++ - '0');
+  peek(r);
+  const char *from = r->at;
+  size_t count = digits_skip(r), number = 0;
+  if (!count || (count > 1 && *from == '0')) return refuse(r, "no whole number where one belongs");
+  for (; from < r->at; from++) {
+    number = number * 10 + (size_t)(*from - '0');
     if (number > most) return refuse(r, "a number that is too large");
   }
   *value = number;
   return true;
 }
 
+/* true, false, null or a number. */
+static bool scalar_skip(struct reader *r) {
+  static const char *const words[] = {"true", "false", "null"};
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+    if (strncmp(r->at, words[i], strlen(words[i])) == 0) {
+      r->at += strlen(words[i]);
+      return true;
+    }
+  if (*r->at == '-') r->at++;
+  bool zero = *r->at == '0';
+  size_t whole = digits_skip(r);
+  bool fine = whole == 1 || (whole > 1 && !zero);
+  if (fine && *r->at == '.') {
+    r->at++;
+    fine = digits_skip(r) > 0;
+  }
+  if (fine && (*r->at == 'e' || *r->at == 'E')) {
+    r->at++;
+    if (*r->at == '+' || *r->at == '-') r->at++;
+    fine = digits_skip(r) > 0;
+  }
+  return fine || refuse(r, "no value where one belongs");
+}
+
 /* Any value, of no interest. */
 static bool value_skip(struct reader *r, int depth) {
   char c = peek(r);
   if (c == '"') return string_read(r, NULL, 0);
-  if (c != '[' && c != '{') {
-    const char *from = r->at;
-    while (*r->at && !strchr(",]} \t\r\n", *r->at)) r->at++;
-    return r->at > from || refuse(r, "a value is missing");
-  }
+  if (c != '[' && c != '{') return scalar_skip(r);
   if (depth == DEPTH_MOST) return refuse(r, "nesting that is too deep");
   char end = c == '[' ? ']' : '}';
   r->at++;
@@ -139,35 +204,50 @@ static bool colour_read(struct reader *r, uint8_t rgb[3]) {
   return take(r, ']') || refuse(r, "a colour of more than three numbers");
 }
 
-/* One object of the array; its parts may come in any order. */
+struct entry {
+  struct vn_palette_entry is;
+  size_t value; /* SIZE_MAX: not yet */
+  bool named, coloured;
+};
+
+/* One member of an entry, of interest or not. */
+static bool member_read(struct reader *r, struct entry *entry) {
+  char key[16];
+  peek(r);
+  const char *start = r->at;
+  if (!string_read(r, NULL, 0)) return false;
+  size_t length = (size_t)(r->at - start) - 2;
+  snprintf(key, sizeof key, "%.*s", length < sizeof key ? (int)length : 0, start + 1);
+  if (!take(r, ':')) return refuse(r, "an object without ':'");
+  bool value = strcmp(key, "value") == 0, name = strcmp(key, "name") == 0;
+  bool colour = strcmp(key, "colour") == 0 || strcmp(key, "color") == 0;
+  if ((value && entry->value != SIZE_MAX) || (name && entry->named) || (colour && entry->coloured))
+    return refuse(r, "an entry that says something twice");
+  entry->named |= name;
+  entry->coloured |= colour;
+  return value    ? count_read(r, 1 << 20, &entry->value)
+         : name   ? string_read(r, entry->is.name, sizeof entry->is.name - 1)
+         : colour ? colour_read(r, entry->is.rgb)
+                  : value_skip(r, 0);
+}
+
+/* One object of the array; its members may come in any order. */
 static bool entry_read(struct reader *r, struct vn_palette *palette, bool *seen) {
-  struct vn_palette_entry entry = {0};
-  size_t value = SIZE_MAX;
-  bool named = false, coloured = false;
+  struct entry entry = {.value = SIZE_MAX};
   if (!take(r, '{')) return refuse(r, "an entry that is not an object");
-  while (!take(r, '}')) {
-    char key[16];
-    const char *start = (peek(r), r->at);
-    if (!string_read(r, NULL, 0)) return false;
-    size_t length = (size_t)(r->at - start) - 2;
-    snprintf(key, sizeof key, "%.*s", length < 16 ? (int)length : 0, start + 1);
-    if (!take(r, ':')) return refuse(r, "an object without ':'");
-    bool fine = strcmp(key, "value") == 0 ? count_read(r, 1 << 20, &value)
-                : strcmp(key, "name") == 0
-                    ? (named = string_read(r, entry.name, sizeof entry.name - 1))
-                : strcmp(key, "colour") == 0 || strcmp(key, "color") == 0
-                    ? (coloured = colour_read(r, entry.rgb))
-                    : value_skip(r, 0);
-    if (!fine) return false;
-    if (!take(r, ',') && peek(r) != '}') return refuse(r, "an object that does not end");
+  if (!take(r, '}')) {
+    do {
+      if (!member_read(r, &entry)) return false;
+    } while (take(r, ','));
+    if (!take(r, '}')) return refuse(r, "an object that does not end");
   }
-  if (value == SIZE_MAX) return refuse(r, "an entry without a value");
-  if (value >= palette->count) return refuse(r, "a label that the network does not have");
-  if (seen[value]) return refuse(r, "a label that stands there twice");
-  seen[value] = true;
-  struct vn_palette_entry *to = &palette->entries[value];
-  if (named && *entry.name) memcpy(to->name, entry.name, sizeof to->name);
-  if (coloured) memcpy(to->rgb, entry.rgb, sizeof to->rgb);
+  if (entry.value == SIZE_MAX) return refuse(r, "an entry without a value");
+  if (entry.value >= palette->count) return refuse(r, "a label that the network does not have");
+  if (seen[entry.value]) return refuse(r, "a label that stands there twice");
+  seen[entry.value] = true;
+  struct vn_palette_entry *to = &palette->entries[entry.value];
+  if (*entry.is.name) memcpy(to->name, entry.is.name, sizeof to->name);
+  if (entry.coloured) memcpy(to->rgb, entry.is.rgb, sizeof to->rgb);
   return true;
 }
 

@@ -1,7 +1,8 @@
 /* Names and colours of labels, from a model's `vnet.labels`, and as the tables that viewers read.
  *
  * The metadata is JSON: an array of objects with "value" (the label), "name" and "colour" (or
- * "color"), "#rrggbb" or [r, g, b] from 0 to 255; other members are passed over. Example:
+ * "color"), "#rrggbb" or [r, g, b] from 0 to 255; other members are passed over. Names are
+ * well-formed UTF-8 without control characters (C0, DEL, C1). Example:
  *   [{"value": 1, "name": "brain", "colour": "#e6b400"}] */
 #ifndef VNET_PALETTE_H
 #define VNET_PALETTE_H
@@ -22,10 +23,10 @@ struct vn_palette {
   size_t count;
 };
 
-/* An entry for each of `classes` labels; `text` may be NULL. What the metadata does not say is
+/* An entry for each of `classes` (at least 1) labels; `text` may be NULL. What it does not say is
  * "background" for label 0, "label N" and a colour of its own for the others. Sets *palette, to be
  * closed in any case. VN_E_FORMAT: the text is malformed, names a label that the network does not
- * have, or one twice; VN_E_MEMORY. */
+ * have, or anything twice; VN_E_MEMORY. */
 enum vn_status vn_palette_parse(const char *text, size_t classes, struct vn_palette *palette,
                                 struct vn_diag *diag);
 void vn_palette_close(struct vn_palette *palette);

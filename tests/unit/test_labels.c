@@ -136,6 +136,13 @@ static void measures_are_right(void **state) {
   assert_int_equal(m[2].voxels, 0);
   assert_true(m[2].ml == 0 && isnan(m[2].mean) && isnan(m[2].sd) && isnan(m[2].centroid_mm[0]));
   assert_true(fabs(m[3].mean - 500006) < 1e-9 && fabs(m[3].sd - 499995) < 1e-9);
+  /* Turned by the 3-4-5 triangle and sheared as a tilted gantry does: 2 * 3 * 4 mm again. */
+  const double oblique[3][4] = {{1.2, -2.4, 0, 5}, {1.6, 1.8, 0.5, -7}, {0, 0, 4, 100}};
+  memcpy(scan.affine, oblique, sizeof oblique);
+  vn_labels_measure(&scan, &labels, m);
+  const double there[3] = {5, -7 + 5.5 / 3, 100 + 4 / 3.0};
+  for (int i = 0; i < 3; i++) assert_true(fabs(m[1].centroid_mm[i] - there[i]) < 1e-12);
+  assert_true(fabs(m[1].ml - 3 * 0.024) < 1e-12);
 }
 
 /* ---- names and colours ---- */
@@ -165,6 +172,13 @@ static void palettes_are_read(void **state) {
   assert_non_null(strstr(written, "\n2 left_\"lung\"_\xc3\xa9 10 255 16 255\n"));
   free(written);
   vn_palette_close(&p);
+  /* What Python's json.dumps writes for characters beyond the basic plane; and members that are
+   * passed over may hold whatever JSON can. */
+  text = "[{\"value\":1,\"name\":\"\\ud83e\\udde0 \xf0\x9f\xa7\xa0\",\"n\":-0.5e+3,"
+         "\"note\":\"a\\n\\u0000\\b\"}]";
+  assert_int_equal(vn_palette_parse(text, 4, &p, &diag), VN_OK);
+  assert_string_equal(p.entries[1].name, "\xf0\x9f\xa7\xa0 \xf0\x9f\xa7\xa0");
+  vn_palette_close(&p);
   /* Without metadata, many classes: colours of neighbours differ. */
   assert_int_equal(vn_palette_parse(NULL, 300, &p, &diag), VN_OK);
   for (size_t i = 1; i < 300; i++)
@@ -192,6 +206,32 @@ static void palettes_are_doubted(void **state) {
       "[{\"value\":1,\"name\":\"\\u0007\"}]",
       "[{\"value\":1,\"name\":\"\\ud800\"}]",
       "[{\"value\":1,\"name\":\"line\nline\"}]",
+      "[{\"value\":1,\"name\":\"line\\nline\"}]",
+      "[{\"value\":1,\"name\":\"\x7f\"}]",
+      "[{\"value\":1,\"name\":\"\xc2\x9b\"}]", /* a terminal's escape */
+      "[{\"value\":1,\"name\":\"\\u009b\"}]",
+      "[{\"value\":1,\"name\":\"\\udde0\\ud83e\"}]",
+      "[{\"value\":1,\"name\":\"\\ud83e\\u0041\"}]",
+      "[{\"value\":1,\"name\":\"\xff\"}]",
+      "[{\"value\":1,\"name\":\"\xc3\"}]",
+      "[{\"value\":1,\"name\":\"\xc0\x80\"}]",
+      "[{\"value\":1,\"name\":\"\xe0\x80\xaf\"}]",
+      "[{\"value\":1,\"name\":\"\xed\xa0\x80\"}]",
+      "[{\"value\":1,\"name\":\"\xf4\x90\x80\x80\"}]",
+      "[{\"value\":1,\"a\":\"\xff\"}]",
+      "[{\"value\":1,\"a\":\"\\x\"}]",
+      "[{\"value\":1,\"a\":nul}]",
+      "[{\"value\":1,\"a\":NaN}]",
+      "[{\"value\":1,\"a\":1.}]",
+      "[{\"value\":1,\"a\":1e}]",
+      "[{\"value\":1,\"a\":-01}]",
+      "[{\"value\":1,\"a\":[1,]}]",
+      "[{\"value\":1,}]",
+      "[{\"value\":01}]",
+      "[{\"value\":1.0}]",
+      "[{\"value\":1,\"value\":2}]",
+      "[{\"value\":1,\"name\":\"a\",\"name\":\"b\"}]",
+      "[{\"value\":1,\"color\":\"#000000\",\"colour\":\"#000000\"}]",
       "[{\"value\":1,\"name\":7}]",
       "[{\"value\":1,\"colour\":\"#12345\"}]",
       "[{\"value\":1,\"colour\":\"#12345g\"}]",
