@@ -51,6 +51,11 @@ static void finish(const struct product *p, const struct vn_epi *epi, const floa
   const struct vn_epi e = *epi;
   const size_t stride = p->conv.out.stride, step = p->out_step;
   float *out = (float *)p->conv.out.data + pixel * stride + e.channel;
+  if (p->stream && e.count == VEC_LANES) {
+    for (; count--; pixel += step, out += step * stride, sum += sum_step)
+      vec_stream(out, vn_epi_apply(&e, vec_load(sum), pixel));
+    return;
+  }
   for (; count--; pixel += step, out += step * stride, sum += sum_step)
     vec_store_k(out, vn_epi_apply(&e, vec_load(sum), pixel), e.count);
 }
@@ -92,6 +97,7 @@ static void product_run(const void *state, size_t job, void *scratch) {
                smaller(p->line, p->pixels - l * p->line), u, e, vecs,
                p->out_at(p, l) + p->tap_at[i / per_tap]);
   }
+  if (p->stream) vec_stream_end();
 }
 
 static void product_close(void *state) {
@@ -153,6 +159,7 @@ enum vn_status VN_ISA_NAME(product_prepare)(struct product *p, const char *name,
     return vn_fail(diag, VN_E_MEMORY, "%s: %zu bytes for weights", name, bytes);
   }
   cut(p);
+  p->stream = vn_wants_stream(&p->conv.out);
   pthreadpool_parallelize_2d(pool, pack_panel, p, p->taps, p->panels / p->taps, 0);
   *prepared = (struct vn_prepared){.jobs = p->line_jobs * ceil_div(p->panels, p->panels_job),
                                    .packed_bytes = bytes,

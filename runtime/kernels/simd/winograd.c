@@ -50,14 +50,6 @@ static enum vn_status check(const struct vn_conv *c, struct vn_diag *diag) {
   return VN_OK;
 }
 
-static int wants_stream(const struct vn_tensor *out) {
-  size_t bytes = out->stride * sizeof(float);
-  for (size_t a = VN_D; a < VN_AXES; a++) bytes *= out->dim[a];
-  const size_t line = VEC_LANES * sizeof(float);
-  return VEC_STREAM && bytes >= (size_t)32 << 20 && (uintptr_t)out->data % line == 0 &&
-         out->stride % VEC_LANES == 0;
-}
-
 /* Large pages halve the time to fill it, and leave the TLB to the activations. */
 static float *packed_alloc(size_t bytes) {
   const size_t page = bytes < ((size_t)4 << 20) ? 64 : (size_t)2 << 20;
@@ -90,7 +82,7 @@ enum vn_status VN_ISA_NAME(winograd)(const struct vn_conv *conv, pthreadpool_t p
     winograd_close(w);
     return vn_fail(diag, VN_E_UNSUPPORTED, "winograd: direct convolution is cheaper here");
   }
-  w->stream = wants_stream(&conv->out);
+  w->stream = vn_wants_stream(&conv->out);
   const size_t bytes = w->chunk_elems * w->chunks * sizeof(float);
   w->packed = packed_alloc(bytes);
   if (!w->packed) {

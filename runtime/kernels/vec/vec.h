@@ -50,6 +50,29 @@
 #define VEC_SWAP(x, d) __builtin_shufflevector(x, x, 0 ^ (d), 1 ^ (d), 2 ^ (d), 3 ^ (d))
 #endif
 
+/* Of the 2 * VEC_LANES floats in a and b: every second one from the first or second on; and those
+ * of a and b in turn, the lower or the upper half. */
+#if VEC_LANES == 16
+#define VEC_EVEN(a, b)                                                                             \
+  __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#define VEC_ODD(a, b)                                                                              \
+  __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
+#define VEC_ZIP_LOW(a, b)                                                                          \
+  __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define VEC_ZIP_HIGH(a, b)                                                                         \
+  __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#elif VEC_LANES == 8
+#define VEC_EVEN(a, b)     __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
+#define VEC_ODD(a, b)      __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
+#define VEC_ZIP_LOW(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define VEC_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#else
+#define VEC_EVEN(a, b)     __builtin_shufflevector(a, b, 0, 2, 4, 6)
+#define VEC_ODD(a, b)      __builtin_shufflevector(a, b, 1, 3, 5, 7)
+#define VEC_ZIP_LOW(a, b)  __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define VEC_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#endif
+
 /* A hint, never an access: any address will do. */
 VEC_INLINE void vec_prefetch(const void *p) {
   __builtin_prefetch(p);
