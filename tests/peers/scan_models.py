@@ -71,3 +71,20 @@ for name, patch in (("phantom", (32, 48, 40)), ("phantom_large", (64, 128, 128))
 blur = np.random.default_rng(11).normal(0, 0.15, (3, 1, 7, 7, 7))
 save("blend", blur, [0.1, 0, -0.1], [("Softmax", {"axis": 1})], patch=(16, 24, 20),
      intensity="none")
+
+# How steeply x grows per mm, and where to, on an anisotropic grid whose axes are not the world's:
+# 1 and 2 towards P and back, 3 and 4 S, 5 and 6 R by 1 per mm; 7 to 12 the same by 2 per mm.
+spacing = (2, 1, 0.5)  # along w, h, d
+means = np.zeros((13, 3))
+for steep in range(2):
+    for axis in range(3):
+        for back in range(2):
+            means[1 + 6 * steep + 2 * axis + back, axis] = (1 + steep) * (1 - 2 * back)
+slopes = np.zeros((13, 1, 3, 3, 3))
+for axis in range(3):
+    for end, sign in ((0, -1), (2, 1)):
+        at = [1, 1, 1]
+        at[2 - axis] = end
+        slopes[:, 0, at[0], at[1], at[2]] = sign * means[:, axis] / (2 * spacing[axis])
+save("slopes", slopes, -(means**2).sum(1) / 2, patch=(64, 32, 20), orientation="PSR",
+     spacing_mm="2 1 0.5", intensity="none")
