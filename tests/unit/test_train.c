@@ -103,7 +103,8 @@ static void compare(const struct trainer *t, const float *have, const float **wa
     for (size_t i = 0; i < t->net.elems; i++) total += pow((double)have[i], 2);
     norm = sqrt(norm);
     /* The gradient of a bias or a slope is thousands of terms that cancel, all of them before
-     * BatchNorm: what they are sums of is held to 1e-4, and so they are to 1e-6 of all gradients. */
+     * BatchNorm: what they are sums of is held to 1e-4, and so they are to 1e-6 of all gradients.
+     */
     scale = norm + (t->graph.consts[id].rank == 5 ? 1e-4 : 1e-2) * sqrt(total);
     if (norms) {
       if (!(fabs(norm - (double)**want) < 1e-4 * scale))
