@@ -1,0 +1,151 @@
+/* Where training samples come from: the random numbers are those of the paper, a sample depends on
+ * its seed and index alone, targets are closed, bad label maps are refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "generate.h"
+
+/* Random123's kat_vectors. */
+static void philox_is_random123(void **state) {
+  (void)state;
+  static const uint32_t vectors[][10] = {
+      {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
+      {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d,
+       0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
+      {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09,
+       0x94fdcceb, 0x5001e420, 0x24126ea1}};
+  for (size_t i = 0; i < 3; i++) {
+    uint32_t out[4];
+    vnt_philox(vectors[i] + 4, vectors[i], out);
+    assert_memory_equal(out, vectors[i] + 6, sizeof out);
+  }
+}
+
+static void normals_are_normal(void **state) {
+  (void)state;
+  static struct vnt_normals n;
+  vnt_normals_fill(&n);
+  struct vnt_random r = vnt_random_open(1, 2, 3);
+  double sums[2][5] = {{0}};
+  for (uint32_t i = 0; i < 100000; i++) {
+    float eight[8];
+    vnt_normals_at(&n, &r, i, eight);
+    const double x[2] = {(double)eight[i % 8], vnt_random_normal(&r)};
+    for (int k = 0; k < 2; k++)
+      for (int p = 1; p < 5; p++) sums[k][p] += pow(x[k], p) / 1e5;
+  }
+  for (int k = 0; k < 2; k++) {
+    assert_true(fabs(sums[k][1]) < 0.015 && fabs(sums[k][2] - 1) < 0.02);
+    assert_true(fabs(sums[k][3]) < 0.04 && fabs(sums[k][4] - 3) < 0.12);
+  }
+}
+
+/* A head of balls: background 0, scalp 502, cortex 3 with a hole, white matter 2. */
+static void head_write(const char *path, float strange) {
+  enum { N = 64 };
+  static float voxels[N * N * N];
+  unsigned char head[352] = {0};
+  const int32_t size = 348;
+  const int16_t dim[8] = {3, N, N, N, 1, 1, 1, 1}, type[2] = {16, 32}, code = 1;
+  const float pixdim[8] = {1, 3, 3, 3, 0, 0, 0, 0}, offset = 352;
+  const float rows[3][4] = {{-3, 0, 0, 96}, {0, 0, 3, -96}, {0, -3, 0, 96}}; /* LIA */
+  memcpy(head, &size, 4);
+  memcpy(head + 40, dim, sizeof dim);
+  memcpy(head + 70, type, sizeof type);
+  memcpy(head + 76, pixdim, sizeof pixdim);
+  memcpy(head + 108, &offset, 4);
+  head[123] = 2;
+  memcpy(head + 254, &code, 2);
+  memcpy(head + 280, rows, sizeof rows);
+  memcpy(head + 344, "n+1", 4);
+  for (int i = 0; i < N * N * N; i++) {
+    int x = i % N - 32, y = i / N % N - 32, z = i / N / N - 32, r = x * x + y * y + z * z;
+    voxels[i] = r < 4 ? 0 : r < 200 ? 2 : r < 400 ? 3 : r < 600 ? 502 : 0;
+  }
+  voxels[0] = strange;
+  FILE *file = fopen(path, "wb");
+  assert_non_null(file);
+  fwrite(head, 1, sizeof head, file);
+  fwrite(voxels, sizeof *voxels, N * N * N, file);
+  fclose(file);
+}
+
+static char path[] = "/tmp/vnet-labelmap-XXXXXX.nii";
+
+static void label_maps_are_read(void **state) {
+  (void)state;
+  struct vnt_labelmap map;
+  struct vn_diag diag;
+  int fd = mkstemps(path, 4);
+  assert_true(fd >= 0);
+  close(fd);
+  head_write(path, 0);
+  if (vnt_labelmap_open(path, &map, &diag)) fail_msg("%s", diag.text);
+  assert_int_equal(map.structures, 4);
+  for (int a = 0; a < 3; a++) assert_true(fabs(map.centre[a] - 31.5) < 1);
+  size_t hole = (32 * 64 + 32) * 64 + 32;
+  assert_int_equal(map.value[map.structure[hole]], 0);
+  assert_int_equal(map.target[hole], 1); /* filled */
+  assert_int_equal(map.target[0], 0);
+  vnt_labelmap_close(&map);
+  static const float strange[] = {-1, 2.5f, 40000};
+  for (size_t i = 0; i < 3; i++) {
+    head_write(path, strange[i]);
+    assert_int_equal(vnt_labelmap_open(path, &map, &diag), VN_E_FORMAT);
+    assert_non_null(strstr(diag.text, "is not a label"));
+    vnt_labelmap_close(&map);
+  }
+  head_write(path, 0);
+}
+
+static void samples_are_their_index(void **state) {
+  (void)state;
+  enum { D = 24, H = 32, W = 40, ELEMS = D * H * W };
+  static struct vnt_generator g;
+  static float image[3][ELEMS];
+  static uint8_t target[3][ELEMS];
+  struct vnt_labelmap map;
+  struct vn_diag diag;
+  assert_int_equal(vnt_labelmap_open(path, &map, &diag), VN_OK);
+  vnt_generator_defaults(&g, (const size_t[]){D, H, W}, 4);
+  size_t brains = 0;
+  for (uint64_t index = 0; index < 12; index++) {
+    for (size_t threads = 1; threads <= 3; threads++) {
+      pthreadpool_t pool = pthreadpool_create(threads);
+      assert_int_equal(
+          vnt_generate(&g, &map, 1, 7, index, pool, image[threads - 1], target[threads - 1], &diag),
+          VN_OK);
+      pthreadpool_destroy(pool);
+    }
+    assert_memory_equal(image[0], image[2], sizeof image[0]);
+    assert_memory_equal(target[0], target[2], sizeof target[0]);
+    for (size_t i = 0; i < ELEMS; i++) {
+      assert_true(image[0][i] >= 0 && image[0][i] <= 1 && target[0][i] <= 1);
+      brains += target[0][i];
+    }
+    uint64_t other = index + 1;
+    assert_int_equal(vnt_generate(&g, &map, 1, 7, other, NULL, image[1], target[1], &diag), VN_OK);
+    assert_memory_not_equal(image[0], image[1], sizeof image[0]);
+  }
+  /* A ball of 60 mm radius is 14137 voxels of 4 mm; scaled, cropped, but there. */
+  assert_in_range(brains / 12, 6000, 20000);
+  vnt_labelmap_close(&map);
+  unlink(path);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(philox_is_random123),
+      cmocka_unit_test(normals_are_normal),
+      cmocka_unit_test(label_maps_are_read),
+      cmocka_unit_test(samples_are_their_index),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

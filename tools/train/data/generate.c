@@ -1,0 +1,320 @@
+/* Shape, intensities, and what a scanner does to them; see generate.h. */
+#include "generate.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "intensity.h"
+
+enum { STREAM_SHAPE = 1, STREAM_LOOK, STREAM_TEXTURE, STREAM_NOISE };
+
+void vnt_normals_fill(struct vnt_normals *normals) {
+  /* Quantiles of the normal distribution by bisection: exact to float, once. */
+  for (int i = 0; i < 4096; i++) {
+    const double want = (i + 0.5) / 4096;
+    double low = -6, high = 6;
+    for (int k = 0; k < 60; k++) {
+      const double middle = 0.5 * (low + high);
+      if (0.5 * erfc(-middle / sqrt(2)) < want)
+        low = middle;
+      else
+        high = middle;
+    }
+    normals->table[i] = (float)low;
+  }
+}
+
+void vnt_generator_defaults(struct vnt_generator *g, const size_t patch[3], double spacing_mm) {
+  *g = (struct vnt_generator){.spacing_mm = spacing_mm,
+                              .rotate_deg = 20,
+                              .scale = 0.18,
+                              .shear = 0.08,
+                              .shift_mm = 20,
+                              .bend_mm = 6,
+                              .bend_every_mm = 36,
+                              .bias = 0.4,
+                              .blur_vox = 0.9,
+                              .slice_mm = 7,
+                              .gamma = 0.25,
+                              .noise = 0.08};
+  memcpy(g->patch, patch, sizeof g->patch);
+  vnt_normals_fill(&g->normals);
+}
+
+/* ---- smooth random fields: cubic B-splines over a coarse grid of normal numbers ---- */
+
+struct field {
+  size_t dim[3]; /* control points, d h w; the first lies one step before the patch */
+  double step;   /* voxels between them */
+  float *value;  /* [d][h][w] */
+};
+
+static void spline(double at, double weight[4]) {
+  const double t = at - floor(at), s = 1 - t;
+  weight[0] = s * s * s / 6;
+  weight[1] = (3 * t * t * t - 6 * t * t + 4) / 6;
+  weight[2] = (3 * s * s * s - 6 * s * s + 4) / 6;
+  weight[3] = t * t * t / 6;
+}
+
+static bool field_make(struct field *f, const size_t patch[3], double step, double sd,
+                       struct vnt_random *r) {
+  size_t elems = 1;
+  for (int i = 0; i < 3; i++) elems *= f->dim[i] = (size_t)ceil((double)patch[i] / step) + 4;
+  f->step = step;
+  f->value = malloc(elems * sizeof *f->value);
+  for (size_t i = 0; f->value && i < elems; i++) f->value[i] = (float)(sd * vnt_random_normal(r));
+  return f->value != NULL;
+}
+
+/* The field along row (d, h): the control points of the row first, then each voxel of four. */
+static void field_row(const struct field *f, size_t d, size_t h, size_t count, float *row) {
+  const double z = (double)d / f->step, y = (double)h / f->step;
+  double wz[4], wy[4];
+  float line[256];
+  spline(z, wz);
+  spline(y, wy);
+  for (size_t c = 0; c < f->dim[2] && c < 256; c++) {
+    double sum = 0;
+    for (int i = 0; i < 4; i++)
+      for (int j = 0; j < 4; j++)
+        sum +=
+            wz[i] * wy[j] *
+            (double)
+                f->value[(((size_t)z + (size_t)i) * f->dim[1] + (size_t)y + (size_t)j) * f->dim[2] +
+                         c];
+    line[c] = (float)sum;
+  }
+  for (size_t w = 0; w < count; w++) {
+    const double x = (double)w / f->step;
+    double wx[4];
+    spline(x, wx);
+    const float *from = line + (size_t)x;
+    row[w] = (float)(wx[0] * (double)from[0] + wx[1] * (double)from[1] + wx[2] * (double)from[2] +
+                     wx[3] * (double)from[3]);
+  }
+}
+
+/* ---- the shape ---- */
+
+struct sample {
+  const struct vnt_generator *g;
+  const struct vnt_labelmap *map;
+  struct vnt_random texture, noise;
+  double affine[3][4]; /* patch voxel (d h w 1) to map voxel */
+  struct field bend[3], bias;
+  float mean[VNT_STRUCTURES_MOST], sd[VNT_STRUCTURES_MOST];
+  float *image, *other;
+  uint8_t *target;
+  int axis; /* of the blur under way */
+  size_t reach;
+  const float *kernel;    /* [2 reach + 1] */
+  size_t low[3], high[3]; /* the field of view */
+  float noise_sd, gamma;
+  bool rician;
+  struct vn_intensity window;
+};
+
+/* Rotation, scale, shear and mirroring about the centre of the brain. */
+static void affine_draw(struct sample *s, struct vnt_random *r) {
+  const struct vnt_generator *g = s->g;
+  double m[3][3] = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}};
+  for (int axis = 0; axis < 3; axis++) {
+    const double a = vnt_random_real(r, -g->rotate_deg, g->rotate_deg) * 3.14159265358979 / 180;
+    const int p = (axis + 1) % 3, q = (axis + 2) % 3;
+    for (int row = 0; row < 3; row++) {
+      const double x = m[row][p], y = m[row][q];
+      m[row][p] = x * cos(a) + y * sin(a);
+      m[row][q] = y * cos(a) - x * sin(a);
+    }
+  }
+  for (int i = 0; i < 3; i++)
+    for (int j = 0; j < 3; j++)
+      if (i != j) m[i][j] += vnt_random_real(r, -g->shear, g->shear);
+  const double whole = vnt_random_real(r, 1 - g->scale, 1 + g->scale);
+  for (int j = 0; j < 3; j++) {
+    double scale = whole * vnt_random_real(r, 1 - g->scale / 2, 1 + g->scale / 2);
+    if (j == 2 && vnt_random_below(r, 2)) scale = -scale;
+    for (int i = 0; i < 3; i++) m[i][j] *= scale;
+  }
+  for (int i = 0; i < 3; i++) {
+    s->affine[i][3] =
+        s->map->centre[i] + vnt_random_real(r, -g->shift_mm, g->shift_mm) / s->map->spacing_mm[i];
+    for (int j = 0; j < 3; j++) {
+      s->affine[i][j] = m[i][j] * g->spacing_mm / s->map->spacing_mm[i];
+      s->affine[i][3] -= s->affine[i][j] * 0.5 * (double)(g->patch[j] - 1);
+    }
+  }
+}
+
+/* Every structure its own mean and texture; both sides of the head are alike. */
+static void look_draw(struct sample *s, struct vnt_random *r) {
+  for (size_t i = 0; i < s->map->structures; i++) {
+    s->mean[i] = (float)vnt_random_real(r, 0.02, 1);
+    s->sd[i] = (float)vnt_random_real(r, 0, 0.1);
+    for (size_t k = 0; k < i; k++)
+      if (s->map->value[k] == vnt_other_side(s->map->value[i])) {
+        s->mean[i] = s->mean[k];
+        s->sd[i] = s->sd[k];
+      }
+    if (s->map->value[i] != 0) continue;
+    const bool black = vnt_random_below(r, 2);
+    s->mean[i] = black ? 0 : (float)vnt_random_real(r, 0, 0.2);
+    s->sd[i] = black ? 0 : (float)vnt_random_real(r, 0, 0.05);
+  }
+}
+
+static void render_row(void *context, size_t d, size_t h) {
+  struct sample *s = context;
+  const size_t *n = s->g->patch, *dim = s->map->dim;
+  float bend[3][512], eight[8];
+  const size_t row = (d * n[1] + h) * n[2];
+  for (int i = 0; i < 3; i++) field_row(&s->bend[i], d, h, n[2], bend[i]);
+  for (size_t w = 0; w < n[2]; w++) {
+    if (w % 8 == 0) vnt_normals_at(&s->g->normals, &s->texture, (uint32_t)(row + w), eight);
+    size_t at[3];
+    bool inside = true;
+    for (int i = 0; i < 3; i++) {
+      const double x = s->affine[i][0] * (double)d + s->affine[i][1] * (double)h +
+                       s->affine[i][2] * (double)w + s->affine[i][3] + (double)bend[i][w] + 0.5;
+      inside = inside && x >= 0 && x < (double)dim[i];
+      at[i] = inside ? (size_t)x : 0;
+    }
+    const size_t from = (at[0] * dim[1] + at[1]) * dim[2] + at[2];
+    const uint8_t structure = inside ? s->map->structure[from] : 0;
+    const float v = s->mean[structure] + s->sd[structure] * eight[w % 8];
+    s->image[row + w] = inside ? v : 0;
+    s->target[row + w] = inside ? s->map->target[from] : 0;
+  }
+}
+
+/* ---- what the scanner does ---- */
+
+static void blur_row(void *context, size_t d, size_t h) {
+  struct sample *s = context;
+  const size_t *n = s->g->patch;
+  const size_t step = s->axis == 2 ? 1 : s->axis == 1 ? n[2] : n[1] * n[2];
+  for (size_t w = 0; w < n[2]; w++) {
+    const size_t i = (d * n[1] + h) * n[2] + w, at = s->axis == 2 ? w : s->axis == 1 ? h : d;
+    float sum = 0, total = 0;
+    for (size_t k = 0; k <= 2 * s->reach; k++) {
+      if (at + k < s->reach || at + k - s->reach >= n[s->axis]) continue;
+      sum += s->kernel[k] * s->image[i + k * step - s->reach * step];
+      total += s->kernel[k];
+    }
+    s->other[i] = sum / total;
+  }
+}
+
+static void blur(struct sample *s, int axis, double sd, pthreadpool_t pool) {
+  float kernel[2 * 12 + 1];
+  if (sd < 0.15) return;
+  s->axis = axis;
+  s->reach = (size_t)fmin(ceil(2.5 * sd), 12);
+  for (size_t k = 0; k <= 2 * s->reach; k++)
+    kernel[k] = (float)exp(-0.5 * pow(((double)k - (double)s->reach) / sd, 2));
+  s->kernel = kernel;
+  pthreadpool_parallelize_2d(pool, blur_row, s, s->g->patch[0], s->g->patch[1], 0);
+  float *image = s->image;
+  s->image = s->other;
+  s->other = image;
+}
+
+static void bias_row(void *context, size_t d, size_t h) {
+  struct sample *s = context;
+  float row[512], *to = s->image + (d * s->g->patch[1] + h) * s->g->patch[2];
+  field_row(&s->bias, d, h, s->g->patch[2], row);
+  for (size_t w = 0; w < s->g->patch[2]; w++) to[w] *= expf(row[w]);
+}
+
+/* Noise, gamma, field of view, in the order of a scanner and of what is then done to its image. */
+static void finish_row(void *context, size_t d, size_t h) {
+  struct sample *s = context;
+  const size_t *n = s->g->patch, row = (d * n[1] + h) * n[2];
+  const bool plane = d >= s->low[0] && d < s->high[0] && h >= s->low[1] && h < s->high[1];
+  float eight[8];
+  for (size_t w = 0; w < n[2]; w++) {
+    if (w % 4 == 0) vnt_normals_at(&s->g->normals, &s->noise, (uint32_t)(row + w), eight);
+    const float a = s->noise_sd * eight[2 * (w % 4)], b = s->noise_sd * eight[2 * (w % 4) + 1];
+    float v = s->image[row + w];
+    v = s->rician ? sqrtf((v + a) * (v + a) + b * b) : v + a;
+    v = v > 0 ? powf(v, s->gamma) : 0;
+    const bool seen = plane && w >= s->low[2] && w < s->high[2];
+    s->image[row + w] = seen ? v : 0;
+    if (!seen) s->target[row + w] = 0;
+  }
+}
+
+static void window_row(void *context, size_t d, size_t h) {
+  struct sample *s = context;
+  float *row = s->image + (d * s->g->patch[1] + h) * s->g->patch[2];
+  for (size_t w = 0; w < s->g->patch[2]; w++) row[w] = vn_intensity_apply(&s->window, row[w]);
+}
+
+/* Half of the samples lose some of their borders, mostly below. */
+static void view_draw(struct sample *s, struct vnt_random *r) {
+  for (int i = 0; i < 3; i++) {
+    const double n = (double)s->g->patch[i];
+    s->low[i] = 0;
+    s->high[i] = s->g->patch[i];
+    if (vnt_random_below(r, 2)) s->low[i] = (size_t)vnt_random_real(r, 0, (i ? 0.12 : 0.3) * n);
+    if (vnt_random_below(r, 4) == 0) s->high[i] -= (size_t)vnt_random_real(r, 0, 0.12 * n);
+  }
+}
+
+static bool sample_draw(struct sample *s, uint64_t seed, uint64_t index) {
+  const struct vnt_generator *g = s->g;
+  struct vnt_random r = vnt_random_open(seed, index, STREAM_SHAPE);
+  affine_draw(s, &r);
+  const double bend = vnt_random_real(&r, 0, g->bend_mm), step = g->bend_every_mm / g->spacing_mm;
+  bool made = true;
+  for (int i = 0; i < 3; i++)
+    made = field_make(&s->bend[i], g->patch, step, bend / s->map->spacing_mm[i], &r) && made;
+  struct vnt_random look = vnt_random_open(seed, index, STREAM_LOOK);
+  look_draw(s, &look);
+  s->noise_sd = (float)vnt_random_real(&look, 0, g->noise);
+  s->rician = vnt_random_below(&look, 2);
+  s->gamma = (float)exp(g->gamma * vnt_random_normal(&look));
+  view_draw(s, &look);
+  const double bias = vnt_random_real(&look, 0, g->bias);
+  made = field_make(&s->bias, g->patch, 50 / g->spacing_mm, bias, &look) && made;
+  s->texture = vnt_random_open(seed, index, STREAM_TEXTURE);
+  s->noise = vnt_random_open(seed, index, STREAM_NOISE);
+  return made;
+}
+
+enum vn_status vnt_generate(const struct vnt_generator *g, const struct vnt_labelmap *maps,
+                            size_t n_maps, uint64_t seed, uint64_t index, pthreadpool_t pool,
+                            float *image, uint8_t *target, struct vn_diag *diag) {
+  const size_t elems = g->patch[0] * g->patch[1] * g->patch[2];
+  struct vnt_random r = vnt_random_open(seed, index, 0);
+  struct sample s = {
+      .g = g, .map = &maps[vnt_random_below(&r, n_maps)], .image = image, .target = target};
+  float *buffer = s.other = malloc(elems * sizeof *s.other);
+  enum vn_status status = VN_OK;
+  if (g->patch[2] > 512) status = vn_fail(diag, VN_E_UNSUPPORTED, "patches of at most 512 along w");
+  if (!status && (!buffer || !sample_draw(&s, seed, index)))
+    status = vn_fail(diag, VN_E_MEMORY, "out of memory for a sample");
+  if (status == VN_OK) {
+    pthreadpool_parallelize_2d(pool, render_row, &s, g->patch[0], g->patch[1], 0);
+    const double sd = vnt_random_real(&r, 0.2, g->blur_vox);
+    const int thick = (int)vnt_random_below(&r, 6); /* half of the samples have thick slices */
+    const double slice_mm = vnt_random_real(&r, g->spacing_mm, g->slice_mm);
+    for (int axis = 0; axis < 3; axis++)
+      blur(&s, axis, axis == thick ? 0.42 * slice_mm / g->spacing_mm : sd, pool);
+    pthreadpool_parallelize_2d(pool, bias_row, &s, g->patch[0], g->patch[1], 0);
+    pthreadpool_parallelize_2d(pool, finish_row, &s, g->patch[0], g->patch[1], 0);
+    const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5};
+    if (vn_intensity_fit(&rule, s.image, elems, NULL, &s.window, NULL))
+      s.window = (struct vn_intensity){0, 1, 0, 1}; /* nothing in view */
+    pthreadpool_parallelize_2d(pool, window_row, &s, g->patch[0], g->patch[1], 0);
+    if (s.image != image) memcpy(image, s.image, elems * sizeof *image);
+  }
+  for (int i = 0; i < 3; i++) free(s.bend[i].value);
+  free(s.bias.value);
+  free(buffer);
+  return status;
+}

@@ -1,0 +1,39 @@
+/* Training scans rendered from label maps, as SynthSeg (Billot et al., Medical Image Analysis 2023)
+ * and SynthStrip (Hoopes et al., NeuroImage 2022) do: every structure its own random intensity, a
+ * random shape, bias field, resolution, noise and field of view. A network that has seen nothing
+ * but these works on scans of any contrast. */
+#ifndef VNET_TRAIN_GENERATE_H
+#define VNET_TRAIN_GENERATE_H
+
+#include "labelmap.h"
+#include "random.h"
+
+#include <pthreadpool.h>
+
+/* Strengths; vnt_generator_defaults gives those that the shipped model was trained with. */
+struct vnt_generator {
+  size_t patch[3];      /* d h w */
+  double spacing_mm;    /* of the patch, along each axis */
+  double rotate_deg;    /* largest, about each axis */
+  double scale, shear;  /* largest departure from 1 and from 0 */
+  double shift_mm;      /* of the patch's centre from the brain's, largest */
+  double bend_mm;       /* largest sd of the control points' displacements */
+  double bend_every_mm; /* between control points */
+  double bias;          /* largest sd of the logarithm of the bias field */
+  double blur_vox;      /* largest sd of the isotropic blur */
+  double slice_mm;      /* thickest slices */
+  double gamma;         /* sd of its logarithm */
+  double noise;         /* largest sd, of the range */
+  struct vnt_normals normals;
+};
+
+void vnt_generator_defaults(struct vnt_generator *g, const size_t patch[3], double spacing_mm);
+
+/* Sample `index` under `seed`: fills image[d][h][w], intensities from the 0.5th to the 99.5th
+ * percentile as 0 to 1 (as intensity.h does for "percentile 0.5 99.5"), and target[d][h][w].
+ * Depends on its arguments alone. VN_E_MEMORY. */
+enum vn_status vnt_generate(const struct vnt_generator *g, const struct vnt_labelmap *maps,
+                            size_t n_maps, uint64_t seed, uint64_t index, pthreadpool_t pool,
+                            float *image, uint8_t *target, struct vn_diag *diag);
+
+#endif

@@ -1,0 +1,178 @@
+/* Reading a label map and closing its brain; see labelmap.h. */
+#include "labelmap.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "orient.h"
+
+enum { CLOSE_VOX = 3 };
+
+int vnt_is_brain(int value) {
+  /* 24: CSF around the brain; 165, 258, 259: skull and head in other FreeSurfer versions. */
+  return value > 0 && value < 500 && value != 24 && value != 165 && value != 258 && value != 259;
+}
+
+int vnt_other_side(int value) {
+  static const int pairs[][2] = {{2, 41},  {3, 42},  {4, 43},  {5, 44},  {7, 46},    {8, 47},
+                                 {10, 49}, {11, 50}, {12, 51}, {13, 52}, {17, 53},   {18, 54},
+                                 {26, 58}, {28, 60}, {25, 57}, {30, 62}, {136, 137}, {163, 164}};
+  for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+    for (int side = 0; side < 2; side++)
+      if (pairs[i][side] == value) return pairs[i][1 - side];
+  return value;
+}
+
+/* ---- closing: dilate and erode by a cube's steps, then fill what the outside cannot reach ---- */
+
+static uint8_t pick(uint8_t a, uint8_t b, bool grow) {
+  return grow ? a | b : a & b; /* of 0 and 1: the larger, the smaller */
+}
+
+/* out = the larger (grow) or smaller of each voxel and its neighbours along one axis. */
+static void spread(const uint8_t *in, uint8_t *out, const size_t dim[3], int axis, bool grow) {
+  const size_t step = axis == 2 ? 1 : axis == 1 ? dim[2] : dim[1] * dim[2];
+  const size_t line = step * dim[axis], lines = dim[0] * dim[1] * dim[2] / line;
+  for (size_t l = 0; l < lines; l++, in += line, out += line) {
+    memcpy(out, in, line);
+    for (size_t i = step; i < line; i++) out[i] = pick(out[i], in[i - step], grow);
+    for (size_t i = 0; i + step < line; i++) out[i] = pick(out[i], in[i + step], grow);
+  }
+}
+
+/* Alternately along faces' axes: an octahedron-like reach of CLOSE_VOX voxels. */
+static void close_mask(uint8_t *mask, uint8_t *other, const size_t dim[3]) {
+  const size_t elems = dim[0] * dim[1] * dim[2];
+  for (int pass = 0; pass < 2 * CLOSE_VOX; pass++) {
+    const bool grow = pass < CLOSE_VOX;
+    for (int axis = 0; axis < 3; axis++) {
+      spread(mask, other, dim, axis, grow);
+      memcpy(mask, other, elems);
+    }
+  }
+}
+
+/* Everything that cannot be reached from the grid's border through 0 becomes 1. */
+static bool fill_holes(uint8_t *mask, const size_t dim[3]) {
+  const size_t elems = dim[0] * dim[1] * dim[2], plane = dim[1] * dim[2];
+  uint32_t *stack = malloc(elems * sizeof *stack);
+  if (!stack) return false;
+  size_t depth = 0;
+  for (size_t i = 0; i < elems; i++) {
+    const size_t d = i / plane, h = i / dim[2] % dim[1], w = i % dim[2];
+    const bool border =
+        d == 0 || h == 0 || w == 0 || d + 1 == dim[0] || h + 1 == dim[1] || w + 1 == dim[2];
+    if (border && !mask[i]) {
+      mask[i] = 2;
+      stack[depth++] = (uint32_t)i;
+    }
+  }
+  while (depth) {
+    const size_t i = stack[--depth];
+    const size_t at[3] = {i / plane, i / dim[2] % dim[1], i % dim[2]};
+    const size_t step[3] = {plane, dim[2], 1};
+    for (int axis = 0; axis < 3; axis++)
+      for (int side = 0; side < 2; side++) {
+        if (side ? at[axis] + 1 == dim[axis] : at[axis] == 0) continue;
+        const size_t j = side ? i + step[axis] : i - step[axis];
+        if (mask[j]) continue;
+        mask[j] = 2;
+        stack[depth++] = (uint32_t)j;
+      }
+  }
+  for (size_t i = 0; i < elems; i++) mask[i] = mask[i] != 2;
+  free(stack);
+  return true;
+}
+
+/* ---- reading ---- */
+
+static enum vn_status values_take(struct vnt_labelmap *map, const struct vn_scan *scan,
+                                  const struct vn_view *view, const char *path,
+                                  struct vn_diag *diag) {
+  uint16_t *index = malloc(32768 * sizeof *index); /* of each value; 0xFFFF: not seen yet */
+  if (!index) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  memset(index, 0xFF, 32768 * sizeof *index);
+  enum vn_status status = VN_OK;
+  size_t i = 0;
+  for (size_t d = 0; d < map->dim[0] && !status; d++)
+    for (size_t h = 0; h < map->dim[1] && !status; h++)
+      for (size_t w = 0; w < map->dim[2]; w++, i++) {
+        const float v = scan->voxels[(ptrdiff_t)view->origin + (ptrdiff_t)d * view->step[0] +
+                                     (ptrdiff_t)h * view->step[1] + (ptrdiff_t)w * view->step[2]];
+        if (!(v >= 0 && v < 32768 && v == floorf(v))) {
+          status = vn_fail(diag, VN_E_FORMAT, "%.300s: %g is not a label", path, (double)v);
+          break;
+        }
+        uint16_t *at = &index[(size_t)v];
+        if (*at == 0xFFFF) {
+          if (map->structures == VNT_STRUCTURES_MOST) {
+            status = vn_fail(diag, VN_E_FORMAT, "%.300s: more than %d labels", path,
+                             VNT_STRUCTURES_MOST);
+            break;
+          }
+          map->value[map->structures] = (int)v;
+          *at = (uint16_t)map->structures++;
+        }
+        map->structure[i] = (uint8_t)*at;
+        map->target[i] = (uint8_t)vnt_is_brain((int)v);
+      }
+  free(index);
+  return status;
+}
+
+static bool centre_find(struct vnt_labelmap *map) {
+  double sum[3] = {0}, count = 0;
+  for (size_t d = 0, i = 0; d < map->dim[0]; d++)
+    for (size_t h = 0; h < map->dim[1]; h++)
+      for (size_t w = 0; w < map->dim[2]; w++, i++)
+        if (map->target[i]) {
+          sum[0] += (double)d;
+          sum[1] += (double)h;
+          sum[2] += (double)w;
+          count++;
+        }
+  for (int a = 0; a < 3; a++) map->centre[a] = sum[a] / count;
+  return count > 0;
+}
+
+enum vn_status vnt_labelmap_open(const char *path, struct vnt_labelmap *map, struct vn_diag *diag) {
+  struct vn_scan scan;
+  struct vn_view view;
+  *map = (struct vnt_labelmap){0};
+  enum vn_status status = vn_scan_open(path, &scan, diag);
+  if (status == VN_OK) status = vn_scan_load(&scan, false, diag);
+  if (status == VN_OK) {
+    struct vn_diag inner;
+    status = vn_view_orient(&scan, "RAS", &view, &inner);
+    if (status) vn_fail(diag, status, "%.300s: %.200s", path, inner.text);
+  }
+  if (status == VN_OK) {
+    memcpy(map->dim, view.dim, sizeof map->dim);
+    memcpy(map->spacing_mm, view.spacing_mm, sizeof map->spacing_mm);
+    map->structure = malloc(scan.elems);
+    map->target = malloc(scan.elems);
+    if (!map->structure || !map->target) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
+  }
+  if (status == VN_OK) status = values_take(map, &scan, &view, path, diag);
+  if (status == VN_OK) {
+    uint8_t *other = malloc(scan.elems);
+    if (other) close_mask(map->target, other, map->dim);
+    if (!other || !fill_holes(map->target, map->dim))
+      status = vn_fail(diag, VN_E_MEMORY, "out of memory");
+    free(other);
+  }
+  if (status == VN_OK && !centre_find(map))
+    status = vn_fail(diag, VN_E_FORMAT, "%.300s: no brain is labelled", path);
+  vn_scan_close(&scan);
+  return status;
+}
+
+void vnt_labelmap_close(struct vnt_labelmap *map) {
+  free(map->structure);
+  free(map->target);
+  *map = (struct vnt_labelmap){0};
+}
