@@ -1,4 +1,4 @@
-# Completion for vnetc, vnet-run, vnet-plan, vnet-bench and vnet-model: options are what --help lists.
+# Completion for vnetc and the programs vnet-*: options are what --help lists.
 
 _vnet() {
   local word=$2 before=$3 values=
@@ -13,6 +13,8 @@ _vnet() {
   --tail) values='none softmax logsoftmax' ;;
   --act) values='prelu elu' ;;
   --slopes) values='layer channel' ;;
+  --optimizer) values='adamw sgd' ;;
+  --loss) values='dice sigmoid multi' ;;
   esac
   if [[ -n $values ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$values" -- "$word")
@@ -24,4 +26,4 @@ _vnet() {
     COMPREPLY=()
   fi
 }
-complete -F _vnet vnetc vnet-run vnet-plan vnet-bench vnet-model
+complete -F _vnet vnetc vnet-run vnet-plan vnet-bench vnet-model vnet-train
