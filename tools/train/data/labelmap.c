@@ -19,7 +19,7 @@ int vnt_is_brain(int value) {
 int vnt_other_side(int value) {
   static const int pairs[][2] = {{2, 41},  {3, 42},  {4, 43},  {5, 44},  {7, 46},    {8, 47},
                                  {10, 49}, {11, 50}, {12, 51}, {13, 52}, {17, 53},   {18, 54},
-                                 {26, 58}, {28, 60}, {25, 57}, {30, 62}, {136, 137}, {163, 164}};
+                                 {26, 58}, {28, 60}, {25, 57}, {30, 62}, {136, 163}, {137, 164}};
   for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
     for (int side = 0; side < 2; side++)
       if (pairs[i][side] == value) return pairs[i][1 - side];

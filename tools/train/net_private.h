@@ -1,0 +1,80 @@
+/* What the files of the net share: net.c opens it, net_place.c decides where everything lies,
+ * net_run.c runs it. */
+#ifndef VNET_TRAIN_NET_PRIVATE_H
+#define VNET_TRAIN_NET_PRIVATE_H
+
+#include "net.h"
+
+#include <stdlib.h>
+
+enum step_kind { STEP_CONV, STEP_ACT, STEP_ADD, STEP_NORM, STEP_REPEAT };
+
+struct step {
+  enum step_kind kind;
+  uint32_t node, arg[2];
+  bool add[2]; /* into the argument's gradient; else it is written */
+  bool shared; /* ADD: the first argument's gradient is the result's own */
+  struct vnt_conv *conv;
+  struct vnt_act act;
+  float *slope; /* ACT: [channels], spread from the parameter */
+  struct vnt_norm norm;
+  size_t weight, bias; /* parameters; SIZE_MAX: none. ACT: weight is the slope */
+  bool bias_summed;    /* the activation after this convolution has summed its gradient */
+};
+
+struct place {
+  struct vn_tensor value, grad;
+  bool needs_grad, written;
+  uint32_t uses, concat; /* concat: the node whose part this is, or VN_NONE */
+  uint32_t twin;         /* the sum whose gradient is this one's, too, or VN_NONE */
+  size_t channel;        /* of the concat's first */
+};
+
+struct vnt_net_private {
+  struct step *steps;
+  size_t n_steps;
+  struct place *places; /* [n_nodes] */
+  float **values;       /* [n_nodes]: what is to be freed */
+  float *gradients;
+  double *sums;       /* scratch of channel sums */
+  double *sum_out[2]; /* [channels most] */
+  uint32_t end;       /* the last node that is computed */
+};
+
+static inline struct vn_tensor tensor_of(const struct vnc_node *node, size_t batch) {
+  struct vn_tensor t = {.stride = (size_t)node->dim[VN_C]};
+  for (int a = 0; a < VN_AXES; a++) t.dim[a] = (size_t)node->dim[a];
+  t.dim[VN_N] = batch;
+  return t;
+}
+
+static inline size_t pixels_of(const struct vn_tensor *t) {
+  return t->dim[VN_N] * t->dim[VN_D] * t->dim[VN_H] * t->dim[VN_W];
+}
+
+static inline float *floats(size_t elems) {
+  return aligned_alloc(64, (elems * sizeof(float) + 127) / 64 * 64);
+}
+
+static inline float *param_of(const struct vnt_net *net, size_t param) {
+  return param == SIZE_MAX ? NULL : net->param + net->params[param].offset;
+}
+
+static inline float *grad_of(const struct vnt_net *net, size_t param) {
+  return param == SIZE_MAX ? NULL : net->grad + net->params[param].offset;
+}
+
+/* VN_E_UNSUPPORTED, with the node's name. */
+enum vn_status vnt_net_refuse(const struct vnt_net *net, uint32_t node, const char *what,
+                              struct vn_diag *diag);
+
+/* net_place.c, in this order: which tensors are parts of a concat; memory of activations; which
+ * sums share their gradient with an argument; which contribution to a gradient is the first; memory
+ * of gradients. */
+enum vn_status vnt_place_concats(struct vnt_net *net, struct vn_diag *diag);
+enum vn_status vnt_place_values(struct vnt_net *net, size_t batch, struct vn_diag *diag);
+void vnt_place_twins(struct vnt_net *net);
+enum vn_status vnt_place_order(struct vnt_net *net, struct vn_diag *diag);
+enum vn_status vnt_place_gradients(struct vnt_net *net, struct vn_diag *diag);
+
+#endif

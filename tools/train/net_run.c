@@ -1,0 +1,137 @@
+/* Forward, backward, and back to the graph; see net.h. */
+#include "net_private.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- running ---- */
+
+static void step_forward(struct vnt_net *net, const struct step *s) {
+  const struct place *places = net->private->places;
+  const struct vn_tensor *x = &places[s->arg[0]].value, *y = &places[s->node].value;
+  switch (s->kind) {
+  case STEP_CONV:
+    vnt_conv_forward(s->conv);
+    break;
+  case STEP_ACT:
+    vnt_act_forward(&net->machine, &s->act, x, y);
+    break;
+  case STEP_NORM:
+    vnt_norm_forward(&net->machine, &s->norm, x, y, net->private->sums);
+    break;
+  case STEP_REPEAT:
+    vnt_add_forward(&net->machine, x, y, false);
+    break;
+  case STEP_ADD:
+    vnt_add_forward(&net->machine, x, y, false);
+    vnt_add_forward(&net->machine, &places[s->arg[1]].value, y, true);
+    break;
+  }
+}
+
+void vnt_net_forward(struct vnt_net *net) {
+  for (size_t i = 0; i < net->private->n_steps; i++) step_forward(net, &net->private->steps[i]);
+}
+
+static void grad_store(const struct vnt_net *net, size_t param, const double *sums,
+                       size_t channels) {
+  if (param == SIZE_MAX) return;
+  float *to = grad_of(net, param);
+  if (net->params[param].elems == channels) {
+    for (size_t c = 0; c < channels; c++) to[c] = (float)sums[c];
+    return;
+  }
+  double sum = 0; /* one slope for the layer */
+  for (size_t c = 0; c < channels; c++) sum += sums[c];
+  to[0] = (float)sum;
+}
+
+/* The step before, if it is a convolution with a bias whose output only this activation reads: its
+ * gradient is what the activation's backward pass writes, and that can be summed there. */
+static struct step *bias_before(struct vnt_net *net, size_t index) {
+  const struct step *s = &net->private->steps[index];
+  struct step *conv =
+      index ? s[-1].kind == STEP_CONV ? &net->private->steps[index - 1] : NULL : NULL;
+  bool joined = conv && conv->node == s->arg[0] && conv->bias != SIZE_MAX &&
+                net->private->places[conv->node].uses == 1;
+  return joined ? conv : NULL;
+}
+
+static void act_backward(struct vnt_net *net, size_t index) {
+  const struct step *s = &net->private->steps[index];
+  const struct place *x = &net->private->places[s->arg[0]], *y = &net->private->places[s->node];
+  struct step *conv = bias_before(net, index);
+  double **sums = net->private->sum_out;
+  vnt_act_backward(&net->machine, &s->act, &x->value, &y->value, &y->grad, &x->grad, s->add[0],
+                   net->private->sums, sums[0], sums[1]);
+  grad_store(net, s->weight, sums[1], x->value.dim[VN_C]);
+  if (!conv) return;
+  grad_store(net, conv->bias, sums[0], x->value.dim[VN_C]);
+  conv->bias_summed = true;
+}
+
+static void step_backward(struct vnt_net *net, size_t index) {
+  struct step *s = &net->private->steps[index];
+  const struct place *places = net->private->places;
+  const struct place *y = &places[s->node], *x = &places[s->arg[0]];
+  double **sums = net->private->sum_out;
+  switch (s->kind) {
+  case STEP_CONV:
+    if (s->bias != SIZE_MAX && !s->bias_summed) {
+      vnt_channel_sums(&net->machine, &y->grad, net->private->sums, sums[0]);
+      grad_store(net, s->bias, sums[0], y->value.dim[VN_C]);
+    }
+    s->bias_summed = false;
+    vnt_conv_backward(s->conv);
+    break;
+  case STEP_ACT:
+    act_backward(net, index);
+    break;
+  case STEP_NORM:
+    vnt_norm_backward(&net->machine, &s->norm, &x->value, &y->grad, &x->grad, s->add[0],
+                      net->private->sums, sums[0], sums[1]);
+    grad_store(net, s->weight, sums[0], x->value.dim[VN_C]);
+    grad_store(net, s->bias, sums[1], x->value.dim[VN_C]);
+    break;
+  case STEP_REPEAT:
+    if (x->needs_grad) vnt_add_backward(&net->machine, &y->grad, &x->grad, s->add[0]);
+    break;
+  case STEP_ADD:
+    for (int i = s->shared ? 1 : 0; i < 2; i++)
+      if (places[s->arg[i]].needs_grad)
+        vnt_add_backward(&net->machine, &y->grad, &places[s->arg[i]].grad, s->add[i]);
+    break;
+  }
+}
+
+void vnt_net_backward(struct vnt_net *net, void (*done)(void *context, size_t param),
+                      void *context) {
+  for (size_t i = net->private->n_steps; i-- > 0;) {
+    const struct step *s = &net->private->steps[i];
+    step_backward(net, i);
+    if (done && s->weight != SIZE_MAX) done(context, s->weight);
+    if (done && s->bias != SIZE_MAX) done(context, s->bias);
+  }
+}
+
+/* ---- back to the graph ---- */
+
+static void norm_store(const struct vnt_net *net, const struct step *s) {
+  const struct vnc_node *node = &net->graph->nodes[s->node];
+  float *scale = net->graph->consts[node->weight].data;
+  float *shift = net->graph->consts[node->bias].data;
+  for (size_t c = 0; c < (size_t)node->dim[VN_C]; c++) {
+    double inv = 1 / sqrt((double)s->norm.running_var[c] + s->norm.epsilon);
+    double a = (double)s->norm.scale[c] * inv;
+    scale[c] = (float)a;
+    shift[c] = (float)((double)s->norm.shift[c] - (double)s->norm.running_mean[c] * a);
+  }
+}
+
+void vnt_net_store(const struct vnt_net *net) {
+  for (size_t i = 0; i < net->n_params; i++)
+    memcpy(net->graph->consts[net->params[i].constant].data, net->param + net->params[i].offset,
+           net->params[i].elems * sizeof(float));
+  for (size_t i = 0; i < net->private->n_steps; i++)
+    if (net->private->steps[i].kind == STEP_NORM) norm_store(net, &net->private->steps[i]);
+}
