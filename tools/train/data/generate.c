@@ -33,6 +33,8 @@ void vnt_generator_defaults(struct vnt_generator *g, const size_t patch[3], doub
                               .scale = 0.18,
                               .shear = 0.08,
                               .shift_mm = 20,
+                              .far = 0.2,
+                              .far_mm = 70,
                               .bend_mm = 6,
                               .bend_every_mm = 36,
                               .bias = 0.4,
@@ -140,9 +142,10 @@ static void affine_draw(struct sample *s, struct vnt_random *r) {
     if (j == 2 && vnt_random_below(r, 2)) scale = -scale;
     for (int i = 0; i < 3; i++) m[i][j] *= scale;
   }
+  const double shift_mm = vnt_random_real(r, 0, 1) < g->far ? g->far_mm : g->shift_mm;
   for (int i = 0; i < 3; i++) {
     s->affine[i][3] =
-        s->map->centre[i] + vnt_random_real(r, -g->shift_mm, g->shift_mm) / s->map->spacing_mm[i];
+        s->map->centre[i] + vnt_random_real(r, -shift_mm, shift_mm) / s->map->spacing_mm[i];
     for (int j = 0; j < 3; j++) {
       s->affine[i][j] = m[i][j] * g->spacing_mm / s->map->spacing_mm[i];
       s->affine[i][3] -= s->affine[i][j] * 0.5 * (double)(g->patch[j] - 1);

@@ -17,6 +17,7 @@ struct vnt_generator {
   double rotate_deg;    /* largest, about each axis */
   double scale, shear;  /* largest departure from 1 and from 0 */
   double shift_mm;      /* of the patch's centre from the brain's, largest */
+  double far, far_mm;   /* a share of samples is shifted as much as this: windows of a large scan */
   double bend_mm;       /* largest sd of the control points' displacements */
   double bend_every_mm; /* between control points */
   double bias;          /* largest sd of the logarithm of the bias field */

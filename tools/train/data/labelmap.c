@@ -9,8 +9,6 @@
 #include "fail.h"
 #include "orient.h"
 
-enum { CLOSE_VOX = 3 };
-
 int vnt_is_brain(int value) {
   /* 24: CSF around the brain; 165, 258, 259: skull and head in other FreeSurfer versions. */
   return value > 0 && value < 500 && value != 24 && value != 165 && value != 258 && value != 259;
@@ -26,33 +24,57 @@ int vnt_other_side(int value) {
   return value;
 }
 
-/* ---- closing: dilate and erode by a cube's steps, then fill what the outside cannot reach ---- */
+/* ---- closing: grow by a ball and shrink by it again, then fill what the outside cannot reach ----
+ */
 
-static uint8_t pick(uint8_t a, uint8_t b, bool grow) {
-  return grow ? a | b : a & b; /* of 0 and 1: the larger, the smaller */
-}
+/* As large as sulci and fissures are wide, so that what remains is the brain's hull; not so large
+ * that it bridges from the temporal lobes to the cerebellum and the stem. */
+static const double close_mm = 8;
 
-/* out = the larger (grow) or smaller of each voxel and its neighbours along one axis. */
-static void spread(const uint8_t *in, uint8_t *out, const size_t dim[3], int axis, bool grow) {
+/* to = the smallest along one axis of from + distance^2, as far as the ball reaches. */
+static void nearest_along(const float *from, float *to, const size_t dim[3], int axis,
+                          double spacing_mm) {
   const size_t step = axis == 2 ? 1 : axis == 1 ? dim[2] : dim[1] * dim[2];
-  const size_t line = step * dim[axis], lines = dim[0] * dim[1] * dim[2] / line;
-  for (size_t l = 0; l < lines; l++, in += line, out += line) {
-    memcpy(out, in, line);
-    for (size_t i = step; i < line; i++) out[i] = pick(out[i], in[i - step], grow);
-    for (size_t i = 0; i + step < line; i++) out[i] = pick(out[i], in[i + step], grow);
-  }
-}
-
-/* Alternately along faces' axes: an octahedron-like reach of CLOSE_VOX voxels. */
-static void close_mask(uint8_t *mask, uint8_t *other, const size_t dim[3]) {
-  const size_t elems = dim[0] * dim[1] * dim[2];
-  for (int pass = 0; pass < 2 * CLOSE_VOX; pass++) {
-    const bool grow = pass < CLOSE_VOX;
-    for (int axis = 0; axis < 3; axis++) {
-      spread(mask, other, dim, axis, grow);
-      memcpy(mask, other, elems);
+  const size_t line = step * dim[axis], elems = dim[0] * dim[1] * dim[2];
+  const size_t reach = (size_t)(close_mm / spacing_mm);
+  memcpy(to, from, elems * sizeof *to);
+  for (size_t k = 1; k <= reach && k < dim[axis]; k++) {
+    const float far = (float)((double)(k * k) * spacing_mm * spacing_mm);
+    for (size_t at = 0; at < elems; at += line) {
+      const float *a = from + at;
+      float *b = to + at;
+      for (size_t i = 0; i + k * step < line; i++) {
+        const float d = a[i + k * step] + far;
+        b[i] = d < b[i] ? d : b[i];
+      }
+      for (size_t i = k * step; i < line; i++) {
+        const float d = a[i - k * step] + far;
+        b[i] = d < b[i] ? d : b[i];
+      }
     }
   }
+}
+
+/* Which voxels lie within the ball's radius of one where mask == value. */
+static void ball_spread(const uint8_t *mask, uint8_t value, const struct vnt_labelmap *map,
+                        float *one, float *two, uint8_t *near) {
+  const size_t elems = map->dim[0] * map->dim[1] * map->dim[2];
+  for (size_t i = 0; i < elems; i++) one[i] = mask[i] == value ? 0 : 1e9f;
+  nearest_along(one, two, map->dim, 2, map->spacing_mm[2]);
+  nearest_along(two, one, map->dim, 1, map->spacing_mm[1]);
+  nearest_along(one, two, map->dim, 0, map->spacing_mm[0]);
+  for (size_t i = 0; i < elems; i++) near[i] = two[i] <= (float)(close_mm * close_mm);
+}
+
+static bool close_mask(struct vnt_labelmap *map) {
+  const size_t elems = map->dim[0] * map->dim[1] * map->dim[2];
+  float *one = malloc(2 * elems * sizeof *one);
+  if (!one) return false;
+  ball_spread(map->target, 1, map, one, one + elems, map->target);
+  ball_spread(map->target, 0, map, one, one + elems, map->target);
+  for (size_t i = 0; i < elems; i++) map->target[i] = !map->target[i];
+  free(one);
+  return true;
 }
 
 /* Everything that cannot be reached from the grid's border through 0 becomes 1. */
@@ -159,11 +181,8 @@ enum vn_status vnt_labelmap_open(const char *path, struct vnt_labelmap *map, str
   }
   if (status == VN_OK) status = values_take(map, &scan, &view, path, diag);
   if (status == VN_OK) {
-    uint8_t *other = malloc(scan.elems);
-    if (other) close_mask(map->target, other, map->dim);
-    if (!other || !fill_holes(map->target, map->dim))
+    if (!close_mask(map) || !fill_holes(map->target, map->dim))
       status = vn_fail(diag, VN_E_MEMORY, "out of memory");
-    free(other);
   }
   if (status == VN_OK && !centre_find(map))
     status = vn_fail(diag, VN_E_FORMAT, "%.300s: no brain is labelled", path);
