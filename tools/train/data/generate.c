@@ -41,7 +41,8 @@ void vnt_generator_defaults(struct vnt_generator *g, const size_t patch[3], doub
                               .blur_vox = 0.9,
                               .slice_mm = 7,
                               .gamma = 0.25,
-                              .noise = 0.08};
+                              .noise = 0.08,
+                              .negative = 0.1};
   memcpy(g->patch, patch, sizeof g->patch);
   vnt_normals_fill(&g->normals);
 }
@@ -116,7 +117,7 @@ struct sample {
   const float *kernel;    /* [2 reach + 1] */
   size_t low[3], high[3]; /* the field of view */
   float noise_sd, gamma;
-  bool rician;
+  bool rician, negative;
   struct vn_intensity window;
 };
 
@@ -254,7 +255,10 @@ static void finish_row(void *context, size_t d, size_t h) {
 static void window_row(void *context, size_t d, size_t h) {
   struct sample *s = context;
   float *row = s->image + (d * s->g->patch[1] + h) * s->g->patch[2];
-  for (size_t w = 0; w < s->g->patch[2]; w++) row[w] = vn_intensity_apply(&s->window, row[w]);
+  for (size_t w = 0; w < s->g->patch[2]; w++) {
+    const float v = vn_intensity_apply(&s->window, row[w]);
+    row[w] = s->negative ? 1 - v : v;
+  }
 }
 
 /* Half of the samples lose some of their borders, mostly below. */
@@ -280,6 +284,7 @@ static bool sample_draw(struct sample *s, uint64_t seed, uint64_t index) {
   look_draw(s, &look);
   s->noise_sd = (float)vnt_random_real(&look, 0, g->noise);
   s->rician = vnt_random_below(&look, 2);
+  s->negative = vnt_random_real(&look, 0, 1) < g->negative;
   s->gamma = (float)exp(g->gamma * vnt_random_normal(&look));
   view_draw(s, &look);
   const double bias = vnt_random_real(&look, 0, g->bias);

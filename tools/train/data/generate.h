@@ -25,6 +25,7 @@ struct vnt_generator {
   double slice_mm;      /* thickest slices */
   double gamma;         /* sd of its logarithm */
   double noise;         /* largest sd, of the range */
+  double negative;      /* a share of samples is shown as a photographic negative */
   struct vnt_normals normals;
 };
 
