@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From a clone to a segmented scan: builds, compiles a model to a plan, segments a real head scan.
-# Sets up a fresh Debian 12 by itself (as root); run it again at no cost.
+# From a clone to a segmented scan: builds, compiles the shipped model, finds the brain on a real
+# head scan. Sets up a fresh Debian 12 by itself (as root); run it again at no cost.
 #
 #   tools/quickstart.sh [SCAN.nii[.gz]]
 set -euo pipefail
@@ -15,17 +15,13 @@ cmake --build --preset release
 mkdir -p "$out"
 
 echo
-echo "== the model: no trained model is shipped yet, so this one is untrained (seeded weights);"
-echo "   its segmentation shows that the chain works and means nothing"
-build/tools/vnet-model --member vnet --width 4 --classes 2 --patch 64x96x96 --seed 1 --tail softmax \
-  --orientation RAS --intensity zscore -o "$out/untrained.onnx"
-
-echo "== compile"
-build/tools/vnetc "$out/untrained.onnx" -o "$out/untrained.plan"
+echo "== compile the shipped model: brain extraction, any contrast (models/README.md)"
+build/tools/vnetc models/brain.onnx -o "$out/brain.plan"
 
 echo "== segment $scan"
-build/tools/vnet-run "$out/untrained.plan" "$scan" -o "$out/result.nii.gz" --picture "$out/result.png"
+build/tools/vnet-run "$out/brain.plan" "$scan" -o "$out/brain.nii.gz" --largest-component \
+  --picture "$out/brain.png"
 
 echo
-echo "The segmentation, on the scan's own grid: $PWD/$out/result.nii.gz"
-echo "Its picture: $PWD/$out/result.png"
+echo "The brain, on the scan's own grid: $PWD/$out/brain.nii.gz"
+echo "Its picture: $PWD/$out/brain.png"

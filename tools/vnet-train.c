@@ -34,6 +34,8 @@ static const char help[] =
     "  --batch N              samples in a step (1)\n"
     "  --optimizer NAME       adamw (default), or sgd as in the paper: momentum 0.99\n"
     "  --rate X               learning rate; 0.001, for sgd 0.0001\n"
+    "  --freeze X             share of the steps after which BatchNorm's statistics stay as\n"
+    "                         they are, as in the exported model (0.5)\n"
     "  --loss NAME            dice (the paper's; default), sigmoid or multi\n"
     "  --cross-entropy X      its weight beside the Dice loss (0.5)\n"
     "  --seed N               (1)\n"
@@ -52,7 +54,7 @@ struct arguments {
   const char *labels, *output, *member, *checkpoint, *log, *isa;
   size_t width, stages, batch, threads;
   size_t patch[3], model_patch[3];
-  double spacing_mm, rate;
+  double spacing_mm, rate, freeze;
   uint64_t steps, seed, every;
   enum vnt_optim_kind optimizer;
   struct vnt_loss_spec loss;
@@ -108,6 +110,7 @@ enum {
   BATCH,
   OPTIMIZER,
   RATE,
+  FREEZE,
   LOSS,
   ENTROPY,
   SEED,
@@ -132,6 +135,7 @@ static const struct option longs[] = {
     {"batch", required_argument, NULL, BATCH},
     {"optimizer", required_argument, NULL, OPTIMIZER},
     {"rate", required_argument, NULL, RATE},
+    {"freeze", required_argument, NULL, FREEZE},
     {"loss", required_argument, NULL, LOSS},
     {"cross-entropy", required_argument, NULL, ENTROPY},
     {"seed", required_argument, NULL, SEED},
@@ -213,6 +217,9 @@ static void number_option(struct arguments *a, int option) {
   case RATE:
     a->rate = number("--rate", optarg, 0, 10);
     break;
+  case FREEZE:
+    a->freeze = number("--freeze", optarg, 0, 1);
+    break;
   case ENTROPY:
     a->loss.cross_entropy = number("--cross-entropy", optarg, 0, 100);
     break;
@@ -228,6 +235,7 @@ static struct arguments arguments_parse(int argc, char **argv) {
                         .model_patch = {96, 112, 96},
                         .spacing_mm = 2,
                         .rate = -1,
+                        .freeze = 0.5,
                         .steps = 4000,
                         .seed = 1,
                         .every = 200,
@@ -394,6 +402,9 @@ static struct vnt_loss step_run(struct training *t, double rate, double *norm) {
                            t->optim.steps * t->a.batch + i, t->machine.pool,
                            (float *)t->net.input.data + i * voxels, t->target + i * voxels, &diag),
               &diag);
+  /* Running statistics: the mean over the first hundred steps, then over about as many. */
+  const double momentum = fmax(1 / (double)(t->optim.steps + 1), 0.01);
+  vnt_net_norms(&t->net, momentum, (double)t->optim.steps >= t->a.freeze * (double)t->a.steps);
   vnt_net_forward(&t->net);
   cli_check(vnt_loss_run(&t->machine, &t->a.loss, &t->net.output, t->target, &t->net.grad_output,
                          &loss, &diag),

@@ -44,6 +44,10 @@ void vnt_net_close(struct vnt_net *net);
 /* After every change of `param`. */
 enum vn_status vnt_net_repack(struct vnt_net *net, struct vn_diag *diag);
 
+/* For the forward passes to come: how far BatchNorm's running statistics move towards a batch's (at
+ * first 0.1), and whether they are frozen: the running ones then normalise. */
+void vnt_net_norms(struct vnt_net *net, double momentum, bool frozen);
+
 void vnt_net_forward(struct vnt_net *net);
 /* Fills `grad`. `done` (may be NULL) hears of each parameter whose gradient is complete, last
  * layers first, so that it can be sent while the rest is computed. */

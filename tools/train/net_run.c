@@ -29,6 +29,13 @@ static void step_forward(struct vnt_net *net, const struct step *s) {
   }
 }
 
+void vnt_net_norms(struct vnt_net *net, double momentum, bool frozen) {
+  for (size_t i = 0; i < net->private->n_steps; i++) {
+    net->private->steps[i].norm.momentum = momentum;
+    net->private->steps[i].norm.frozen = frozen;
+  }
+}
+
 void vnt_net_forward(struct vnt_net *net) {
   for (size_t i = 0; i < net->private->n_steps; i++) step_forward(net, &net->private->steps[i]);
 }

@@ -201,27 +201,38 @@ static void norm_part(const struct sweep *s, const struct vnt_pixels *p, double 
   s->m->backward->affine(p, s->x, rows->a, rows->d, s->y, false);
 }
 
-void vnt_norm_forward(const struct vnt_machine *m, const struct vnt_norm *norm,
-                      const struct vn_tensor *x, const struct vn_tensor *y, double *scratch) {
-  const size_t channels = x->dim[VN_C];
+/* This batch's mean and variance, into the norm and its running statistics. */
+static void norm_observe(const struct vnt_machine *m, const struct vnt_norm *norm,
+                         const struct vn_tensor *x, double *scratch) {
   const double n = (double)pixels_of(x);
   double sums[NORM_CHANNELS], squares[NORM_CHANNELS];
   struct sweep s = {.m = m, .x = x, .scratch = scratch, .fn = moments_part};
   sweep_run(&s, sums, NULL);
-  for (size_t c = 0; c < channels; c++) norm->mean[c] = (float)(sums[c] / n);
+  for (size_t c = 0; c < x->dim[VN_C]; c++) norm->mean[c] = (float)(sums[c] / n);
   s.what = norm->mean; /* about the mean: the second sum is then that of squared departures */
   sweep_run(&s, sums, squares);
-  struct norm_rows rows;
-  for (size_t c = 0; c < channels; c++) {
+  for (size_t c = 0; c < x->dim[VN_C]; c++) {
     const double off = sums[c] / n - (double)norm->mean[c];
     const double var = fmax(squares[c] / n - off * (double)norm->mean[c] - off * off, 0);
     norm->inv_sd[c] = (float)(1 / sqrt(var + norm->epsilon));
-    rows.a[c] = norm->scale[c] * norm->inv_sd[c];
-    rows.d[c] = norm->shift[c] - norm->mean[c] * rows.a[c];
     const double keep = 1 - norm->momentum, unbiased = n > 1 ? var * n / (n - 1) : var;
     norm->running_mean[c] =
         (float)(keep * (double)norm->running_mean[c] + norm->momentum * (double)norm->mean[c]);
     norm->running_var[c] = (float)(keep * (double)norm->running_var[c] + norm->momentum * unbiased);
+  }
+}
+
+void vnt_norm_forward(const struct vnt_machine *m, const struct vnt_norm *norm,
+                      const struct vn_tensor *x, const struct vn_tensor *y, double *scratch) {
+  struct norm_rows rows;
+  if (!norm->frozen) norm_observe(m, norm, x, scratch);
+  for (size_t c = 0; c < x->dim[VN_C]; c++) {
+    if (norm->frozen) {
+      norm->mean[c] = norm->running_mean[c];
+      norm->inv_sd[c] = (float)(1 / sqrt((double)norm->running_var[c] + norm->epsilon));
+    }
+    rows.a[c] = norm->scale[c] * norm->inv_sd[c];
+    rows.d[c] = norm->shift[c] - norm->mean[c] * rows.a[c];
   }
   struct sweep out = {.m = m, .what = &rows, .x = x, .y = y, .fn = norm_part};
   sweep_run(&out, NULL, NULL);
@@ -247,10 +258,12 @@ void vnt_norm_backward(const struct vnt_machine *m, const struct vnt_norm *norm,
   for (size_t c = 0; c < channels; c++) {
     const double inv = (double)norm->inv_sd[c], a = (double)norm->scale[c] * inv;
     grad_scale[c] = products[c] * inv;
-    const double b = -a * inv * grad_scale[c] / n;
+    /* Statistics that do not depend on x pass no gradient to it. */
+    const double b = norm->frozen ? 0 : -a * inv * grad_scale[c] / n;
+    const double d = norm->frozen ? 0 : -a * grad_shift[c] / n - b * (double)norm->mean[c];
     rows.a[c] = (float)a;
     rows.b[c] = (float)b;
-    rows.d[c] = (float)(-a * grad_shift[c] / n - b * (double)norm->mean[c]);
+    rows.d[c] = (float)d;
   }
   struct sweep back = {
       .m = m, .what = &rows, .x = x, .dy = dy, .dx = dx, .add = add, .fn = norm_back_part};

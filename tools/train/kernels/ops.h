@@ -80,12 +80,14 @@ void vnt_channel_sums(const struct vnt_machine *m, const struct vn_tensor *x, do
                       double *sums);
 
 /* BatchNorm in training mode over n d h w, as PyTorch's: batch statistics with the population
- * variance; the running ones move by `momentum` towards the batch's, variance unbiased. */
+ * variance; the running ones move by `momentum` towards the batch's, variance unbiased. Frozen (as
+ * PyTorch's in eval mode, scale and shift still trained): the running statistics normalise. */
 struct vnt_norm {
   const float *scale, *shift; /* [channels] */
   float *running_mean, *running_var;
   float *mean, *inv_sd; /* [channels] of this batch, kept for the backward pass */
   double epsilon, momentum;
+  bool frozen;
 };
 void vnt_norm_forward(const struct vnt_machine *m, const struct vnt_norm *norm,
                       const struct vn_tensor *x, const struct vn_tensor *y, double *scratch);

@@ -1,0 +1,94 @@
+"""The shipped brain model on a real head that it has never seen, as it is and as other scanners
+might have seen it.
+
+    run_brain.py BIN_DIR MODEL SCAN_FOLDER [MASK]
+
+SCAN_FOLDER is that of Debian's mricron-data; exits with 77 (skipped) when it is not there. The brain
+mask is made of what lies there (brain only, and anatomical regions, together, closed), or read.
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import nibabel
+import numpy as np
+from scipy import ndimage
+
+bin_dir, model, scans = (pathlib.Path(p) for p in sys.argv[1:4])
+if not (scans / "ch2.nii.gz").exists():
+    sys.exit(77)
+scratch = tempfile.TemporaryDirectory(prefix="vnet-brain-")
+folder = pathlib.Path(scratch.name)
+plan = folder / "brain.plan"
+
+
+def voxels(path):
+    return np.asanyarray(nibabel.load(path).dataobj)
+
+
+def mask_make():
+    known = (voxels(scans / "ch2bet.nii.gz") > 0) | (voxels(scans / "aal.nii.gz") > 0)
+    ball = ndimage.generate_binary_structure(3, 2)
+    closed = ndimage.binary_closing(np.pad(known, 4), ball, iterations=3)[4:-4, 4:-4, 4:-4]
+    return ndimage.binary_fill_holes(closed)
+
+
+def dice(a, b):
+    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+
+
+def segmented(name, image, affine, *words):
+    nibabel.save(nibabel.Nifti1Image(image.astype(np.float32), affine), folder / "in.nii.gz")
+    out = subprocess.run([bin_dir / "vnet-run", plan, folder / "in.nii.gz", "-o", folder / "out.nii.gz", "--json",
+                          *words], check=True, capture_output=True, text=True)
+    return voxels(folder / "out.nii.gz") > 0, json.loads(out.stdout)
+
+
+def turned(image, mask, axes):
+    turn = dict(angle=15, axes=axes, reshape=False)
+    return ndimage.rotate(image, order=1, **turn), ndimage.rotate(mask.astype(np.float32), order=1, **turn) > 0.5
+
+
+def thick(image, mask):
+    planes = image.shape[2] // 4 * 4
+    slabs = [x[:, :, :planes].reshape(*x.shape[:2], -1, 4).mean(3) for x in (image, mask.astype(np.float32))]
+    return slabs[0], slabs[1] > 0.5
+
+
+def biased(image):
+    x, y, z = (np.linspace(-1, 1, n).reshape([-1 if i == k else 1 for i in range(3)]) for k, n in enumerate(image.shape))
+    field = np.exp(0.4 * x + 0.3 * y * z - 0.3 * z * z + 0.2 * np.sin(3 * y))
+    noise = np.random.default_rng(1).normal(0, 0.05 * np.percentile(image, 99), image.shape)
+    return np.abs(image * field + noise)
+
+
+subprocess.run([bin_dir / "vnetc", model, "-o", plan], check=True, stdout=subprocess.DEVNULL)
+scan = nibabel.load(scans / "ch2.nii.gz")
+affine, image = scan.affine, np.asanyarray(scan.dataobj).astype(np.float32)
+mask = voxels(sys.argv[4]) > 0 if len(sys.argv) > 4 else mask_make()
+found, report = segmented("as it is", image, affine)
+plain = dice(found, mask)
+pieces = ndimage.label(found)[0]
+print(f"as it is {plain:.4f}  {report['seconds']}  {np.count_nonzero(found) / 1000:.0f} ml, mask "
+      f"{np.count_nonzero(mask) / 1000:.0f} ml, largest piece {np.bincount(pieces.ravel())[1:].max() / found.sum():.4f}")
+wide = np.diag([1, 1, 4, 1.0])
+wide[:3, 3] = [0, 0, 1.5]
+head = image > 0.1 * image.mean()
+others = {
+    "rotated 15 degrees about x": (*turned(image, mask, (1, 2)), affine),
+    "rotated 15 degrees about y": (*turned(image, mask, (0, 2)), affine),
+    "rotated 15 degrees about z": (*turned(image, mask, (0, 1)), affine),
+    "slices of 1x1x4 mm": (*thick(image, mask), affine @ wide),
+    "inverted, air and all": (image.max() - image, mask, affine),
+    "inverted, air dark": (np.where(head, image.max() - image, 0), mask, affine),
+    "bias field and noise": (biased(image), mask, affine),
+}
+failed = [] if plain >= 0.95 else ["as it is"]
+for name, (changed, truth, place) in others.items():
+    have = dice(segmented(name, changed, place)[0], truth)
+    print(f"{name} {have:.4f}")
+    if have < plain - 0.03:
+        failed.append(name)
+assert not failed, failed
