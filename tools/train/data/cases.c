@@ -58,7 +58,7 @@ static enum vn_status grids_compare(const struct pair *p) {
       }
       apart += (world[1][i] - world[0][i]) * (world[1][i] - world[0][i]);
     }
-    if (sqrt(apart) / smallest <= most) continue;
+    if (sqrt(apart) / smallest <= most + 1e-6) continue; /* of equals the first */
     most = sqrt(apart) / smallest;
     memcpy(at, world, sizeof at);
     memcpy(voxel, v, sizeof voxel);
