@@ -12,6 +12,7 @@
 
 #include "augment_private.h"
 #include "cases.h"
+#include "cases_list.h"
 #include "field.h"
 #include "grid.h"
 #include "window.h"
@@ -180,6 +181,39 @@ static void bad_cases_are_refused(void **state) {
   }
   fclose(table);
   assert_true(lines > 30);
+}
+
+/* Lists with bytes changed, doubled and left out: rows that make sense, or a sentence. */
+static void mangled_lists_are_survived(void **state) {
+  (void)state;
+  static const char good[] = "\xEF\xBB\xBFlabel, \"split\" ,image\r\na,train,\"b, \"\"2\"\r\n\nc,"
+                             "validation,d\n\"f\",train,e";
+  static const char bytes[] = "\"\"\",,\n\r \t\xFFx";
+  char text[2 * sizeof good], path[2048];
+  size_t accepted = 0;
+  snprintf(path, sizeof path, "%s", path_of("mangled.csv"));
+  for (uint64_t index = 0; index < 3000; index++) {
+    struct vnt_random r = vnt_random_open(1, index, 0);
+    size_t length = 0, most = vnt_random_below(&r, 8);
+    for (size_t i = 0; i + 1 < sizeof good; i++) {
+      const size_t chance = vnt_random_below(&r, 200);
+      if (chance < most) text[length++] = bytes[vnt_random_below(&r, sizeof bytes - 1)];
+      if (chance + 1 != 2 * most) text[length++] = good[i];
+    }
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    fwrite(text, 1, length, file);
+    fclose(file);
+    struct vnt_list list;
+    struct vn_diag diag = {{0}};
+    const enum vn_status status = vnt_list_read(path, &list, &diag);
+    assert_true(status == VN_OK || (status == VN_E_FORMAT && strstr(diag.text, "mangled.csv")));
+    for (size_t i = 0; i < list.count && status == VN_OK; i++)
+      assert_true(*list.row[i].image && *list.row[i].label && list.row[i].line > 1);
+    accepted += status == VN_OK;
+    vnt_list_close(&list);
+  }
+  assert_in_range(accepted, 375, 2900); /* an eighth is unchanged */
 }
 
 static void specs_are_checked(void **state) {
@@ -587,13 +621,14 @@ static void filters_are_as_defined(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(scans_are_numpys),         cmocka_unit_test(samples_are_windows),
-      cmocka_unit_test(bad_cases_are_refused),    cmocka_unit_test(specs_are_checked),
-      cmocka_unit_test(sampling_is_balanced),     cmocka_unit_test(samples_are_their_index),
-      cmocka_unit_test(matching_is_numpys),       cmocka_unit_test(affines_are_in_mm),
-      cmocka_unit_test(flips_are_exact),          cmocka_unit_test(fields_are_splines),
-      cmocka_unit_test(bends_are_the_papers),     cmocka_unit_test(outside_is_padding),
-      cmocka_unit_test(intensities_are_as_asked), cmocka_unit_test(filters_are_as_defined),
+      cmocka_unit_test(scans_are_numpys),        cmocka_unit_test(samples_are_windows),
+      cmocka_unit_test(bad_cases_are_refused),   cmocka_unit_test(mangled_lists_are_survived),
+      cmocka_unit_test(specs_are_checked),       cmocka_unit_test(sampling_is_balanced),
+      cmocka_unit_test(samples_are_their_index), cmocka_unit_test(matching_is_numpys),
+      cmocka_unit_test(affines_are_in_mm),       cmocka_unit_test(flips_are_exact),
+      cmocka_unit_test(fields_are_splines),      cmocka_unit_test(bends_are_the_papers),
+      cmocka_unit_test(outside_is_padding),      cmocka_unit_test(intensities_are_as_asked),
+      cmocka_unit_test(filters_are_as_defined),
   };
   if (argc != 2) return 2;
   folder = argv[1];
