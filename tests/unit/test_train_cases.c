@@ -1,0 +1,371 @@
+/* Pairs of scan and label map: read as nibabel and numpy read them, refused with the right
+ * sentence, drawn evenly. Run by tests/e2e/run_cases.py, which writes the
+ * folder that is the argument. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "cases.h"
+#include "cases_list.h"
+#include "grid.h"
+#include "window.h"
+
+static const char *folder;
+static const struct vnt_cases_spec plain = {
+    .orientation = "RAS", .intensity = {VN_INTENSITY_PERCENTILE, 0.5, 99.5}, .classes = 5};
+static struct vnt_augment augment;
+
+static const char *path_of(const char *name) {
+  static char path[2048];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  return path;
+}
+
+static struct vnt_cases cases_open(const char *csv, const struct vnt_cases_spec *spec) {
+  struct vnt_cases cases;
+  struct vn_diag diag;
+  if (vnt_cases_open(path_of(csv), spec, NULL, &cases, &diag)) fail_msg("%s", diag.text);
+  return cases;
+}
+
+static void *file_read(const char *name, size_t bytes) {
+  FILE *file = fopen(path_of(name), "rb");
+  void *data = malloc(bytes + 1);
+  assert_true(file && data);
+  assert_int_equal(fread(data, 1, bytes + 1, file), bytes);
+  fclose(file);
+  return data;
+}
+
+static size_t product(const size_t n[3]) {
+  return n[0] * n[1] * n[2];
+}
+
+/* ---- reading ---- */
+
+static void compare(const struct vnt_case *item, const char *name, bool own, float tolerance) {
+  char file[64];
+  snprintf(file, sizeof file, "%s.dim", name);
+  uint64_t *dim = file_read(file, 48);
+  for (int i = 0; i < 3; i++) assert_int_equal(item->source.dim[i], dim[own ? i : 3 + i]);
+  const size_t elems = product(item->source.dim);
+  snprintf(file, sizeof file, "%s.%s.f32", name, own ? "own" : "grid");
+  float *image = file_read(file, elems * sizeof *image);
+  snprintf(file, sizeof file, "%s.%s.u8", name, own ? "own" : "grid");
+  uint8_t *target = file_read(file, elems);
+  size_t open = 0;
+  for (size_t i = 0; i < elems; i++) {
+    assert_true(fabsf(image[i] - item->image[i]) <= tolerance);
+    open += target[i] == 255;
+    assert_true(target[i] == 255 || target[i] == item->target[i]);
+  }
+  assert_true(open < elems / 100);
+  free(dim);
+  free(image);
+  free(target);
+}
+
+static void scans_are_numpys(void **state) {
+  (void)state;
+  for (int own = 0; own < 2; own++) {
+    struct vnt_cases_spec spec = plain;
+    if (!own) memcpy(spec.spacing_mm, (double[]){2.5, 1.2, 1.7}, sizeof spec.spacing_mm);
+    struct vnt_cases cases = cases_open("good.csv", &spec);
+    assert_int_equal(cases.count, 3);
+    assert_int_equal(cases.n_training, 2);
+    assert_int_equal(cases.n_validation, 1);
+    assert_int_equal(cases.training[1], 2);
+    compare(&cases.items[0], "a", own, own ? 2e-7f : 2e-6f);
+    compare(&cases.items[2], "b", own, own ? 4e-7f : 2e-6f);
+    assert_true(cases.items[1].validation && !cases.items[1].image && !cases.items[1].target);
+    assert_int_equal(cases.items[1].line, 4);
+    assert_string_equal(cases.items[1].image_path, path_of("c.nii.gz"));
+    assert_string_equal(cases.items[2].image_path, path_of("b, 2.nii"));
+    vnt_cases_close(&cases);
+  }
+  static const char *const more[] = {"plain.csv", "nearly.csv"};
+  for (int i = 0; i < 2; i++) {
+    struct vnt_cases cases = cases_open(more[i], &plain);
+    compare(&cases.items[0], "a", true, 2e-7f);
+    vnt_cases_close(&cases);
+  }
+}
+
+/* The bits that window.c would give the network for a window anywhere on the grid. */
+static void samples_are_windows(void **state) {
+  (void)state;
+  struct vnt_cases_spec spec = plain;
+  spec.spacing_mm[0] = 1.3;
+  struct vnt_cases cases = cases_open("plain.csv", &spec);
+  struct vn_scan scan;
+  struct vn_view view;
+  struct vn_grid grid;
+  struct vn_intensity intensity;
+  assert_int_equal(vn_scan_open(path_of("a.nii.gz"), &scan, NULL), VN_OK);
+  assert_int_equal(vn_scan_load(&scan, false, NULL), VN_OK);
+  assert_int_equal(vn_view_orient(&scan, "RAS", &view, NULL), VN_OK);
+  const double spacing_mm[3] = {1.3, view.spacing_mm[1], view.spacing_mm[2]};
+  assert_int_equal(vn_grid_make(&view, spacing_mm, &grid, NULL), VN_OK);
+  assert_int_equal(
+      vn_intensity_fit(&spec.intensity, scan.voxels, scan.elems, NULL, &intensity, NULL), VN_OK);
+  /* The second is longer than the scan along h, the third everywhere. */
+  static const size_t patches[][3] = {{12, 20, 16}, {16, 64, 24}, {64, 64, 64}};
+  static float image[64 * 64 * 64], plane[64 * 64], scratch[65 * 128];
+  static uint8_t target[64 * 64 * 64];
+  for (size_t p = 0; p < 3; p++)
+    for (uint64_t index = 0; index < 8; index++) {
+      const size_t *patch = patches[p];
+      size_t begin[3], end[3], from[3], extent[3];
+      struct vnt_patch place;
+      vnt_cases_place(&cases, NULL, patch, 1, index, &place);
+      assert_int_equal(vnt_cases_sample(&cases, NULL, patch, 1, index, NULL, image, target, NULL),
+                       VN_OK);
+      for (int i = 0; i < 3; i++) {
+        struct vn_window_axis axis = vn_window_axis_make(grid.dim[i], patch[i], 0);
+        if (axis.before) assert_int_equal(place.start[i], -(ptrdiff_t)axis.before);
+        begin[i] = axis.before;
+        from[i] = axis.before ? 0 : (size_t)place.start[i];
+        extent[i] = patch[i] < grid.dim[i] ? patch[i] : grid.dim[i];
+        end[i] = begin[i] + extent[i];
+        assert_true(from[i] + extent[i] <= grid.dim[i]);
+      }
+      for (size_t d = 0, at = 0; d < patch[0]; d++) {
+        const bool deep = d >= begin[0] && d < end[0];
+        assert_true(vn_grid_scratch(&grid, extent) <= sizeof scratch / sizeof *scratch);
+        if (deep)
+          vn_grid_sample(&grid, scan.voxels, from[0] + d - begin[0], from + 1, extent + 1, scratch,
+                         plane);
+        for (size_t h = 0; h < patch[1]; h++)
+          for (size_t w = 0; w < patch[2]; w++, at++) {
+            const bool in = deep && h >= begin[1] && h < end[1] && w >= begin[2] && w < end[2];
+            const float v = in ? vn_intensity_apply(
+                                     &intensity, plane[(h - begin[1]) * extent[2] + w - begin[2]])
+                               : 0;
+            assert_memory_equal(&v, &image[at], sizeof v);
+            if (!in) assert_int_equal(target[at], 0);
+          }
+      }
+    }
+  vn_grid_close(&grid);
+  vn_scan_close(&scan);
+  vnt_cases_close(&cases);
+}
+
+static void bad_cases_are_refused(void **state) {
+  (void)state;
+  FILE *table = fopen(path_of("refused.txt"), "r");
+  assert_non_null(table);
+  char line[1024];
+  size_t lines = 0;
+  for (; fgets(line, sizeof line, table); lines++) {
+    line[strcspn(line, "\n")] = '\0';
+    char *status = strchr(line, '\t'), *sentence = strchr(status + 1, '\t');
+    *status++ = *sentence++ = '\0';
+    for (size_t threads = 0; threads <= 4; threads += 2) {
+      struct vnt_cases cases;
+      struct vn_diag diag = {{0}};
+      pthreadpool_t pool = threads ? pthreadpool_create(threads) : NULL;
+      enum vn_status got = vnt_cases_open(path_of(line), &plain, pool, &cases, &diag);
+      if ((int)got != atoi(status) || !strstr(diag.text, sentence))
+        fail_msg("%s: status %d '%s', not %s '%s'", line, got, diag.text, status, sentence);
+      vnt_cases_close(&cases);
+      if (pool) pthreadpool_destroy(pool);
+    }
+  }
+  fclose(table);
+  assert_true(lines > 30);
+}
+
+/* Lists with bytes changed, doubled and left out: rows that make sense, or a sentence. */
+static void mangled_lists_are_survived(void **state) {
+  (void)state;
+  static const char good[] = "\xEF\xBB\xBFlabel, \"split\" ,image\r\na,train,\"b, \"\"2\"\r\n\nc,"
+                             "validation,d\n\"f\",train,e";
+  static const char bytes[] = "\"\"\",,\n\r \t\xFFx";
+  char text[2 * sizeof good], path[2048];
+  size_t accepted = 0;
+  snprintf(path, sizeof path, "%s", path_of("mangled.csv"));
+  for (uint64_t index = 0; index < 3000; index++) {
+    struct vnt_random r = vnt_random_open(1, index, 0);
+    size_t length = 0, most = vnt_random_below(&r, 8);
+    for (size_t i = 0; i + 1 < sizeof good; i++) {
+      const size_t chance = vnt_random_below(&r, 200);
+      if (chance < most) text[length++] = bytes[vnt_random_below(&r, sizeof bytes - 1)];
+      if (chance + 1 != 2 * most) text[length++] = good[i];
+    }
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    fwrite(text, 1, length, file);
+    fclose(file);
+    struct vnt_list list;
+    struct vn_diag diag = {{0}};
+    const enum vn_status status = vnt_list_read(path, &list, &diag);
+    assert_true(status == VN_OK || (status == VN_E_FORMAT && strstr(diag.text, "mangled.csv")));
+    for (size_t i = 0; i < list.count && status == VN_OK; i++)
+      assert_true(*list.row[i].image && *list.row[i].label && list.row[i].line > 1);
+    accepted += status == VN_OK;
+    vnt_list_close(&list);
+  }
+  assert_in_range(accepted, 375, 2900); /* an eighth is unchanged */
+}
+
+static void specs_are_checked(void **state) {
+  (void)state;
+  struct vnt_cases cases;
+  struct vn_diag diag;
+  struct vnt_cases_spec spec = plain;
+  spec.classes = 1;
+  assert_int_equal(vnt_cases_open(path_of("plain.csv"), &spec, NULL, &cases, &diag), VN_E_ARGUMENT);
+  spec.classes = 257;
+  assert_int_equal(vnt_cases_open(path_of("plain.csv"), &spec, NULL, &cases, &diag), VN_E_ARGUMENT);
+  spec = plain;
+  spec.spacing_mm[1] = -1;
+  assert_int_equal(vnt_cases_open(path_of("plain.csv"), &spec, NULL, &cases, &diag), VN_E_ARGUMENT);
+  spec.spacing_mm[1] = 100;
+  assert_int_equal(vnt_cases_open(path_of("plain.csv"), &spec, NULL, &cases, &diag),
+                   VN_E_UNSUPPORTED);
+  assert_non_null(strstr(diag.text, "line 2: "));
+  vnt_cases_close(&cases);
+  for (int i = 0; i < 3; i++) spec.spacing_mm[i] = 6;
+  assert_int_equal(vnt_cases_open(path_of("dust.csv"), &spec, NULL, &cases, &diag),
+                   VN_E_UNSUPPORTED);
+  assert_non_null(strstr(diag.text, "dust.nii: nothing of its labels is left"));
+  vnt_cases_close(&cases);
+}
+
+/* ---- drawing ---- */
+
+/* Brute force: the middles of many patches against the label map. Patches of one voxel are not
+ * moved by the scan's borders, so that the middle is the voxel drawn. */
+static void sampling_is_balanced(void **state) {
+  (void)state;
+  enum { SAMPLES = 40000 };
+  struct vnt_cases cases = cases_open("plain.csv", &plain);
+  const struct vnt_source *source = &cases.items[0].source;
+  const size_t *dim = source->dim, elems = product(dim), one[3] = {1, 1, 1};
+  uint32_t *drawn = calloc(elems, sizeof *drawn);
+  double count[5] = {0}, got[5] = {0}, spread = 0;
+  for (size_t i = 0; i < elems; i++) count[source->target[i]]++;
+  assert_true(count[3] == 2);
+  struct vnt_augment half = {.foreground = 0.5};
+  for (uint64_t index = 0; index < SAMPLES; index++) {
+    struct vnt_patch place;
+    vnt_cases_place(&cases, &half, one, 3, index, &place);
+    const size_t at = ((size_t)place.start[0] * dim[1] + (size_t)place.start[1]) * dim[2] +
+                      (size_t)place.start[2];
+    drawn[at]++;
+    got[source->target[at]]++;
+  }
+  for (int c = 0; c < 5; c++) {
+    const double want = SAMPLES * (0.5 * count[c] / (double)elems + (c ? 0.5 / 4 : 0));
+    assert_true(fabs(got[c] - want) < 4.5 * sqrt(want));
+  }
+  /* Within a label every voxel is as likely: chi-squared over label 1's. */
+  const double want = got[1] / count[1];
+  for (size_t i = 0; i < elems; i++)
+    if (source->target[i] == 1) spread += pow((double)drawn[i] - want, 2) / want;
+  assert_true(fabs(spread - count[1]) < 5 * sqrt(2 * count[1]));
+  free(drawn);
+  /* A larger patch holds the voxel it was drawn for. */
+  struct vnt_augment all = {.foreground = 1};
+  static float image[20 * 12 * 16];
+  static uint8_t target[20 * 12 * 16];
+  const size_t patch[3] = {20, 12, 16};
+  for (uint64_t index = 0; index < 200; index++) {
+    size_t labelled = 0;
+    assert_int_equal(vnt_cases_sample(&cases, &all, patch, 3, index, NULL, image, target, NULL),
+                     VN_OK);
+    for (size_t i = 0; i < sizeof target; i++) labelled += target[i] != 0;
+    assert_true(labelled > 0);
+  }
+  vnt_cases_close(&cases);
+}
+
+/* Everything at once, however it is computed. */
+static void samples_are_their_index(void **state) {
+  (void)state;
+  enum { D = 20, H = 36, W = 44, ELEMS = D * H * W };
+  static float image[5][ELEMS];
+  static uint8_t target[5][ELEMS];
+  const size_t patch[3] = {D, H, W}, threads[] = {0, 1, 2, 4};
+  struct vnt_cases cases = cases_open("good.csv", &plain);
+  vnt_augment_defaults(&augment, patch);
+  for (int sure = 0; sure < 2; sure++) {
+    if (sure)
+      augment.affine_p = augment.bend_p = augment.match_p = augment.gamma_p = augment.bias_p =
+          augment.blur_p = augment.slices_p = augment.noise_p = 1;
+    for (uint64_t index = 0; index < 6; index++) {
+      for (int t = 0; t < 4; t++) {
+        pthreadpool_t pool = threads[t] ? pthreadpool_create(threads[t]) : NULL;
+        memset(image[t], t, sizeof image[t]);
+        assert_int_equal(
+            vnt_cases_sample(&cases, &augment, patch, 7, index, pool, image[t], target[t], NULL),
+            VN_OK);
+        if (pool) pthreadpool_destroy(pool);
+        assert_memory_equal(image[0], image[t], sizeof image[0]);
+        assert_memory_equal(target[0], target[t], sizeof target[0]);
+      }
+      for (size_t i = 0; i < ELEMS; i++)
+        assert_true(image[0][i] >= 0 && image[0][i] <= 1 && target[0][i] < 5);
+      assert_int_equal(
+          vnt_cases_sample(&cases, &augment, patch, 7, index + 1, NULL, image[4], target[4], NULL),
+          VN_OK);
+      assert_memory_not_equal(image[0], image[4], sizeof image[0]);
+      assert_int_equal(
+          vnt_cases_sample(&cases, &augment, patch, 8, index, NULL, image[4], target[4], NULL),
+          VN_OK);
+      assert_memory_not_equal(image[0], image[4], sizeof image[0]);
+    }
+  }
+  struct vn_diag diag;
+  assert_int_equal(vnt_cases_sample(&cases, &augment, (const size_t[]){1, 1, 513}, 0, 0, NULL,
+                                    image[0], target[0], &diag),
+                   VN_E_UNSUPPORTED);
+  vnt_cases_close(&cases);
+}
+
+/* ---- what is done to a sample ---- */
+
+static void matching_is_numpys(void **state) {
+  (void)state;
+  struct vnt_cases cases = cases_open("good.csv", &plain);
+  const struct vnt_source *a = &cases.items[0].source, *b = &cases.items[2].source;
+  const size_t elems = product(a->dim);
+  float *want = file_read("matched.f32", elems * sizeof *want);
+  float *image = malloc(elems * sizeof *image);
+  uint8_t *target = malloc(elems);
+  struct vnt_patch whole = {.start = {0}};
+  memcpy(whole.size, a->dim, sizeof whole.size);
+  struct vnt_augment match = {.match_p = 1};
+  assert_int_equal(vnt_augment_apply(&match, a, b, &whole, 0, 0, NULL, image, target, NULL), VN_OK);
+  double worst = 0, sum = 0;
+  for (size_t i = 0; i < elems; i++) {
+    const double off = fabs((double)image[i] - (double)want[i]);
+    worst = off > worst ? off : worst;
+    sum += off / (double)elems;
+  }
+  assert_memory_equal(target, a->target, elems);
+  /* Of a range of 1, with gaps between the intensities of tissues, where a curve is steep. */
+  if (worst > 0.02 || sum > 3e-4) fail_msg("matched: off by %g, mean %g", worst, sum);
+  free(want);
+  free(image);
+  free(target);
+  vnt_cases_close(&cases);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(scans_are_numpys),        cmocka_unit_test(samples_are_windows),
+      cmocka_unit_test(bad_cases_are_refused),   cmocka_unit_test(mangled_lists_are_survived),
+      cmocka_unit_test(specs_are_checked),       cmocka_unit_test(sampling_is_balanced),
+      cmocka_unit_test(samples_are_their_index), cmocka_unit_test(matching_is_numpys),
+  };
+  if (argc != 2) return 2;
+  folder = argv[1];
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
