@@ -16,6 +16,7 @@ struct runner {
   void *bytes; /* of the plan */
   struct vn_plan *plan;
   struct vn_exec *exec;
+  bool stopped;
 };
 
 static enum vn_status of_file(enum vn_status status, const char *path, const struct vn_diag *inner,
@@ -101,9 +102,11 @@ static enum vn_status target_read(const struct vnt_validation *job, size_t i,
 /* ---- one scan ---- */
 
 static void between_windows(void *context, size_t done, size_t total) {
-  const struct runner *r = context;
+  struct runner *r = context;
   (void)done, (void)total;
-  if (r->job->go_on && !r->job->go_on(r->job->context)) vn_exec_cancel(r->exec);
+  if (!r->job->go_on || r->job->go_on(r->job->context)) return;
+  r->stopped = true;
+  vn_exec_cancel(r->exec);
 }
 
 static enum vn_status scan_segment(struct runner *r, struct vn_segment *segment,
@@ -112,9 +115,8 @@ static enum vn_status scan_segment(struct runner *r, struct vn_segment *segment,
   segment->progress = between_windows;
   segment->progress_context = r;
   enum vn_status status = vn_segment_run(segment, labels, &report, diag);
-  /* Asked for after the last window, it would end the next scan. */
-  if (status == VN_OK && r->job->go_on && !r->job->go_on(r->job->context))
-    status = vn_fail(diag, VN_E_CANCELLED, "validation was stopped");
+  if (status == VN_OK && r->stopped) /* after the last window */
+    status = vn_fail(diag, VN_E_CANCELLED, "cancelled");
   return status;
 }
 
