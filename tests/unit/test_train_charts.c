@@ -286,6 +286,11 @@ static void outlines_are_where_labels_are(void **state) {
   pixel_is(&p, LEFT + 6 * ZOOM - 1, TOP + 3 * ZOOM, target_ink);
   assert_int_equal(pixels_of(&p, both_ink) + pixels_of(&p, predicted_ink), 0);
   free(p.rgb);
+  for (size_t i = 0; i < ELEMS; i++) target[i] = i % SIDE < 4; /* as far as the grid goes */
+  p = slices_draw(image, target, NULL, 1);
+  pixel_is(&p, LEFT + 4 * ZOOM, TOP + 5, target_ink);
+  assert_int_equal(pixels_of(&p, target_ink), 24 * 6 + 2 * SIDE * ZOOM); /* and the legend */
+  free(p.rgb);
   memset(image, 0, sizeof image); /* nothing to see */
   p = slices_draw(image, target, predicted, 1);
   pixel_is(&p, LEFT, TOP, (const uint8_t[]){0, 0, 0});
