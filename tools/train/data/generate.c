@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fail.h"
+#include "field.h"
 #include "intensity.h"
 
 enum { STREAM_SHAPE = 1, STREAM_LOOK, STREAM_TEXTURE, STREAM_NOISE };
@@ -47,60 +48,6 @@ void vnt_generator_defaults(struct vnt_generator *g, const size_t patch[3], doub
   vnt_normals_fill(&g->normals);
 }
 
-/* ---- smooth random fields: cubic B-splines over a coarse grid of normal numbers ---- */
-
-struct field {
-  size_t dim[3]; /* control points, d h w; the first lies one step before the patch */
-  double step;   /* voxels between them */
-  float *value;  /* [d][h][w] */
-};
-
-static void spline(double at, double weight[4]) {
-  const double t = at - floor(at), s = 1 - t;
-  weight[0] = s * s * s / 6;
-  weight[1] = (3 * t * t * t - 6 * t * t + 4) / 6;
-  weight[2] = (3 * s * s * s - 6 * s * s + 4) / 6;
-  weight[3] = t * t * t / 6;
-}
-
-static bool field_make(struct field *f, const size_t patch[3], double step, double sd,
-                       struct vnt_random *r) {
-  size_t elems = 1;
-  for (int i = 0; i < 3; i++) elems *= f->dim[i] = (size_t)ceil((double)patch[i] / step) + 4;
-  f->step = step;
-  f->value = malloc(elems * sizeof *f->value);
-  for (size_t i = 0; f->value && i < elems; i++) f->value[i] = (float)(sd * vnt_random_normal(r));
-  return f->value != NULL;
-}
-
-/* The field along row (d, h): the control points of the row first, then each voxel of four. */
-static void field_row(const struct field *f, size_t d, size_t h, size_t count, float *row) {
-  const double z = (double)d / f->step, y = (double)h / f->step;
-  double wz[4], wy[4];
-  float line[256];
-  spline(z, wz);
-  spline(y, wy);
-  for (size_t c = 0; c < f->dim[2] && c < 256; c++) {
-    double sum = 0;
-    for (int i = 0; i < 4; i++)
-      for (int j = 0; j < 4; j++)
-        sum +=
-            wz[i] * wy[j] *
-            (double)
-                f->value[(((size_t)z + (size_t)i) * f->dim[1] + (size_t)y + (size_t)j) * f->dim[2] +
-                         c];
-    line[c] = (float)sum;
-  }
-  for (size_t w = 0; w < count; w++) {
-    const double x = (double)w / f->step;
-    double wx[4];
-    spline(x, wx);
-    const float *from = line + (size_t)x;
-    row[w] = (float)(wx[0] * (double)from[0] + wx[1] * (double)from[1] + wx[2] * (double)from[2] +
-                     wx[3] * (double)from[3]);
-  }
-}
-
 /* ---- the shape ---- */
 
 struct sample {
@@ -108,7 +55,7 @@ struct sample {
   const struct vnt_labelmap *map;
   struct vnt_random texture, noise;
   double affine[3][4]; /* patch voxel (d h w 1) to map voxel */
-  struct field bend[3], bias;
+  struct vnt_field bend[3], bias;
   float mean[VNT_STRUCTURES_MOST], sd[VNT_STRUCTURES_MOST];
   float *image, *other;
   uint8_t *target;
@@ -176,7 +123,7 @@ static void render_row(void *context, size_t d, size_t h) {
   const size_t *n = s->g->patch, *dim = s->map->dim;
   float bend[3][512], eight[8];
   const size_t row = (d * n[1] + h) * n[2];
-  for (int i = 0; i < 3; i++) field_row(&s->bend[i], d, h, n[2], bend[i]);
+  for (int i = 0; i < 3; i++) vnt_field_row(&s->bend[i], d, h, n[2], bend[i]);
   for (size_t w = 0; w < n[2]; w++) {
     if (w % 8 == 0) vnt_normals_at(&s->g->normals, &s->texture, (uint32_t)(row + w), eight);
     size_t at[3];
@@ -230,7 +177,7 @@ static void blur(struct sample *s, int axis, double sd, pthreadpool_t pool) {
 static void bias_row(void *context, size_t d, size_t h) {
   struct sample *s = context;
   float row[512], *to = s->image + (d * s->g->patch[1] + h) * s->g->patch[2];
-  field_row(&s->bias, d, h, s->g->patch[2], row);
+  vnt_field_row(&s->bias, d, h, s->g->patch[2], row);
   for (size_t w = 0; w < s->g->patch[2]; w++) to[w] *= expf(row[w]);
 }
 
@@ -276,10 +223,11 @@ static bool sample_draw(struct sample *s, uint64_t seed, uint64_t index) {
   const struct vnt_generator *g = s->g;
   struct vnt_random r = vnt_random_open(seed, index, STREAM_SHAPE);
   affine_draw(s, &r);
-  const double bend = vnt_random_real(&r, 0, g->bend_mm), step = g->bend_every_mm / g->spacing_mm;
+  const double bend = vnt_random_real(&r, 0, g->bend_mm), apart = g->bend_every_mm / g->spacing_mm;
+  const double step[3] = {apart, apart, apart};
   bool made = true;
   for (int i = 0; i < 3; i++)
-    made = field_make(&s->bend[i], g->patch, step, bend / s->map->spacing_mm[i], &r) && made;
+    made = vnt_field_make(&s->bend[i], g->patch, step, bend / s->map->spacing_mm[i], &r) && made;
   struct vnt_random look = vnt_random_open(seed, index, STREAM_LOOK);
   look_draw(s, &look);
   s->noise_sd = (float)vnt_random_real(&look, 0, g->noise);
@@ -288,7 +236,9 @@ static bool sample_draw(struct sample *s, uint64_t seed, uint64_t index) {
   s->gamma = (float)exp(g->gamma * vnt_random_normal(&look));
   view_draw(s, &look);
   const double bias = vnt_random_real(&look, 0, g->bias);
-  made = field_make(&s->bias, g->patch, 50 / g->spacing_mm, bias, &look) && made;
+  const double wide = 50 / g->spacing_mm;
+  made =
+      vnt_field_make(&s->bias, g->patch, (const double[]){wide, wide, wide}, bias, &look) && made;
   s->texture = vnt_random_open(seed, index, STREAM_TEXTURE);
   s->noise = vnt_random_open(seed, index, STREAM_NOISE);
   return made;
@@ -321,8 +271,8 @@ enum vn_status vnt_generate(const struct vnt_generator *g, const struct vnt_labe
     pthreadpool_parallelize_2d(pool, window_row, &s, g->patch[0], g->patch[1], 0);
     if (s.image != image) memcpy(image, s.image, elems * sizeof *image);
   }
-  for (int i = 0; i < 3; i++) free(s.bend[i].value);
-  free(s.bias.value);
+  for (int i = 0; i < 3; i++) vnt_field_close(&s.bend[i]);
+  vnt_field_close(&s.bias);
   free(buffer);
   return status;
 }
