@@ -1,13 +1,12 @@
-/* Slices, outlines, marks and the PNG; see picture.h. */
+/* Slices, outlines and marks; see picture.h. */
 #include "picture.h"
 
-#include <errno.h>
 #include <math.h>
-#include <png.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "canvas.h"
 #include "fail.h"
 #include "font.h"
 #include "intensity.h"
@@ -45,7 +44,7 @@ struct drawing {
   size_t low[3], high[3];   /* of what is labelled, d h w */
   double pixel_mm;
   size_t width, height;
-  unsigned char *rgb;
+  struct canvas canvas;
   uint16_t *label; /* of the slice being drawn, and one pixel around it */
 };
 
@@ -113,19 +112,7 @@ static void scale_choose(struct drawing *p) {
 
 /* ---- drawing ---- */
 
-static void dot(struct drawing *p, size_t x, size_t y, const uint8_t rgb[3]) {
-  if (x < p->width && y < p->height) memcpy(p->rgb + (y * p->width + x) * 3, rgb, 3);
-}
-
-static size_t text_draw(struct drawing *p, size_t x, size_t y, const char *text) {
-  static const uint8_t ink[3] = {255, 214, 102};
-  for (; *text; text++, x += FONT_WIDTH + 1)
-    for (size_t i = 0; i < sizeof font / sizeof *font; i++)
-      for (size_t r = 0; font[i].letter == *text && r < FONT_HEIGHT; r++)
-        for (size_t c = 0; c < FONT_WIDTH; c++)
-          if (font[i].row[r] >> (FONT_WIDTH - 1 - c) & 1) dot(p, x + c, y + r, ink);
-  return x;
-}
+static const uint8_t ink[3] = {255, 214, 102};
 
 /* The view's index at the centre of pixel `i` of `count`, counted from the high end. */
 static double index_at(const struct drawing *p, int axis, size_t i) {
@@ -163,14 +150,15 @@ static void slice_draw(struct drawing *p, const struct row *row, size_t slice, s
       at[row->down] = (size_t)(b + 0.5);
       at[row->through] = slice;
       p->label[y * wide + x] = (uint16_t)label_at(p->job->labels, voxel_at(&p->view, at));
-      dot(p, left + x, top + y, (const uint8_t[]){grey, grey, grey});
+      canvas_dot(&p->canvas, left + x, top + y, (const uint8_t[]){grey, grey, grey});
     }
   for (size_t y = 0; y < high; y++)
     for (size_t x = 0; x < wide; x++) {
       const uint16_t *here = &p->label[y * wide + x];
       bool edge = (x && here[-1] != *here) || (x + 1 < wide && here[1] != *here) ||
                   (y && *(here - wide) != *here) || (y + 1 < high && here[wide] != *here);
-      if (*here && edge) dot(p, left + x, top + y, p->job->palette->entries[*here].rgb);
+      if (*here && edge)
+        canvas_dot(&p->canvas, left + x, top + y, p->job->palette->entries[*here].rgb);
     }
 }
 
@@ -186,7 +174,7 @@ static void marks_draw(struct drawing *p, const struct row *row, size_t left, si
   const size_t y[4] = {middle_y, middle_y, top + MARK, top + high - FONT_HEIGHT - MARK};
   for (int i = 0; i < 4; i++) /* a slice too thin for two marks has one */
     if (!(i & 1) || (i < 2 ? wide : high) >= 3 * FONT_HEIGHT)
-      text_draw(p, x[i], y[i], (const char[]){marks[i], '\0'});
+      canvas_text(&p->canvas, x[i], y[i], 1, ink, (const char[]){marks[i], '\0'});
 }
 
 /* Where the slice's centre lies along the row's world axis, in mm; its index where that is unknown.
@@ -206,7 +194,7 @@ static void caption_draw(struct drawing *p, const struct row *row, size_t slice,
              a[0] * ijk[0] + a[1] * ijk[1] + a[2] * ijk[2] + a[3]);
   else
     snprintf(text, sizeof text, "%c %zu", row->world, slice);
-  text_draw(p, left, top, text);
+  canvas_text(&p->canvas, left, top, 1, ink, text);
 }
 
 static void rows_draw(struct drawing *p) {
@@ -227,59 +215,6 @@ static void rows_draw(struct drawing *p) {
   }
 }
 
-/* ---- PNG ---- */
-
-struct sink {
-  int fd, reason;
-};
-
-static void sink_write(png_structp png, png_bytep bytes, png_size_t size) {
-  struct sink *sink = png_get_io_ptr(png);
-  while (size) {
-    ssize_t done = write(sink->fd, bytes, size);
-    if (done < 0 && errno == EINTR) continue;
-    if (done < 0) {
-      sink->reason = errno;
-      png_error(png, "cannot write");
-    }
-    bytes += done;
-    size -= (size_t)done;
-  }
-}
-
-static void sink_flush(png_structp png) {
-  (void)png;
-}
-
-static void silent(png_structp png, png_const_charp text) {
-  (void)text;
-  png_longjmp(png, 1);
-}
-
-static void deaf(png_structp png, png_const_charp text) {
-  (void)png, (void)text;
-}
-
-static enum vn_status png_out(int fd, const struct drawing *p, struct vn_diag *diag) {
-  struct sink sink = {.fd = fd};
-  png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, silent, deaf);
-  png_infop info = png ? png_create_info_struct(png) : NULL;
-  if (!info || setjmp(png_jmpbuf(png))) {
-    png_destroy_write_struct(&png, &info);
-    return sink.reason
-               ? vn_fail(diag, VN_E_IO, "cannot write the picture: %s", strerror(sink.reason))
-               : vn_fail(diag, VN_E_MEMORY, "out of memory for the picture");
-  }
-  png_set_write_fn(png, &sink, sink_write, sink_flush);
-  png_set_IHDR(png, info, (png_uint_32)p->width, (png_uint_32)p->height, 8, PNG_COLOR_TYPE_RGB,
-               PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
-  png_write_info(png, info);
-  for (size_t y = 0; y < p->height; y++) png_write_row(png, p->rgb + y * p->width * 3);
-  png_write_end(png, info);
-  png_destroy_write_struct(&png, &info);
-  return VN_OK;
-}
-
 enum vn_status picture_write(int fd, const struct picture_job *job, struct vn_diag *diag) {
   static const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5};
   const struct vn_scan *scan = job->scan;
@@ -298,14 +233,14 @@ enum vn_status picture_write(int fd, const struct picture_job *job, struct vn_di
     size_t area = pixels(&p, rows[r].across) * pixels(&p, rows[r].down);
     most = area > most ? area : most;
   }
-  p.rgb = calloc(p.width * p.height, 3);
-  p.label = calloc(most, sizeof *p.label);
-  if (p.rgb && p.label)
-    rows_draw(&p);
-  else
+  status = canvas_open(p.width, p.height, &p.canvas, diag);
+  if (status == VN_OK && !(p.label = calloc(most, sizeof *p.label)))
     status = vn_fail(diag, VN_E_MEMORY, "out of memory for the picture");
-  if (status == VN_OK) status = png_out(fd, &p, diag);
-  free(p.rgb);
+  if (status == VN_OK) {
+    rows_draw(&p);
+    status = canvas_write(fd, &p.canvas, diag);
+  }
+  canvas_close(&p.canvas);
   free(p.label);
   return status;
 }
