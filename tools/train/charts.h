@@ -1,0 +1,40 @@
+/* Pictures of a training, as PNG: how it went, and what the network makes of its samples. Called by
+ * vnet-train. The same bytes for the same input on the same machine.
+ *
+ * The logs are CSV with a header line; columns are found by their names and others are passed over.
+ * A last line without its newline is one that is still being written, and is passed over, too. */
+#ifndef VNET_TRAIN_CHARTS_H
+#define VNET_TRAIN_CHARTS_H
+
+#include "status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Loss, Dice and learning rate against the step: 1000 x 640 pixels.
+ *
+ * `log_csv` is a path, its columns step, loss, dice, rate; steps are whole and grow, except where a
+ * run was resumed: a row then replaces what was logged from its step on. Every row is drawn
+ * faintly, the running mean over a fortieth of them strongly.
+ * `validation_csv` is a path with columns step, label, dice, hd95_mm, a row for each case and
+ * label; NULL, or a file that does not exist (yet): there is none. Each row is a point, the mean of
+ * a step's rows a line; the legend has the last step's mean distance over rows that have one.
+ *
+ * VN_E_IO: cannot be read or written; VN_E_FORMAT, with path and line: a column is missing, a field
+ * is no finite number (hd95_mm may be nan), a row has too few or too many fields, there is no row
+ * (the validation's may have none); VN_E_MEMORY. */
+enum vn_status vnt_chart_curves(int fd, const char *log_csv, const char *validation_csv,
+                                struct vn_diag *diag);
+
+/* Three slices (across d, h and w) through the middle of each sample, outlines between labels:
+ * target, prediction, and where the two agree. As in picture.h the larger index is left and on top,
+ * so that samples in RAS appear in the radiological convention. Grey is from the 0.5th to the
+ * 99.5th percentile of the sample.
+ *
+ * image, target, predicted: [samples][d][h][w], borrowed; predicted may be NULL. At least one
+ * sample, sides from 1 to 1024. VN_E_ARGUMENT, VN_E_IO, VN_E_MEMORY. */
+enum vn_status vnt_chart_slices(int fd, const float *image, const uint8_t *target,
+                                const uint8_t *predicted, const size_t dim[3], size_t samples,
+                                struct vn_diag *diag);
+
+#endif

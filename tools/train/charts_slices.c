@@ -1,0 +1,163 @@
+/* Samples with outlines of what is there and what the network says; see charts.h. */
+#include "charts.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "canvas.h"
+#include "fail.h"
+#include "font.h"
+#include "intensity.h"
+
+enum {
+  SIDE_MOST = 1024,
+  TILE = 240, /* pixels; a voxel is as many whole ones as fit, at least 2 for its outlines */
+  ZOOM_LEAST = 2,
+  ZOOM_MOST = 12,
+  GAP = 8,
+  TEXT = 2, /* scale */
+  LINE = FONT_HEIGHT * TEXT + 10,
+  PICTURE_WIDE = 1500, /* pixels, for as many samples side by side as fit */
+};
+
+static const uint8_t paper[3] = {24, 24, 24}, ink[3] = {235, 235, 235},
+                     target_ink[3] = {0, 190, 255}, predicted_ink[3] = {255, 120, 0},
+                     both_ink[3] = {255, 255, 120};
+
+/* Across `down` is up, `across` is left, `through` is cut: axes d h w. */
+static const struct cut { int across, down, through; } cuts[3] = {{2, 1, 0}, {2, 0, 1}, {1, 0, 2}};
+
+struct sample {
+  const float *image;
+  const uint8_t *target, *predicted; /* predicted NULL: none */
+  const size_t *dim;
+  size_t zoom;
+  struct vn_intensity grey;
+};
+
+/* The voxel at column x and row y of a cut, both in voxels from the left and top. */
+static size_t voxel_at(const struct sample *s, const struct cut *cut, size_t x, size_t y) {
+  size_t at[3];
+  at[cut->across] = s->dim[cut->across] - 1 - x;
+  at[cut->down] = s->dim[cut->down] - 1 - y;
+  at[cut->through] = s->dim[cut->through] / 2;
+  return (at[0] * s->dim[1] + at[1]) * s->dim[2] + at[2];
+}
+
+/* Is pixel (x, y) the outermost of a label's voxel, towards a voxel of another label? */
+static bool on_outline(const struct sample *s, const struct cut *cut, const uint8_t *map, size_t x,
+                       size_t y) {
+  const size_t z = s->zoom, u = x / z, v = y / z;
+  const size_t wide = s->dim[cut->across], high = s->dim[cut->down];
+  const uint8_t here = map[voxel_at(s, cut, u, v)];
+  if (!here) return false;
+  if (x % z == 0 && u && map[voxel_at(s, cut, u - 1, v)] != here) return true;
+  if (x % z == z - 1 && u + 1 < wide && map[voxel_at(s, cut, u + 1, v)] != here) return true;
+  if (y % z == 0 && v && map[voxel_at(s, cut, u, v - 1)] != here) return true;
+  return y % z == z - 1 && v + 1 < high && map[voxel_at(s, cut, u, v + 1)] != here;
+}
+
+static void cut_draw(struct canvas *canvas, const struct sample *s, const struct cut *cut,
+                     size_t left, size_t top) {
+  for (size_t y = 0; y < s->dim[cut->down] * s->zoom; y++)
+    for (size_t x = 0; x < s->dim[cut->across] * s->zoom; x++) {
+      const float value = s->image[voxel_at(s, cut, x / s->zoom, y / s->zoom)];
+      const uint8_t level = (uint8_t)(vn_intensity_apply(&s->grey, value) * 255 + 0.5f);
+      const bool is = on_outline(s, cut, s->target, x, y);
+      const bool said = s->predicted && on_outline(s, cut, s->predicted, x, y);
+      canvas_dot(canvas, left + x, top + y,
+                 is && said ? both_ink
+                 : is       ? target_ink
+                 : said     ? predicted_ink
+                            : (const uint8_t[]){level, level, level});
+    }
+}
+
+/* Of everything that is labelled, whatever the label: a voxel counts where both say the same. */
+static double dice_of(const struct sample *s) {
+  size_t both = 0, all = 0;
+  for (size_t i = 0; i < s->dim[0] * s->dim[1] * s->dim[2]; i++) {
+    all += (s->target[i] != 0) + (s->predicted[i] != 0);
+    both += s->target[i] && s->target[i] == s->predicted[i];
+  }
+  return all ? 2 * (double)both / (double)all : 1;
+}
+
+static size_t sample_wide(const size_t dim[3], size_t zoom) {
+  size_t wide = GAP;
+  for (int i = 0; i < 3; i++) wide += dim[cuts[i].across] * zoom + GAP;
+  return wide;
+}
+
+static size_t sample_high(const size_t dim[3], size_t zoom) {
+  const size_t high = dim[0] > dim[1] ? dim[0] : dim[1];
+  return LINE + high * zoom + GAP;
+}
+
+static void sample_draw(struct canvas *canvas, struct sample *s, size_t number, size_t left,
+                        size_t top) {
+  static const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5};
+  const size_t elems = s->dim[0] * s->dim[1] * s->dim[2];
+  char text[64];
+  /* Nothing to tell apart: all of it black. */
+  if (vn_intensity_fit(&rule, s->image, elems, NULL, &s->grey, NULL))
+    s->grey = (struct vn_intensity){0, 0, 0, 1};
+  int length = snprintf(text, sizeof text, "sample %zu", number + 1);
+  if (s->predicted)
+    snprintf(text + length, sizeof text - (size_t)length, "  Dice %.3f", dice_of(s));
+  canvas_text(canvas, left + GAP, top + 2, TEXT, ink, text);
+  size_t x = left + GAP;
+  for (int i = 0; i < 3; i++) {
+    cut_draw(canvas, s, &cuts[i], x, top + LINE);
+    x += s->dim[cuts[i].across] * s->zoom + GAP;
+  }
+}
+
+static void legend_draw(struct canvas *canvas, size_t top, bool predicted) {
+  static const char *const names[] = {"target", "prediction", "both"};
+  const uint8_t *const inks[] = {target_ink, predicted_ink, both_ink};
+  size_t x = GAP;
+  for (int i = 0; i < (predicted ? 3 : 1); i++) {
+    canvas_fill(canvas, x, top + 4, 24, 6, inks[i]);
+    x = canvas_text(canvas, x + 32, top, TEXT, ink, names[i]) + 24;
+  }
+}
+
+enum vn_status vnt_chart_slices(int fd, const float *image, const uint8_t *target,
+                                const uint8_t *predicted, const size_t dim[3], size_t samples,
+                                struct vn_diag *diag) {
+  enum { LEGEND_WIDE = 400 };
+  size_t most = 0;
+  for (int i = 0; i < 3; i++) {
+    if (dim[i] < 1 || dim[i] > SIDE_MOST)
+      return vn_fail(diag, VN_E_ARGUMENT, "a sample of %zu voxels along an axis cannot be drawn",
+                     dim[i]);
+    most = dim[i] > most ? dim[i] : most;
+  }
+  if (!samples) return vn_fail(diag, VN_E_ARGUMENT, "there is no sample to draw");
+  size_t zoom = TILE / most;
+  zoom = zoom < ZOOM_LEAST ? ZOOM_LEAST : zoom > ZOOM_MOST ? ZOOM_MOST : zoom;
+  const size_t wide = sample_wide(dim, zoom), high = sample_high(dim, zoom);
+  size_t across = PICTURE_WIDE / wide ? PICTURE_WIDE / wide : 1;
+  across = across < samples ? across : samples;
+  const size_t total = across * wide > LEGEND_WIDE ? across * wide : LEGEND_WIDE;
+  struct canvas canvas;
+  enum vn_status status =
+      canvas_open(total, (samples + across - 1) / across * high + GAP + LINE, &canvas, diag);
+  if (status) return status;
+  canvas_fill(&canvas, 0, 0, canvas.width, canvas.height, paper);
+  legend_draw(&canvas, GAP, predicted != NULL);
+  const size_t elems = dim[0] * dim[1] * dim[2];
+  for (size_t i = 0; i < samples; i++) {
+    struct sample s = {.image = image + i * elems,
+                       .target = target + i * elems,
+                       .predicted = predicted ? predicted + i * elems : NULL,
+                       .dim = dim,
+                       .zoom = zoom};
+    sample_draw(&canvas, &s, i, i % across * wide, GAP + LINE + i / across * high);
+  }
+  status = canvas_write(fd, &canvas, diag);
+  canvas_close(&canvas);
+  return status;
+}
