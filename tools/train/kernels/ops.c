@@ -201,16 +201,25 @@ static void norm_part(const struct sweep *s, const struct vnt_pixels *p, double 
   s->m->backward->affine(p, s->x, rows->a, rows->d, s->y, false);
 }
 
+/* Over all processes; returns how many there are. */
+static double everywhere(const struct vnt_machine *m, double *a, double *b, size_t channels) {
+  if (!m->sum) return 1;
+  if (a) m->sum(m->sum_context, a, channels);
+  if (b) m->sum(m->sum_context, b, channels);
+  return (double)m->processes;
+}
+
 void vnt_norm_forward(const struct vnt_machine *m, const struct vnt_norm *norm,
                       const struct vn_tensor *x, const struct vn_tensor *y, double *scratch) {
   const size_t channels = x->dim[VN_C];
-  const double n = (double)pixels_of(x);
   double sums[NORM_CHANNELS], squares[NORM_CHANNELS];
   struct sweep s = {.m = m, .x = x, .scratch = scratch, .fn = moments_part};
   sweep_run(&s, sums, NULL);
+  const double n = (double)pixels_of(x) * everywhere(m, sums, NULL, channels);
   for (size_t c = 0; c < channels; c++) norm->mean[c] = (float)(sums[c] / n);
   s.what = norm->mean; /* about the mean: the second sum is then that of squared departures */
   sweep_run(&s, sums, squares);
+  everywhere(m, sums, squares, channels);
   struct norm_rows rows;
   for (size_t c = 0; c < channels; c++) {
     const double off = sums[c] / n - (double)norm->mean[c];
@@ -238,11 +247,12 @@ void vnt_norm_backward(const struct vnt_machine *m, const struct vnt_norm *norm,
                        const struct vn_tensor *dx, bool add, double *scratch, double *grad_scale,
                        double *grad_shift) {
   const size_t channels = x->dim[VN_C];
-  const double n = (double)pixels_of(x);
   struct sweep s = {
       .m = m, .what = norm->mean, .x = dy, .y = x, .scratch = scratch, .fn = moments_part};
   double products[NORM_CHANNELS];
   sweep_run(&s, grad_shift, products);
+  const double processes = everywhere(m, grad_shift, products, channels);
+  const double n = (double)pixels_of(x) * processes;
   struct norm_rows rows;
   for (size_t c = 0; c < channels; c++) {
     const double inv = (double)norm->inv_sd[c], a = (double)norm->scale[c] * inv;
@@ -251,6 +261,8 @@ void vnt_norm_backward(const struct vnt_machine *m, const struct vnt_norm *norm,
     rows.a[c] = (float)a;
     rows.b[c] = (float)b;
     rows.d[c] = (float)(-a * grad_shift[c] / n - b * (double)norm->mean[c]);
+    grad_scale[c] /= processes; /* whose gradients will be added up */
+    grad_shift[c] /= processes;
   }
   struct sweep back = {
       .m = m, .what = &rows, .x = x, .dy = dy, .dx = dx, .add = add, .fn = norm_back_part};

@@ -14,6 +14,11 @@ struct vnt_machine {
   const struct vnt_simd *backward;
   pthreadpool_t pool;
   size_t threads;
+  /* Where a batch is spread over processes: values[count] become their sums over all of them, for
+   * BatchNorm's statistics. NULL: alone. */
+  void (*sum)(void *context, double *values, size_t count);
+  void *sum_context;
+  size_t processes; /* with sum */
 };
 
 /* isa NULL: the best here; threads 0: one for each core. VN_E_UNSUPPORTED, VN_E_MEMORY. To be
