@@ -15,8 +15,8 @@ static void stop(void *context) {
 int main(int argc, char **argv) {
   static struct vnt_run run;
   cli_start("vnet-train");
-  vnt_comm_open(&argc, &argv);
   const struct vnt_options options = vnt_options_parse(argc, argv);
+  vnt_comm_open(options.timeout_s);
   vnt_run_open(&run, &options);
   cli_on_interrupt(stop, NULL);
   const bool finished = vnt_run_steps(&run, &stopped);

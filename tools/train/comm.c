@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #ifdef VNET_MPI
+#include <math.h>
 #include <mpi.h>
 #include <pthread.h>
 #include <sched.h>
@@ -36,10 +37,27 @@ static double seconds(void) {
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-void vnt_comm_open(int *argc, char ***argv) {
+static void on_alarm(int number) {
+  static const char text[] =
+      "vnet-train: MPI does not start or end: a rank is stuck or gone, see --timeout\n";
+  (void)number;
+  if (write(STDERR_FILENO, text, sizeof text - 1) < 0) _exit(VN_E_INTERNAL);
+  _exit(VN_E_IO);
+}
+
+/* MPI's own first and last call wait for every rank, for ever if need be. */
+static void watch(bool on) {
+  signal(SIGALRM, on ? on_alarm : SIG_IGN);
+  alarm(on ? (unsigned)ceil(comm.patience_s) : 0);
+}
+
+void vnt_comm_open(double patience_s) {
+  comm.patience_s = patience_s;
   if (!getenv("OMPI_COMM_WORLD_SIZE") && !getenv("PMIX_RANK") && !getenv("PMI_RANK")) return;
   int level;
-  MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level);
+  watch(true);
+  MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level);
+  watch(false);
   if (level < MPI_THREAD_FUNNELED) cli_fatal(VN_E_UNSUPPORTED, "this MPI takes no threads");
   MPI_Comm_rank(MPI_COMM_WORLD, &comm.rank);
   MPI_Comm_size(MPI_COMM_WORLD, &comm.ranks);
@@ -48,11 +66,10 @@ void vnt_comm_open(int *argc, char ***argv) {
 void vnt_comm_close(void) {
   int open = 0;
   MPI_Initialized(&open);
-  if (open) MPI_Finalize();
-}
-
-void vnt_comm_patience(double patience_s) {
-  comm.patience_s = patience_s;
+  if (!open) return;
+  watch(true);
+  MPI_Finalize();
+  watch(false);
 }
 
 size_t vnt_comm_rank(void) {
@@ -100,21 +117,36 @@ static _Noreturn void missing(MPI_Request *requests, const int *peer, size_t n) 
             names, comm.patience_s);
 }
 
-/* Others need the core, perhaps the very rank that is waited for. */
-static void pause_for(double since) {
-  if (seconds() - since < 0.002)
+/* A wait's own time: a pause between two looks counts for a tenth of a second at most, so that a
+ * machine that slept, or ranks that were all stopped and continued, accuse nobody. */
+struct wait {
+  double last, passed;
+};
+
+static struct wait wait_begin(void) {
+  return (struct wait){.last = seconds()};
+}
+
+/* False when it has been too long. Others need the core, perhaps the very rank that is waited for.
+ */
+static bool wait_on(struct wait *wait) {
+  const double now = seconds();
+  wait->passed += fmin(now - wait->last, 0.1);
+  wait->last = now;
+  if (wait->passed > comm.patience_s) return false;
+  if (wait->passed < 0.002)
     sched_yield();
   else
     nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+  return true;
 }
 
 static void wait_all(MPI_Request *requests, const int *peer, size_t n) {
-  const double start = seconds();
+  struct wait wait = wait_begin();
   for (int done = 0;;) {
     MPI_Testall((int)n, requests, &done, MPI_STATUSES_IGNORE);
     if (done) return;
-    if (seconds() - start > comm.patience_s) missing(requests, peer, n);
-    pause_for(start);
+    if (!wait_on(&wait)) missing(requests, peer, n);
   }
 }
 
@@ -294,19 +326,17 @@ void vnt_reduce_done(void *context, size_t param) {
 void vnt_reduce_finish(struct vnt_reduce *r) {
   if (comm.ranks == 1) return;
   r->frontier = 0;
-  double since = seconds();
+  struct wait wait = wait_begin();
   for (size_t i = 0; i < r->n_buckets;) {
     if (r->buckets[i].stage == OVER) {
       i++;
       continue;
     }
     if (progress(r)) {
-      since = seconds();
+      wait = wait_begin();
       continue;
     }
-    if (seconds() - since > comm.patience_s)
-      missing(r->buckets[i].requests, r->peer, 2 * (size_t)(comm.ranks - 1));
-    pause_for(since);
+    if (!wait_on(&wait)) missing(r->buckets[i].requests, r->peer, 2 * (size_t)(comm.ranks - 1));
   }
   for (size_t i = 0; i < r->n_buckets; i++) r->buckets[i].stage = WAITING;
   memset(r->ready, 0, r->net->n_params * sizeof *r->ready);
@@ -358,16 +388,11 @@ void vnt_reduce_close(struct vnt_reduce **reduce) {
 
 #else
 
-void vnt_comm_open(int *argc, char ***argv) {
-  (void)argc;
-  (void)argv;
+void vnt_comm_open(double patience_s) {
+  (void)patience_s;
 }
 
 void vnt_comm_close(void) {}
-
-void vnt_comm_patience(double seconds) {
-  (void)seconds;
-}
 
 size_t vnt_comm_rank(void) {
   return 0;

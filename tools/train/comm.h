@@ -4,18 +4,17 @@
  * and the same every time. All that the trainer knows of MPI is in comm.c; a build without MPI has
  * only the first kind.
  *
- * Nothing here waits for ever: a rank without word for the time of vnt_comm_patience ends the
- * program with a sentence that names it. Part of the program: it prints and exits. One thread, the
- * main one, calls it. */
+ * Nothing here waits for ever: a rank without word for patience_s ends the program with a sentence
+ * that names it (but for the start and the end, which are MPI's own). Part of the program: it
+ * prints and exits. One thread, the main one, calls it. */
 #ifndef VNET_TRAIN_COMM_H
 #define VNET_TRAIN_COMM_H
 
 #include "net.h"
 
 /* First and last call; vnt_comm_open uses MPI only where mpirun (or srun) started the process. */
-void vnt_comm_open(int *argc, char ***argv);
+void vnt_comm_open(double patience_s);
 void vnt_comm_close(void);
-void vnt_comm_patience(double seconds); /* before anything below */
 size_t vnt_comm_rank(void);
 size_t vnt_comm_ranks(void);
 /* The node's cores over its ranks, at least 1; 0 for a process that is alone: all of them. */

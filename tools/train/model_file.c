@@ -64,11 +64,17 @@ enum vn_status vnt_model_resize(struct vnc_graph *g, const size_t patch[3], stru
 
 enum vn_status vnt_model_import(const char *path, const size_t patch[3], struct vnc_graph *graph,
                                 char member[32], struct vn_diag *diag) {
-  const struct vnc_import_options options = {.patch = {patch[0], patch[1], patch[2]},
-                                             .allow_external_data = true};
+  /* At its own size; where it has none, at ours. */
+  struct vnc_import_options options = {.allow_external_data = true};
   char text[256];
   vnc_graph_init(graph);
   enum vn_status status = vnc_onnx_import(path, &options, graph, diag);
+  if (status == VN_E_ARGUMENT) {
+    vnc_graph_free(graph);
+    vnc_graph_init(graph);
+    for (size_t a = 0; a < 3; a++) options.patch[a] = patch[a];
+    status = vnc_onnx_import(path, &options, graph, diag);
+  }
   if (!status) status = vnc_topology(graph, NULL, text, sizeof text, diag);
   if (status) return status;
   struct vn_diag inner;

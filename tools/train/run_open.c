@@ -157,7 +157,6 @@ void vnt_run_open(struct vnt_run *run, const struct vnt_options *options) {
   struct vn_diag diag;
   *run = (struct vnt_run){.options = *options};
   const struct vnt_options *o = &run->options;
-  vnt_comm_patience(o->timeout_s);
   machine_open(run);
   graph_open(run);
   net_open(run);
