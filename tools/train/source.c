@@ -110,8 +110,6 @@ static enum vn_status cases_open(const struct vnt_samples_spec *spec, pthreadpoo
         spec->intensity);
   enum vn_status status = vnt_cases_open(spec->data, &cases, pool, &s->cases, diag);
   if (status) return status;
-  if (s->cases.n_training == 0)
-    return vn_fail(diag, VN_E_ARGUMENT, "%.200s: there is no training case in it", spec->data);
   for (size_t i = 0; i < s->cases.n_training; i++) {
     file_print(list, s->cases.items[s->cases.training[i]].image_path);
     file_print(list, s->cases.items[s->cases.training[i]].label_path);
