@@ -20,7 +20,8 @@
 #error "GOLDEN_DIR names tests/golden"
 #endif
 
-enum { SIZE = 16, BATCH = 2, VOXELS = SIZE * SIZE * SIZE, SEED = 9 };
+enum { SIZE = 16, BATCH = 2, VOXELS = SIZE * SIZE * SIZE, SEED = 9, STEPS = 10 };
+static const double ADAMW_RATE = 1e-4;
 
 /* As in train_golden.py. */
 static const struct recipe {
@@ -110,6 +111,15 @@ static const struct vnt_param *param_of(const struct trainer *t, uint32_t id) {
   return NULL;
 }
 
+/* A bias that BatchNorm takes away again: its gradient is 0 but for rounding, of which AdamW makes
+ * whole steps all the same. */
+static bool is_idle(const struct vnc_graph *g, uint32_t id) {
+  for (size_t i = 0; i + 1 < g->n_nodes; i++)
+    if (g->nodes[i].bias == id && g->nodes[i].op != VN_OP_AFFINE)
+      return g->nodes[i + 1].op == VN_OP_AFFINE;
+  return false;
+}
+
 /* Every stride-th element of every parameter against *want, which moves on; within 1e-4 of the norm
  * of the whole. */
 static void compare(const struct trainer *t, size_t stride, const float *have, const float **want,
@@ -125,13 +135,15 @@ static void compare(const struct trainer *t, size_t stride, const float *have, c
      * BatchNorm: what they are sums of is held to 1e-4, and so they are to 1e-6 of all gradients.
      */
     scale = norm + (t->graph.consts[id].rank == 5 ? 1e-4 : 1e-2) * sqrt(total);
+    double most = 1e-4 * scale;
+    if (!norms && is_idle(&t->graph, id)) most = fmax(most, STEPS * ADAMW_RATE);
     if (norms) {
       if (!(fabs(norm - (double)**want) < 1e-4 * scale))
         fail_msg("%s of %s: norm %g, PyTorch has %g", what, p->name, norm, (double)**want);
       ++*want;
     }
     for (size_t i = 0; i < p->elems; i += stride, ++*want)
-      if (!(fabs((double)have[p->offset + i] - (double)**want) < 1e-4 * scale))
+      if (!(fabs((double)have[p->offset + i] - (double)**want) < most))
         fail_msg("%s of %s[%zu]: %g, PyTorch has %g", what, p->name, i, (double)have[p->offset + i],
                  (double)**want);
   }
@@ -150,14 +162,14 @@ static void torch_steps(struct trainer *t, const struct recipe *recipe, const ch
     struct vn_diag diag;
     trainer_open(t, recipe, 2, isa);
     assert_int_equal(vnt_optim_open(&optim, t->net.elems, &diag), VN_OK);
-    for (int turn = 0; turn < 11; turn++, losses++) {
+    for (int turn = 0; turn <= STEPS; turn++, losses++) {
       if (recipe->dropout) vnt_net_dropout(&t->net, 0.5, SEED, (uint64_t)turn, 0);
       struct vnt_loss loss = gradients(t);
       if (!(fabs(loss.loss - (double)*losses) < 1e-4 * (double)*losses))
         fail_msg("%s, %s: loss %d is %.7f, PyTorch has %.7f", recipe->golden,
                  kind ? "AdamW" : "SGD", turn, loss.loss, (double)*losses);
       if (turn == 0 && kind == 0) compare(t, recipe->stride, t->net.grad, &want, true, "gradient");
-      if (turn < 10) step(t, &optim, kind ? 0.0001 : 0.01);
+      if (turn < STEPS) step(t, &optim, kind ? ADAMW_RATE : 0.01);
     }
     compare(t, recipe->stride, t->net.param, &want, false, kind ? "AdamW's value" : "SGD's value");
     vnt_optim_close(&optim);
