@@ -65,7 +65,7 @@ static enum vn_status step_make(struct vnt_net *net, uint32_t id, struct step *s
     if (node->act[1].kind) return vnt_net_refuse(net, id, "the graph has been optimised", diag);
     return VN_OK;
   case VN_OP_COPY:
-    step->kind = STEP_REPEAT;
+    step->kind = vnt_dropout_is(net->graph, node) ? STEP_DROP : STEP_REPEAT;
     for (uint32_t a = 0; a < VN_AXES; a++)
       if (node->in_axis[a] != a || node->in_start[a])
         return vnt_net_refuse(net, id, "a copy that is not a repetition of channels", diag);
@@ -167,6 +167,15 @@ static enum vn_status norm_open(struct vnt_net *net, struct step *s, float *runn
   return VN_OK;
 }
 
+static enum vn_status drop_open(struct vnt_net *net, struct step *s, struct vn_diag *diag) {
+  const struct vn_tensor *value = &net->private->places[s->node].value;
+  const size_t count = value->dim[VN_N] * value->dim[VN_C];
+  s->mask = calloc(count, sizeof(float));
+  if (!s->mask) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  for (size_t i = 0; i < count; i++) s->mask[i] = 1;
+  return VN_OK;
+}
+
 static size_t larger(size_t a, size_t b) {
   return a > b ? a : b;
 }
@@ -196,6 +205,7 @@ static enum vn_status steps_open(struct vnt_net *net, struct vn_diag *diag) {
   for (size_t i = 0; i < p->n_steps && !status; i++) {
     struct step *s = &p->steps[i];
     if (s->kind == STEP_ACT) status = act_open(net, s, diag);
+    if (s->kind == STEP_DROP) status = drop_open(net, s, diag);
     if (s->kind != STEP_NORM) continue;
     status = norm_open(net, s, running, diag);
     running += 2 * p->places[s->node].value.dim[VN_C];
@@ -272,6 +282,7 @@ void vnt_net_close(struct vnt_net *net) {
       vnt_conv_close(&p->steps[i].conv);
       free(p->steps[i].slope);
       free(p->steps[i].fused_slope);
+      free(p->steps[i].mask);
       free(p->steps[i].norm.mean);
       free(p->steps[i].norm.inv_sd);
     }

@@ -1,5 +1,5 @@
 /* What the files of the net share: net.c opens it, net_place.c decides where everything lies,
- * net_run.c runs it. */
+ * net_run.c runs it, net_dropout.c draws masks. */
 #ifndef VNET_TRAIN_NET_PRIVATE_H
 #define VNET_TRAIN_NET_PRIVATE_H
 
@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-enum step_kind { STEP_CONV, STEP_ACT, STEP_ADD, STEP_NORM, STEP_REPEAT };
+enum step_kind { STEP_CONV, STEP_ACT, STEP_ADD, STEP_NORM, STEP_REPEAT, STEP_DROP };
 
 struct step {
   enum step_kind kind;
@@ -20,6 +20,7 @@ struct step {
   float *fused_slope; /* ACT that the convolution before it does: its slopes, or 1 when it cannot */
   bool done;          /* ACT: the convolution before it has done it */
   struct vnt_norm norm;
+  float *mask;         /* DROP: [samples][channels] */
   size_t weight, bias; /* parameters; SIZE_MAX: none. ACT: weight is the slope */
   bool bias_summed;    /* the activation after this convolution has summed its gradient */
 };
@@ -67,6 +68,9 @@ static inline float *param_of(const struct vnt_net *net, size_t param) {
 static inline float *grad_of(const struct vnt_net *net, size_t param) {
   return param == SIZE_MAX ? NULL : net->grad + net->params[param].offset;
 }
+
+/* net_dropout.c: is the node a place of dropout? */
+bool vnt_dropout_is(const struct vnc_graph *graph, const struct vnc_node *node);
 
 /* VN_E_UNSUPPORTED, with the node's name. */
 enum vn_status vnt_net_refuse(const struct vnt_net *net, uint32_t node, const char *what,

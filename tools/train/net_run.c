@@ -33,6 +33,9 @@ static void step_forward(struct vnt_net *net, const struct step *s) {
   case STEP_REPEAT:
     vnt_add_forward(&net->machine, x, y, false);
     break;
+  case STEP_DROP:
+    vnt_scale(&net->machine, x, s->mask, y, false);
+    break;
   case STEP_ADD:
     add_forward(net, x, &places[s->arg[1]].value, y);
     break;
@@ -105,6 +108,9 @@ static void step_backward(struct vnt_net *net, size_t index) {
     break;
   case STEP_REPEAT:
     if (x->needs_grad) vnt_add_backward(&net->machine, &y->grad, &x->grad, s->add[0]);
+    break;
+  case STEP_DROP:
+    if (x->needs_grad) vnt_scale(&net->machine, &y->grad, s->mask, &x->grad, s->add[0]);
     break;
   case STEP_ADD:
     for (int i = s->shared ? 1 : 0; i < 2; i++)

@@ -188,6 +188,23 @@ void vnt_sum_forward(const struct vnt_machine *m, const struct vn_tensor *x,
   sweep_run(&s, NULL, NULL);
 }
 
+static void scale_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+  const size_t sample = s->pixels / s->x->dim[VN_N];
+  const float *scale = s->what;
+  (void)sums;
+  for (size_t begin = p->begin, n = begin / sample; begin < p->end; begin = ++n * sample) {
+    const size_t end = (n + 1) * sample;
+    const struct vnt_pixels part = {begin, end < p->end ? end : p->end, p->channels};
+    s->m->backward->affine(&part, s->x, scale + n * p->channels, NULL, s->y, s->add);
+  }
+}
+
+void vnt_scale(const struct vnt_machine *m, const struct vn_tensor *x, const float *scale,
+               const struct vn_tensor *y, bool add) {
+  struct sweep s = {.m = m, .what = scale, .x = x, .y = y, .add = add, .fn = scale_part};
+  sweep_run(&s, NULL, NULL);
+}
+
 static void add_back_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
   const size_t to = s->x->dim[VN_C], from = s->dy->dim[VN_C];
   (void)sums;

@@ -93,6 +93,9 @@ void vnt_add_forward(const struct vnt_machine *m, const struct vn_tensor *x,
 /* z = x + y of equal channels; z may be either. */
 void vnt_sum_forward(const struct vnt_machine *m, const struct vn_tensor *x,
                      const struct vn_tensor *y, const struct vn_tensor *z);
+/* y (+)= scale[sample][channel] * x. y may be x. */
+void vnt_scale(const struct vnt_machine *m, const struct vn_tensor *x, const float *scale,
+               const struct vn_tensor *y, bool add);
 /* dx (+)= dy, summed over the channels that x was repeated to. */
 void vnt_add_backward(const struct vnt_machine *m, const struct vn_tensor *dy,
                       const struct vn_tensor *dx, bool add);
