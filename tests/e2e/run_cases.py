@@ -188,12 +188,13 @@ cases = [
     ('image,label\n"a.nii.gz,a_seg.nii\n', FORMAT, "line 2: a quote is not closed"),
     ('image,label\n"a.nii.gz"x,a_seg.nii\n', FORMAT, "line 2: text after a closing quote"),
     ("image,label\n" + 20 * "," + "\n", FORMAT, "line 2: more than 16 fields"),
-    ("image,label\na\0.nii,a_seg.nii\n", FORMAT, "line 2: a zero byte"),
+    ("image,label\na\0.nii,a_seg.nii\n", FORMAT, "line 2: a control character"),
+    ("image,label\ra.nii,a_seg.nii\r", FORMAT, "line 1: a control character"),
     ("image,label\n" + "x" * (17 << 20), FORMAT, "more than 16 MiB"),
 ]
 with open(folder / "refused.txt", "w") as table:
     for i, (text, status, sentence) in enumerate(cases):
-        (folder / f"bad{i}.csv").write_text(text)
+        (folder / f"bad{i}.csv").write_bytes(text.encode())
         print(f"bad{i}.csv", status, sentence.replace("{}", f"{folder}/"), sep="\t", file=table)
     print("absent.csv", IO, "absent.csv: No such file", sep="\t", file=table)
     print("", IO, "Is a directory", sep="\t", file=table)

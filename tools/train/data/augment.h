@@ -42,7 +42,8 @@ struct vnt_augment {
  * bound is 0.48 of the distance between control points; this is 0.2 as sd). */
 void vnt_augment_defaults(struct vnt_augment *augment, const size_t patch[3]);
 
-/* The paper's two: every patch bent with N(0, 15 voxels) and matched to another scan. */
+/* The paper's two and nothing else, foreground 0 among it: every patch bent with N(0, 15 voxels)
+ * and matched to another scan. Two cells are 5 x 5 x 5 control points, as in the authors' code. */
 void vnt_augment_paper(struct vnt_augment *augment);
 
 /* The landmarks that match intensities (Nyul and Udupa 1999, as in ITK's

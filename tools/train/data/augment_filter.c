@@ -76,7 +76,7 @@ static void row_filter(void *context, size_t d, size_t h) {
   const size_t n = f->dim[2], count = f->taps->count;
   const size_t step = f->axis == 0 ? f->dim[1] * n : n, at = f->axis == 0 ? d : h;
   const float *weight = f->taps->weight + at * count;
-  const float *from = f->from + (d * f->dim[1] + h) * n - at * step + f->taps->first[at] * step;
+  const float *from = f->from + ((d * f->dim[1] + h) * n - at * step + f->taps->first[at] * step);
   float *restrict to = f->to + (d * f->dim[1] + h) * n;
   for (size_t w = 0; w < n; w++) to[w] = weight[0] * from[w];
   for (size_t k = 1; k < count; k++)

@@ -169,9 +169,11 @@ static enum vn_status lines_take(struct reader *r, char *text, size_t bytes,
     r->line++;
     if (!stop) stop = end;
     if (stop > text && stop[-1] == '\r') stop--;
-    if (memchr(text, '\0', (size_t)(stop - text)))
-      return vn_fail(r->diag, VN_E_FORMAT, "%s, line %zu: a zero byte: not a list of cases",
-                     r->shown, r->line);
+    /* Nor may they get into a sentence, and from there to a terminal. */
+    for (const char *c = text; c < stop; c++)
+      if (((unsigned char)*c < ' ' && *c != '\t') || *c == '\x7F')
+        return vn_fail(r->diag, VN_E_FORMAT,
+                       "%s, line %zu: a control character: not a list of cases", r->shown, r->line);
     *stop = '\0';
     if (!*blanks_skip(text)) continue;
     status = fields_split(r, text);
