@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <math.h>
 #include <png.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -119,17 +120,16 @@ static void deaf(png_structp png, png_const_charp text) {
   (void)png, (void)text;
 }
 
-enum vn_status canvas_write(int fd, const struct canvas *canvas, struct vn_diag *diag) {
-  struct sink sink = {.fd = fd};
+/* The sink lives in the caller: what a function that calls setjmp changes in its own variables is
+ * lost on the way back. */
+static bool png_out(struct sink *sink, const struct canvas *canvas) {
   png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, silent, deaf);
   png_infop info = png ? png_create_info_struct(png) : NULL;
   if (!info || setjmp(png_jmpbuf(png))) {
     png_destroy_write_struct(&png, &info);
-    return sink.reason
-               ? vn_fail(diag, VN_E_IO, "cannot write the picture: %s", strerror(sink.reason))
-               : vn_fail(diag, VN_E_MEMORY, "out of memory for the picture");
+    return false;
   }
-  png_set_write_fn(png, &sink, sink_write, sink_flush);
+  png_set_write_fn(png, sink, sink_write, sink_flush);
   png_set_IHDR(png, info, (png_uint_32)canvas->width, (png_uint_32)canvas->height, 8,
                PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
                PNG_FILTER_TYPE_DEFAULT);
@@ -138,5 +138,13 @@ enum vn_status canvas_write(int fd, const struct canvas *canvas, struct vn_diag 
     png_write_row(png, canvas->rgb + y * canvas->width * 3);
   png_write_end(png, info);
   png_destroy_write_struct(&png, &info);
-  return VN_OK;
+  return true;
+}
+
+enum vn_status canvas_write(int fd, const struct canvas *canvas, struct vn_diag *diag) {
+  struct sink sink = {.fd = fd};
+  if (png_out(&sink, canvas)) return VN_OK;
+  if (sink.reason)
+    return vn_fail(diag, VN_E_IO, "cannot write the picture: %s", strerror(sink.reason));
+  return vn_fail(diag, VN_E_MEMORY, "out of memory for the picture");
 }
