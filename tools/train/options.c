@@ -40,7 +40,7 @@ static const char help[] =
     "  --stages N             from the full grid to the coarsest (4)\n"
     "  --init MODEL.onnx      start from a model of the family instead; what is not\n"
     "                         given of --orientation, --spacing, --intensity is its\n"
-    "  --dropout P            of channels after every stage, from 0 to 0.9 (0)\n"
+    "  --dropout P            of whole channels, where MONAI's VNet has it (0)\n"
     "\n"
     "Recipe:\n"
     "  --paper                as the paper: vnet-2016, width 16, 5 stages, batch 2, SGD of\n"

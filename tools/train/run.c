@@ -54,6 +54,9 @@ static struct vnt_loss step_run(struct vnt_run *run, double rate, double *norm, 
   struct vn_diag diag;
   cli_check(vnt_feed_take(run->feed, run->net.input.data, run->target, &diag), &diag);
   run->fed = true;
+  if (run->options.dropout > 0)
+    vnt_net_dropout(&run->net, run->options.dropout, run->options.seed, run->optim.steps,
+                    vnt_comm_rank() * run->share);
   vnt_net_forward(&run->net);
   cli_check(vnt_loss_run(&run->machine, &run->options.loss, &run->net.output, run->target,
                          &run->net.grad_output, &loss, &diag),

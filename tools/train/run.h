@@ -12,7 +12,8 @@
 struct vnt_run {
   struct vnt_options options;
   struct vnt_machine machine;
-  struct vnc_graph graph; /* at the patch of the samples */
+  struct vnc_graph graph;   /* at the patch of the samples */
+  struct vnc_graph dropped; /* the same with dropout, which then is trained; or empty */
   char member[32];
   struct vnt_net net;
   struct vnt_optim optim; /* its steps are the run's */

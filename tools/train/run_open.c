@@ -26,7 +26,7 @@ static void machine_open(struct vnt_run *run) {
 
 /* ---- the network ---- */
 
-static void graph_build(struct vnt_run *run) {
+static void graph_build(struct vnt_run *run, struct vnc_graph *graph) {
   struct vnc_spec spec;
   struct vn_diag diag;
   const struct vnt_options *o = &run->options;
@@ -35,7 +35,7 @@ static void graph_build(struct vnt_run *run) {
   spec.width = (uint32_t)o->width;
   spec.classes = (uint32_t)o->classes;
   spec.tail = VNC_TAIL_SOFTMAX;
-  cli_check(vnc_model_build(&spec, patch, o->seed, &run->graph, &diag), &diag);
+  cli_check(vnc_model_build(&spec, patch, o->seed, graph, &diag), &diag);
   snprintf(run->member, sizeof run->member, "%s", spec.member);
 }
 
@@ -71,13 +71,19 @@ static void metas_set(struct vnt_run *run) {
   free(labels);
 }
 
-static void graph_open(struct vnt_run *run) {
-  struct vnt_options *o = &run->options;
+static void graph_make(struct vnt_run *run, struct vnc_graph *graph) {
+  const struct vnt_options *o = &run->options;
   struct vn_diag diag;
   if (o->init)
-    cli_check(vnt_model_import(o->init, o->patch, &run->graph, run->member, &diag), &diag);
+    cli_check(vnt_model_import(o->init, o->patch, graph, run->member, &diag), &diag);
   else
-    graph_build(run);
+    graph_build(run, graph);
+}
+
+static void graph_open(struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  struct vn_diag diag;
+  graph_make(run, &run->graph);
   prepared_take(run);
   metas_set(run);
   if (run->graph.failed) cli_fatal(VN_E_MEMORY, "out of memory");
@@ -86,10 +92,20 @@ static void graph_open(struct vnt_run *run) {
   cli_check(vnt_model_resize(&run->graph, o->patch, &diag), &diag);
 }
 
+/* The graph that is trained: the model's, or a second one with places of dropout. */
+static struct vnc_graph *trained_open(struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  struct vn_diag diag;
+  if (o->dropout <= 0) return &run->graph;
+  graph_make(run, &run->dropped);
+  cli_check(vnt_dropout_insert(&run->dropped, &diag), &diag);
+  return &run->dropped;
+}
+
 static void net_open(struct vnt_run *run) {
   const struct vnt_options *o = &run->options;
   struct vn_diag diag;
-  cli_check(vnt_net_open(&run->machine, &run->graph, run->share, &run->net, &diag), &diag);
+  cli_check(vnt_net_open(&run->machine, trained_open(run), run->share, &run->net, &diag), &diag);
   const size_t channels = run->net.output.dim[VN_C], classes = channels < 2 ? 2 : channels;
   if (o->init && classes != o->classes)
     cli_fatal(VN_E_ARGUMENT, "%s tells %zu classes apart, not %zu: say --classes %zu", o->init,
@@ -194,5 +210,6 @@ void vnt_run_close(struct vnt_run *run) {
   vnt_optim_close(&run->optim);
   vnt_net_close(&run->net);
   vnc_graph_free(&run->graph);
+  vnc_graph_free(&run->dropped);
   vnt_machine_close(&run->machine);
 }

@@ -62,6 +62,9 @@ static void model_write(struct vnt_run *run, const char *path) {
   void *bytes;
   size_t size;
   vnt_net_store(&run->net);
+  for (size_t i = 0; i < run->dropped.n_consts; i++)
+    memcpy(run->graph.consts[i].data, run->dropped.consts[i].data,
+           (size_t)vnc_const_elems(&run->graph.consts[i]) * sizeof(float));
   cli_check(vnt_model_bytes(&run->graph, &options, &bytes, &size, &diag), &diag);
   cli_output_open(&output, path);
   if (cli_write(output.fd, bytes, size, &diag))
