@@ -38,7 +38,8 @@ struct vn_epilogue {
 
 /* Conv and transposed conv. weight: [out c][kd][kh][kw][in c / groups], dense, for both. `pad` is
  * the padding before each axis; what lies outside the input counts as zero, so that the padding
- * after an axis follows from the output's size. Axes of the arrays: d, h, w. */
+ * after an axis follows from the output's size. Axes of the arrays: d, h, w. For simd/ the weight
+ * may be NULL: a trainer's, which change from run to run; see `pack` of struct vn_prepared. */
 struct vn_conv {
   struct vn_tensor in, out;
   const float *weight;
@@ -76,9 +77,9 @@ struct vn_prepared {
   void (*run)(const void *state, size_t job, void *scratch);
   enum vn_status (*run_pool)(void *state, pthreadpool_t pool);
   void (*close)(void *state);
-  /* Packs the weights again, which the caller has changed in place (the trainer, after each step).
-   * NULL: close and prepare anew. */
-  void (*repack)(void *state, pthreadpool_t pool);
+  /* Of simd/'s convolutions that were prepared without weights: packs these into `memory`, the
+   * caller's packed_bytes at 64-byte alignment, from where runs take them until the next call. */
+  void (*pack)(void *state, pthreadpool_t pool, const float *weight, void *memory);
   void *state;
 };
 

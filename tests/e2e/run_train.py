@@ -1,8 +1,11 @@
-"""vnet-train from label maps to a model that vnetc takes; killed and resumed to the same bytes.
+"""vnet-train from label maps to a model that vnetc takes: the same bytes for any number of threads, killed
+at any moment and resumed; a full disk; what it refuses.
 
     run_train.py BIN_DIR
 """
 import pathlib
+import random
+import resource
 import signal
 import subprocess
 import sys
@@ -48,32 +51,69 @@ def refused(status, text, output, *words, labels="labels"):
 
 labels_make()
 whole = trained("whole.onnx", "--threads", "1", "--log", folder / "log.csv", "-q")
-assert whole == trained("threads.onnx", "--threads", "3", "-q")
+assert whole == trained("twice.onnx", "--threads", "1", "-q")
+for threads, feeds in (("2", "0"), ("4", "3")):
+    assert whole == trained("threads.onnx", "--threads", threads, "--feed-threads", feeds, "-q")
 rows = (folder / "log.csv").read_text().splitlines()
 assert len(rows) == 13 and rows[0].startswith("step,loss,dice")
 assert all(np.isfinite([float(v) for v in row.split(",")]).all() for row in rows[1:])
 plan = subprocess.run([bin_dir / "vnetc", folder / "whole.onnx", "-o", folder / "plan"], capture_output=True, text=True)
 assert plan.returncode == 0 and "vnet-caffe width=2 stages=2" in plan.stdout, plan.stderr
 
-for number in (signal.SIGKILL, signal.SIGINT):  # at once dead; and the state saved before the end
-    process = train("killed.onnx", "-q", "--threads", "1")
+dropped = trained("dropped.onnx", "--dropout", "0.3", "--stages", "3", "--threads", "1", "-q")
+assert dropped == trained("dropped2.onnx", "--dropout", "0.3", "--stages", "3", "--threads", "2", "-q")
+
+
+def interrupted(number, after_s):
+    """Ended at any moment and resumed: the same bytes, and a log of the same losses."""
+    for path in folder.glob("killed.*"):
+        path.unlink()
+    words = ["-q", "--threads", "1", "--every", "1", "--log", folder / "killed.csv"]
+    process = train("killed.onnx", *words)
     deadline = time.monotonic() + 60
     while not (folder / "killed.onnx.ckpt").exists() and time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.0005)
+    time.sleep(after_s)
     process.send_signal(number)
-    process.communicate(timeout=60)
-    assert process.returncode in (-9, 7, 0)
-    assert trained("killed.onnx", "-q", "--resume") == whole
-    (folder / "killed.onnx.ckpt").unlink()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (-9, 7, 0), err
+    assert process.returncode != 7 or "go on with --resume" in err
+    assert trained("killed.onnx", *words, "--resume") == whole
+    losses = [[row.split(",")[:3] for row in (folder / name).read_text().splitlines()] for name in ("log.csv", "killed.csv")]
+    assert losses[0] == losses[1]
 
-refused(4, "another run", "whole.onnx", "-q", "--resume", "--width", "4")
+
+seed = random.randrange(10**6)
+print("moments of kill -9: seed", seed)
+moments = random.Random(seed)
+for number in [signal.SIGKILL] * 3 + [signal.SIGINT]:
+    interrupted(number, moments.uniform(0, 0.3))
+
+
+def full_disk():
+    """A checkpoint that does not fit: the one before is whole, and so is the model."""
+    trained("full.onnx", "-q", "--steps", "4", "--optimizer", "sgd")
+    before = {path: path.read_bytes() for path in folder.glob("full.*")}
+    limit = min(map(len, before.values())) - 1000
+    words = ["-q", "--resume", "--steps", "8", "--optimizer", "sgd"]
+    command = [bin_dir / "vnet-train", "--labels", folder / "labels", "-o", folder / "full.onnx", *OPTIONS, *words]
+    done = subprocess.run([str(w) for w in command], capture_output=True, text=True, timeout=120,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    assert done.returncode == 3 and "File too large" in done.stderr and "whole" in done.stderr, done.stderr
+    assert {path: path.read_bytes() for path in folder.glob("full.*")} == before
+    assert not list(folder.glob(".full*")), "a part of a file is left"
+
+
+full_disk()
+refused(4, "of another run: that has --width 2, this one --width 4", "whole.onnx", "-q", "--resume", "--width", "4")
+refused(4, "--seed 3", "whole.onnx", "-q", "--resume", "--seed", "4")
 damaged = bytearray((folder / "whole.onnx.ckpt").read_bytes())
 damaged[200] ^= 1
 (folder / "bad.ckpt").write_bytes(damaged)
 refused(4, "damaged", "whole.onnx", "-q", "--resume", "--checkpoint", folder / "bad.ckpt")
-(folder / "bad.ckpt").write_bytes(damaged[:100])
-refused(4, "truncated", "whole.onnx", "-q", "--resume", "--checkpoint", folder / "bad.ckpt")
+(folder / "bad.ckpt").write_bytes(damaged[:300])
+refused(4, "cut off", "whole.onnx", "-q", "--resume", "--checkpoint", folder / "bad.ckpt")
 refused(3, "No such file", "x.onnx", "-q", "--resume", "--checkpoint", folder / "none.ckpt")
 refused(3, "No such file", "x.onnx", "-q", labels="absent")
 (folder / "empty").mkdir()

@@ -4,12 +4,12 @@
 
 Weights are those of vnet-model, so that the C test has them without a file. A golden is one vector:
 losses before the first and after each of ten steps of SGD and of AdamW; for every parameter the norm
-of its first gradient and every STRIDE-th element; every STRIDE-th weight after SGD and after AdamW.
+of its first gradient and every stride-th element; every stride-th weight after SGD and after AdamW.
 """
 
 import argparse
+import copy
 import pathlib
-import re
 import subprocess
 import tempfile
 
@@ -18,10 +18,19 @@ import onnx
 import torch
 import torch.nn.functional as F
 from onnx import numpy_helper
+from torch import nn
 
 import networks
 
-SIZE, BATCH, STAGES, STRIDE = 16, 2, 3, 61
+SIZE, BATCH, SEED = 16, 2, 9
+CASES = [  # golden, member, stages, stride, dropout: as in the C test
+    ("vnet", "vnet", 3, 61, False),
+    ("vnet-2016", "vnet-2016", 3, 127, False),
+    ("vnet-caffe", "vnet-caffe", 3, 61, False),
+    ("monai", "monai", 3, 127, False),
+    ("mattmacy", "mattmacy", 3, 61, False),
+    ("monai-dropout", "monai", 4, 509, True),
+]
 folder = pathlib.Path(__file__).parent.parent / "golden" / "train"
 
 
@@ -32,28 +41,59 @@ def batch():
     return torch.from_numpy(x[:, None].astype(np.float32).astype(np.float64)), torch.from_numpy(g.astype(np.int64))
 
 
-def module_of(net, layer):
-    """The Unit, or activation after a sum, that a layer of models/vnet.c is."""
-    if found := re.fullmatch(r"(left|right)(\d)\.conv(\d)", layer):
-        return getattr(net, found[1])[int(found[2]) - 1][int(found[3]) - 1]
-    if found := re.fullmatch(r"(left|right)(\d)\.sum", layer):
-        return net.after[int(found[2]) - 1 + (STAGES if found[1] == "right" else 0)]
-    if found := re.fullmatch(r"down(\d)|right(\d)\.up", layer):
-        return net.down[int(found[1]) - 1] if found[1] else net.up[int(found[2]) - 1]
-    return net.head[0] if layer == "head" else net.head[-1]
+def run_order(net, x, kinds):
+    """Names of the modules of these kinds as the network runs them."""
+    twin, order = copy.deepcopy(net), []
+    for name, module in twin.named_modules():
+        if isinstance(module, kinds):
+            module.register_forward_hook(lambda *_, name=name: order.append(name))
+    with torch.no_grad():
+        twin(x)
+    return order
 
 
-def parameter_of(net, name):
-    """And what of it is this constant; None for BatchNorm's statistics."""
-    layer, _, part = name.rpartition(".")
-    if part not in ("w", "b", "a", "scale", "shift"):
-        return None
-    module = module_of(net, layer)
-    if part == "a":
-        return getattr(module, "act", module).weight
-    if part in ("scale", "shift"):
-        return module.norm.weight if part == "scale" else module.norm.bias
-    return module.conv.weight if part == "w" else module.conv.bias
+def parameters_of(net, x):
+    """Parameters in the order of the graph's constants."""
+    kinds = (nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d, nn.PReLU)
+    return [p for name in run_order(net, x, kinds) for p in net.get_submodule(name).parameters()]
+
+
+# ---- dropout: random.h and net_dropout.c in numpy ----
+
+
+def philox(key, counter):
+    key, counter = list(key), list(counter)
+    for _ in range(10):
+        a, b = 0xD2511F53 * counter[0], 0xCD9E8D57 * counter[2]
+        counter = [(b >> 32) ^ counter[1] ^ key[0], b & 0xFFFFFFFF, (a >> 32) ^ counter[3] ^ key[1], a & 0xFFFFFFFF]
+        key = [(key[0] + 0x9E3779B9) & 0xFFFFFFFF, (key[1] + 0xBB67AE85) & 0xFFFFFFFF]
+    return counter
+
+
+class Masks(nn.Module):
+    """What the C test has in the place of a Dropout3d: seed SEED, step `turn`, probability 0.5."""
+
+    def __init__(self, place):
+        super().__init__()
+        self.place, self.turn = place, 0
+
+    def forward(self, x):
+        n, c = x.shape[:2]
+        turns, mask = -(-c // 4), np.zeros((n, c))
+        for i in range(n):
+            draws = [bits for k in range(turns)
+                     for bits in reversed(philox((SEED, 0), (i * turns + k, 0x44500000 + self.place, self.turn, 0)))]
+            mask[i] = [0 if bits / 2**32 < 0.5 else 2 for bits in draws[:c]]
+        return x * torch.from_numpy(mask)[:, :, None, None, None]
+
+
+def masks_insert(net, x):
+    """In the place of every Dropout3d, numbered as the network runs them."""
+    masks = []
+    for name in run_order(net, x, nn.Dropout3d):
+        masks.append(Masks(len(masks)))
+        net.set_submodule(name, masks[-1])
+    return masks
 
 
 def loss_of(member, scores, g):
@@ -76,35 +116,39 @@ def flat(name, tensor):
     return tensor.detach().double().reshape(-1)
 
 
-def golden(member, model):
+def golden(member, stages, stride, dropout, model):
     x, g = batch()
     out = []
     for optimiser in ("sgd", "adamw"):
-        options = networks.Options(width=4, stages=STAGES, classes=2, tail="none")
+        options = networks.Options(width=4, stages=stages, classes=2, tail="none")
         net = networks.build(member, options)[0].double().train()
-        named = []
-        for tensor in onnx.load(model).graph.initializer:
-            p = parameter_of(net, tensor.name)
-            if p is None:
-                continue
-            p.data = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float64)).reshape(p.shape)
-            named.append((tensor.name, p))
+        for module in net.modules():
+            if isinstance(module, nn.Dropout3d) and not dropout:
+                module.p = 0
+        masks = masks_insert(net, x) if dropout else []
+        tensors = [t for t in onnx.load(model).graph.initializer
+                   if t.name.rpartition(".")[2] in ("w", "b", "a", "scale", "shift")]
+        named = list(zip([t.name for t in tensors], parameters_of(net, x), strict=True))
         assert len(named) == len(list(net.parameters()))
+        for tensor, (_, p) in zip(tensors, named):
+            p.data = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float64)).reshape(p.shape)
         if optimiser == "sgd":
             step = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
         else:
             step = torch.optim.AdamW(net.parameters(), lr=0.0001, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
         for turn in range(11):
+            for mask in masks:
+                mask.turn = turn
             step.zero_grad()
             loss = loss_of(member, net(x), g)
             loss.backward()
             out.append([loss.item()])
             if turn == 0 and optimiser == "sgd":
                 gradients = [v for name, p in named
-                             for v in ([flat(name, p.grad).norm().item()], flat(name, p.grad)[::STRIDE].numpy())]
+                             for v in ([flat(name, p.grad).norm().item()], flat(name, p.grad)[::stride].numpy())]
             if turn < 10:
                 step.step()
-        gradients += [flat(name, p)[::STRIDE].numpy() for name, p in named]
+        gradients += [flat(name, p)[::stride].numpy() for name, p in named]
     return np.concatenate(out + gradients).astype(np.float32)
 
 
@@ -113,15 +157,15 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, required=True)
     build = parser.parse_args().build
     folder.mkdir(exist_ok=True)
-    for member in ("vnet", "vnet-caffe", "mattmacy"):
+    for name, member, stages, stride, dropout in CASES:
         with tempfile.TemporaryDirectory() as scratch:
             model = pathlib.Path(scratch) / "m.onnx"
             subprocess.run([build / "tools" / "vnet-model", "--member", member, "--width", "4", "--stages",
-                            str(STAGES), "--classes", "2", "--patch", "x".join([str(SIZE)] * 3), "--seed", "4",
+                            str(stages), "--classes", "2", "--patch", "x".join([str(SIZE)] * 3), "--seed", "4",
                             "-o", model], check=True)
-            vector = golden(member, model)
-        np.save(folder / f"{member}.npy", vector)
-        print(member, len(vector), vector[:22])
+            vector = golden(member, stages, stride, dropout, model)
+        np.save(folder / f"{name}.npy", vector)
+        print(name, len(vector), vector[:22])
 
 
 main()

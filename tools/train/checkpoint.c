@@ -1,4 +1,4 @@
-/* The checkpoint file: a head of fixed size, then floats; see checkpoint.h. */
+/* The checkpoint file: a head of fixed size, the identity's text, then floats; see checkpoint.h. */
 #include "checkpoint.h"
 
 #include <errno.h>
@@ -12,10 +12,13 @@
 
 struct head {
   char magic[8];
-  uint64_t elems, running, seed, steps, kind, network, checksum;
+  uint64_t elems, running, steps, kind, network, identity_bytes, checksum;
+  struct vnt_progress progress;
 };
 
-static const char magic[8] = "VNTCKPT1";
+static const char magic[8] = "VNTCKPT2";
+
+enum { IDENTITY_MOST = 1 << 26 };
 
 /* Of the parameters' names and sizes: what a network is, to a checkpoint. */
 static uint64_t network_of(const struct vnt_net *net) {
@@ -28,27 +31,33 @@ static uint64_t network_of(const struct vnt_net *net) {
   return sum;
 }
 
-struct part {
-  float *data;
-  size_t elems;
-};
-
-enum { PARTS = 4 };
-
-static void parts_list(const struct vnt_net *net, const struct vnt_optim *optim,
-                       struct part parts[PARTS]) {
-  parts[0] = (struct part){net->param, net->elems};
-  parts[1] = (struct part){net->running, net->n_running};
-  parts[2] = (struct part){optim->first, optim->elems};
-  parts[3] = (struct part){optim->second, optim->second ? optim->elems : 0};
+uint64_t vnt_net_checksum(const struct vnt_net *net) {
+  return crc32_z(crc32(0, NULL, 0), (const Bytef *)net->param, net->elems * sizeof(float));
 }
 
-static uint64_t checksum_of(const struct head *head, const struct part parts[PARTS]) {
+struct part {
+  void *data;
+  size_t bytes;
+};
+
+enum { PARTS = 5 };
+
+static void parts_list(const struct vnt_checkpoint *c, struct part parts[PARTS]) {
+  const size_t state = c->optim->elems * sizeof(float);
+  parts[0] = (struct part){(char *)(uintptr_t)c->identity, strlen(c->identity)}; /* only read */
+  parts[1] = (struct part){c->net->param, c->net->elems * sizeof(float)};
+  parts[2] = (struct part){c->net->running, c->net->n_running * sizeof(float)};
+  parts[3] = (struct part){c->optim->first, state};
+  parts[4] = (struct part){c->optim->second, c->optim->second ? state : 0};
+}
+
+/* parts NULL: of the head alone. */
+static uint64_t checksum_of(const struct head *head, const struct part *parts) {
   struct head plain = *head;
   plain.checksum = 0;
   uLong sum = crc32(0, (const Bytef *)&plain, sizeof plain);
-  for (int i = 0; i < PARTS; i++)
-    sum = crc32_z(sum, (const Bytef *)parts[i].data, parts[i].elems * sizeof(float));
+  for (int i = 0; parts && i < PARTS; i++)
+    if (parts[i].bytes) sum = crc32_z(sum, parts[i].data, parts[i].bytes);
   return sum;
 }
 
@@ -56,71 +65,120 @@ static enum vn_status bytes_write(int fd, const void *bytes, size_t size, struct
   for (const char *from = bytes; size;) {
     ssize_t done = write(fd, from, size);
     if (done < 0 && errno == EINTR) continue;
-    if (done < 0) return vn_fail(diag, VN_E_IO, "cannot write the checkpoint: %s", strerror(errno));
+    if (done < 0) return vn_fail(diag, VN_E_IO, "cannot write: %s", strerror(errno));
     from += done;
     size -= (size_t)done;
   }
   return VN_OK;
 }
 
-static struct head head_of(const struct vnt_net *net, const struct vnt_optim *optim,
-                           uint64_t seed) {
-  struct head head = {.elems = net->elems,
-                      .running = net->n_running,
-                      .seed = seed,
-                      .steps = optim->steps,
-                      .kind = optim->kind,
-                      .network = network_of(net)};
+static struct head head_of(const struct vnt_checkpoint *c) {
+  struct head head = {.elems = c->net->elems,
+                      .running = c->net->n_running,
+                      .steps = c->optim->steps,
+                      .kind = c->optim->kind,
+                      .network = network_of(c->net),
+                      .identity_bytes = strlen(c->identity),
+                      .progress = *c->progress};
   memcpy(head.magic, magic, sizeof magic);
   return head;
 }
 
-enum vn_status vnt_checkpoint_write(int fd, const struct vnt_net *net,
-                                    const struct vnt_optim *optim, uint64_t seed,
-                                    struct vn_diag *diag) {
+enum vn_status vnt_checkpoint_write(int fd, const struct vnt_checkpoint *c, struct vn_diag *diag) {
   struct part parts[PARTS];
-  parts_list(net, optim, parts);
-  struct head head = head_of(net, optim, seed);
+  parts_list(c, parts);
+  struct head head = head_of(c);
   head.checksum = checksum_of(&head, parts);
   enum vn_status status = bytes_write(fd, &head, sizeof head, diag);
   for (int i = 0; i < PARTS && status == VN_OK; i++)
-    status = bytes_write(fd, parts[i].data, parts[i].elems * sizeof(float), diag);
+    status = bytes_write(fd, parts[i].data, parts[i].bytes, diag);
   return status;
 }
 
-static enum vn_status file_read(FILE *file, const char *path, const struct head *want,
-                                struct head *head, struct part read[PARTS],
-                                const struct part parts[PARTS], struct vn_diag *diag) {
+/* ---- reading ---- */
+
+/* The first line in which two identities differ, both ways. */
+static enum vn_status other_run(const char *path, const char *was, const char *is,
+                                struct vn_diag *diag) {
+  size_t at = 0, line = 0;
+  for (; was[at] && was[at] == is[at]; at++)
+    if (was[at] == '\n') line = at + 1;
+  const int a = (int)strcspn(was + line, "\n"), b = (int)strcspn(is + line, "\n");
+  return vn_fail(diag, VN_E_FORMAT, "%.200s: of another run: that has %.*s, this one %.*s", path,
+                 a > 100 ? 100
+                 : a     ? a
+                         : 7,
+                 a ? was + line : "no more",
+                 b > 100 ? 100
+                 : b     ? b
+                         : 7,
+                 b ? is + line : "no more");
+}
+
+/* The file against its own checksum; it is at its beginning before and after. */
+static enum vn_status file_check(FILE *file, const char *path, struct head *head,
+                                 struct vn_diag *diag) {
+  enum { CHUNK = 1 << 20 };
   if (fread(head, sizeof *head, 1, file) != 1 || memcmp(head->magic, magic, sizeof magic))
-    return vn_fail(diag, VN_E_FORMAT, "%.300s: not a checkpoint", path);
-  if (head->elems != want->elems || head->running != want->running || head->kind != want->kind ||
-      head->network != want->network || head->seed != want->seed)
-    return vn_fail(diag, VN_E_FORMAT,
-                   "%.300s: of another run: its network, optimiser or seed differs", path);
-  for (int i = 0; i < PARTS; i++) {
-    read[i] = (struct part){malloc(parts[i].elems * sizeof(float) + 1), parts[i].elems};
-    if (!read[i].data) return vn_fail(diag, VN_E_MEMORY, "out of memory for the checkpoint");
-    if (fread(read[i].data, sizeof(float), read[i].elems, file) != read[i].elems)
-      return vn_fail(diag, VN_E_FORMAT, "%.300s: truncated", path);
-  }
-  if (fgetc(file) != EOF || head->checksum != checksum_of(head, read))
-    return vn_fail(diag, VN_E_FORMAT, "%.300s: damaged", path);
+    return vn_fail(diag, VN_E_FORMAT, "%.300s: not a checkpoint of this version", path);
+  Bytef *chunk = malloc(CHUNK);
+  if (!chunk) return vn_fail(diag, VN_E_MEMORY, "out of memory for the checkpoint");
+  uLong sum = (uLong)checksum_of(head, NULL);
+  for (size_t got; (got = fread(chunk, 1, CHUNK, file)) > 0;) sum = crc32_z(sum, chunk, got);
+  free(chunk);
+  if (ferror(file) || fseek(file, 0, SEEK_SET))
+    return vn_fail(diag, VN_E_IO, "%.300s: %s", path, strerror(errno));
+  if (sum != head->checksum || head->identity_bytes > IDENTITY_MOST)
+    return vn_fail(diag, VN_E_FORMAT, "%.300s: damaged or cut off", path);
   return VN_OK;
 }
 
-enum vn_status vnt_checkpoint_read(const char *path, struct vnt_net *net, struct vnt_optim *optim,
-                                   uint64_t seed, struct vn_diag *diag) {
-  struct head want = head_of(net, optim, seed), head;
+/* The checked file into parts that are allocated here. */
+static enum vn_status parts_read(FILE *file, const char *path, const struct vnt_checkpoint *c,
+                                 struct part read[PARTS], struct vn_diag *diag) {
+  const struct head want = head_of(c);
+  struct head head;
+  struct part live[PARTS];
+  parts_list(c, live);
+  if (fread(&head, sizeof head, 1, file) != 1)
+    return vn_fail(diag, VN_E_IO, "%.300s: it changed while it was read", path);
+  bool whole = true;
+  for (int i = 0; i < PARTS; i++) {
+    read[i].bytes = i ? live[i].bytes : (size_t)head.identity_bytes;
+    read[i].data = calloc(1, read[i].bytes + 1);
+    if (!read[i].data) return vn_fail(diag, VN_E_MEMORY, "out of memory for the checkpoint");
+    whole = whole && fread(read[i].data, 1, read[i].bytes, file) == read[i].bytes;
+    if (i > 0) continue;
+    if (whole && strcmp(read[0].data, c->identity))
+      return other_run(path, read[0].data, c->identity, diag);
+    if (head.elems != want.elems || head.running != want.running || head.kind != want.kind ||
+        head.network != want.network)
+      return vn_fail(diag, VN_E_FORMAT, "%.300s: of another run: its network differs", path);
+  }
+  if (!whole || fgetc(file) != EOF)
+    return vn_fail(diag, VN_E_FORMAT, "%.300s: damaged or cut off", path);
+  return VN_OK;
+}
+
+enum vn_status vnt_checkpoint_read(const char *path, const struct vnt_checkpoint *c,
+                                   struct vn_diag *diag) {
+  struct head head;
   struct part parts[PARTS], read[PARTS] = {0};
-  parts_list(net, optim, parts);
+  parts_list(c, parts);
   FILE *file = fopen(path, "rb");
   if (!file) return vn_fail(diag, VN_E_IO, "%.300s: %s", path, strerror(errno));
-  enum vn_status status = file_read(file, path, &want, &head, read, parts, diag);
-  fclose(file);
-  for (int i = 0; i < PARTS; i++) {
-    if (status == VN_OK) memcpy(parts[i].data, read[i].data, parts[i].elems * sizeof(float));
-    free(read[i].data);
+  enum vn_status status = file_check(file, path, &head, diag);
+  if (!status) {
+    status = parts_read(file, path, c, read, diag);
+    for (int i = 0; i < PARTS; i++) {
+      if (i > 0 && status == VN_OK && parts[i].bytes)
+        memcpy(parts[i].data, read[i].data, parts[i].bytes);
+      free(read[i].data);
+    }
   }
-  if (status == VN_OK) optim->steps = head.steps;
-  return status;
+  fclose(file);
+  if (status != VN_OK) return status;
+  c->optim->steps = head.steps;
+  *c->progress = head.progress;
+  return VN_OK;
 }

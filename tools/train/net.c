@@ -2,6 +2,7 @@
  * them net_run.c's. */
 #include "net_private.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "fail.h"
@@ -64,7 +65,7 @@ static enum vn_status step_make(struct vnt_net *net, uint32_t id, struct step *s
     if (node->act[1].kind) return vnt_net_refuse(net, id, "the graph has been optimised", diag);
     return VN_OK;
   case VN_OP_COPY:
-    step->kind = STEP_REPEAT;
+    step->kind = vnt_dropout_is(net->graph, node) ? STEP_DROP : STEP_REPEAT;
     for (uint32_t a = 0; a < VN_AXES; a++)
       if (node->in_axis[a] != a || node->in_start[a])
         return vnt_net_refuse(net, id, "a copy that is not a repetition of channels", diag);
@@ -104,7 +105,8 @@ static enum vn_status steps_make(struct vnt_net *net, struct vn_diag *diag) {
 
 /* ---- opening the steps ---- */
 
-static enum vn_status conv_open(struct vnt_net *net, struct step *s, struct vn_diag *diag) {
+static enum vn_status conv_open(struct vnt_net *net, struct step *s, const struct step *act,
+                                struct vn_diag *diag) {
   const struct vnc_node *node = &net->graph->nodes[s->node];
   const struct place *in = &net->private->places[s->arg[0]];
   struct vnt_conv_spec spec = {
@@ -118,6 +120,10 @@ static enum vn_status conv_open(struct vnt_net *net, struct step *s, struct vn_d
       .grad_weight = grad_of(net, s->weight),
       .add_grad_in = s->add[0],
   };
+  if (act) {
+    spec.act = act->act;
+    spec.act.slope = act->fused_slope;
+  }
   for (int i = 0; i < 3; i++) {
     spec.kernel[i] = node->kernel[i];
     spec.stride[i] = node->stride[i];
@@ -132,45 +138,84 @@ static enum vn_status conv_open(struct vnt_net *net, struct step *s, struct vn_d
                                     : VN_OK;
 }
 
+/* Slopes; and whether the convolution just before does the activation as it writes its result. */
+static enum vn_status act_open(struct vnt_net *net, struct step *s, struct vn_diag *diag) {
+  const struct place *places = net->private->places;
+  const size_t bytes = places[s->node].value.dim[VN_C] * sizeof(float);
+  const bool behind = s > net->private->steps && s[-1].kind == STEP_CONV &&
+                      s[-1].node == s->arg[0] && places[s->arg[0]].over == s->node;
+  s->act.slope = s->slope = calloc(1, bytes);
+  if (behind) s->fused_slope = calloc(1, bytes);
+  return s->slope && (s->fused_slope || !behind) ? VN_OK
+                                                 : vn_fail(diag, VN_E_MEMORY, "out of memory");
+}
+
+static enum vn_status norm_open(struct vnt_net *net, struct step *s, float *running,
+                                struct vn_diag *diag) {
+  const size_t c = net->private->places[s->node].value.dim[VN_C];
+  s->norm = (struct vnt_norm){.scale = param_of(net, s->weight),
+                              .shift = param_of(net, s->bias),
+                              .running_mean = running,
+                              .running_var = running + c,
+                              .mean = calloc(c, sizeof(float)),
+                              .inv_sd = calloc(c, sizeof(float)),
+                              .epsilon = 1e-5,
+                              .momentum = 0.1};
+  if (!s->norm.mean || !s->norm.inv_sd) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  /* An AFFINE is what inference does: mean 0 and variance 1, but for epsilon. */
+  for (size_t k = 0; k < c; k++) s->norm.running_var[k] = (float)(1 - s->norm.epsilon);
+  return VN_OK;
+}
+
+static enum vn_status drop_open(struct vnt_net *net, struct step *s, struct vn_diag *diag) {
+  const struct vn_tensor *value = &net->private->places[s->node].value;
+  const size_t count = value->dim[VN_N] * value->dim[VN_C];
+  s->mask = calloc(count, sizeof(float));
+  if (!s->mask) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  for (size_t i = 0; i < count; i++) s->mask[i] = 1;
+  return VN_OK;
+}
+
+static size_t larger(size_t a, size_t b) {
+  return a > b ? a : b;
+}
+
+/* What steps use in turn. */
+static enum vn_status scratch_open(struct vnt_net *net, struct vn_diag *diag) {
+  struct vnt_net_private *p = net->private;
+  size_t sums = 0, workspace = 0, channels = 1;
+  for (size_t i = 0; i < p->n_steps; i++) {
+    const struct vn_tensor *value = &p->places[p->steps[i].node].value;
+    sums = larger(sums, vnt_sums_bytes(pixels_of(value), value->dim[VN_C]));
+    channels = larger(channels, value->dim[VN_C]);
+    if (p->steps[i].conv) workspace = larger(workspace, vnt_conv_bytes(p->steps[i].conv));
+  }
+  p->sums = malloc(sums);
+  p->workspace = vnt_memory(workspace);
+  for (int i = 0; i < 2; i++) p->sum_out[i] = malloc(channels * sizeof(double));
+  return p->sums && p->workspace && p->sum_out[0] && p->sum_out[1]
+             ? VN_OK
+             : vn_fail(diag, VN_E_MEMORY, "out of memory");
+}
+
 static enum vn_status steps_open(struct vnt_net *net, struct vn_diag *diag) {
   struct vnt_net_private *p = net->private;
   float *running = net->running;
-  size_t bytes = 0, channels = 1;
-  for (size_t i = 0; i < p->n_steps; i++) {
+  enum vn_status status = VN_OK;
+  for (size_t i = 0; i < p->n_steps && !status; i++) {
     struct step *s = &p->steps[i];
-    const struct vn_tensor *value = &p->places[s->node].value;
-    size_t need = vnt_sums_bytes(pixels_of(value), value->dim[VN_C]);
-    bytes = need > bytes ? need : bytes;
-    channels = value->dim[VN_C] > channels ? value->dim[VN_C] : channels;
-    if (s->kind == STEP_CONV) {
-      enum vn_status status = conv_open(net, s, diag);
-      if (status) return status;
-    }
-    if (s->kind == STEP_ACT) {
-      s->act.slope = s->slope = calloc(value->dim[VN_C], sizeof(float));
-      if (!s->slope) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-    }
-    if (s->kind == STEP_NORM) {
-      size_t c = value->dim[VN_C];
-      s->norm = (struct vnt_norm){.scale = param_of(net, s->weight),
-                                  .shift = param_of(net, s->bias),
-                                  .running_mean = running,
-                                  .running_var = running + c,
-                                  .mean = calloc(c, sizeof(float)),
-                                  .inv_sd = calloc(c, sizeof(float)),
-                                  .epsilon = 1e-5,
-                                  .momentum = 0.1};
-      if (!s->norm.mean || !s->norm.inv_sd) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-      /* An AFFINE is what inference does: mean 0 and variance 1, but for epsilon. */
-      for (size_t k = 0; k < c; k++) s->norm.running_var[k] = (float)(1 - s->norm.epsilon);
-      running += 2 * c;
-    }
+    if (s->kind == STEP_ACT) status = act_open(net, s, diag);
+    if (s->kind == STEP_DROP) status = drop_open(net, s, diag);
+    if (s->kind != STEP_NORM) continue;
+    status = norm_open(net, s, running, diag);
+    running += 2 * p->places[s->node].value.dim[VN_C];
   }
-  p->sums = malloc(bytes);
-  for (int i = 0; i < 2; i++) p->sum_out[i] = malloc(channels * sizeof(double));
-  if (!p->sums || !p->sum_out[0] || !p->sum_out[1])
-    return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  return VN_OK;
+  for (size_t i = 0; i < p->n_steps && !status; i++) {
+    const struct step *next = i + 1 < p->n_steps ? &p->steps[i + 1] : NULL;
+    if (p->steps[i].kind == STEP_CONV)
+      status = conv_open(net, &p->steps[i], next && next->fused_slope ? next : NULL, diag);
+  }
+  return status ? status : scratch_open(net, diag);
 }
 
 static enum vn_status params_fill(struct vnt_net *net, struct vn_diag *diag) {
@@ -215,8 +260,10 @@ enum vn_status vnt_net_open(const struct vnt_machine *machine, struct vnc_graph 
   if (!p->steps || !p->places || !p->values || !net->params)
     return vn_fail(diag, VN_E_MEMORY, "out of memory");
   if ((status = steps_make(net, diag)) || (status = vnt_place_concats(net, diag)) ||
-      (status = params_fill(net, diag)) || (status = vnt_place_values(net, batch, diag)))
+      (status = params_fill(net, diag)))
     return status;
+  vnt_place_overs(net);
+  if ((status = vnt_place_values(net, batch, diag))) return status;
   needs_find(net);
   vnt_place_twins(net);
   if ((status = vnt_place_order(net, diag)) || (status = vnt_place_gradients(net, diag)) ||
@@ -234,6 +281,8 @@ void vnt_net_close(struct vnt_net *net) {
     for (size_t i = 0; i < p->n_steps; i++) {
       vnt_conv_close(&p->steps[i].conv);
       free(p->steps[i].slope);
+      free(p->steps[i].fused_slope);
+      free(p->steps[i].mask);
       free(p->steps[i].norm.mean);
       free(p->steps[i].norm.inv_sd);
     }
@@ -242,6 +291,7 @@ void vnt_net_close(struct vnt_net *net) {
     free(p->steps);
     free(p->places);
     free(p->gradients);
+    free(p->workspace);
     free(p->sums);
     free(p->sum_out[0]);
     free(p->sum_out[1]);
@@ -254,16 +304,26 @@ void vnt_net_close(struct vnt_net *net) {
   *net = (struct vnt_net){0};
 }
 
-enum vn_status vnt_net_repack(struct vnt_net *net, struct vn_diag *diag) {
-  for (size_t i = 0; i < net->private->n_steps; i++) {
-    struct step *s = &net->private->steps[i];
-    enum vn_status status = s->conv ? vnt_conv_repack(s->conv, diag) : VN_OK;
-    if (status) return status;
-    if (s->kind != STEP_ACT || s->weight == SIZE_MAX) continue;
+/* A slope of 0 would forget what went in; see VNT_SLOPE_LEAST. */
+static float slope_of(float slope) {
+  return fabsf(slope) < VNT_SLOPE_LEAST ? copysignf(VNT_SLOPE_LEAST, slope) : slope;
+}
+
+static void slopes_spread(const struct vnt_net *net, struct step *s) {
+  const size_t channels = net->private->places[s->node].value.dim[VN_C];
+  s->done = s->fused_slope;
+  for (size_t c = 0; c < channels && s->weight != SIZE_MAX; c++) {
     const struct vnt_param *slope = &net->params[s->weight];
-    size_t channels = net->private->places[s->node].value.dim[VN_C];
-    for (size_t c = 0; c < channels; c++)
-      s->slope[c] = net->param[slope->offset + (slope->elems == 1 ? 0 : c)];
+    s->slope[c] = slope_of(net->param[slope->offset + (slope->elems == 1 ? 0 : c)]);
+    if (s->slope[c] < 0) s->done = false;
   }
+  for (size_t c = 0; s->fused_slope && c < channels; c++)
+    s->fused_slope[c] = s->done ? s->slope[c] : 1;
+}
+
+enum vn_status vnt_net_repack(struct vnt_net *net, struct vn_diag *diag) {
+  (void)diag;
+  for (size_t i = 0; i < net->private->n_steps; i++)
+    if (net->private->steps[i].kind == STEP_ACT) slopes_spread(net, &net->private->steps[i]);
   return VN_OK;
 }

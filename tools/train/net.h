@@ -48,6 +48,18 @@ enum vn_status vnt_net_repack(struct vnt_net *net, struct vn_diag *diag);
  * first 0.1), and whether they are frozen: the running ones then normalise. */
 void vnt_net_norms(struct vnt_net *net, double momentum, bool frozen);
 
+/* Dropout of whole channels (Dropout3d) where MONAI's VNet and vnet.pytorch have it: behind the
+ * strided convolutions and before the transposed ones from the third stage on, and on every skip.
+ * Puts such places into a graph that is to be opened, identities that no export should see; the
+ * constants and their order stay. VN_E_MEMORY. */
+enum vn_status vnt_dropout_insert(struct vnc_graph *graph, struct vn_diag *diag);
+/* Draws the masks for what follows: a channel is 0 with `probability` (below 1), else divided by 1
+ * - probability. They depend on the seed, the step, the place, the channel and the number of the
+ * sample alone, of which the net's first has `first_sample`. Without it, and where a graph has no
+ * places, nothing is dropped. */
+void vnt_net_dropout(struct vnt_net *net, double probability, uint64_t seed, uint64_t step,
+                     size_t first_sample);
+
 void vnt_net_forward(struct vnt_net *net);
 /* Fills `grad`. `done` (may be NULL) hears of each parameter whose gradient is complete, last
  * layers first, so that it can be sent while the rest is computed. */

@@ -29,12 +29,43 @@ enum vn_status vnt_place_concats(struct vnt_net *net, struct vn_diag *diag) {
   return VN_OK;
 }
 
+static bool remembered(const struct vnt_net *net, uint32_t id) {
+  const uint32_t op = net->graph->nodes[id].op;
+  return op != VN_OP_CONV3D && op != VN_OP_DECONV3D && op != VN_OP_AFFINE && op != VN_OP_COPY;
+}
+
+/* An activation's backward pass wants its result, a convolution's and BatchNorm's their argument, a
+ * sum's nothing: what only an activation or a sum reads is overwritten unless its own step wants it
+ * back. */
+void vnt_place_overs(struct vnt_net *net) {
+  struct vnt_net_private *p = net->private;
+  for (uint32_t id = 0; id <= p->end; id++) p->places[id].over = VN_NONE;
+  for (size_t i = 0; i < p->n_steps; i++) {
+    const struct step *s = &p->steps[i];
+    const size_t args = s->kind == STEP_ADD ? 2 : s->kind == STEP_ACT ? 1 : 0;
+    for (size_t k = 0; k < args; k++) {
+      const uint32_t id = s->arg[k];
+      struct place *arg = &p->places[id];
+      const bool sum = s->kind == STEP_ACT && net->graph->nodes[id].op == VN_OP_ADD;
+      if (arg->uses > 1 || arg->concat != VN_NONE || (remembered(net, id) && !sum) ||
+          net->graph->nodes[id].dim[VN_C] != net->graph->nodes[s->node].dim[VN_C])
+        continue;
+      arg->over = s->node;
+      break;
+    }
+  }
+}
+
 /* Concats come after their parts: from the last node to the first, the whole is there first. */
 enum vn_status vnt_place_values(struct vnt_net *net, size_t batch, struct vn_diag *diag) {
   struct vnt_net_private *p = net->private;
   for (uint32_t id = p->end + 1; id-- > 0;) {
     struct place *place = &p->places[id];
     place->value = tensor_of(&net->graph->nodes[id], batch);
+    if (place->over != VN_NONE) {
+      place->value = p->places[place->over].value;
+      continue;
+    }
     if (place->concat != VN_NONE) {
       const struct vn_tensor *whole = &p->places[place->concat].value;
       place->value.data = (float *)whole->data + place->channel;
@@ -56,15 +87,17 @@ struct span {                        /* of a group of nodes that share a gradien
   uint32_t node;
 };
 
-/* A part's gradient lies in the concat's; a sum's first argument that nobody else reads has the
- * sum's gradient for its own. */
+/* A part's gradient lies in the concat's. What goes on element by element and only here has the
+ * result's gradient for its own: a sum's first argument as it is, an activation's and BatchNorm's
+ * overwritten. */
 void vnt_place_twins(struct vnt_net *net) {
   struct vnt_net_private *p = net->private;
   for (uint32_t id = 0; id <= p->end; id++) p->places[id].twin = VN_NONE;
   for (size_t i = 0; i < p->n_steps; i++) {
     struct step *s = &p->steps[i];
     struct place *a = &p->places[s->arg[0]];
-    s->shared = s->kind == STEP_ADD && a->uses == 1 && a->concat == VN_NONE && a->needs_grad &&
+    const bool each = s->kind == STEP_ADD || s->kind == STEP_ACT || s->kind == STEP_NORM;
+    s->shared = each && a->uses == 1 && a->concat == VN_NONE && a->needs_grad &&
                 a->value.dim[VN_C] == p->places[s->node].value.dim[VN_C];
     if (s->shared) a->twin = s->node;
   }

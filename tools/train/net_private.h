@@ -1,5 +1,5 @@
 /* What the files of the net share: net.c opens it, net_place.c decides where everything lies,
- * net_run.c runs it. */
+ * net_run.c runs it, net_dropout.c draws masks. */
 #ifndef VNET_TRAIN_NET_PRIVATE_H
 #define VNET_TRAIN_NET_PRIVATE_H
 
@@ -7,17 +7,20 @@
 
 #include <stdlib.h>
 
-enum step_kind { STEP_CONV, STEP_ACT, STEP_ADD, STEP_NORM, STEP_REPEAT };
+enum step_kind { STEP_CONV, STEP_ACT, STEP_ADD, STEP_NORM, STEP_REPEAT, STEP_DROP };
 
 struct step {
   enum step_kind kind;
   uint32_t node, arg[2];
   bool add[2]; /* into the argument's gradient; else it is written */
-  bool shared; /* ADD: the first argument's gradient is the result's own */
+  bool shared; /* the first argument's gradient is the result's own */
   struct vnt_conv *conv;
-  struct vnt_act act;
-  float *slope; /* ACT: [channels], spread from the parameter */
+  struct vnt_act act; /* ACT */
+  float *slope;       /* ACT: [channels], spread from the parameter and kept from 0 */
+  float *fused_slope; /* ACT that the convolution before it does: its slopes, or 1 when it cannot */
+  bool done;          /* ACT: the convolution before it has done it */
   struct vnt_norm norm;
+  float *mask;         /* DROP: [samples][channels] */
   size_t weight, bias; /* parameters; SIZE_MAX: none. ACT: weight is the slope */
   bool bias_summed;    /* the activation after this convolution has summed its gradient */
 };
@@ -26,7 +29,8 @@ struct place {
   struct vn_tensor value, grad;
   bool needs_grad, written;
   uint32_t uses, concat; /* concat: the node whose part this is, or VN_NONE */
-  uint32_t twin;         /* the sum whose gradient is this one's, too, or VN_NONE */
+  uint32_t twin;         /* the node whose gradient's memory is this one's, too, or VN_NONE */
+  uint32_t over;         /* the node whose result takes this one's place, or VN_NONE */
   size_t channel;        /* of the concat's first */
 };
 
@@ -36,6 +40,7 @@ struct vnt_net_private {
   struct place *places; /* [n_nodes] */
   float **values;       /* [n_nodes]: what is to be freed */
   float *gradients;
+  void *workspace;    /* of convolutions, one after the other */
   double *sums;       /* scratch of channel sums */
   double *sum_out[2]; /* [channels most] */
   uint32_t end;       /* the last node that is computed */
@@ -53,7 +58,7 @@ static inline size_t pixels_of(const struct vn_tensor *t) {
 }
 
 static inline float *floats(size_t elems) {
-  return aligned_alloc(64, (elems * sizeof(float) + 127) / 64 * 64);
+  return vnt_memory(elems * sizeof(float));
 }
 
 static inline float *param_of(const struct vnt_net *net, size_t param) {
@@ -64,14 +69,18 @@ static inline float *grad_of(const struct vnt_net *net, size_t param) {
   return param == SIZE_MAX ? NULL : net->grad + net->params[param].offset;
 }
 
+/* net_dropout.c: is the node a place of dropout? */
+bool vnt_dropout_is(const struct vnc_graph *graph, const struct vnc_node *node);
+
 /* VN_E_UNSUPPORTED, with the node's name. */
 enum vn_status vnt_net_refuse(const struct vnt_net *net, uint32_t node, const char *what,
                               struct vn_diag *diag);
 
-/* net_place.c, in this order: which tensors are parts of a concat; memory of activations; which
- * sums share their gradient with an argument; which contribution to a gradient is the first; memory
- * of gradients. */
+/* net_place.c, in this order: which tensors are parts of a concat; which results take the place of
+ * what they are made from; memory of activations; which nodes share their gradient's memory with
+ * their argument; which contribution to a gradient is the first; memory of gradients. */
 enum vn_status vnt_place_concats(struct vnt_net *net, struct vn_diag *diag);
+void vnt_place_overs(struct vnt_net *net);
 enum vn_status vnt_place_values(struct vnt_net *net, size_t batch, struct vn_diag *diag);
 void vnt_place_twins(struct vnt_net *net);
 enum vn_status vnt_place_order(struct vnt_net *net, struct vn_diag *diag);

@@ -6,15 +6,26 @@
 
 /* ---- running ---- */
 
+static void add_forward(struct vnt_net *net, const struct vn_tensor *a, const struct vn_tensor *b,
+                        const struct vn_tensor *y) {
+  if (a->dim[VN_C] == b->dim[VN_C]) {
+    vnt_sum_forward(&net->machine, a, b, y);
+    return;
+  }
+  const bool second = b->data == y->data; /* whose place the sum takes */
+  if (!second && a->data != y->data) vnt_add_forward(&net->machine, a, y, false);
+  vnt_add_forward(&net->machine, second ? a : b, y, true);
+}
+
 static void step_forward(struct vnt_net *net, const struct step *s) {
   const struct place *places = net->private->places;
   const struct vn_tensor *x = &places[s->arg[0]].value, *y = &places[s->node].value;
   switch (s->kind) {
   case STEP_CONV:
-    vnt_conv_forward(s->conv);
+    vnt_conv_forward(s->conv, net->private->workspace);
     break;
   case STEP_ACT:
-    vnt_act_forward(&net->machine, &s->act, x, y);
+    if (!s->done) vnt_act_forward(&net->machine, &s->act, x, y);
     break;
   case STEP_NORM:
     vnt_norm_forward(&net->machine, &s->norm, x, y, net->private->sums);
@@ -22,9 +33,11 @@ static void step_forward(struct vnt_net *net, const struct step *s) {
   case STEP_REPEAT:
     vnt_add_forward(&net->machine, x, y, false);
     break;
+  case STEP_DROP:
+    vnt_scale(&net->machine, x, s->mask, y, false);
+    break;
   case STEP_ADD:
-    vnt_add_forward(&net->machine, x, y, false);
-    vnt_add_forward(&net->machine, &places[s->arg[1]].value, y, true);
+    add_forward(net, x, &places[s->arg[1]].value, y);
     break;
   }
 }
@@ -69,7 +82,7 @@ static void act_backward(struct vnt_net *net, size_t index) {
   const struct place *x = &net->private->places[s->arg[0]], *y = &net->private->places[s->node];
   struct step *conv = bias_before(net, index);
   double **sums = net->private->sum_out;
-  vnt_act_backward(&net->machine, &s->act, &x->value, &y->value, &y->grad, &x->grad, s->add[0],
+  vnt_act_backward(&net->machine, &s->act, &y->value, &y->grad, &x->grad, s->add[0],
                    net->private->sums, sums[0], sums[1]);
   grad_store(net, s->weight, sums[1], x->value.dim[VN_C]);
   if (!conv) return;
@@ -89,7 +102,7 @@ static void step_backward(struct vnt_net *net, size_t index) {
       grad_store(net, s->bias, sums[0], y->value.dim[VN_C]);
     }
     s->bias_summed = false;
-    vnt_conv_backward(s->conv);
+    vnt_conv_backward(s->conv, net->private->workspace);
     break;
   case STEP_ACT:
     act_backward(net, index);
@@ -102,6 +115,9 @@ static void step_backward(struct vnt_net *net, size_t index) {
     break;
   case STEP_REPEAT:
     if (x->needs_grad) vnt_add_backward(&net->machine, &y->grad, &x->grad, s->add[0]);
+    break;
+  case STEP_DROP:
+    if (x->needs_grad) vnt_scale(&net->machine, &y->grad, s->mask, &x->grad, s->add[0]);
     break;
   case STEP_ADD:
     for (int i = s->shared ? 1 : 0; i < 2; i++)

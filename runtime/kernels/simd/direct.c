@@ -20,6 +20,7 @@ struct direct {
   size_t in_rows;                   /* those of one depth */
   size_t segments, length;          /* runs of taps along w and their floats */
   size_t packed_group;              /* floats of packed weights per group */
+  float *owned;                     /* packed, unless it is the caller's */
   float *packed;                    /* [group][panel][tap d][tap h][tap w][in][vector] */
 };
 
@@ -173,7 +174,7 @@ static void direct_run(const void *state, size_t job, void *scratch) {
 static void direct_close(void *state) {
   struct direct *k = state;
   if (!k) return;
-  free(k->packed);
+  free(k->owned);
   free(k);
 }
 
@@ -187,6 +188,13 @@ static void pack_panel(void *context, size_t group, size_t index) {
       const size_t o = v * VEC_LANES + l;
       *to++ = o < k->out_group ? k->conv.weight[(group * k->out_group + o) * depth + i] : 0;
     }
+}
+
+static void direct_pack(void *state, pthreadpool_t pool, const float *weight, void *memory) {
+  struct direct *k = state;
+  k->conv.weight = weight;
+  k->packed = memory;
+  pthreadpool_parallelize_2d(pool, pack_panel, k, k->conv.groups, ceil_div(k->vecs, GEMM_PANEL), 0);
 }
 
 static void measure(struct direct *k) {
@@ -220,12 +228,12 @@ enum vn_status VN_ISA_NAME(direct)(const struct vn_conv *conv, pthreadpool_t poo
   k->conv = *conv;
   measure(k);
   const size_t bytes = k->packed_group * conv->groups * sizeof(float);
-  k->packed = aligned_alloc(64, ceil_div(bytes, 64) * 64);
-  if (!k->packed) {
+  if (conv->weight) k->owned = aligned_alloc(64, ceil_div(bytes, 64) * 64);
+  if (conv->weight && !k->owned) {
     direct_close(k);
     return vn_fail(diag, VN_E_MEMORY, "direct: %zu bytes for weights", bytes);
   }
-  pthreadpool_parallelize_2d(pool, pack_panel, k, conv->groups, ceil_div(k->vecs, GEMM_PANEL), 0);
+  if (conv->weight) direct_pack(k, pool, conv->weight, k->owned);
   const size_t rows = conv->kernel[0] * k->in_rows;
   *prepared =
       (struct vn_prepared){.name = "direct " VN_ISA_TEXT,
@@ -235,6 +243,7 @@ enum vn_status VN_ISA_NAME(direct)(const struct vn_conv *conv, pthreadpool_t poo
                            .packed_bytes = bytes,
                            .run = direct_run,
                            .close = direct_close,
+                           .pack = direct_pack,
                            .state = k};
   return VN_OK;
 }

@@ -103,7 +103,7 @@ static void product_run(const void *state, size_t job, void *scratch) {
 static void product_close(void *state) {
   struct product *p = state;
   if (!p) return;
-  free(p->packed);
+  free(p->owned);
   free(p->segment_at);
   free(p->tap_at);
   free(p);
@@ -132,6 +132,13 @@ static void pack_panel(void *context, size_t tap, size_t index) {
       *to++ = o < channels ? p->conv.weight[(o * p->taps + tap) * depth + i] : 0;
 }
 
+static void product_pack(void *state, pthreadpool_t pool, const float *weight, void *memory) {
+  struct product *p = state;
+  p->conv.weight = weight;
+  p->packed = memory;
+  pthreadpool_parallelize_2d(pool, pack_panel, p, p->taps, p->panels / p->taps, 0);
+}
+
 /* Few inputs per job, so that they stay in cache from panel to panel; all weights pass by in each.
  * Where that leaves too few jobs, panels are shared out as well. */
 static void cut(struct product *p) {
@@ -153,18 +160,19 @@ enum vn_status VN_ISA_NAME(product_prepare)(struct product *p, const char *name,
   p->vecs = ceil_div(p->conv.out.dim[VN_C], VEC_LANES);
   p->panels = p->taps * ceil_div(p->vecs, GEMM_PANEL);
   const size_t bytes = p->taps * p->vecs * VEC_LANES * p->segments * p->depth * sizeof(float);
-  p->packed = aligned_alloc(64, ceil_div(bytes, 64) * 64);
-  if (!p->packed) {
+  if (p->conv.weight) p->owned = aligned_alloc(64, ceil_div(bytes, 64) * 64);
+  if (p->conv.weight && !p->owned) {
     product_close(p);
     return vn_fail(diag, VN_E_MEMORY, "%s: %zu bytes for weights", name, bytes);
   }
   cut(p);
   p->stream = vn_wants_stream(&p->conv.out);
-  pthreadpool_parallelize_2d(pool, pack_panel, p, p->taps, p->panels / p->taps, 0);
+  if (p->conv.weight) product_pack(p, pool, p->conv.weight, p->owned);
   *prepared = (struct vn_prepared){.jobs = p->line_jobs * ceil_div(p->panels, p->panels_job),
                                    .packed_bytes = bytes,
                                    .run = product_run,
                                    .close = product_close,
+                                   .pack = product_pack,
                                    .state = p};
   snprintf(prepared->name, sizeof prepared->name, "%s " VN_ISA_TEXT, name);
   return VN_OK;

@@ -19,6 +19,7 @@ struct product {
   size_t panels_job;            /* panels in a job */
   bool stream;                  /* the output is too large for any cache: see vec_stream */
   float *packed;                /* [tap][panel][segment][depth][vector] */
+  float *owned;                 /* packed, unless it is the caller's */
   size_t (*in_at)(const struct product *p, size_t line);  /* float of a line's first pixel */
   size_t (*out_at)(const struct product *p, size_t line); /* output pixel of tap_at[0] = 0 */
 };

@@ -28,12 +28,15 @@ static void winograd_run(const void *state, size_t index, void *scratch) {
 static void winograd_close(void *state) {
   struct wino *w = state;
   if (!w) return;
-  free(w->packed);
+  free(w->owned);
   free(w);
 }
 
-static void winograd_repack(void *state, pthreadpool_t pool) {
-  wino_pack(state, pool);
+static void winograd_pack(void *state, pthreadpool_t pool, const float *weight, void *memory) {
+  struct wino *w = state;
+  w->conv.weight = weight;
+  w->packed = memory;
+  wino_pack(w, pool);
 }
 
 static enum vn_status check(const struct vn_conv *c, struct vn_diag *diag) {
@@ -84,18 +87,18 @@ enum vn_status VN_ISA_NAME(winograd)(const struct vn_conv *conv, pthreadpool_t p
   }
   w->stream = vn_wants_stream(&conv->out);
   const size_t bytes = w->chunk_elems * w->chunks * sizeof(float);
-  w->packed = packed_alloc(bytes);
-  if (!w->packed) {
+  if (conv->weight) w->owned = packed_alloc(bytes);
+  if (conv->weight && !w->owned) {
     winograd_close(w);
     return vn_fail(diag, VN_E_MEMORY, "winograd: %zu bytes for weights", bytes);
   }
-  wino_pack(w, pool);
+  if (conv->weight) winograd_pack(w, pool, conv->weight, w->owned);
   *prepared = (struct vn_prepared){.jobs = wino_jobs(w),
                                    .scratch_bytes = scratch,
                                    .packed_bytes = bytes,
                                    .run = winograd_run,
                                    .close = winograd_close,
-                                   .repack = winograd_repack,
+                                   .pack = winograd_pack,
                                    .state = w};
   snprintf(prepared->name, sizeof prepared->name, "winograd %zux%zux%zu " VN_ISA_TEXT, w->axis[0].m,
            w->axis[1].m, w->axis[2].m);

@@ -33,6 +33,7 @@ struct wino {
   int stream;         /* the output is too large for any cache: see vec_stream */
   size_t chunk_elems; /* packed weights of a chunk */
   float *packed;      /* [chunk][depth freq][freq][panel][channel in][vector of the panel] */
+  float *owned;       /* packed, unless it is the caller's */
 };
 
 /* The part of the output that one job computes. */

@@ -14,7 +14,7 @@ struct pass {
   struct vn_conv conv;
   vn_conv_prepare_fn *prepare;
   struct vn_prepared prepared;
-  bool ready;
+  size_t packed_bytes; /* to the next line */
 };
 
 struct vnt_conv {
@@ -22,9 +22,8 @@ struct vnt_conv {
   struct vnt_conv_spec spec;
   struct pass forward, data; /* data: prepare NULL when the gradient is not needed */
   struct vnt_wgrad weights;
-  float *turned;          /* weights of the data pass */
-  unsigned char *scratch; /* [threads][scratch_bytes] */
-  size_t scratch_bytes;
+  size_t turned_bytes; /* weights of the data pass, to the next line; 0: none */
+  size_t bytes;        /* of workspace */
   char name[160];
 };
 
@@ -72,39 +71,29 @@ static vn_conv_prepare_fn *kernel_choose(const struct vnt_machine *m, struct vn_
   return direct ? m->forward->direct : m->forward->winograd;
 }
 
-/* ---- packing ---- */
+/* ---- the data pass's weights ---- */
 
-/* The data pass's weights: [in c][taps][out c]; those of a stride-1 convolution back to front. */
-static void weights_turn(const struct vnt_conv *conv) {
-  const struct vnt_conv_spec *s = &conv->spec;
+/* [in c][taps][out c], those of a stride-1 convolution back to front: TURN by TURN channels at a
+ * time, a line of either. */
+enum { TURN = 16 };
+
+struct turn {
+  const struct vnt_conv_spec *spec;
+  float *to;
+};
+
+static void turn_task(void *context, size_t in_first, size_t out_first, size_t ins, size_t outs) {
+  const struct turn *t = context;
+  const struct vnt_conv_spec *s = t->spec;
   const size_t in = s->in.dim[VN_C], out = s->out.dim[VN_C];
   const size_t taps = s->kernel[0] * s->kernel[1] * s->kernel[2];
   const bool flip = s->stride[0] == 1;
-  for (size_t o = 0; o < out; o++)
-    for (size_t k = 0; k < taps; k++) {
-      const float *from = s->weight + (o * taps + k) * in;
-      float *to = conv->turned + (flip ? taps - 1 - k : k) * out + o;
-      for (size_t i = 0; i < in; i++) to[i * taps * out] = from[i];
-    }
-}
-
-static enum vn_status pass_pack(struct vnt_conv *conv, struct pass *pass, struct vn_diag *diag) {
-  if (!pass->prepare) return VN_OK;
-  if (pass->ready && pass->prepared.repack) {
-    pass->prepared.repack(pass->prepared.state, conv->machine.pool);
-    return VN_OK;
+  for (size_t k = 0; k < taps; k++) {
+    const float *from = s->weight + (out_first * taps + k) * in + in_first;
+    float *to = t->to + (in_first * taps + (flip ? taps - 1 - k : k)) * out + out_first;
+    for (size_t i = 0; i < ins; i++)
+      for (size_t o = 0; o < outs; o++) to[i * taps * out + o] = from[o * taps * in + i];
   }
-  if (pass->ready) pass->prepared.close(pass->prepared.state);
-  pass->ready = false;
-  enum vn_status status = pass->prepare(&pass->conv, conv->machine.pool, &pass->prepared, diag);
-  pass->ready = status == VN_OK;
-  return status;
-}
-
-enum vn_status vnt_conv_repack(struct vnt_conv *conv, struct vn_diag *diag) {
-  if (conv->data.prepare) weights_turn(conv);
-  enum vn_status status = pass_pack(conv, &conv->forward, diag);
-  return status ? status : pass_pack(conv, &conv->data, diag);
 }
 
 /* ---- running ---- */
@@ -115,6 +104,10 @@ struct crew {
   size_t next, scratch_bytes;
 };
 
+static size_t lines(size_t bytes) {
+  return (bytes + 63) / 64 * 64;
+}
+
 static void crew_task(void *context, size_t slot) {
   struct crew *crew = context;
   for (;;) {
@@ -124,19 +117,35 @@ static void crew_task(void *context, size_t slot) {
   }
 }
 
-static void pass_run(const struct vnt_conv *conv, const struct pass *pass) {
-  struct crew crew = {&pass->prepared, conv->scratch, 0, conv->scratch_bytes};
+static size_t pass_bytes(const struct vnt_conv *conv, const struct pass *pass) {
+  return pass->packed_bytes + lines(pass->prepared.scratch_bytes) * conv->machine.threads;
+}
+
+static void pass_run(const struct vnt_conv *conv, const struct pass *pass, const float *weight,
+                     unsigned char *memory) {
+  pass->prepared.pack(pass->prepared.state, conv->machine.pool, weight, memory);
+  struct crew crew = {&pass->prepared, memory + pass->packed_bytes, 0,
+                      lines(pass->prepared.scratch_bytes)};
   pthreadpool_parallelize_1d(conv->machine.pool, crew_task, &crew, conv->machine.threads,
                              PTHREADPOOL_FLAG_DISABLE_DENORMALS);
 }
 
-void vnt_conv_forward(struct vnt_conv *conv) {
-  pass_run(conv, &conv->forward);
+size_t vnt_conv_bytes(const struct vnt_conv *conv) {
+  return conv->bytes;
 }
 
-void vnt_conv_backward(struct vnt_conv *conv) {
-  conv->weights.run(conv->weights.state, conv->machine.pool);
-  if (conv->data.prepare) pass_run(conv, &conv->data);
+void vnt_conv_forward(struct vnt_conv *conv, void *workspace) {
+  pass_run(conv, &conv->forward, conv->spec.weight, workspace);
+}
+
+void vnt_conv_backward(struct vnt_conv *conv, void *workspace) {
+  conv->weights.run(conv->weights.state, conv->machine.pool, workspace);
+  if (!conv->data.prepare) return;
+  const struct turn turn = {&conv->spec, workspace};
+  pthreadpool_parallelize_2d_tile_2d(conv->machine.pool, turn_task, (void *)&turn,
+                                     conv->spec.in.dim[VN_C], conv->spec.out.dim[VN_C], TURN, TURN,
+                                     0);
+  pass_run(conv, &conv->data, workspace, (unsigned char *)workspace + conv->turned_bytes);
 }
 
 const char *vnt_conv_name(const struct vnt_conv *conv) {
@@ -157,15 +166,16 @@ static void passes_fill(struct vnt_conv *conv) {
   conv->forward.conv = common;
   conv->forward.conv.in = s->in;
   conv->forward.conv.out = s->out;
-  conv->forward.conv.weight = s->weight;
   conv->forward.conv.epilogue.bias = s->bias;
+  conv->forward.conv.epilogue.act[0].kind = s->act.kind;
+  conv->forward.conv.epilogue.act[0].slope = s->act.slope;
+  conv->forward.conv.epilogue.act[0].alpha = s->act.alpha;
   conv->forward.prepare = kernel_choose(&conv->machine, &conv->forward.conv, s->transposed);
   if (!s->grad_in.data) return;
   struct vn_conv *data = &conv->data.conv;
   *data = common;
   data->in = s->grad_out;
   data->out = s->grad_in;
-  data->weight = conv->turned;
   if (s->stride[0] == 1)
     for (int i = 0; i < 3; i++) data->pad[i] = s->kernel[i] - 1 - s->pad[i];
   if (s->add_grad_in) data->epilogue.residual = s->grad_in;
@@ -175,14 +185,23 @@ static void passes_fill(struct vnt_conv *conv) {
 
 static enum vn_status wgrad_open(struct vnt_conv *conv, struct vn_diag *diag) {
   const struct vnt_conv_spec *s = &conv->spec;
-  struct vnt_wgrad_spec spec = {
-      .in = s->in, .grad_out = s->grad_out, .transposed = s->transposed, .grad = s->grad_weight};
+  struct vnt_wgrad_spec spec = {.in = s->in,
+                                .grad_out = s->grad_out,
+                                .transposed = s->transposed,
+                                .grad = s->grad_weight,
+                                .threads = conv->machine.threads};
   memcpy(spec.kernel, s->kernel, sizeof spec.kernel);
   memcpy(spec.stride, s->stride, sizeof spec.stride);
   memcpy(spec.pad, s->pad, sizeof spec.pad);
   const struct vnt_simd *simd = conv->machine.backward;
   bool product = s->stride[0] > 1 || s->kernel[0] == 1;
   return (product ? simd->product : simd->winograd)(&spec, &conv->weights, diag);
+}
+
+static enum vn_status pass_prepare(struct vnt_conv *conv, struct pass *pass, struct vn_diag *diag) {
+  enum vn_status status = pass->prepare(&pass->conv, conv->machine.pool, &pass->prepared, diag);
+  pass->packed_bytes = lines(pass->prepared.packed_bytes);
+  return status;
 }
 
 enum vn_status vnt_conv_open(const struct vnt_machine *machine, const struct vnt_conv_spec *spec,
@@ -192,33 +211,29 @@ enum vn_status vnt_conv_open(const struct vnt_machine *machine, const struct vnt
   if (!conv) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   conv->machine = *machine;
   conv->spec = *spec;
-  if (spec->grad_in.data) {
-    conv->turned = malloc(taps * spec->in.dim[VN_C] * spec->out.dim[VN_C] * sizeof(float));
-    if (!conv->turned) return vn_fail(diag, VN_E_MEMORY, "out of memory for weights");
-  }
   enum vn_status status = wgrad_open(conv, diag);
   if (status) return status;
   passes_fill(conv);
-  if ((status = vnt_conv_repack(conv, diag))) return status;
-  conv->scratch_bytes = conv->forward.prepared.scratch_bytes;
-  if (conv->data.ready && conv->data.prepared.scratch_bytes > conv->scratch_bytes)
-    conv->scratch_bytes = conv->data.prepared.scratch_bytes;
-  conv->scratch_bytes = (conv->scratch_bytes + 64) / 64 * 64;
-  conv->scratch = aligned_alloc(64, conv->scratch_bytes * machine->threads);
-  if (!conv->scratch) return vn_fail(diag, VN_E_MEMORY, "out of memory for scratch");
+  if ((status = pass_prepare(conv, &conv->forward, diag))) return status;
+  conv->bytes = pass_bytes(conv, &conv->forward);
+  if (conv->weights.bytes > conv->bytes) conv->bytes = conv->weights.bytes;
+  if (conv->data.prepare) {
+    if ((status = pass_prepare(conv, &conv->data, diag))) return status;
+    conv->turned_bytes = lines(taps * spec->in.dim[VN_C] * spec->out.dim[VN_C] * sizeof(float));
+    const size_t data = conv->turned_bytes + pass_bytes(conv, &conv->data);
+    if (data > conv->bytes) conv->bytes = data;
+  }
   snprintf(conv->name, sizeof conv->name, "%s | %s | %s", conv->forward.prepared.name,
-           conv->data.ready ? conv->data.prepared.name : "-", conv->weights.name);
+           conv->data.prepare ? conv->data.prepared.name : "-", conv->weights.name);
   return VN_OK;
 }
 
 void vnt_conv_close(struct vnt_conv **result) {
   struct vnt_conv *conv = *result;
   if (!conv) return;
-  if (conv->forward.ready) conv->forward.prepared.close(conv->forward.prepared.state);
-  if (conv->data.ready) conv->data.prepared.close(conv->data.prepared.state);
+  if (conv->forward.prepared.state) conv->forward.prepared.close(conv->forward.prepared.state);
+  if (conv->data.prepared.state) conv->data.prepared.close(conv->data.prepared.state);
   if (conv->weights.close) conv->weights.close(conv->weights.state);
-  free(conv->turned);
-  free(conv->scratch);
   free(conv);
   *result = NULL;
 }

@@ -3,7 +3,9 @@
 #include "ops.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "cpu.h"
 #include "fail.h"
@@ -41,6 +43,18 @@ void vnt_machine_close(struct vnt_machine *machine) {
   *machine = (struct vnt_machine){0};
 }
 
+/* ---- memory ---- */
+
+void *vnt_memory(size_t bytes) {
+  const size_t large = (size_t)2 << 20, page = bytes < 2 * large ? 64 : large;
+  bytes = (bytes / page + 1) * page;
+  void *p = aligned_alloc(page, bytes);
+#ifdef MADV_HUGEPAGE
+  if (p && page > 64) madvise(p, bytes, MADV_HUGEPAGE);
+#endif
+  return p;
+}
+
 /* ---- parts ---- */
 
 static size_t pixels_of(const struct vn_tensor *t) {
@@ -61,7 +75,7 @@ struct sweep {
   const struct vnt_machine *m;
   const void *what; /* fn's own */
   const struct vn_tensor *x, *y, *dy, *dx;
-  bool add;
+  bool add, marked;
   double *scratch;
   size_t pixels, channels, parts;
   void (*fn)(const struct sweep *s, const struct vnt_pixels *p, double *sums);
@@ -94,18 +108,25 @@ static void sweep_run(struct sweep *s, double *first, double *second) {
 
 /* ---- activations ---- */
 
+static bool marked(const struct vnt_act *act, size_t channels) {
+  for (size_t c = 0; act->kind == VN_ACT_PRELU && c < channels; c++)
+    if (act->slope[c] < 0) return true;
+  return false;
+}
+
 static void act_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
   const struct vnt_act *act = s->what;
   (void)sums;
   if (act->kind == VN_ACT_ELU)
     s->m->backward->elu(p, s->x, act->alpha, s->y);
   else
-    s->m->backward->prelu(p, s->x, act->slope, s->y);
+    s->m->backward->prelu(p, s->x, act->slope, s->marked, s->y);
 }
 
 void vnt_act_forward(const struct vnt_machine *m, const struct vnt_act *act,
                      const struct vn_tensor *x, const struct vn_tensor *y) {
   struct sweep s = {.m = m, .what = act, .x = x, .y = y, .fn = act_part};
+  s.marked = marked(act, x->dim[VN_C]);
   sweep_run(&s, NULL, NULL);
 }
 
@@ -114,23 +135,26 @@ static void act_back_part(const struct sweep *s, const struct vnt_pixels *p, dou
   if (act->kind == VN_ACT_ELU)
     s->m->backward->elu_back(p, s->y, act->alpha, s->dy, s->dx, s->add, sums);
   else
-    s->m->backward->prelu_back(p, s->x, act->slope, s->dy, s->dx, s->add, sums);
+    s->m->backward->prelu_back(p, s->y, act->slope, s->marked, s->dy, s->dx, s->add, sums);
 }
 
 void vnt_act_backward(const struct vnt_machine *m, const struct vnt_act *act,
-                      const struct vn_tensor *x, const struct vn_tensor *y,
-                      const struct vn_tensor *dy, const struct vn_tensor *dx, bool add,
-                      double *scratch, double *sum_dx, double *grad_slope) {
+                      const struct vn_tensor *y, const struct vn_tensor *dy,
+                      const struct vn_tensor *dx, bool add, double *scratch, double *sum_dx,
+                      double *grad_slope) {
   struct sweep s = {.m = m,
                     .what = act,
-                    .x = x,
+                    .x = y,
                     .y = y,
                     .dy = dy,
                     .dx = dx,
                     .add = add,
                     .scratch = scratch,
-                    .fn = act_back_part};
+                    .fn = act_back_part,
+                    .marked = marked(act, y->dim[VN_C])};
   sweep_run(&s, sum_dx, grad_slope);
+  for (size_t c = 0; act->kind == VN_ACT_PRELU && grad_slope && c < s.channels; c++)
+    grad_slope[c] /= (double)act->slope[c];
 }
 
 /* ---- sums of tensors ---- */
@@ -150,6 +174,34 @@ static void add_part(const struct sweep *s, const struct vnt_pixels *p, double *
 void vnt_add_forward(const struct vnt_machine *m, const struct vn_tensor *x,
                      const struct vn_tensor *y, bool add) {
   struct sweep s = {.m = m, .x = x, .y = y, .add = add, .fn = add_part};
+  sweep_run(&s, NULL, NULL);
+}
+
+static void sum_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+  (void)sums;
+  s->m->backward->sum(p, s->x, s->dy, s->y);
+}
+
+void vnt_sum_forward(const struct vnt_machine *m, const struct vn_tensor *x,
+                     const struct vn_tensor *y, const struct vn_tensor *z) {
+  struct sweep s = {.m = m, .x = x, .dy = y, .y = z, .fn = sum_part};
+  sweep_run(&s, NULL, NULL);
+}
+
+static void scale_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+  const size_t sample = s->pixels / s->x->dim[VN_N];
+  const float *scale = s->what;
+  (void)sums;
+  for (size_t begin = p->begin, n = begin / sample; begin < p->end; begin = ++n * sample) {
+    const size_t end = (n + 1) * sample;
+    const struct vnt_pixels part = {begin, end < p->end ? end : p->end, p->channels};
+    s->m->backward->affine(&part, s->x, scale + n * p->channels, NULL, s->y, s->add);
+  }
+}
+
+void vnt_scale(const struct vnt_machine *m, const struct vn_tensor *x, const float *scale,
+               const struct vn_tensor *y, bool add) {
+  struct sweep s = {.m = m, .what = scale, .x = x, .y = y, .add = add, .fn = scale_part};
   sweep_run(&s, NULL, NULL);
 }
 
@@ -201,17 +253,27 @@ static void norm_part(const struct sweep *s, const struct vnt_pixels *p, double 
   s->m->backward->affine(p, s->x, rows->a, rows->d, s->y, false);
 }
 
+/* Over all processes; returns how many there are. */
+static double everywhere(const struct vnt_machine *m, double *a, double *b, size_t channels) {
+  if (!m->sum) return 1;
+  if (a) m->sum(m->sum_context, a, channels);
+  if (b) m->sum(m->sum_context, b, channels);
+  return (double)m->processes;
+}
+
 /* This batch's mean and variance, into the norm and its running statistics. */
 static void norm_observe(const struct vnt_machine *m, const struct vnt_norm *norm,
                          const struct vn_tensor *x, double *scratch) {
-  const double n = (double)pixels_of(x);
+  const size_t channels = x->dim[VN_C];
   double sums[NORM_CHANNELS], squares[NORM_CHANNELS];
   struct sweep s = {.m = m, .x = x, .scratch = scratch, .fn = moments_part};
   sweep_run(&s, sums, NULL);
-  for (size_t c = 0; c < x->dim[VN_C]; c++) norm->mean[c] = (float)(sums[c] / n);
+  const double n = (double)pixels_of(x) * everywhere(m, sums, NULL, channels);
+  for (size_t c = 0; c < channels; c++) norm->mean[c] = (float)(sums[c] / n);
   s.what = norm->mean; /* about the mean: the second sum is then that of squared departures */
   sweep_run(&s, sums, squares);
-  for (size_t c = 0; c < x->dim[VN_C]; c++) {
+  everywhere(m, sums, squares, channels);
+  for (size_t c = 0; c < channels; c++) {
     const double off = sums[c] / n - (double)norm->mean[c];
     const double var = fmax(squares[c] / n - off * (double)norm->mean[c] - off * off, 0);
     norm->inv_sd[c] = (float)(1 / sqrt(var + norm->epsilon));
@@ -249,11 +311,12 @@ void vnt_norm_backward(const struct vnt_machine *m, const struct vnt_norm *norm,
                        const struct vn_tensor *dx, bool add, double *scratch, double *grad_scale,
                        double *grad_shift) {
   const size_t channels = x->dim[VN_C];
-  const double n = (double)pixels_of(x);
   struct sweep s = {
       .m = m, .what = norm->mean, .x = dy, .y = x, .scratch = scratch, .fn = moments_part};
   double products[NORM_CHANNELS];
   sweep_run(&s, grad_shift, products);
+  const double processes = everywhere(m, grad_shift, products, channels);
+  const double n = (double)pixels_of(x) * processes;
   struct norm_rows rows;
   for (size_t c = 0; c < channels; c++) {
     const double inv = (double)norm->inv_sd[c], a = (double)norm->scale[c] * inv;
@@ -264,6 +327,8 @@ void vnt_norm_backward(const struct vnt_machine *m, const struct vnt_norm *norm,
     rows.a[c] = (float)a;
     rows.b[c] = (float)b;
     rows.d[c] = (float)d;
+    grad_scale[c] /= processes; /* whose gradients will be added up */
+    grad_shift[c] /= processes;
   }
   struct sweep back = {
       .m = m, .what = &rows, .x = x, .dy = dy, .dx = dx, .add = add, .fn = norm_back_part};

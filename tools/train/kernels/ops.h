@@ -14,6 +14,11 @@ struct vnt_machine {
   const struct vnt_simd *backward;
   pthreadpool_t pool;
   size_t threads;
+  /* Where a batch is spread over processes: values[count] become their sums over all of them, for
+   * BatchNorm's statistics. NULL: alone. */
+  void (*sum)(void *context, double *values, size_t count);
+  void *sum_context;
+  size_t processes; /* with sum */
 };
 
 /* isa NULL: the best here; threads 0: one for each core. VN_E_UNSUPPORTED, VN_E_MEMORY. To be
@@ -21,6 +26,33 @@ struct vnt_machine {
 enum vn_status vnt_machine_open(const char *isa, size_t threads, struct vnt_machine *machine,
                                 struct vn_diag *diag);
 void vnt_machine_close(struct vnt_machine *machine);
+
+/* Memory for something large, in large pages where the system has them; to be freed with free().
+ * NULL: not to be had. */
+void *vnt_memory(size_t bytes);
+
+/* ---- activations ---- */
+
+/* kind: VN_ACT_PRELU (slope [channels], which VNT_SLOPE_LEAST keeps away from 0) or VN_ACT_ELU. */
+struct vnt_act {
+  uint32_t kind;
+  const float *slope;
+  float alpha;
+};
+
+/* What PReLU got is known from what it gave, so that only that is kept: the sign tells the side,
+ * and for a slope below 0 the last bit of the mantissa does. A slope must not be 0 for that. */
+#define VNT_SLOPE_LEAST 1e-20f
+
+/* y may be x. */
+void vnt_act_forward(const struct vnt_machine *m, const struct vnt_act *act,
+                     const struct vn_tensor *x, const struct vn_tensor *y);
+/* dx (+)= dy * f', from the output y. Fills sum_dx[channels] with the sums of f' * dy (a bias
+ * gradient) and, for PReLU, grad_slope[channels]; either may be NULL. dx may be dy. */
+void vnt_act_backward(const struct vnt_machine *m, const struct vnt_act *act,
+                      const struct vn_tensor *y, const struct vn_tensor *dy,
+                      const struct vn_tensor *dx, bool add, double *scratch, double *sum_dx,
+                      double *grad_slope);
 
 /* ---- convolution, transposed convolution ---- */
 
@@ -30,6 +62,7 @@ struct vnt_conv_spec {
   struct vn_tensor in, out, grad_in, grad_out; /* grad_in.data NULL: not needed */
   size_t kernel[3], stride[3], pad[3];
   const float *weight, *bias; /* bias NULL: none */
+  struct vnt_act act;         /* of the output; kind 0: none; not for slopes below 0 */
   float *grad_weight;         /* overwritten */
   bool add_grad_in;
 };
@@ -41,10 +74,12 @@ enum vn_status vnt_conv_open(const struct vnt_machine *machine, const struct vnt
                              struct vnt_conv **conv, struct vn_diag *diag);
 void vnt_conv_close(struct vnt_conv **conv);
 
-/* To be called after the weights have changed. */
-enum vn_status vnt_conv_repack(struct vnt_conv *conv, struct vn_diag *diag);
-void vnt_conv_forward(struct vnt_conv *conv);
-void vnt_conv_backward(struct vnt_conv *conv);
+/* Either pass takes the weights and slopes as they are, and that many bytes of workspace, aligned
+ * to 64, which convolutions may use in turn. Forward adds the activation; backward wants the
+ * gradient before it. */
+size_t vnt_conv_bytes(const struct vnt_conv *conv);
+void vnt_conv_forward(struct vnt_conv *conv, void *workspace);
+void vnt_conv_backward(struct vnt_conv *conv, void *workspace);
 const char *vnt_conv_name(const struct vnt_conv *conv); /* "winograd 4x4x4 avx512 | …" */
 
 /* ---- element by element ---- */
@@ -52,25 +87,15 @@ const char *vnt_conv_name(const struct vnt_conv *conv); /* "winograd 4x4x4 avx51
 /* Scratch that sums over so many pixels and channels take. */
 size_t vnt_sums_bytes(size_t pixels, size_t channels);
 
-/* kind: VN_ACT_PRELU (slope [channels]) or VN_ACT_ELU. x may be y for the forward pass of ELU. */
-struct vnt_act {
-  uint32_t kind;
-  const float *slope;
-  float alpha;
-};
-void vnt_act_forward(const struct vnt_machine *m, const struct vnt_act *act,
-                     const struct vn_tensor *x, const struct vn_tensor *y);
-/* dx (+)= dy * f'. Fills sum_dx[channels] with the sums of f' * dy (a bias gradient) and, for
- * PReLU, grad_slope[channels]; either may be NULL. x: what went in (PReLU); y: what came out (ELU).
- */
-void vnt_act_backward(const struct vnt_machine *m, const struct vnt_act *act,
-                      const struct vn_tensor *x, const struct vn_tensor *y,
-                      const struct vn_tensor *dy, const struct vn_tensor *dx, bool add,
-                      double *scratch, double *sum_dx, double *grad_slope);
-
 /* y (+)= x, channel c of y from channel c % x's channels. */
 void vnt_add_forward(const struct vnt_machine *m, const struct vn_tensor *x,
                      const struct vn_tensor *y, bool add);
+/* z = x + y of equal channels; z may be either. */
+void vnt_sum_forward(const struct vnt_machine *m, const struct vn_tensor *x,
+                     const struct vn_tensor *y, const struct vn_tensor *z);
+/* y (+)= scale[sample][channel] * x. y may be x. */
+void vnt_scale(const struct vnt_machine *m, const struct vn_tensor *x, const float *scale,
+               const struct vn_tensor *y, bool add);
 /* dx (+)= dy, summed over the channels that x was repeated to. */
 void vnt_add_backward(const struct vnt_machine *m, const struct vn_tensor *dy,
                       const struct vn_tensor *dx, bool add);

@@ -4,11 +4,41 @@
 #include "kernels/vec/vec.h"
 
 #include <math.h>
+#include <string.h>
 
 #define ROW(t, i) ((float *)(t)->data + (i) * (t)->stride)
 
+static uint32_t bits_of(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+static float marked_of(float y, bool mark) {
+  const uint32_t bits = (bits_of(y) & ~1u) | mark;
+  memcpy(&y, &bits, sizeof y);
+  return y;
+}
+
+static void prelu_marked(const struct vnt_pixels *p, const struct vn_tensor *x, const float *slope,
+                         const struct vn_tensor *y) {
+  for (size_t i = p->begin; i < p->end; i++) {
+    const float *a = ROW(x, i);
+    float *b = ROW(y, i);
+    for (size_t c = 0; c < p->channels; c++) {
+      const bool low = !(a[c] > 0);
+      const float v = low ? slope[c] * a[c] : a[c];
+      b[c] = slope[c] < 0 ? marked_of(v, low) : v;
+    }
+  }
+}
+
 static void prelu(const struct vnt_pixels *p, const struct vn_tensor *x, const float *slope,
-                  const struct vn_tensor *y) {
+                  bool marked, const struct vn_tensor *y) {
+  if (marked) {
+    prelu_marked(p, x, slope, y);
+    return;
+  }
   for (size_t i = p->begin; i < p->end; i++) {
     const float *a = ROW(x, i);
     float *b = ROW(y, i);
@@ -33,20 +63,21 @@ static void elu(const struct vnt_pixels *p, const struct vn_tensor *x, float alp
 /* Channels are summed over BLOCK pixels in float, then in double. */
 enum { BLOCK = 64, CHANNELS = 64 };
 
-static void prelu_back(const struct vnt_pixels *p, const struct vn_tensor *x, const float *slope,
-                       const struct vn_tensor *dy, const struct vn_tensor *dx, bool add,
-                       double *sums) {
+VEC_INLINE void prelu_back_any(const struct vnt_pixels *p, const struct vn_tensor *y,
+                               const float *slope, const bool marked, const struct vn_tensor *dy,
+                               const struct vn_tensor *dx, const bool add, double *sums) {
   for (size_t from = 0; from < p->channels; from += CHANNELS)
     for (size_t begin = p->begin; begin < p->end; begin += BLOCK) {
       const size_t end = begin + BLOCK < p->end ? begin + BLOCK : p->end;
       const size_t count = p->channels - from < CHANNELS ? p->channels - from : CHANNELS;
       float bias[CHANNELS] = {0}, slopes[CHANNELS] = {0};
       for (size_t i = begin; i < end; i++) {
-        const float *a = ROW(x, i) + from, *d = ROW(dy, i) + from, *s = slope + from;
+        const float *b = ROW(y, i) + from, *d = ROW(dy, i) + from, *s = slope + from;
         float *out = ROW(dx, i) + from;
         for (size_t c = 0; c < count; c++) {
-          const float g = a[c] > 0 ? d[c] : s[c] * d[c];
-          slopes[c] += a[c] > 0 ? 0 : a[c] * d[c];
+          const bool high = marked && s[c] < 0 ? !(bits_of(b[c]) & 1) : b[c] > 0;
+          const float g = high ? d[c] : s[c] * d[c];
+          slopes[c] += high ? 0 : b[c] * d[c];
           bias[c] += g;
           out[c] = add ? out[c] + g : g;
         }
@@ -56,6 +87,17 @@ static void prelu_back(const struct vnt_pixels *p, const struct vn_tensor *x, co
         sums[p->channels + from + c] += (double)slopes[c];
       }
     }
+}
+
+static void prelu_back(const struct vnt_pixels *p, const struct vn_tensor *y, const float *slope,
+                       bool marked, const struct vn_tensor *dy, const struct vn_tensor *dx,
+                       bool add, double *sums) {
+  if (marked)
+    prelu_back_any(p, y, slope, true, dy, dx, add, sums);
+  else if (add)
+    prelu_back_any(p, y, slope, false, dy, dx, true, sums);
+  else
+    prelu_back_any(p, y, slope, false, dy, dx, false, sums);
 }
 
 static void elu_back(const struct vnt_pixels *p, const struct vn_tensor *y, float alpha,
@@ -88,6 +130,15 @@ static void affine(const struct vnt_pixels *p, const struct vn_tensor *x, const 
       const float v = (scale ? scale[c] * a[c] : a[c]) + (shift ? shift[c] : 0);
       b[c] = add ? b[c] + v : v;
     }
+  }
+}
+
+static void sum(const struct vnt_pixels *p, const struct vn_tensor *x, const struct vn_tensor *y,
+                const struct vn_tensor *z) {
+  for (size_t i = p->begin; i < p->end; i++) {
+    const float *a = ROW(x, i), *b = ROW(y, i);
+    float *c = ROW(z, i);
+    for (size_t k = 0; k < p->channels; k++) c[k] = a[k] + b[k];
   }
 }
 
@@ -138,6 +189,7 @@ const struct vnt_simd TABLE_EXPAND(VN_ISA) = {
     .prelu_back = prelu_back,
     .elu_back = elu_back,
     .affine = affine,
+    .sum = sum,
     .affine2 = affine2,
     .moments = moments,
 };

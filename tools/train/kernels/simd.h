@@ -12,10 +12,12 @@ struct vnt_wgrad_spec {
   size_t kernel[3], stride[3], pad[3];
   bool transposed;
   float *grad;
+  size_t threads; /* which the work's memory is for */
 };
 
 struct vnt_wgrad {
-  void (*run)(void *state, pthreadpool_t pool);
+  size_t bytes; /* of memory, aligned to 64, for a run */
+  void (*run)(void *state, pthreadpool_t pool, void *memory);
   void (*close)(void *state);
   void *state;
   char name[48];
@@ -34,21 +36,25 @@ struct vnt_simd {
   const char *name;
   vnt_wgrad_fn *winograd; /* stride 1, 3x3x3 and 5x5x5 */
   vnt_wgrad_fn *product;  /* 1x1x1; kernel = stride, either direction */
-  /* y = x > 0 ? x : slope[c] * x; ELU: alpha * (e^x - 1) for x <= 0. */
+  /* y = x > 0 ? x : slope[c] * x; ELU: alpha * (e^x - 1) for x <= 0. y may be x. `marked`: where
+   * the slope is below 0, the last bit of y says whether x was. */
   void (*prelu)(const struct vnt_pixels *p, const struct vn_tensor *x, const float *slope,
-                const struct vn_tensor *y);
+                bool marked, const struct vn_tensor *y);
   void (*elu)(const struct vnt_pixels *p, const struct vn_tensor *x, float alpha,
               const struct vn_tensor *y);
-  /* dx (+)= dy * f'; sums[c] += dx, sums[channels + c] += the slope's gradient. dx may be dy. */
-  void (*prelu_back)(const struct vnt_pixels *p, const struct vn_tensor *x, const float *slope,
-                     const struct vn_tensor *dy, const struct vn_tensor *dx, bool add,
+  /* From the output y: dx (+)= dy * f'; sums[c] += dy * f', sums[channels + c] += the slope's
+   * gradient times the slope. dx may be dy. */
+  void (*prelu_back)(const struct vnt_pixels *p, const struct vn_tensor *y, const float *slope,
+                     bool marked, const struct vn_tensor *dy, const struct vn_tensor *dx, bool add,
                      double *sums);
-  /* From ELU's output y. */
   void (*elu_back)(const struct vnt_pixels *p, const struct vn_tensor *y, float alpha,
                    const struct vn_tensor *dy, const struct vn_tensor *dx, bool add, double *sums);
   /* y (+)= scale[c] * x + shift[c]; scale NULL: 1, shift NULL: 0. */
   void (*affine)(const struct vnt_pixels *p, const struct vn_tensor *x, const float *scale,
                  const float *shift, const struct vn_tensor *y, bool add);
+  /* z = x + y. */
+  void (*sum)(const struct vnt_pixels *p, const struct vn_tensor *x, const struct vn_tensor *y,
+              const struct vn_tensor *z);
   /* dx (+)= a[c] * dy + b[c] * x + d[c]: BatchNorm's backward pass. */
   void (*affine2)(const struct vnt_pixels *p, const struct vn_tensor *dy, const float *a,
                   const struct vn_tensor *x, const float *b, const float *d,

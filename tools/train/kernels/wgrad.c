@@ -26,7 +26,13 @@ struct wgrad {
                                         depth frequencies: [tile][h][w][chunk's channels] */
   size_t y_at, y_planes_at, scratch; /* floats, behind what the forward pass lays out */
   size_t sum_freq, sum_chunk, sum_share; /* [share][chunk][depth freq][freq][in c][chunk's vecs] */
-  float *sums, *work;                    /* work: scratch for each job */
+};
+
+/* A run: threads take the jobs in turn, each with work of its own. */
+struct crew {
+  const struct wgrad *g;
+  float *sums, *work;
+  size_t next;
 };
 
 /* ---- G' and A' ---- */
@@ -165,11 +171,8 @@ static void grad_plane(const struct wgrad *g, const struct wino_job *job, const 
 
 /* ---- sums over tiles ---- */
 
-static void share_task(void *context, size_t share, size_t chunk) {
-  struct wgrad *g = context;
+static void share_run(const struct wgrad *g, size_t share, size_t chunk, float *sums, float *work) {
   const struct wino *w = &g->w;
-  float *work = g->work + (share * w->chunks + chunk) * g->scratch;
-  float *sums = g->sums + share * g->sum_share + chunk * g->sum_chunk;
   memset(sums, 0, g->sum_chunk * sizeof *sums);
   const size_t begin = share * g->blocks / g->shares, end = (share + 1) * g->blocks / g->shares;
   for (size_t block = begin; block < end; block++) {
@@ -191,6 +194,18 @@ static void share_task(void *context, size_t share, size_t chunk) {
         outer_any(o, w->channels_in, job.vecs * VEC_LANES);
       }
     }
+  }
+}
+
+static void share_task(void *context, size_t slot) {
+  struct crew *c = context;
+  const struct wgrad *g = c->g;
+  for (;;) {
+    const size_t job = __atomic_fetch_add(&c->next, 1, __ATOMIC_RELAXED);
+    const size_t share = job / g->w.chunks, chunk = job % g->w.chunks;
+    if (share >= g->shares) return;
+    share_run(g, share, chunk, c->sums + share * g->sum_share + chunk * g->sum_chunk,
+              c->work + slot * g->scratch);
   }
 }
 
@@ -225,14 +240,11 @@ static void taps_along(size_t t, size_t r, const float *in, size_t before, size_
 }
 
 /* One input channel and one vector of output channels: all shares, in order, to taps. */
-static void taps_task(void *context, size_t channel, size_t vec_index) {
-  const struct wgrad *g = context;
+static void taps_one(const struct wgrad *g, const float *from, float *taps) {
   const struct wino *w = &g->w;
   const struct wino_axis *ax = w->axis;
   const size_t *r = g->spec.kernel, freqs = ax[0].t * w->freqs;
-  const size_t chunk = vec_index / w->chunk_vecs, v = vec_index % w->chunk_vecs;
   float one[WINO_MAX_T * WINO_MAX_T * WINO_MAX_T * VEC_LANES], two[sizeof one / sizeof *one];
-  const float *from = g->sums + chunk * g->sum_chunk + (channel * w->chunk_vecs + v) * VEC_LANES;
   for (size_t f = 0; f < freqs; f++) {
     vec sum = vec_load(from + f * g->sum_freq);
     for (size_t s = 1; s < g->shares; s++)
@@ -241,28 +253,40 @@ static void taps_task(void *context, size_t channel, size_t vec_index) {
   }
   taps_along(ax[0].t, r[0], one, 1, ax[1].t * ax[2].t, two);
   taps_along(ax[1].t, r[1], two, r[0], ax[2].t, one);
-  taps_along(ax[2].t, r[2], one, r[0] * r[1], 1, two);
-  const size_t taps = r[0] * r[1] * r[2], in = w->channels_in;
-  for (size_t l = 0; l < VEC_LANES && vec_index * VEC_LANES + l < w->channels_out; l++) {
-    float *to = g->spec.grad + (vec_index * VEC_LANES + l) * taps * in + channel;
-    for (size_t k = 0; k < taps; k++) to[k * in] = two[k * VEC_LANES + l];
+  taps_along(ax[2].t, r[2], one, r[0] * r[1], 1, taps);
+}
+
+/* One vector of output channels, LANES input channels: the gradient is written in lines. */
+static void taps_task(void *context, size_t vec_index, size_t block) {
+  enum { LANES = VEC_LANES, TAPS = 5 * 5 * 5 };
+  const struct crew *c = context;
+  const struct wgrad *g = c->g;
+  const struct wino *w = &g->w;
+  const size_t *r = g->spec.kernel, taps = r[0] * r[1] * r[2], in = w->channels_in;
+  const size_t chunk = vec_index / w->chunk_vecs, v = vec_index % w->chunk_vecs;
+  const size_t first = block * LANES, count = in - first < LANES ? in - first : LANES;
+  const float *from = c->sums + chunk * g->sum_chunk + (first * w->chunk_vecs + v) * LANES;
+  float all[TAPS * LANES][LANES];
+  for (size_t i = 0; i < count; i++) taps_one(g, from + i * w->chunk_vecs * LANES, all[i * taps]);
+  for (size_t l = 0; l < LANES && vec_index * LANES + l < w->channels_out; l++) {
+    float *to = g->spec.grad + (vec_index * LANES + l) * taps * in + first;
+    for (size_t k = 0; k < taps; k++)
+      for (size_t i = 0; i < count; i++) to[k * in + i] = all[i * taps + k][l];
   }
 }
 
-static void wgrad_run(void *state, pthreadpool_t pool) {
-  struct wgrad *g = state;
-  pthreadpool_parallelize_2d(pool, share_task, g, g->shares, g->w.chunks,
+static void wgrad_run(void *state, pthreadpool_t pool, void *memory) {
+  const struct wgrad *g = state;
+  struct crew crew = {.g = g, .sums = memory};
+  crew.work = crew.sums + g->shares * g->sum_share;
+  pthreadpool_parallelize_1d(pool, share_task, &crew, g->spec.threads,
                              PTHREADPOOL_FLAG_DISABLE_DENORMALS);
-  pthreadpool_parallelize_2d(pool, taps_task, g, g->w.channels_in, g->w.vecs_out,
+  pthreadpool_parallelize_2d(pool, taps_task, &crew, g->w.vecs_out, g->w.vecs_in,
                              PTHREADPOOL_FLAG_DISABLE_DENORMALS);
 }
 
 static void wgrad_close(void *state) {
-  struct wgrad *g = state;
-  if (!g) return;
-  free(g->sums);
-  free(g->work);
-  free(g);
+  free(state);
 }
 
 /* ---- how it is cut ---- */
@@ -308,7 +332,7 @@ static void lay_out(struct wgrad *g) {
   g->scratch = (g->scratch + 15) / 16 * 16;
   g->sum_freq = w->channels_in * w->chunk_vecs * VEC_LANES;
   g->sum_chunk = ax[0].t * w->freqs * g->sum_freq;
-  g->sum_share = w->chunks * g->sum_chunk;
+  g->sum_share = (w->chunks * g->sum_chunk + 15) / 16 * 16;
 }
 
 static enum vn_status check(const struct vnt_wgrad_spec *s, struct vn_diag *diag) {
@@ -346,13 +370,8 @@ enum vn_status VN_ISA_NAME(train_winograd)(const struct vnt_wgrad_spec *spec,
   g->w.vecs_out = (g->w.channels_out + VEC_LANES - 1) / VEC_LANES;
   tile_choose(g, g->w.conv.tile);
   lay_out(g);
-  g->sums = aligned_alloc(64, (g->shares * g->sum_share * sizeof(float) + 63) / 64 * 64);
-  g->work = aligned_alloc(64, g->shares * g->w.chunks * g->scratch * sizeof(float));
-  if (!g->sums || !g->work) {
-    wgrad_close(g);
-    return vn_fail(diag, VN_E_MEMORY, "out of memory for a weight gradient");
-  }
-  *wgrad = (struct vnt_wgrad){wgrad_run, wgrad_close, g, ""};
+  const size_t floats = g->shares * g->sum_share + spec->threads * g->scratch;
+  *wgrad = (struct vnt_wgrad){floats * sizeof(float), wgrad_run, wgrad_close, g, ""};
   snprintf(wgrad->name, sizeof wgrad->name, "winograd %zux%zux%zu " VN_ISA_TEXT, g->w.axis[0].m,
            g->w.axis[1].m, g->w.axis[2].m);
   return VN_OK;

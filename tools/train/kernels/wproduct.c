@@ -14,6 +14,10 @@ struct wproduct {
   size_t in, out, taps;                  /* channels; of the kernel */
   size_t lines, line, shares;            /* of the coarser grid: its rows, and pixels in one */
   size_t out_padded, sum_tap, sum_share; /* sums: [share][tap][in c][out c padded] */
+};
+
+struct sums {
+  const struct wproduct *p;
   float *sums;
 };
 
@@ -31,11 +35,12 @@ static size_t fine_at(const struct vn_tensor *fine, const struct vn_tensor *coar
 }
 
 static void share_task(void *context, size_t share) {
-  struct wproduct *p = context;
+  const struct sums *c = context;
+  const struct wproduct *p = c->p;
   const struct vnt_wgrad_spec *s = &p->spec;
   const struct vn_tensor *fine = s->transposed ? &s->grad_out : &s->in;
   const struct vn_tensor *coarse = s->transposed ? &s->in : &s->grad_out;
-  float *sums = p->sums + share * p->sum_share;
+  float *sums = c->sums + share * p->sum_share;
   memset(sums, 0, p->sum_share * sizeof *sums);
   const size_t begin = share * p->lines / p->shares, end = (share + 1) * p->lines / p->shares;
   for (size_t line = begin; line < end; line++)
@@ -56,26 +61,26 @@ static void share_task(void *context, size_t share) {
 
 /* The shares in order, turned to [out c][tap][in c]. */
 static void store_task(void *context, size_t tap) {
-  const struct wproduct *p = context;
+  const struct sums *c = context;
+  const struct wproduct *p = c->p;
   for (size_t i = 0; i < p->in; i++)
     for (size_t o = 0; o < p->out; o++) {
-      const float *from = p->sums + tap * p->sum_tap + i * p->out_padded + o;
+      const float *from = c->sums + tap * p->sum_tap + i * p->out_padded + o;
       float sum = from[0];
       for (size_t s = 1; s < p->shares; s++) sum += from[s * p->sum_share];
       p->spec.grad[(o * p->taps + tap) * p->in + i] = sum;
     }
 }
 
-static void product_run(void *state, pthreadpool_t pool) {
-  struct wproduct *p = state;
-  pthreadpool_parallelize_1d(pool, share_task, p, p->shares, PTHREADPOOL_FLAG_DISABLE_DENORMALS);
-  pthreadpool_parallelize_1d(pool, store_task, p, p->taps, PTHREADPOOL_FLAG_DISABLE_DENORMALS);
+static void product_run(void *state, pthreadpool_t pool, void *memory) {
+  const struct wproduct *p = state;
+  struct sums c = {p, memory};
+  pthreadpool_parallelize_1d(pool, share_task, &c, p->shares, PTHREADPOOL_FLAG_DISABLE_DENORMALS);
+  pthreadpool_parallelize_1d(pool, store_task, &c, p->taps, PTHREADPOOL_FLAG_DISABLE_DENORMALS);
 }
 
 static void product_close(void *state) {
-  struct wproduct *p = state;
-  if (p) free(p->sums);
-  free(p);
+  free(state);
 }
 
 vnt_wgrad_fn VN_ISA_NAME(train_product);
@@ -105,11 +110,7 @@ enum vn_status VN_ISA_NAME(train_product)(const struct vnt_wgrad_spec *spec,
   p->out_padded = (p->out + VEC_LANES - 1) / VEC_LANES * VEC_LANES;
   p->sum_tap = p->in * p->out_padded;
   p->sum_share = taps * p->sum_tap;
-  p->sums = aligned_alloc(64, (p->shares * p->sum_share * sizeof(float) + 63) / 64 * 64);
-  if (!p->sums) {
-    product_close(p);
-    return vn_fail(diag, VN_E_MEMORY, "out of memory for a weight gradient");
-  }
-  *wgrad = (struct vnt_wgrad){product_run, product_close, p, "product " VN_ISA_TEXT};
+  const size_t bytes = p->shares * p->sum_share * sizeof(float);
+  *wgrad = (struct vnt_wgrad){bytes, product_run, product_close, p, "product " VN_ISA_TEXT};
   return VN_OK;
 }

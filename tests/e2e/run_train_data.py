@@ -1,0 +1,135 @@
+"""vnet-train on pairs of scan and label map: overfits one phantom until the runtime segments the
+whole scan; starts from models of files; half precision; what it refuses.
+
+    run_train_data.py BIN_DIR
+"""
+import csv
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import nibabel
+import numpy as np
+
+bin_dir = pathlib.Path(sys.argv[1])
+scratch = tempfile.TemporaryDirectory(prefix="vnet-train-data-")
+folder = pathlib.Path(scratch.name)
+random = np.random.default_rng(7)
+SMALL = ["--patch", "16x16x16", "--steps", "2", "-q"]
+NET = ["--width", "2", "--stages", "2"]
+
+
+def call(program, *words):
+    done = subprocess.run([str(bin_dir / program), *map(str, words)], capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout, done.stderr
+
+
+def train(output, *words, data="cases.csv"):
+    status, _, err = call("vnet-train", "--data", folder / data, "-o", folder / output, *words)
+    assert status == 0, err
+    return (folder / output).read_bytes()
+
+
+def refused(status, text, *words, data="cases.csv"):
+    got, _, err = call("vnet-train", "--data", folder / data, "-o", folder / "no.onnx", *SMALL, *words)
+    assert got == status and text in err and err.count("\n") == 1, (got, err)
+    assert not (folder / "no.onnx").exists()
+
+
+def column(path, name):
+    return [float(row[name]) for row in csv.DictReader(open(folder / path))]
+
+
+def phantom_make():
+    x, y, z = np.ogrid[-22:22, -20:20, -18:18]
+    label = ((x / 13) ** 2 + (y / 11) ** 2 + (z / 9) ** 2 < 1).astype(np.uint8)
+    image = (80 * label + 40 + random.normal(0, 12, label.shape)).astype(np.float32)
+    for name, voxels in (("scan", image), ("label", label)):
+        nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1.5, 1.5, 1.5, 1])), folder / f"{name}.nii.gz")
+    (folder / "cases.csv").write_text("image,label,split\nscan.nii.gz,label.nii.gz,train\n"
+                                      "scan.nii.gz,label.nii.gz,validation\n")
+
+
+def learns_a_phantom():
+    train("phantom.onnx", "--width", "4", "--stages", "3", "--patch", "32x32x32", "--steps", "120", "--rate", "0.005",
+          "--validate-every", "60", "--every", "60", "--log", folder / "phantom.csv", "--charts", folder / "phantom",
+          "--label-names", "ball:#ff0000", "-q")
+    dice = column("phantom.validation.csv", "dice")
+    assert len(dice) == 2 and max(dice) >= 0.98, dice
+    for model in ("phantom.onnx", "phantom.best.onnx"):
+        assert call("vnetc", folder / model, "-o", folder / "phantom.plan")[0] == 0
+    best = int(np.argmax(dice))
+    status, _, err = call("vnet-run", folder / "phantom.plan", folder / "scan.nii.gz", "-o", folder / "out.nii.gz")
+    assert status == 0, err
+    a, b = (np.asanyarray(nibabel.load(folder / n).dataobj) > 0 for n in ("out.nii.gz", "label.nii.gz"))
+    mine = 2 * (a & b).sum() / (a.sum() + b.sum())
+    assert abs(mine - dice[best]) < 1e-5, (mine, dice)
+    assert any("ball" in path.read_text() for path in folder.glob("out*.txt"))
+    for chart in ("curves", "slices"):
+        assert (folder / f"phantom-{chart}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def starts_from_models():
+    """The same weights from a file are the same run; a network with BatchNorm stays the function
+    that it was; a size of its own is no hindrance."""
+    whole = train("whole.onnx", *SMALL, *NET, "--seed", "5", "--log", folder / "whole.csv")
+    assert call("vnet-model", "-o", folder / "start.onnx", "--member", "vnet-caffe", *NET, "--classes", "2",
+                "--tail", "softmax", "--seed", "5", "--patch", "32x16x48")[0] == 0
+    again = train("again.onnx", *SMALL, "--init", folder / "start.onnx", "--seed", "5", "--log", folder / "again.csv")
+    assert column("whole.csv", "loss") == column("again.csv", "loss")
+    assert len(whole) == len(again)
+    train("norm.onnx", *SMALL, *NET, "--member", "monai", "--steps", "12", "--log", folder / "norm.csv")
+    frozen = [*SMALL, "--rate", "0", "--seed", "3", "--steps", "1"]  # only running statistics move
+    train("norm2.onnx", *frozen, "--init", folder / "norm.onnx", "--log", folder / "norm2.csv")
+    train("norm3.onnx", *frozen, "--init", folder / "norm2.onnx", "--log", folder / "norm3.csv")
+    a, b = column("norm2.csv", "loss")[0], column("norm3.csv", "loss")[0]
+    scores = []
+    for model in ("norm", "norm2"):
+        assert call("vnetc", folder / f"{model}.onnx", "-o", folder / "norm.plan")[0] == 0
+        status, _, err = call("vnet-run", folder / "norm.plan", folder / "scan.nii.gz", "-o", folder / "o.nii.gz",
+                              "--scores", folder / "s.nii.gz", "--scores-type", "float32")
+        assert status == 0, err
+        scores.append(nibabel.load(folder / "s.nii.gz").get_fdata())
+    apart = np.abs(scores[0] - scores[1]).max()
+    assert abs(a - b) < 1e-4 and apart < 2e-3 and np.ptp(scores[0]) > 0.1, (a, b, apart)
+
+
+def halves():
+    whole = train("whole.onnx", *SMALL, *NET)
+    half = train("half.onnx", *SMALL, *NET, "--float16")
+    assert len(half) < 0.75 * len(whole), (len(half), len(whole))
+    status, text, err = call("vnetc", folder / "half.onnx", "-o", folder / "half.plan")
+    assert status == 0 and "vnet-caffe width=2 stages=2" in text, err
+
+
+def refusals():
+    refused(2, "one of the two", "--labels", folder)
+    refused(2, "need --log", "--validate-every", "5")
+    refused(2, "--loss dice: for two classes", "--classes", "3", "--loss", "dice")
+    refused(2, "--init says what the network is", "--init", folder / "start.onnx", "--width", "2")
+    refused(2, "say --classes 2", "--init", folder / "start.onnx", "--classes", "3")
+    refused(2, "does not fit", "--init", folder / "start.onnx", "--patch", "15x16x16")
+    refused(3, "No such file", "--init", folder / "absent.onnx")
+    refused(2, "would be overwritten", "--init", folder / "start.onnx", "-o", folder / "start.onnx")
+    refused(2, "--spacing", "--spacing", "1 2")
+    refused(2, "--flip", "--flip", "x")
+    refused(2, "more than 1", "--label-names", "a,b")
+    refused(2, "--label-names", "--label-names", "a:red")
+    refused(2, "--intensity", "--intensity", "percentile 9")
+    refused(3, "absent.csv", data="absent.csv")
+    (folder / "only.csv").write_text("image,label,split\nscan.nii.gz,label.nii.gz,validation\n")
+    refused(4, "no case to train on", data="only.csv")
+    (folder / "train.csv").write_text("image,label\nscan.nii.gz,label.nii.gz\n")
+    refused(2, "for validation", "--validate-every", "1", "--log", folder / "l.csv", data="train.csv")
+    lost = ["--optimizer", "sgd", "--rate", "10", "--steps", "200", "--cross-entropy", "100", "--every", "1000"]
+    got, _, err = call("vnet-train", "--data", folder / "cases.csv", "-o", folder / "lost.onnx", *SMALL, *NET, *lost)
+    assert got == 4 and "is not finite at step" in err, (got, err)
+
+
+phantom_make()
+for test in (learns_a_phantom, starts_from_models, halves, refusals):
+    start = time.monotonic()
+    test()
+    print(f"{test.__name__.replace('_', ' ')}: {time.monotonic() - start:.1f} s", flush=True)

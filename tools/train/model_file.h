@@ -1,0 +1,38 @@
+/* Models as files: what a run starts from and what it writes. A graph is built or imported once, at
+ * the size of a training sample, and takes the model's own size only while it is written. */
+#ifndef VNET_TRAIN_MODEL_FILE_H
+#define VNET_TRAIN_MODEL_FILE_H
+
+#include "graph.h"
+
+/* Reads an ONNX model of the family into *graph, at `patch` (d h w) whatever size it was made for;
+ * `member` gets its name. The graph is to be freed in any case. VN_E_UNSUPPORTED: not of the
+ * family, or not for one input channel; VN_E_ARGUMENT: `patch` does not fit it; otherwise as
+ * vnc_onnx_import. */
+enum vn_status vnt_model_import(const char *path, const size_t patch[3], struct vnc_graph *graph,
+                                char member[32], struct vn_diag *diag);
+
+/* Gives the graph another size. On failure the graph is of no use any more. */
+enum vn_status vnt_model_resize(struct vnc_graph *graph, const size_t patch[3],
+                                struct vn_diag *diag);
+
+/* Metadata `key`, in the place of what was there; value NULL: only takes it away. */
+void vnt_model_meta(struct vnc_graph *graph, const char *key, const char *value);
+
+/* The bytes (to be freed) of the model at `model_patch`; the graph is back at `patch` afterwards.
+ */
+struct vnt_model_export {
+  const char *name;
+  const size_t *patch, *model_patch; /* [3] */
+  bool float16;
+};
+enum vn_status vnt_model_bytes(struct vnc_graph *graph, const struct vnt_model_export *options,
+                               void **bytes, size_t *size, struct vn_diag *diag);
+
+/* "liver,tumour:#c83232" as the JSON of `vnet.labels`, for labels from 1 on; colours that are left
+ * out are the palette's (palette.h). To be freed. VN_E_ARGUMENT: more names than classes, or one
+ * that the palette does not take; VN_E_MEMORY. */
+enum vn_status vnt_model_labels(const char *names, size_t classes, char **json,
+                                struct vn_diag *diag);
+
+#endif

@@ -1,0 +1,33 @@
+/* What vnet-train was asked to do. */
+#ifndef VNET_TRAIN_OPTIONS_H
+#define VNET_TRAIN_OPTIONS_H
+
+#include "loss.h"
+#include "optim.h"
+
+struct vnt_options {
+  const char *labels, *data, *init, *output; /* of labels and data one is NULL */
+  const char *member, *isa, *checkpoint, *log, *charts;
+  const char *orientation, *intensity, *label_names;
+  double spacing_mm[3]; /* x y z along the orientation; all 0: each scan's own */
+  size_t width, stages, classes, batch, threads, feed_threads;
+  size_t patch[3], model_patch[3]; /* d h w */
+  double rate, dropout, freeze, timeout_s;
+  uint64_t steps, seed, every, validate_every; /* validate_every 0: never */
+  enum vnt_optim_kind optimizer;
+  struct vnt_loss_spec loss;
+  bool flip[3]; /* d h w */
+  bool paper, float16, resume, quiet;
+  bool shaped;      /* --member, --width or --stages was given */
+  bool prepared[3]; /* --orientation, --spacing, --intensity were given */
+};
+
+/* Reads the command line; --help, --version and mistakes end the program. Strings are argv's or
+ * live as long as the program. */
+struct vnt_options vnt_options_parse(int argc, char **argv);
+
+/* What of it decides the weights, as lines such as "--width 8": what a checkpoint remembers. To be
+ * freed. `isa` is the one that was chosen; NULL when memory is short. */
+char *vnt_options_text(const struct vnt_options *options, const char *isa);
+
+#endif

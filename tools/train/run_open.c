@@ -1,0 +1,215 @@
+/* Everything that a run needs, made in the order in which it can fail soonest; see run.h. */
+#include "run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "calibrate.h"
+#include "cli.h"
+#include "model_file.h"
+#include "models/vnet.h"
+
+static void machine_open(struct vnt_run *run) {
+  struct vn_diag diag;
+  const struct vnt_options *o = &run->options;
+  const size_t ranks = vnt_comm_ranks();
+  if (o->batch % ranks)
+    cli_fatal(VN_E_ARGUMENT, "--batch %zu cannot be shared equally by %zu ranks", o->batch, ranks);
+  run->share = o->batch / ranks;
+  const size_t threads = o->threads ? o->threads : vnt_comm_threads();
+  cli_check(vnt_machine_open(o->isa, threads, &run->machine, &diag), &diag);
+  if (ranks > 1) {
+    run->machine.sum = vnt_comm_sum;
+    run->machine.processes = ranks;
+  }
+}
+
+/* ---- the network ---- */
+
+static void graph_build(struct vnt_run *run, struct vnc_graph *graph) {
+  struct vnc_spec spec;
+  struct vn_diag diag;
+  const struct vnt_options *o = &run->options;
+  const uint64_t patch[3] = {o->patch[0], o->patch[1], o->patch[2]};
+  cli_check(vnc_spec_init(&spec, o->member, (uint32_t)o->stages, &diag), &diag);
+  spec.width = (uint32_t)o->width;
+  spec.classes = (uint32_t)o->classes;
+  spec.tail = VNC_TAIL_SOFTMAX;
+  cli_check(vnc_model_build(&spec, patch, o->seed, graph, &diag), &diag);
+  snprintf(run->member, sizeof run->member, "%s", spec.member);
+}
+
+/* What the command line does not say of how scans are prepared is the model's, or the defaults. */
+static void prepared_take(struct vnt_run *run) {
+  struct vnt_options *o = &run->options;
+  const char *orientation = vnc_graph_meta_value(&run->graph, "vnet.orientation");
+  const char *intensity = vnc_graph_meta_value(&run->graph, "vnet.intensity");
+  const char *spacing = vnc_graph_meta_value(&run->graph, "vnet.spacing_mm");
+  double mm[3];
+  if (o->data && o->init && !o->prepared[0] && orientation) o->orientation = orientation;
+  if (o->data && o->init && !o->prepared[2] && intensity) o->intensity = intensity;
+  if (o->init && !o->prepared[1] && spacing && vn_numbers_parse(spacing, mm, 3) == 3)
+    memcpy(o->spacing_mm, mm, sizeof mm);
+  if (!o->orientation) o->orientation = "RAS";
+  if (!o->intensity) o->intensity = "zscore";
+}
+
+static void metas_set(struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  struct vn_diag diag;
+  char text[128], *labels = NULL;
+  vnt_model_meta(&run->graph, "vnet.orientation", o->orientation);
+  vnt_model_meta(&run->graph, "vnet.intensity", o->intensity);
+  snprintf(text, sizeof text, "%g %g %g", o->spacing_mm[0], o->spacing_mm[1], o->spacing_mm[2]);
+  vnt_model_meta(&run->graph, "vnet.spacing_mm", o->spacing_mm[0] > 0 ? text : NULL);
+  snprintf(text, sizeof text, "%zu %zu %zu", o->model_patch[0], o->model_patch[1],
+           o->model_patch[2]);
+  vnt_model_meta(&run->graph, "vnet.patch", text);
+  if (!o->label_names) return;
+  cli_check(vnt_model_labels(o->label_names, o->classes, &labels, &diag), &diag);
+  vnt_model_meta(&run->graph, "vnet.labels", labels);
+  free(labels);
+}
+
+static void graph_make(struct vnt_run *run, struct vnc_graph *graph) {
+  const struct vnt_options *o = &run->options;
+  struct vn_diag diag;
+  if (o->init)
+    cli_check(vnt_model_import(o->init, o->patch, graph, run->member, &diag), &diag);
+  else
+    graph_build(run, graph);
+}
+
+static void graph_open(struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  struct vn_diag diag;
+  graph_make(run, &run->graph);
+  prepared_take(run);
+  metas_set(run);
+  if (run->graph.failed) cli_fatal(VN_E_MEMORY, "out of memory");
+  /* That the model's own patch fits shows now, not at the first checkpoint. */
+  cli_check(vnt_model_resize(&run->graph, o->model_patch, &diag), &diag);
+  cli_check(vnt_model_resize(&run->graph, o->patch, &diag), &diag);
+}
+
+/* The graph that is trained: the model's, or a second one with places of dropout. */
+static struct vnc_graph *trained_open(struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  struct vn_diag diag;
+  if (o->dropout <= 0) return &run->graph;
+  graph_make(run, &run->dropped);
+  cli_check(vnt_dropout_insert(&run->dropped, &diag), &diag);
+  return &run->dropped;
+}
+
+static void net_open(struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  struct vn_diag diag;
+  cli_check(vnt_net_open(&run->machine, trained_open(run), run->share, &run->net, &diag), &diag);
+  const size_t channels = run->net.output.dim[VN_C], classes = channels < 2 ? 2 : channels;
+  if (o->init && classes != o->classes)
+    cli_fatal(VN_E_ARGUMENT, "%s tells %zu classes apart, not %zu: say --classes %zu", o->init,
+              classes, o->classes, classes);
+  run->optim = (struct vnt_optim){.kind = o->optimizer,
+                                  .momentum = 0.99,
+                                  .beta1 = 0.9,
+                                  .beta2 = 0.999,
+                                  .epsilon = 1e-8,
+                                  .decay = o->optimizer == VNT_ADAMW ? 0.01 : 0,
+                                  .clip = o->optimizer == VNT_ADAMW ? 1 : 0};
+  cli_check(vnt_optim_open(&run->optim, run->net.elems, &diag), &diag);
+  cli_check(vnt_reduce_open(&run->net, &run->reduce, &diag), &diag);
+  run->target = malloc(run->share * o->patch[0] * o->patch[1] * o->patch[2]);
+  if (!run->target) cli_fatal(VN_E_MEMORY, "out of memory");
+}
+
+/* ---- data ---- */
+
+static void samples_open(struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  struct vn_diag diag;
+  const struct vnt_samples_spec spec = {
+      .labels = o->labels,
+      .data = o->data,
+      .patch = o->patch,
+      .spacing_mm = {o->spacing_mm[2], o->spacing_mm[1], o->spacing_mm[0]},
+      .orientation = o->orientation,
+      .intensity = o->intensity,
+      .classes = o->classes,
+      .paper = o->paper,
+      .flip = {o->flip[0], o->flip[1], o->flip[2]},
+  };
+  cli_check(vnt_samples_open(&spec, run->machine.pool, &run->samples, &diag), &diag);
+  if (o->validate_every && run->samples.cases.n_validation == 0)
+    cli_fatal(VN_E_ARGUMENT, "%s: no case is for validation", o->data);
+}
+
+/* What decides the result, before the first step. */
+static void identity_make(struct vnt_run *run) {
+  char start[64] = "";
+  char *text = vnt_options_text(&run->options, run->machine.forward->name);
+  if (run->options.init)
+    snprintf(start, sizeof start, "--init of the checksum %08llx\n",
+             (unsigned long long)vnt_net_checksum(&run->net));
+  if (!text || asprintf(&run->identity, "%s%s%s", text, start, run->samples.list) < 0)
+    cli_fatal(VN_E_MEMORY, "out of memory");
+  free(text);
+}
+
+static void calibrate(struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  struct vn_diag diag;
+  for (size_t i = 0; i < run->share; i++) {
+    const size_t at = i * run->samples.voxels;
+    cli_check(vnt_samples_make(&run->samples, o->seed, vnt_comm_rank() * run->share + i,
+                               run->machine.pool, (float *)run->net.input.data + at,
+                               run->target + at, &diag),
+              &diag);
+  }
+  vnt_net_calibrate(&run->net);
+}
+
+void vnt_run_open(struct vnt_run *run, const struct vnt_options *options) {
+  struct vn_diag diag;
+  *run = (struct vnt_run){.options = *options};
+  const struct vnt_options *o = &run->options;
+  machine_open(run);
+  graph_open(run);
+  net_open(run);
+  samples_open(run);
+  identity_make(run);
+  if (o->resume) {
+    const struct vnt_checkpoint checkpoint = {&run->net, &run->optim, &run->progress,
+                                              run->identity};
+    cli_check(vnt_checkpoint_read(o->checkpoint, &checkpoint, &diag), &diag);
+    cli_check(vnt_net_repack(&run->net, &diag), &diag);
+  } else if (o->init && run->net.n_running) {
+    calibrate(run);
+  }
+  if (vnt_comm_rank() == 0) vnt_run_outputs(run);
+  const struct vnt_feed_spec feed = {.samples = &run->samples,
+                                     .pool = run->machine.pool,
+                                     .threads = o->feed_threads,
+                                     .seed = o->seed,
+                                     .step = run->optim.steps,
+                                     .batch = o->batch,
+                                     .first = vnt_comm_rank() * run->share,
+                                     .count = run->share};
+  cli_check(vnt_feed_open(&feed, &run->feed, &diag), &diag);
+}
+
+void vnt_run_close(struct vnt_run *run) {
+  if (run->log) fclose(run->log); /* synced with the last checkpoint */
+  vnt_feed_close(&run->feed);
+  vnt_reduce_close(&run->reduce);
+  vnt_samples_close(&run->samples);
+  free(run->target);
+  free(run->identity);
+  free(run->scores_path);
+  free(run->best_path);
+  vnt_optim_close(&run->optim);
+  vnt_net_close(&run->net);
+  vnc_graph_free(&run->graph);
+  vnc_graph_free(&run->dropped);
+  vnt_machine_close(&run->machine);
+}

@@ -1,0 +1,221 @@
+/* What a run leaves behind; see run.h. Every file but the tables is whole or absent, and the model
+ * is written before the checkpoint: what a resumed run finds is never newer than what it makes. */
+#include "run.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "charts.h"
+#include "cli.h"
+#include "compile.h"
+#include "model_file.h"
+#include "run_log.h"
+#include "validate.h"
+
+static const char scores_head[] = "step,case,label,dice,hd95_mm";
+
+static char *renamed(const char *path, const char *ending, const char *new_ending) {
+  char *text;
+  const size_t cut = cli_ends(path, ending) ? strlen(path) - strlen(ending) : strlen(path);
+  if (asprintf(&text, "%.*s%s", (int)cut, path, new_ending) < 0)
+    cli_fatal(VN_E_MEMORY, "out of memory");
+  return text;
+}
+
+static void writable(const char *path) {
+  struct cli_output output;
+  cli_output_open(&output, path);
+  cli_output_drop(&output);
+}
+
+void vnt_run_outputs(struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  if (o->init && cli_same_file(o->output, o->init))
+    cli_fatal(VN_E_ARGUMENT, "%s: it would be overwritten by what is trained from it", o->init);
+  writable(o->output);
+  writable(o->checkpoint);
+  run->best_path = renamed(o->output, ".onnx", ".best.onnx");
+  if (!o->log) return;
+  run->log = vnt_log_open(o->log, "step,loss,dice,rate,gradient_norm,seconds", o->resume,
+                          run->optim.steps);
+  if (!o->validate_every) return;
+  run->scores_path = renamed(o->log, ".csv", ".validation.csv");
+  fclose(vnt_log_open(run->scores_path, scores_head, o->resume, (uint64_t)run->progress.validated));
+}
+
+void vnt_run_log(struct vnt_run *run, const struct vnt_loss *loss, double rate, double norm,
+                 double seconds) {
+  if (!run->log) return;
+  fprintf(run->log, "%llu,%.7f,%.6f,%.3e,%.4f,%.4f\n", (unsigned long long)run->optim.steps,
+          loss->loss, loss->dice, rate, norm, seconds);
+  vnt_log_flush(run->log, run->options.log);
+}
+
+/* ---- the model ---- */
+
+static void model_write(struct vnt_run *run, const char *path) {
+  const struct vnt_options *o = &run->options;
+  const struct vnt_model_export options = {run->member, o->patch, o->model_patch, o->float16};
+  struct cli_output output;
+  struct vn_diag diag;
+  void *bytes;
+  size_t size;
+  vnt_net_store(&run->net);
+  for (size_t i = 0; i < run->dropped.n_consts; i++)
+    memcpy(run->graph.consts[i].data, run->dropped.consts[i].data,
+           (size_t)vnc_const_elems(&run->graph.consts[i]) * sizeof(float));
+  cli_check(vnt_model_bytes(&run->graph, &options, &bytes, &size, &diag), &diag);
+  cli_output_open(&output, path);
+  if (cli_write(output.fd, bytes, size, &diag))
+    cli_fatal(VN_E_IO, "%s: %s; what was there before is whole", path, diag.text);
+  cli_output_commit(&output);
+  free(bytes);
+}
+
+/* ---- validation ---- */
+
+struct watch {
+  const volatile int *stop;
+};
+
+static bool go_on(void *context) {
+  const struct watch *watch = context;
+  return !*watch->stop;
+}
+
+static void field_print(FILE *out, const char *text) {
+  if (!strpbrk(text, ",\"\n\r")) {
+    fputs(text, out);
+    return;
+  }
+  fputc('"', out);
+  for (; *text; text++) {
+    if (*text == '"') fputc('"', out);
+    fputc(*text, out);
+  }
+  fputc('"', out);
+}
+
+/* Rows for all cases; returns the mean Dice. */
+static double scores_print(const struct vnt_run *run, const struct vnt_validation *v,
+                           const struct vnt_score *scores) {
+  FILE *out = vnt_log_open(run->scores_path, scores_head, true, (uint64_t)run->progress.validated);
+  const size_t labels = v->classes - 1;
+  double sum = 0;
+  for (size_t i = 0; i < v->count * labels; i++) {
+    sum += scores[i].dice;
+    fprintf(out, "%llu,", (unsigned long long)run->optim.steps);
+    field_print(out, v->image_paths[i / labels]);
+    fprintf(out, ",%zu,%.6f,", i % labels + 1, scores[i].dice);
+    fprintf(out, isfinite(scores[i].hd95_mm) ? "%.3f\n" : "nan\n", scores[i].hd95_mm);
+  }
+  vnt_log_sync(out, run->scores_path);
+  fclose(out);
+  return sum / (double)(v->count * labels);
+}
+
+static enum vn_status scores_make(struct vnt_run *run, struct vnt_validation *v,
+                                  struct vnt_score *scores, struct vn_diag *diag) {
+  const struct vnt_options *o = &run->options;
+  const struct vnc_import_options import = {
+      .patch = {o->model_patch[0], o->model_patch[1], o->model_patch[2]}};
+  struct vnc_graph model;
+  vnc_graph_init(&model);
+  enum vn_status status = vnc_onnx_import(o->output, &import, &model, diag); /* as users will */
+  if (!status) status = vnt_validate(&model, v, scores, diag);
+  vnc_graph_free(&model);
+  return status;
+}
+
+void vnt_run_validate(struct vnt_run *run, const volatile int *stop) {
+  const struct vnt_options *o = &run->options;
+  const struct vnt_cases *cases = &run->samples.cases;
+  const uint64_t step = run->optim.steps;
+  if (!o->validate_every || !step || (step % o->validate_every && step != o->steps)) return;
+  if (run->progress.validated >= (double)step || *stop) return;
+  const char **paths = calloc(2 * cases->n_validation, sizeof *paths);
+  struct vnt_score *scores = calloc(cases->n_validation * (o->classes - 1), sizeof *scores);
+  if (!paths || !scores) cli_fatal(VN_E_MEMORY, "out of memory");
+  struct watch watch = {stop};
+  struct vnt_validation v = {.image_paths = paths,
+                             .label_paths = paths + cases->n_validation,
+                             .classes = o->classes,
+                             .isa = o->isa,
+                             .threads = run->machine.threads,
+                             .go_on = go_on,
+                             .context = &watch};
+  for (size_t i = 0; i < cases->count; i++) {
+    if (!cases->items[i].validation) continue;
+    paths[v.count] = cases->items[i].image_path;
+    paths[cases->n_validation + v.count++] = cases->items[i].label_path;
+  }
+  struct vn_diag diag;
+  model_write(run, o->output);
+  const enum vn_status status = scores_make(run, &v, scores, &diag);
+  if (status != VN_E_CANCELLED) {
+    cli_check(status, &diag);
+    const double mean = scores_print(run, &v, scores);
+    run->progress.validated = (double)step;
+    if (mean > run->progress.best_score || !run->progress.best_step) {
+      run->progress.best_score = mean;
+      run->progress.best_step = (double)step;
+      model_write(run, run->best_path);
+    }
+  }
+  free(paths);
+  free(scores);
+}
+
+/* ---- charts ---- */
+
+/* The label of the highest score at every voxel of the batch. */
+static void predict(const struct vnt_run *run, uint8_t *predicted) {
+  const struct vn_tensor *t = &run->net.output;
+  const size_t voxels = run->share * run->samples.voxels, classes = t->dim[VN_C];
+  for (size_t i = 0; i < voxels; i++) {
+    const float *score = (const float *)t->data + i * t->stride;
+    size_t best = 0;
+    for (size_t c = 1; c < classes; c++)
+      if (score[c] > score[best]) best = c;
+    predicted[i] = (uint8_t)(classes == 1 ? score[0] > 0 : best);
+  }
+}
+
+static void charts_write(struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  struct cli_output output;
+  struct vn_diag diag;
+  char *path = renamed(o->charts, "", "-curves.png");
+  cli_output_open(&output, path);
+  cli_check(vnt_chart_curves(output.fd, o->log, run->scores_path, &diag), &diag);
+  cli_output_commit(&output);
+  free(path);
+  uint8_t *predicted = malloc(run->share * run->samples.voxels);
+  if (!predicted) cli_fatal(VN_E_MEMORY, "out of memory");
+  predict(run, predicted);
+  path = renamed(o->charts, "", "-slices.png");
+  cli_output_open(&output, path);
+  cli_check(vnt_chart_slices(output.fd, run->net.input.data, run->target, predicted, o->patch,
+                             run->share, &diag),
+            &diag);
+  cli_output_commit(&output);
+  free(path);
+  free(predicted);
+}
+
+/* ---- all ---- */
+
+void vnt_run_save(struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  const struct vnt_checkpoint checkpoint = {&run->net, &run->optim, &run->progress, run->identity};
+  struct cli_output output;
+  struct vn_diag diag;
+  if (run->log) vnt_log_sync(run->log, o->log);
+  model_write(run, o->output);
+  cli_output_open(&output, o->checkpoint);
+  if (vnt_checkpoint_write(output.fd, &checkpoint, &diag))
+    cli_fatal(VN_E_IO, "%s: %s; the checkpoint before it is whole", o->checkpoint, diag.text);
+  cli_output_commit(&output);
+  if (o->charts && run->fed) charts_write(run);
+}

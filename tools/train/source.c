@@ -1,0 +1,156 @@
+/* One source of samples over two kinds of data; see source.h. */
+#include "source.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fail.h"
+
+/* ---- label maps ---- */
+
+static bool ends(const char *name, const char *ending) {
+  const size_t all = strlen(name), part = strlen(ending);
+  return all >= part && strcmp(name + all - part, ending) == 0;
+}
+
+static int is_map(const struct dirent *entry) {
+  return entry->d_name[0] != '.' && (ends(entry->d_name, ".nii") || ends(entry->d_name, ".nii.gz"));
+}
+
+struct reading {
+  struct vnt_labelmap *maps;
+  char **path;            /* [maps] */
+  enum vn_status *status; /* [maps] */
+  struct vn_diag *diag;   /* [maps] */
+};
+
+static void map_open(void *context, size_t i) {
+  struct reading *r = context;
+  r->status[i] = vnt_labelmap_open(r->path[i], &r->maps[i], &r->diag[i]);
+}
+
+/* The files of the folder in alphabetical order. */
+static enum vn_status maps_list(const char *folder, char ***path, size_t *count,
+                                struct vn_diag *diag) {
+  struct dirent **entries;
+  const int found = scandir(folder, &entries, is_map, alphasort);
+  if (found < 0) return vn_fail(diag, VN_E_IO, "%.200s: %s", folder, strerror(errno));
+  enum vn_status status = VN_OK;
+  *path = calloc((size_t)found + 1, sizeof **path);
+  *count = (size_t)found;
+  for (size_t i = 0; i < *count; i++) {
+    if (*path && asprintf(&(*path)[i], "%s/%s", folder, entries[i]->d_name) < 0) {
+      (*path)[i] = NULL;
+      status = VN_E_MEMORY;
+    }
+    free(entries[i]);
+  }
+  free(entries);
+  if (!*path || status) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  if (found == 0)
+    return vn_fail(diag, VN_E_ARGUMENT, "%.200s: there is no label map in it", folder);
+  return VN_OK;
+}
+
+/* What a checkpoint knows a file by; that it is there has been seen. */
+static void file_print(FILE *out, const char *path) {
+  struct stat file = {0};
+  const char *slash = strrchr(path, '/');
+  if (stat(path, &file)) file.st_size = 0;
+  fprintf(out, "the file %s of %lld bytes\n", slash ? slash + 1 : path, (long long)file.st_size);
+}
+
+static enum vn_status maps_read(struct vnt_samples *s, struct reading *r, pthreadpool_t pool,
+                                FILE *list, struct vn_diag *diag) {
+  s->maps = r->maps = calloc(s->n_maps, sizeof *s->maps);
+  r->status = calloc(s->n_maps, sizeof *r->status);
+  r->diag = calloc(s->n_maps, sizeof *r->diag);
+  if (!s->maps || !r->status || !r->diag) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  pthreadpool_parallelize_1d(pool, map_open, r, s->n_maps, 0);
+  for (size_t i = 0; i < s->n_maps; i++) {
+    if (r->status[i]) return vn_fail(diag, r->status[i], "%s", r->diag[i].text);
+    file_print(list, r->path[i]);
+  }
+  return VN_OK;
+}
+
+static enum vn_status maps_open(const struct vnt_samples_spec *spec, pthreadpool_t pool,
+                                struct vnt_samples *s, FILE *list, struct vn_diag *diag) {
+  struct reading r = {0};
+  enum vn_status status = maps_list(spec->labels, &r.path, &s->n_maps, diag);
+  if (!status) status = maps_read(s, &r, pool, list, diag);
+  for (size_t i = 0; r.path && i < s->n_maps; i++) free(r.path[i]);
+  free(r.path);
+  free(r.status);
+  free(r.diag);
+  vnt_generator_defaults(&s->generator, spec->patch, spec->spacing_mm[0]);
+  return status;
+}
+
+/* ---- cases ---- */
+
+static enum vn_status cases_open(const struct vnt_samples_spec *spec, pthreadpool_t pool,
+                                 struct vnt_samples *s, FILE *list, struct vn_diag *diag) {
+  struct vnt_cases_spec cases = {.classes = spec->classes};
+  struct vn_diag inner;
+  memcpy(cases.spacing_mm, spec->spacing_mm, sizeof cases.spacing_mm);
+  if (strlen(spec->orientation) != 3)
+    return vn_fail(diag, VN_E_ARGUMENT,
+                   "--orientation: expected three letters such as RAS, got %.20s",
+                   spec->orientation);
+  memcpy(cases.orientation, spec->orientation, sizeof cases.orientation);
+  if (vn_intensity_parse(spec->intensity, &cases.intensity, &inner))
+    return vn_fail(
+        diag, VN_E_ARGUMENT,
+        "--intensity: expected none, zscore, 'percentile A B' or 'window A B', got %.60s",
+        spec->intensity);
+  enum vn_status status = vnt_cases_open(spec->data, &cases, pool, &s->cases, diag);
+  if (status) return status;
+  for (size_t i = 0; i < s->cases.n_training; i++) {
+    file_print(list, s->cases.items[s->cases.training[i]].image_path);
+    file_print(list, s->cases.items[s->cases.training[i]].label_path);
+  }
+  if (spec->paper)
+    vnt_augment_paper(&s->augment);
+  else
+    vnt_augment_defaults(&s->augment, spec->patch);
+  for (int a = 0; a < 3; a++) s->augment.flip[a] = spec->flip[a] ? 0.5 : 0;
+  return VN_OK;
+}
+
+/* ---- either ---- */
+
+enum vn_status vnt_samples_open(const struct vnt_samples_spec *spec, pthreadpool_t pool,
+                                struct vnt_samples *samples, struct vn_diag *diag) {
+  size_t size;
+  *samples = (struct vnt_samples){0};
+  memcpy(samples->patch, spec->patch, sizeof samples->patch);
+  samples->voxels = spec->patch[0] * spec->patch[1] * spec->patch[2];
+  FILE *list = open_memstream(&samples->list, &size);
+  if (!list) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  enum vn_status status = spec->labels ? maps_open(spec, pool, samples, list, diag)
+                                       : cases_open(spec, pool, samples, list, diag);
+  if (fclose(list) && !status) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
+  return status;
+}
+
+void vnt_samples_close(struct vnt_samples *samples) {
+  for (size_t i = 0; samples->maps && i < samples->n_maps; i++)
+    vnt_labelmap_close(&samples->maps[i]);
+  free(samples->maps);
+  vnt_cases_close(&samples->cases);
+  free(samples->list);
+  *samples = (struct vnt_samples){0};
+}
+
+enum vn_status vnt_samples_make(const struct vnt_samples *s, uint64_t seed, uint64_t index,
+                                pthreadpool_t pool, float *image, uint8_t *target,
+                                struct vn_diag *diag) {
+  if (s->maps)
+    return vnt_generate(&s->generator, s->maps, s->n_maps, seed, index, pool, image, target, diag);
+  return vnt_cases_sample(&s->cases, &s->augment, s->patch, seed, index, pool, image, target, diag);
+}
