@@ -243,6 +243,133 @@ static void a_phantom_is_learnt(void **state) {
   trainer_close(&t);
 }
 
+/* Slopes below 0 and of 0, which the net treats apart: the loss rises along the gradient as the
+ * gradient says. */
+static void any_slope_is_trained(void **state) {
+  (void)state;
+  static struct trainer t;
+  trainer_open(&t, &recipes[VNET], 2, NULL);
+  for (uint32_t id = 0, slopes = 0; id < t.graph.n_consts; id++) {
+    const struct vnt_param *p = param_of(&t, id);
+    const size_t length = p ? strlen(p->name) : 0;
+    if (length > 2 && strcmp(p->name + length - 2, ".a") == 0)
+      t.net.param[p->offset] *= ++slopes == 3 ? 0 : slopes % 2 ? -1 : 1;
+  }
+  assert_int_equal(vnt_net_repack(&t.net, NULL), VN_OK);
+  gradients(&t);
+  float *grad = malloc(t.net.elems * sizeof *grad), *start = malloc(t.net.elems * sizeof *start);
+  double norm = 0, loss[2];
+  for (size_t i = 0; i < t.net.elems; i++) {
+    grad[i] = t.net.grad[i];
+    start[i] = t.net.param[i];
+    norm += (double)grad[i] * (double)grad[i];
+  }
+  norm = sqrt(norm);
+  const double h = 2e-3;
+  for (int side = 0; side < 2; side++) {
+    for (size_t i = 0; i < t.net.elems; i++)
+      t.net.param[i] = start[i] + (float)((side ? h : -h) / norm) * grad[i];
+    assert_int_equal(vnt_net_repack(&t.net, NULL), VN_OK);
+    loss[side] = gradients(&t).loss;
+  }
+  const double rise = (loss[1] - loss[0]) / (2 * h);
+  if (!(fabs(rise - norm) < 0.01 * norm)) fail_msg("rises by %g, not %g", rise, norm);
+  free(grad), free(start);
+  trainer_close(&t);
+}
+
+/* loss.h's formulas in double. */
+static double loss_reference(const struct vnt_loss_spec *spec, const double *scores,
+                             const uint8_t *labels, size_t voxels, size_t channels) {
+  const bool sigmoid = spec->kind == VNT_LOSS_SIGMOID_DICE;
+  const bool multi = spec->kind == VNT_LOSS_MULTI_DICE;
+  const double smooth = sigmoid ? 1 : multi ? 1e-5 : 0;
+  double pg[4] = {0}, pp[4] = {0}, gg[4] = {0}, entropy = 0, dice = 0;
+  const size_t classes = channels == 1 ? 2 : channels, last = multi ? classes : 2;
+  for (size_t i = 0; i < voxels; i++) {
+    double p[4], sum = 0;
+    for (size_t c = 0; c < classes; c++)
+      sum += p[c] = channels > 1 ? exp(scores[i * channels + c]) : c ? exp(scores[i]) : 1;
+    for (size_t c = 0; c < classes; c++) {
+      const double g = labels[i] == c;
+      p[c] /= sum;
+      pg[c] += p[c] * g, pp[c] += p[c] * p[c], gg[c] += g;
+    }
+    entropy -= log(p[labels[i]]) / (double)voxels;
+  }
+  for (size_t c = 1; c < last; c++) dice += 1 - (2 * pg[c] + smooth) / (pp[c] + gg[c] + smooth);
+  return dice / (double)(last - 1) + spec->cross_entropy * entropy;
+}
+
+static void gradients_of_losses(void **state) {
+  (void)state;
+  static const struct {
+    struct vnt_loss_spec spec;
+    size_t channels;
+  } cases[] = {{{VNT_LOSS_DICE, 0}, 2},           {{VNT_LOSS_DICE, 0.7}, 2},
+               {{VNT_LOSS_SIGMOID_DICE, 0}, 1},   {{VNT_LOSS_SIGMOID_DICE, 0.5}, 1},
+               {{VNT_LOSS_SIGMOID_DICE, 0.5}, 2}, {{VNT_LOSS_MULTI_DICE, 0}, 4},
+               {{VNT_LOSS_MULTI_DICE, 1}, 3}};
+  enum { COUNT = 3 * 5 * 7 };
+  struct vnt_machine m;
+  assert_int_equal(vnt_machine_open(NULL, 2, &m, NULL), VN_OK);
+  for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+    const size_t channels = cases[k].channels, elems = COUNT * channels;
+    float scores[COUNT * 4], grad[COUNT * 4];
+    double wide[COUNT * 4];
+    uint8_t labels[COUNT];
+    struct vnt_loss loss;
+    const struct vn_tensor t = {.data = scores, .dim = {1, channels, 3, 5, 7}, .stride = channels};
+    const struct vn_tensor g = {.data = grad, .dim = {1, channels, 3, 5, 7}, .stride = channels};
+    for (size_t i = 0; i < elems; i++) wide[i] = scores[i] = (float)(3 * sin(7.1 * (double)i));
+    for (size_t i = 0; i < COUNT; i++)
+      labels[i] = (uint8_t)(i * i % (channels == 1 ? 2 : channels));
+    assert_int_equal(vnt_loss_run(&m, &cases[k].spec, &t, labels, &g, &loss, NULL), VN_OK);
+    const double want = loss_reference(&cases[k].spec, wide, labels, COUNT, channels);
+    assert_true(fabs(loss.loss - want) < 1e-6 * want);
+    double off = 0, norm = 0;
+    for (size_t i = 0; i < elems; i++) {
+      const double h = 1e-5, keep = wide[i];
+      wide[i] = keep + h;
+      const double up = loss_reference(&cases[k].spec, wide, labels, COUNT, channels);
+      wide[i] = keep - h;
+      const double down = loss_reference(&cases[k].spec, wide, labels, COUNT, channels);
+      wide[i] = keep;
+      off += pow((double)grad[i] - (up - down) / (2 * h), 2);
+      norm += pow((up - down) / (2 * h), 2);
+    }
+    if (!(sqrt(off) < 1e-5 * sqrt(norm))) fail_msg("loss %zu: off by %g", k, sqrt(off / norm));
+  }
+  vnt_machine_close(&m);
+}
+
+/* They differ by sample and step, come back with their numbers, and at probability 0 drop nothing.
+ */
+static void masks_are_the_samples_own(void **state) {
+  (void)state;
+  static struct trainer t;
+  float *first = malloc(BATCH * VOXELS * 2 * sizeof *first);
+  trainer_open(&t, &recipes[MONAI_DROPOUT], 1, NULL);
+  const size_t sample = VOXELS * 2;
+  const float *scores = t.net.output.data;
+  memcpy((float *)t.net.input.data + VOXELS, t.net.input.data, VOXELS * sizeof(float));
+  vnt_net_dropout(&t.net, 0.5, SEED, 3, 0);
+  vnt_net_forward(&t.net);
+  memcpy(first, scores, 2 * sample * sizeof *first);
+  assert_memory_not_equal(scores, scores + sample, sample * sizeof *scores);
+  vnt_net_dropout(&t.net, 0.5, SEED, 4, 0);
+  vnt_net_forward(&t.net);
+  assert_memory_not_equal(scores, first, sample * sizeof *scores);
+  vnt_net_dropout(&t.net, 0.5, SEED, 3, 0);
+  vnt_net_forward(&t.net);
+  assert_memory_equal(scores, first, 2 * sample * sizeof *scores);
+  vnt_net_dropout(&t.net, 0, SEED, 3, 0); /* two equal samples, BatchNorm over both */
+  vnt_net_forward(&t.net);
+  assert_memory_equal(scores, scores + sample, sample * sizeof *scores);
+  free(first);
+  trainer_close(&t);
+}
+
 static void schedules_are_as_written(void **state) {
   (void)state;
   assert_true(vnt_rate_steps(1e-4, 24999, 25000) == 1e-4);
@@ -274,7 +401,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(training_is_torch),         cmocka_unit_test(threads_change_nothing),
       cmocka_unit_test(a_phantom_is_learnt),       cmocka_unit_test(schedules_are_as_written),
-      cmocka_unit_test(no_number_changes_nothing),
+      cmocka_unit_test(any_slope_is_trained),      cmocka_unit_test(gradients_of_losses),
+      cmocka_unit_test(masks_are_the_samples_own), cmocka_unit_test(no_number_changes_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
