@@ -61,7 +61,8 @@ static enum vn_status step(struct bench *b, struct vn_diag *diag) {
   if (status) return status;
   vnt_net_backward(&b->net, NULL, NULL);
   vnt_optim_step(&b->machine, &b->optim, 1e-4, b->net.param, b->net.grad);
-  return vnt_net_repack(&b->net, diag);
+  vnt_net_changed(&b->net);
+  return VN_OK;
 }
 
 static double now(void) {

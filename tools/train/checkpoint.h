@@ -34,7 +34,7 @@ enum vn_status vnt_checkpoint_write(int fd, const struct vnt_checkpoint *checkpo
 
 /* Into a net and an optimiser of the same kind and size. VN_E_IO; VN_E_FORMAT: damaged, or of
  * another run: the sentence has the first line of the identity that differs. Nothing is changed on
- * failure. The net is to be repacked. */
+ * failure. To be followed by vnt_net_changed. */
 enum vn_status vnt_checkpoint_read(const char *path, const struct vnt_checkpoint *checkpoint,
                                    struct vn_diag *diag);
 

@@ -272,7 +272,8 @@ enum vn_status vnt_net_open(const struct vnt_machine *machine, struct vnc_graph 
   net->input = p->places[graph->inputs[0].node].value;
   net->output = p->places[p->end].value;
   net->grad_output = p->places[p->end].grad;
-  return vnt_net_repack(net, diag);
+  vnt_net_changed(net);
+  return VN_OK;
 }
 
 void vnt_net_close(struct vnt_net *net) {
@@ -321,9 +322,7 @@ static void slopes_spread(const struct vnt_net *net, struct step *s) {
     s->fused_slope[c] = s->done ? s->slope[c] : 1;
 }
 
-enum vn_status vnt_net_repack(struct vnt_net *net, struct vn_diag *diag) {
-  (void)diag;
+void vnt_net_changed(struct vnt_net *net) {
   for (size_t i = 0; i < net->private->n_steps; i++)
     if (net->private->steps[i].kind == STEP_ACT) slopes_spread(net, &net->private->steps[i]);
-  return VN_OK;
 }

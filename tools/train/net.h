@@ -42,7 +42,7 @@ enum vn_status vnt_net_open(const struct vnt_machine *machine, struct vnc_graph 
 void vnt_net_close(struct vnt_net *net);
 
 /* After every change of `param`. */
-enum vn_status vnt_net_repack(struct vnt_net *net, struct vn_diag *diag);
+void vnt_net_changed(struct vnt_net *net);
 
 /* For the forward passes to come: how far BatchNorm's running statistics move towards a batch's (at
  * first 0.1), and whether they are frozen: the running ones then normalise. */

@@ -80,7 +80,7 @@ static struct vnt_loss step_run(struct vnt_run *run, double rate, double *norm, 
   if (!isfinite(loss.loss)) not_finite(run, "loss");
   *norm = vnt_optim_step(&run->machine, &run->optim, rate, run->net.param, run->net.grad);
   if (!isfinite(*norm)) not_finite(run, "gradient");
-  cli_check(vnt_net_repack(&run->net, &diag), &diag);
+  vnt_net_changed(&run->net);
   return loss;
 }
 
