@@ -58,7 +58,7 @@ rows = (folder / "log.csv").read_text().splitlines()
 assert len(rows) == 13 and rows[0].startswith("step,loss,dice")
 assert all(np.isfinite([float(v) for v in row.split(",")]).all() for row in rows[1:])
 plan = subprocess.run([bin_dir / "vnetc", folder / "whole.onnx", "-o", folder / "plan"], capture_output=True, text=True)
-assert plan.returncode == 0 and "vnet-caffe width=2 stages=2" in plan.stdout, plan.stderr
+assert plan.returncode == 0 and "monai width=2 stages=2" in plan.stdout, plan.stderr
 
 dropped = trained("dropped.onnx", "--dropout", "0.3", "--stages", "3", "--threads", "1", "-q")
 assert dropped == trained("dropped2.onnx", "--dropout", "0.3", "--stages", "3", "--threads", "2", "-q")

@@ -74,7 +74,7 @@ def learns_a_phantom():
 def starts_from_models():
     """The same weights from a file are the same run; a network with BatchNorm stays the function
     that it was; a size of its own is no hindrance."""
-    whole = train("whole.onnx", *SMALL, *NET, "--seed", "5", "--log", folder / "whole.csv")
+    whole = train("whole.onnx", *SMALL, *NET, "--member", "vnet-caffe", "--seed", "5", "--log", folder / "whole.csv")
     assert call("vnet-model", "-o", folder / "start.onnx", "--member", "vnet-caffe", *NET, "--classes", "2",
                 "--tail", "softmax", "--seed", "5", "--patch", "32x16x48")[0] == 0
     again = train("again.onnx", *SMALL, "--init", folder / "start.onnx", "--seed", "5", "--log", folder / "again.csv")
@@ -101,7 +101,7 @@ def halves():
     half = train("half.onnx", *SMALL, *NET, "--float16")
     assert len(half) < 0.75 * len(whole), (len(half), len(whole))
     status, text, err = call("vnetc", folder / "half.onnx", "-o", folder / "half.plan")
-    assert status == 0 and "vnet-caffe width=2 stages=2" in text, err
+    assert status == 0 and "monai width=2 stages=2" in text, err
 
 
 def refusals():
