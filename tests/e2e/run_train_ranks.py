@@ -18,6 +18,7 @@ import numpy as np
 bin_dir, mpirun = pathlib.Path(sys.argv[1]), sys.argv[2]
 scratch = tempfile.TemporaryDirectory(prefix="vnet-ranks-")
 folder = pathlib.Path(scratch.name)
+os.environ["ASAN_OPTIONS"] = "detect_leaks=0"  # OpenMPI's own; one process is watched in run_train.py
 root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
 OPTIONS = ["--data", folder / "cases.csv", "--width", "2", "--stages", "2", "--patch", "16x16x16", "--batch", "4",
            "--seed", "3", "--threads", "1", "-q"]
