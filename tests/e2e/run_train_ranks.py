@@ -1,6 +1,5 @@
-"""vnet-train over MPI ranks: the losses of one process, with and without BatchNorm, at a rate of 1e-4
-(at AdamW's default of 1e-3 rounding grows past 1e-5 within 50 steps); a rank that answers no more, and
-one that is gone.
+"""vnet-train over MPI ranks: the losses of one process, with and without BatchNorm; a rank that answers
+no more, and one that is gone.
 
     run_train_ranks.py BIN_DIR MPIRUN
 """
@@ -31,7 +30,7 @@ def command(ranks, output, *words):
 
 
 def losses(ranks, member):
-    words = ["--steps", "50", "--every", "50", "--rate", "1e-4", "--member", member, "--log", folder / "log.csv"]
+    words = ["--steps", "50", "--every", "50", "--member", member, "--log", folder / "log.csv"]
     done = subprocess.run(command(ranks, "m.onnx", *words), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return np.array([float(row["loss"]) for row in csv.DictReader(open(folder / "log.csv"))])

@@ -36,7 +36,7 @@ folder = pathlib.Path(__file__).parent.parent / "golden" / "train"
 
 def batch():
     d, h, w = np.meshgrid(*(np.arange(SIZE),) * 3, indexing="ij")
-    x = np.stack([np.sin(d * 0.9 + h * 0.35) + np.cos(w * 0.7 - h * 0.2) + 0.1 * n for n in range(BATCH)])
+    x = np.stack([np.sin(d * 0.9 + h * 0.35 + 0.4) + np.cos(w * 0.7 - h * 0.2) + 0.1 * n for n in range(BATCH)])
     g = np.stack([(d - 7 - n) ** 2 + (h - 6) ** 2 + (w - 9) ** 2 < 30 for n in range(BATCH)])
     return torch.from_numpy(x[:, None].astype(np.float32).astype(np.float64)), torch.from_numpy(g.astype(np.int64))
 

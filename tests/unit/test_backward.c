@@ -235,7 +235,7 @@ static void activations(const struct vnt_machine *m) {
     struct box x = box_make(2, dhw, c, true, true), y = box_make(2, dhw, c, false, false);
     struct box dy = box_make(2, dhw, c, false, true), dx = box_make(2, dhw, c, true, true);
     float *before = dense(&dx.t), *vx = dense(&x.t), *vdy = dense(&dy.t);
-    double *scratch = malloc(vnt_sums_bytes(pixels(&x.t), c)), bias[70], slopes[70];
+    double *scratch = malloc(vnt_sums_bytes(&x.t)), bias[70], slopes[70];
     double want_bias[70] = {0}, want_slope[70] = {0};
     size_t elems = pixels(&x.t) * c;
     double *want_y = malloc(elems * 8), *want_dx = malloc(elems * 8);
@@ -324,7 +324,7 @@ static void norms(const struct vnt_machine *m) {
     for (size_t i = 0; i < pixels(&x.t); i++) /* a mean far from 0, as images have */
       for (size_t k = 0; k < c; k++) ((float *)x.t.data)[i * x.t.stride + k] += 3;
     size_t n = pixels(&x.t), elems = n * c;
-    double *scratch = malloc(vnt_sums_bytes(n, c)), gs[5], gb[5];
+    double *scratch = malloc(vnt_sums_bytes(&x.t)), gs[5], gb[5];
     float *vx = dense(&x.t), *w = dense(&dy.t);
     double *wide = malloc(elems * 8), *want = malloc(elems * 8);
     for (size_t i = 0; i < elems; i++) wide[i] = (double)vx[i];
@@ -372,7 +372,7 @@ static void frozen_norms(const struct vnt_machine *m) {
   struct box dy = box_make(2, dhw, CHANNELS, false, true);
   struct box dx = box_make(2, dhw, CHANNELS, false, false);
   const size_t n = pixels(&x.t);
-  double *scratch = malloc(vnt_sums_bytes(n, CHANNELS)), gs[CHANNELS], gb[CHANNELS];
+  double *scratch = malloc(vnt_sums_bytes(&x.t)), gs[CHANNELS], gb[CHANNELS];
   float before[2 * CHANNELS], *vx = dense(&x.t), *w = dense(&dy.t);
   memcpy(before, rm, sizeof rm), memcpy(before + CHANNELS, rv, sizeof rv);
   vnt_norm_forward(m, &norm, &x.t, &y.t, scratch);

@@ -2,9 +2,9 @@
  *
  * Gradients lie in one array, in the order of the layers, and become ready from its end. It is cut
  * into buckets; as soon as one is ready, every rank sends each other rank the slice that this one
- * is to sum, sums its own, and sends the result to all: 2 (N - 1) / N of the bucket over each wire,
- * as a ring, but with every sum in the order of the ranks. Messages go from rank to rank, not
- * through collectives, so that a wait knows for whom. */
+ * is to sum, sums its own, and sends the result to all: (N - 1) / N of the bucket over each wire in
+ * double and again in float, as a ring, but with every sum in the order of the ranks. Messages go
+ * from rank to rank, not through collectives, so that a wait knows for whom. */
 #include "comm.h"
 
 #include <stdlib.h>
@@ -245,7 +245,7 @@ struct bucket {
   size_t begin, end; /* elements */
   enum stage stage;
   MPI_Request *requests; /* [2 (ranks - 1)] */
-  float *others;         /* [ranks][slice]: the other ranks' parts of this rank's slice */
+  double *others;        /* [ranks][slice]: the other ranks' parts of this rank's slice */
 };
 
 struct vnt_reduce {
@@ -271,28 +271,30 @@ static void bucket_send(struct vnt_reduce *r, struct bucket *b) {
     if (rank == comm.rank) continue;
     size_t begin, elems;
     slice_of(b, rank, &begin, &elems);
-    float *theirs = r->net->grad + begin, *ours = r->net->grad + mine;
     if (b->stage == GATHERING) {
-      MPI_Irecv(b->others + (size_t)rank * own, (int)own, MPI_FLOAT, rank, tag, MPI_COMM_WORLD,
+      MPI_Irecv(b->others + (size_t)rank * own, (int)own, MPI_DOUBLE, rank, tag, MPI_COMM_WORLD,
                 &b->requests[n++]);
-      MPI_Isend(theirs, (int)elems, MPI_FLOAT, rank, tag, MPI_COMM_WORLD, &b->requests[n++]);
+      MPI_Isend(r->net->grad_sum + begin, (int)elems, MPI_DOUBLE, rank, tag, MPI_COMM_WORLD,
+                &b->requests[n++]);
     } else {
-      MPI_Irecv(theirs, (int)elems, MPI_FLOAT, rank, tag, MPI_COMM_WORLD, &b->requests[n++]);
-      MPI_Isend(ours, (int)own, MPI_FLOAT, rank, tag, MPI_COMM_WORLD, &b->requests[n++]);
+      MPI_Irecv(r->net->grad + begin, (int)elems, MPI_FLOAT, rank, tag, MPI_COMM_WORLD,
+                &b->requests[n++]);
+      MPI_Isend(r->net->grad + mine, (int)own, MPI_FLOAT, rank, tag, MPI_COMM_WORLD,
+                &b->requests[n++]);
     }
   }
 }
 
-/* This rank's slice becomes the average, added in the order of the ranks. */
+/* This rank's slice of the gradient becomes the sum, in the order of the ranks. */
 static void bucket_sum(struct vnt_reduce *r, struct bucket *b) {
   size_t begin, elems;
   slice_of(b, comm.rank, &begin, &elems);
-  float *to = r->net->grad + begin;
+  const double *mine = r->net->grad_sum + begin;
   for (size_t i = 0; i < elems; i++) {
     double sum = 0;
     for (int rank = 0; rank < comm.ranks; rank++)
-      sum += (double)(rank == comm.rank ? to[i] : b->others[(size_t)rank * elems + i]);
-    to[i] = (float)(sum / comm.ranks);
+      sum += rank == comm.rank ? mine[i] : b->others[(size_t)rank * elems + i];
+    r->net->grad[begin + i] = (float)sum;
   }
 }
 

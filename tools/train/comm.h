@@ -1,8 +1,9 @@
 /* Data parallelism: the processes of one training, alone or as ranks under mpirun. Every rank has
- * the same weights and takes its share of each batch; gradients are averaged while the backward
- * pass still runs. Sums are taken in the order of the ranks, so that all ranks have the same bits,
- * and the same every time. All that the trainer knows of MPI is in comm.c; a build without MPI has
- * only the first kind.
+ * the same weights and takes its share of each batch; gradients are added up while the backward
+ * pass still runs. Sums are taken in double, in the order of the ranks: all ranks have the same
+ * bits, every time, and what one process with all the samples has, but where a double's last bit
+ * tips the float that it is rounded to. All that the trainer knows of MPI is in comm.c; a build
+ * without MPI has only the first kind.
  *
  * Nothing here waits for ever: a rank without word for patience_s ends the program with a sentence
  * that names it (but for the start and the end, which are MPI's own). Part of the program: it
@@ -27,7 +28,7 @@ void vnt_comm_sum(void *context, double *values, size_t count);
 void vnt_comm_root(void (*work)(void *context), void *context);
 
 /* The gradients of a net, which is borrowed. `done` is what vnt_net_backward calls; `finish` is to
- * be called after it and returns when net->grad holds the averages. */
+ * be called after it and returns when net->grad holds the sums of all grad_sum. */
 struct vnt_reduce;
 enum vn_status vnt_reduce_open(const struct vnt_net *net, struct vnt_reduce **reduce,
                                struct vn_diag *diag);

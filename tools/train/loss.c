@@ -19,10 +19,11 @@ struct job {
   const struct vnt_loss_spec *spec;
   const struct vn_tensor *scores, *grad;
   const uint8_t *labels;
-  size_t voxels, channels, classes, samples; /* voxels of one sample */
-  struct sums *sums;                         /* [sample][part][class] */
-  double *entropy;                           /* [sample][part] */
-  double *a, *b;                             /* [sample][class]: d loss / d p = a g + b p */
+  size_t voxels, channels, classes; /* voxels of one sample */
+  double samples;                   /* of all processes */
+  struct sums *sums;                /* [sample][part][class] */
+  double *entropy;                  /* [sample][part] */
+  double *a, *b;                    /* [sample][class]: d loss / d p = a g + b p */
 };
 
 static float *row_of(const struct vn_tensor *t, size_t i) {
@@ -81,7 +82,7 @@ static void sums_task(void *context, size_t sample, size_t part) {
 static void grad_task(void *context, size_t sample, size_t part) {
   const struct job *job = context;
   const double *a = job->a + sample * job->classes, *b = job->b + sample * job->classes;
-  const float share = (float)(job->spec->cross_entropy / (double)(job->voxels * job->samples));
+  const float share = (float)(job->spec->cross_entropy / ((double)job->voxels * job->samples));
   for (size_t i = part * job->voxels / PARTS; i < (part + 1) * job->voxels / PARTS; i++) {
     const size_t at = sample * job->voxels + i, label = job->labels[at];
     float p[CLASSES_MOST], dp[CLASSES_MOST], *to = row_of(job->grad, at);
@@ -122,12 +123,12 @@ static double sample_finish(struct job *job, size_t sample, struct vnt_loss *los
     double *a = &job->a[sample * job->classes + c], *b = &job->b[sample * job->classes + c];
     *a = *b = 0;
     if (c == 0 || c >= last || below == 0) continue;
-    const double weight = 1 / ((double)(last - 1) * (double)job->samples);
+    const double weight = 1 / ((double)(last - 1) * job->samples);
     total += 1 - top / below;
     *a = -2 / below * weight;
     *b = 2 * top / (below * below) * weight;
   }
-  loss->dice += (either > 0 ? 2 * both / either : 1) / (double)job->samples;
+  loss->dice += (either > 0 ? 2 * both / either : 1) / job->samples;
   return total / (double)(last - 1) + job->spec->cross_entropy * entropy / (double)job->voxels;
 }
 
@@ -143,7 +144,7 @@ enum vn_status vnt_loss_run(const struct vnt_machine *machine, const struct vnt_
                     .voxels = scores->dim[VN_D] * scores->dim[VN_H] * scores->dim[VN_W],
                     .channels = channels,
                     .classes = channels == 1 ? 2 : channels,
-                    .samples = samples};
+                    .samples = (double)(samples * machine->processes)};
   *loss = (struct vnt_loss){0};
   bool sigmoid = spec->kind == VNT_LOSS_SIGMOID_DICE;
   if (channels > CLASSES_MOST || (channels == 1 && !sigmoid) ||
@@ -156,8 +157,7 @@ enum vn_status vnt_loss_run(const struct vnt_machine *machine, const struct vnt_
   if (job.sums && job.entropy && job.a) {
     job.b = job.a + samples * job.classes;
     pthreadpool_parallelize_2d(machine->pool, sums_task, &job, samples, PARTS, 0);
-    for (size_t s = 0; s < samples; s++)
-      loss->loss += sample_finish(&job, s, loss) / (double)samples;
+    for (size_t s = 0; s < samples; s++) loss->loss += sample_finish(&job, s, loss) / job.samples;
     pthreadpool_parallelize_2d(machine->pool, grad_task, &job, samples, PARTS, 0);
   } else {
     status = vn_fail(diag, VN_E_MEMORY, "out of memory for the loss");

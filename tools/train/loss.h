@@ -1,5 +1,5 @@
-/* Losses on a network's scores and their gradients. Sums run in double, in fixed parts added in
- * order. */
+/* Losses on a network's scores and their gradients: means over the samples of a batch, which may be
+ * spread over the machine's processes. Sums run in double, in fixed parts added in order. */
 #ifndef VNET_TRAIN_LOSS_H
 #define VNET_TRAIN_LOSS_H
 
@@ -22,8 +22,8 @@ struct vnt_loss_spec {
 };
 
 struct vnt_loss {
-  double loss; /* the mean over the samples of the batch */
-  double dice; /* of the hard labels, class 1 and up together, for people */
+  double loss; /* the mean over the samples of the batch: this process's part of the sum */
+  double dice; /* the same, of the hard labels, class 1 and up together, for people */
 };
 
 /* Fills grad with d loss / d scores. Labels [n][d][h][w], each below the number of classes, which

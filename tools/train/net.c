@@ -117,7 +117,8 @@ static enum vn_status conv_open(struct vnt_net *net, struct step *s, const struc
       .grad_out = net->private->places[s->node].grad,
       .weight = param_of(net, s->weight),
       .bias = param_of(net, s->bias),
-      .grad_weight = grad_of(net, s->weight),
+      .grad_weight = net->grad_sum ? NULL : net->grad + net->params[s->weight].offset,
+      .sum_weight = net->grad_sum ? net->grad_sum + net->params[s->weight].offset : NULL,
       .add_grad_in = s->add[0],
   };
   if (act) {
@@ -186,7 +187,7 @@ static enum vn_status scratch_open(struct vnt_net *net, struct vn_diag *diag) {
   size_t sums = 0, workspace = 0, channels = 1;
   for (size_t i = 0; i < p->n_steps; i++) {
     const struct vn_tensor *value = &p->places[p->steps[i].node].value;
-    sums = larger(sums, vnt_sums_bytes(pixels_of(value), value->dim[VN_C]));
+    sums = larger(sums, vnt_sums_bytes(value));
     channels = larger(channels, value->dim[VN_C]);
     if (p->steps[i].conv) workspace = larger(workspace, vnt_conv_bytes(p->steps[i].conv));
   }
@@ -225,7 +226,9 @@ static enum vn_status params_fill(struct vnt_net *net, struct vn_diag *diag) {
     if (net->private->steps[i].kind == STEP_NORM)
       net->n_running += 2 * (size_t)net->graph->nodes[net->private->steps[i].node].dim[VN_C];
   net->running = calloc(net->n_running + 1, sizeof(float));
-  if (!net->param || !net->grad || !net->running)
+  const bool several = net->machine.processes > 1;
+  if (several) net->grad_sum = calloc(net->elems, sizeof *net->grad_sum);
+  if (!net->param || !net->grad || !net->running || (several && !net->grad_sum))
     return vn_fail(diag, VN_E_MEMORY, "out of memory for parameters");
   memset(net->param, 0, net->elems * sizeof(float));
   memset(net->grad, 0, net->elems * sizeof(float));
@@ -300,6 +303,7 @@ void vnt_net_close(struct vnt_net *net) {
   }
   free(net->param);
   free(net->grad);
+  free(net->grad_sum);
   free(net->params);
   free(net->running);
   *net = (struct vnt_net){0};

@@ -23,6 +23,7 @@ struct vnt_net {
   struct vnt_machine machine; /* borrowed threads */
   struct vnc_graph *graph;    /* borrowed */
   float *param, *grad;        /* [elems] */
+  double *grad_sum;           /* [elems]: this process's part of grad, where there are several */
   size_t elems;
   struct vnt_param *params;
   size_t n_params;
@@ -61,8 +62,9 @@ void vnt_net_dropout(struct vnt_net *net, double probability, uint64_t seed, uin
                      size_t first_sample);
 
 void vnt_net_forward(struct vnt_net *net);
-/* Fills `grad`. `done` (may be NULL) hears of each parameter whose gradient is complete, last
- * layers first, so that it can be sent while the rest is computed. */
+/* Fills `grad`, or `grad_sum` where there is one. `done` (may be NULL) hears of each parameter
+ * whose gradient is complete, last layers first, so that it can be sent while the rest is computed.
+ */
 void vnt_net_backward(struct vnt_net *net, void (*done)(void *context, size_t param),
                       void *context);
 

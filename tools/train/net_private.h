@@ -65,10 +65,6 @@ static inline float *param_of(const struct vnt_net *net, size_t param) {
   return param == SIZE_MAX ? NULL : net->param + net->params[param].offset;
 }
 
-static inline float *grad_of(const struct vnt_net *net, size_t param) {
-  return param == SIZE_MAX ? NULL : net->grad + net->params[param].offset;
-}
-
 /* net_dropout.c: is the node a place of dropout? */
 bool vnt_dropout_is(const struct vnc_graph *graph, const struct vnc_node *node);
 

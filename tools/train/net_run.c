@@ -56,14 +56,16 @@ void vnt_net_forward(struct vnt_net *net) {
 static void grad_store(const struct vnt_net *net, size_t param, const double *sums,
                        size_t channels) {
   if (param == SIZE_MAX) return;
-  float *to = grad_of(net, param);
-  if (net->params[param].elems == channels) {
-    for (size_t c = 0; c < channels; c++) to[c] = (float)sums[c];
-    return;
+  const struct vnt_param *p = &net->params[param];
+  double all = 0; /* one slope for the layer */
+  for (size_t c = 0; c < channels; c++) all += sums[c];
+  for (size_t i = 0; i < p->elems; i++) {
+    const double sum = p->elems == channels ? sums[i] : all;
+    if (net->grad_sum)
+      net->grad_sum[p->offset + i] = sum;
+    else
+      net->grad[p->offset + i] = (float)sum;
   }
-  double sum = 0; /* one slope for the layer */
-  for (size_t c = 0; c < channels; c++) sum += sums[c];
-  to[0] = (float)sum;
 }
 
 /* The step before, if it is a convolution with a bias whose output only this activation reads: its

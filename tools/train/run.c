@@ -74,8 +74,8 @@ static struct vnt_loss step_run(struct vnt_run *run, double rate, double *norm, 
   vnt_reduce_finish(run->reduce);
   double shared[3] = {loss.loss, loss.dice, *stop};
   vnt_comm_sum(NULL, shared, 3);
-  loss.loss = shared[0] / (double)vnt_comm_ranks();
-  loss.dice = shared[1] / (double)vnt_comm_ranks();
+  loss.loss = shared[0];
+  loss.dice = shared[1];
   *stop = shared[2] > 0;
   if (!isfinite(loss.loss)) not_finite(run, "loss");
   *norm = vnt_optim_step(&run->machine, &run->optim, rate, run->net.param, run->net.grad);

@@ -18,10 +18,8 @@ static void machine_open(struct vnt_run *run) {
   run->share = o->batch / ranks;
   const size_t threads = o->threads ? o->threads : vnt_comm_threads();
   cli_check(vnt_machine_open(o->isa, threads, &run->machine, &diag), &diag);
-  if (ranks > 1) {
-    run->machine.sum = vnt_comm_sum;
-    run->machine.processes = ranks;
-  }
+  run->machine.sum = vnt_comm_sum;
+  run->machine.processes = ranks;
 }
 
 /* ---- the network ---- */

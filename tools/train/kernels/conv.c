@@ -30,11 +30,12 @@ struct vnt_conv {
 /* ---- which kernel ---- */
 
 static double voxels(const struct vn_tensor *t) {
-  return (double)(t->dim[VN_N] * t->dim[VN_D] * t->dim[VN_H] * t->dim[VN_W]);
+  return (double)(t->dim[VN_D] * t->dim[VN_H] * t->dim[VN_W]);
 }
 
 /* As in runtime/kernels/PERFORMANCE.md, and packing, which training pays at every step: about as
- * much for each vector of weights as a hundred tiles' products with it. */
+ * much for each vector of weights as a hundred tiles' products with it. For a batch of one: a
+ * sample's result must not depend on how many others this process has. */
 static void tile_choose(const struct vnt_machine *m, struct vn_conv *c, bool *direct) {
   static const size_t outputs[3] = {1, 2, 4};
   const double lanes = (double)m->forward->lanes, in = (double)c->in.dim[VN_C];
@@ -48,7 +49,7 @@ static void tile_choose(const struct vnt_machine *m, struct vn_conv *c, bool *di
   *direct = true;
   for (size_t i = 0; i < 27; i++) {
     const size_t tile[3] = {outputs[i / 9], outputs[i / 3 % 3], outputs[i % 3]};
-    double freqs = 1, tiles = (double)c->out.dim[VN_N];
+    double freqs = 1, tiles = 1;
     for (int a = 0; a < 3; a++) {
       freqs *= (double)(tile[a] + c->kernel[a] - 1);
       tiles *= (double)((c->out.dim[VN_D + a] + tile[a] - 1) / tile[a]);
@@ -189,6 +190,7 @@ static enum vn_status wgrad_open(struct vnt_conv *conv, struct vn_diag *diag) {
                                 .grad_out = s->grad_out,
                                 .transposed = s->transposed,
                                 .grad = s->grad_weight,
+                                .sum = s->sum_weight,
                                 .threads = conv->machine.threads};
   memcpy(spec.kernel, s->kernel, sizeof spec.kernel);
   memcpy(spec.stride, s->stride, sizeof spec.stride);

@@ -10,7 +10,7 @@
 #include "cpu.h"
 #include "fail.h"
 
-/* Parts of a sum: at most PARTS, each of at least PART_LEAST pixels. */
+/* Parts of a sample: at most PARTS, each of at least PART_LEAST pixels. */
 enum { PARTS = 64, PART_LEAST = 1024 };
 
 /* ---- the machine ---- */
@@ -26,7 +26,7 @@ enum vn_status vnt_machine_open(const char *isa, size_t threads, struct vnt_mach
 #endif
     &vnt_simd_portable
   };
-  *machine = (struct vnt_machine){.threads = threads ? threads : vn_cpu_cores()};
+  *machine = (struct vnt_machine){.threads = threads ? threads : vn_cpu_cores(), .processes = 1};
   enum vn_status status = vn_cpu_simd(isa, &machine->forward, diag);
   if (status) return status;
   for (size_t i = 0; machine->forward && i < sizeof tables / sizeof *tables; i++)
@@ -66,8 +66,9 @@ static size_t parts_of(size_t pixels) {
   return parts < 1 ? 1 : parts > PARTS ? PARTS : parts;
 }
 
-size_t vnt_sums_bytes(size_t pixels, size_t channels) {
-  return parts_of(pixels) * 2 * channels * sizeof(double);
+size_t vnt_sums_bytes(const struct vn_tensor *x) {
+  const size_t samples = x->dim[VN_N];
+  return samples * parts_of(pixels_of(x) / samples) * 2 * x->dim[VN_C] * sizeof(double);
 }
 
 /* One call over all pixels of `x`; `fn` gets its part and, where there is scratch, its own sums. */
@@ -77,31 +78,33 @@ struct sweep {
   const struct vn_tensor *x, *y, *dy, *dx;
   bool add, marked;
   double *scratch;
-  size_t pixels, channels, parts;
+  size_t pixels, channels, parts; /* a sample's pixels, and its parts */
   void (*fn)(const struct sweep *s, const struct vnt_pixels *p, double *sums);
 };
 
-static void sweep_task(void *context, size_t part) {
+static void sweep_task(void *context, size_t sample, size_t part) {
   const struct sweep *s = context;
-  struct vnt_pixels p = {part * s->pixels / s->parts, (part + 1) * s->pixels / s->parts,
-                         s->channels};
-  double *sums = s->scratch ? s->scratch + part * 2 * s->channels : NULL;
+  const size_t first = sample * s->pixels;
+  struct vnt_pixels p = {first + part * s->pixels / s->parts,
+                         first + (part + 1) * s->pixels / s->parts, s->channels};
+  double *sums = s->scratch ? s->scratch + (sample * s->parts + part) * 2 * s->channels : NULL;
   if (sums) memset(sums, 0, 2 * s->channels * sizeof *sums);
   s->fn(s, &p, sums);
 }
 
 /* Runs it; adds the parts' sums in order to first[channels] and second[channels]. */
 static void sweep_run(struct sweep *s, double *first, double *second) {
-  s->pixels = pixels_of(s->x);
+  const size_t samples = s->x->dim[VN_N];
+  s->pixels = pixels_of(s->x) / samples;
   s->channels = s->channels ? s->channels : s->x->dim[VN_C];
   s->parts = parts_of(s->pixels);
-  pthreadpool_parallelize_1d(s->m->pool, sweep_task, s, s->parts,
+  pthreadpool_parallelize_2d(s->m->pool, sweep_task, s, samples, s->parts,
                              PTHREADPOOL_FLAG_DISABLE_DENORMALS);
   double *to[2] = {first, second};
   for (int k = 0; k < 2; k++)
     for (size_t c = 0; to[k] && c < s->channels; c++) {
       to[k][c] = 0;
-      for (size_t part = 0; part < s->parts; part++)
+      for (size_t part = 0; part < samples * s->parts; part++)
         to[k][c] += s->scratch[(part * 2 + (size_t)k) * s->channels + c];
     }
 }
@@ -189,14 +192,9 @@ void vnt_sum_forward(const struct vnt_machine *m, const struct vn_tensor *x,
 }
 
 static void scale_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
-  const size_t sample = s->pixels / s->x->dim[VN_N];
-  const float *scale = s->what;
+  const float *scale = (const float *)s->what + p->begin / s->pixels * p->channels;
   (void)sums;
-  for (size_t begin = p->begin, n = begin / sample; begin < p->end; begin = ++n * sample) {
-    const size_t end = (n + 1) * sample;
-    const struct vnt_pixels part = {begin, end < p->end ? end : p->end, p->channels};
-    s->m->backward->affine(&part, s->x, scale + n * p->channels, NULL, s->y, s->add);
-  }
+  s->m->backward->affine(p, s->x, scale, NULL, s->y, s->add);
 }
 
 void vnt_scale(const struct vnt_machine *m, const struct vn_tensor *x, const float *scale,
@@ -255,9 +253,8 @@ static void norm_part(const struct sweep *s, const struct vnt_pixels *p, double 
 
 /* Over all processes; returns how many there are. */
 static double everywhere(const struct vnt_machine *m, double *a, double *b, size_t channels) {
-  if (!m->sum) return 1;
-  if (a) m->sum(m->sum_context, a, channels);
-  if (b) m->sum(m->sum_context, b, channels);
+  if (m->processes > 1) m->sum(m->sum_context, a, channels);
+  if (m->processes > 1 && b) m->sum(m->sum_context, b, channels);
   return (double)m->processes;
 }
 

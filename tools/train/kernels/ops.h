@@ -1,7 +1,7 @@
 /* Forward and backward of every operator of the family, on dense channels-last float tensors
  * (struct vn_tensor of the runtime's kernels, whose stride lets a tensor be a slice of a concat).
- * Used by net.c. Results are bit-identical for any number of threads: work is cut by the problem,
- * sums are taken in fixed parts and added in order. */
+ * Used by net.c. Results are bit-identical for any number of threads: work is cut by the size of a
+ * sample, sums are taken in fixed parts of it and added in order, over samples in double. */
 #ifndef VNET_TRAIN_OPS_H
 #define VNET_TRAIN_OPS_H
 
@@ -14,11 +14,11 @@ struct vnt_machine {
   const struct vnt_simd *backward;
   pthreadpool_t pool;
   size_t threads;
-  /* Where a batch is spread over processes: values[count] become their sums over all of them, for
-   * BatchNorm's statistics. NULL: alone. */
+  /* A batch is spread over so many processes, 1: alone. With more, `sum` makes values[count] their
+   * sums over all of them, for BatchNorm's statistics. */
+  size_t processes;
   void (*sum)(void *context, double *values, size_t count);
   void *sum_context;
-  size_t processes; /* with sum */
 };
 
 /* isa NULL: the best here; threads 0: one for each core. VN_E_UNSUPPORTED, VN_E_MEMORY. To be
@@ -63,7 +63,8 @@ struct vnt_conv_spec {
   size_t kernel[3], stride[3], pad[3];
   const float *weight, *bias; /* bias NULL: none */
   struct vnt_act act;         /* of the output; kind 0: none; not for slopes below 0 */
-  float *grad_weight;         /* overwritten */
+  float *grad_weight;         /* overwritten; NULL: */
+  double *sum_weight;         /* is, instead: not rounded */
   bool add_grad_in;
 };
 
@@ -84,8 +85,8 @@ const char *vnt_conv_name(const struct vnt_conv *conv); /* "winograd 4x4x4 avx51
 
 /* ---- element by element ---- */
 
-/* Scratch that sums over so many pixels and channels take. */
-size_t vnt_sums_bytes(size_t pixels, size_t channels);
+/* Scratch that sums over such a tensor take. */
+size_t vnt_sums_bytes(const struct vn_tensor *x);
 
 /* y (+)= x, channel c of y from channel c % x's channels. */
 void vnt_add_forward(const struct vnt_machine *m, const struct vn_tensor *x,

@@ -5,15 +5,24 @@
 
 #include "kernels/kernels.h"
 
-/* A weight gradient: grad[out c][kd][kh][kw][in c] from what went into a convolution and the
- * gradient of what came out. Work is cut by the problem alone, and sums are added in one order. */
+/* A weight gradient, [out c][kd][kh][kw][in c], from what went into a convolution and the gradient
+ * of what came out. Work is cut by one sample's size alone, and sums are added in one order: each
+ * sample's in float, those of the samples in double, where their order hardly matters any more. */
 struct vnt_wgrad_spec {
   struct vn_tensor in, grad_out;
   size_t kernel[3], stride[3], pad[3];
   bool transposed;
-  float *grad;
+  float *grad;    /* overwritten; NULL: */
+  double *sum;    /* is, instead: not rounded, for other processes' samples to be added */
   size_t threads; /* which the work's memory is for */
 };
+
+static inline void vnt_wgrad_put(const struct vnt_wgrad_spec *spec, size_t at, double value) {
+  if (spec->grad)
+    spec->grad[at] = (float)value;
+  else
+    spec->sum[at] = value;
+}
 
 struct vnt_wgrad {
   size_t bytes; /* of memory, aligned to 64, for a run */

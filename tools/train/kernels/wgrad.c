@@ -7,8 +7,9 @@
  * taps
  *
  * For each of the t^3 frequencies the sum is a matrix product [in c][tiles] * [tiles][out c], kept
- * in the transformed domain until the last tile. A job takes one chunk of output channels through a
- * fixed share of the blocks of tiles into sums of its own; the shares are then added in order. */
+ * in the transformed domain until a sample's last tile. A job takes one chunk of output channels
+ * through a fixed share of a sample's blocks of tiles into sums of its own; the shares are then
+ * added in order, and the samples' gradients in double. */
 #include "kernels/simd/winograd.h"
 #include "outer.h"
 #include "simd.h"
@@ -21,11 +22,12 @@ enum { SHARES_MOST = 8 };
 struct wgrad {
   struct wino w; /* conv.out is the gradient of the output: its data is read */
   struct vnt_wgrad_spec spec;
-  size_t blocks, shares;             /* blocks of tiles in all; shares of them */
+  size_t samples, blocks, shares;    /* of each sample: blocks of tiles; shares of them */
   size_t y_row, y_freq, y_plane;     /* transformed dy: [freq][tile][chunk's channels]; a plane of
                                         depth frequencies: [tile][h][w][chunk's channels] */
   size_t y_at, y_planes_at, scratch; /* floats, behind what the forward pass lays out */
-  size_t sum_freq, sum_chunk, sum_share; /* [share][chunk][depth freq][freq][in c][chunk's vecs] */
+  /* sums: [sample][share][chunk][depth freq][freq][in c][chunk's vecs] */
+  size_t sum_freq, sum_chunk, sum_share;
 };
 
 /* A run: threads take the jobs in turn, each with work of its own. */
@@ -171,13 +173,15 @@ static void grad_plane(const struct wgrad *g, const struct wino_job *job, const 
 
 /* ---- sums over tiles ---- */
 
-static void share_run(const struct wgrad *g, size_t share, size_t chunk, float *sums, float *work) {
+/* `index` counts the shares of all samples. */
+static void share_run(const struct wgrad *g, size_t index, size_t chunk, float *sums, float *work) {
   const struct wino *w = &g->w;
   memset(sums, 0, g->sum_chunk * sizeof *sums);
+  const size_t sample = index / g->shares, share = index % g->shares;
   const size_t begin = share * g->blocks / g->shares, end = (share + 1) * g->blocks / g->shares;
   for (size_t block = begin; block < end; block++) {
     struct wino_job job;
-    wino_job_at(w, chunk * g->blocks + block, &job);
+    wino_job_at(w, (chunk * g->samples + sample) * g->blocks + block, &job);
     wino_input_depth(w, &job, work + w->planes_at);
     grad_depth(g, &job, work + g->y_planes_at);
     for (size_t f = 0; f < w->axis[0].t; f++) {
@@ -203,7 +207,7 @@ static void share_task(void *context, size_t slot) {
   for (;;) {
     const size_t job = __atomic_fetch_add(&c->next, 1, __ATOMIC_RELAXED);
     const size_t share = job / g->w.chunks, chunk = job % g->w.chunks;
-    if (share >= g->shares) return;
+    if (share >= g->samples * g->shares) return;
     share_run(g, share, chunk, c->sums + share * g->sum_share + chunk * g->sum_chunk,
               c->work + slot * g->scratch);
   }
@@ -239,7 +243,7 @@ static void taps_along(size_t t, size_t r, const float *in, size_t before, size_
   }
 }
 
-/* One input channel and one vector of output channels: all shares, in order, to taps. */
+/* One input channel and one vector of output channels: a sample's shares, in order, to taps. */
 static void taps_one(const struct wgrad *g, const float *from, float *taps) {
   const struct wino *w = &g->w;
   const struct wino_axis *ax = w->axis;
@@ -266,19 +270,27 @@ static void taps_task(void *context, size_t vec_index, size_t block) {
   const size_t chunk = vec_index / w->chunk_vecs, v = vec_index % w->chunk_vecs;
   const size_t first = block * LANES, count = in - first < LANES ? in - first : LANES;
   const float *from = c->sums + chunk * g->sum_chunk + (first * w->chunk_vecs + v) * LANES;
-  float all[TAPS * LANES][LANES];
-  for (size_t i = 0; i < count; i++) taps_one(g, from + i * w->chunk_vecs * LANES, all[i * taps]);
+  double all[TAPS * LANES][LANES];
+  memset(all, 0, count * taps * sizeof *all);
+  for (size_t s = 0; s < g->samples; s++, from += g->shares * g->sum_share)
+    for (size_t i = 0; i < count; i++) {
+      float one[TAPS][LANES];
+      taps_one(g, from + i * w->chunk_vecs * LANES, one[0]);
+      for (size_t k = 0; k < taps; k++)
+        for (size_t l = 0; l < LANES; l++) all[i * taps + k][l] += (double)one[k][l];
+    }
   for (size_t l = 0; l < LANES && vec_index * LANES + l < w->channels_out; l++) {
-    float *to = g->spec.grad + (vec_index * LANES + l) * taps * in + first;
+    const size_t to = (vec_index * LANES + l) * taps * in + first;
     for (size_t k = 0; k < taps; k++)
-      for (size_t i = 0; i < count; i++) to[k * in + i] = all[i * taps + k][l];
+      for (size_t i = 0; i < count; i++)
+        vnt_wgrad_put(&g->spec, to + k * in + i, all[i * taps + k][l]);
   }
 }
 
 static void wgrad_run(void *state, pthreadpool_t pool, void *memory) {
   const struct wgrad *g = state;
   struct crew crew = {.g = g, .sums = memory};
-  crew.work = crew.sums + g->shares * g->sum_share;
+  crew.work = crew.sums + g->samples * g->shares * g->sum_share;
   pthreadpool_parallelize_1d(pool, share_task, &crew, g->spec.threads,
                              PTHREADPOOL_FLAG_DISABLE_DENORMALS);
   pthreadpool_parallelize_2d(pool, taps_task, &crew, g->w.vecs_out, g->w.vecs_in,
@@ -291,7 +303,7 @@ static void wgrad_close(void *state) {
 
 /* ---- how it is cut ---- */
 
-/* Vector operations: both transforms, products, and the way back. The fewest wins. */
+/* Vector operations for a sample: both transforms, products, and the way back. The fewest wins. */
 static double cost(const struct wgrad *g, const size_t tile[3]) {
   double freqs = 1, tiles = 1;
   for (int i = 0; i < 3; i++) {
@@ -300,7 +312,6 @@ static double cost(const struct wgrad *g, const size_t tile[3]) {
   }
   const double in = (double)g->w.channels_in, vin = (double)g->w.vecs_in;
   const double out = (double)g->w.vecs_out;
-  tiles *= (double)g->spec.in.dim[VN_N];
   return freqs * (tiles * (11 * vin + 7 * out + in * out * 1.15) + in * out * 12);
 }
 
@@ -321,7 +332,8 @@ static void lay_out(struct wgrad *g) {
   const struct wino_axis *ax = w->axis;
   const size_t forward = wino_cut(w) / sizeof(float);
   const size_t tiles = ax[0].block * ax[1].block * ax[2].block;
-  g->blocks = wino_jobs(w) / w->chunks;
+  g->samples = w->conv.in.dim[VN_N];
+  g->blocks = ax[0].blocks * ax[1].blocks * ax[2].blocks;
   g->shares = g->blocks / 4 < 1 ? 1 : g->blocks / 4 > SHARES_MOST ? SHARES_MOST : g->blocks / 4;
   g->y_row = w->chunk_vecs * VEC_LANES;
   g->y_freq = (tiles * w->chunk_vecs | 1) * VEC_LANES;
@@ -370,7 +382,7 @@ enum vn_status VN_ISA_NAME(train_winograd)(const struct vnt_wgrad_spec *spec,
   g->w.vecs_out = (g->w.channels_out + VEC_LANES - 1) / VEC_LANES;
   tile_choose(g, g->w.conv.tile);
   lay_out(g);
-  const size_t floats = g->shares * g->sum_share + spec->threads * g->scratch;
+  const size_t floats = g->samples * g->shares * g->sum_share + spec->threads * g->scratch;
   *wgrad = (struct vnt_wgrad){floats * sizeof(float), wgrad_run, wgrad_close, g, ""};
   snprintf(wgrad->name, sizeof wgrad->name, "winograd %zux%zux%zu " VN_ISA_TEXT, g->w.axis[0].m,
            g->w.axis[1].m, g->w.axis[2].m);

@@ -1,6 +1,6 @@
 /* Weight gradient where every tap is one matrix product over pixels: 1x1x1, and kernel = stride in
- * either direction. Lines of the coarser grid are shared out, each share with sums of its own that
- * are added in order. */
+ * either direction. A sample's lines of the coarser grid are shared out, each share with sums of
+ * its own that are added in order; the samples' gradients are added in double. */
 #include "outer.h"
 #include "simd.h"
 
@@ -12,8 +12,8 @@ enum { SHARES_MOST = 8, LINES_LEAST = 16 };
 struct wproduct {
   struct vnt_wgrad_spec spec;
   size_t in, out, taps;                  /* channels; of the kernel */
-  size_t lines, line, shares;            /* of the coarser grid: its rows, and pixels in one */
-  size_t out_padded, sum_tap, sum_share; /* sums: [share][tap][in c][out c padded] */
+  size_t samples, lines, line, shares;   /* of the coarser grid: a sample's rows, pixels in one */
+  size_t out_padded, sum_tap, sum_share; /* sums: [sample][share][tap][in c][out c padded] */
 };
 
 struct sums {
@@ -21,7 +21,7 @@ struct sums {
   float *sums;
 };
 
-/* The first element under tap (kd, kh, kw) of line `line`, in the finer tensor. */
+/* The first element under tap (kd, kh, kw) of line `line` of all samples', in the finer tensor. */
 static size_t fine_at(const struct vn_tensor *fine, const struct vn_tensor *coarse,
                       const size_t stride[3], size_t line, size_t tap) {
   const size_t h = line % coarse->dim[VN_H], d = line / coarse->dim[VN_H] % coarse->dim[VN_D];
@@ -34,15 +34,16 @@ static size_t fine_at(const struct vn_tensor *fine, const struct vn_tensor *coar
          fine->stride;
 }
 
-static void share_task(void *context, size_t share) {
+static void share_task(void *context, size_t sample, size_t share) {
   const struct sums *c = context;
   const struct wproduct *p = c->p;
   const struct vnt_wgrad_spec *s = &p->spec;
   const struct vn_tensor *fine = s->transposed ? &s->grad_out : &s->in;
   const struct vn_tensor *coarse = s->transposed ? &s->in : &s->grad_out;
-  float *sums = c->sums + share * p->sum_share;
+  float *sums = c->sums + (sample * p->shares + share) * p->sum_share;
   memset(sums, 0, p->sum_share * sizeof *sums);
-  const size_t begin = share * p->lines / p->shares, end = (share + 1) * p->lines / p->shares;
+  const size_t first = sample * p->lines, begin = first + share * p->lines / p->shares,
+               end = first + (share + 1) * p->lines / p->shares;
   for (size_t line = begin; line < end; line++)
     for (size_t tap = 0; tap < p->taps; tap++) {
       const float *near = (const float *)coarse->data + line * p->line * coarse->stride;
@@ -59,23 +60,28 @@ static void share_task(void *context, size_t share) {
     }
 }
 
-/* The shares in order, turned to [out c][tap][in c]. */
+/* The shares in order, then the samples, turned to [out c][tap][in c]. */
 static void store_task(void *context, size_t tap) {
   const struct sums *c = context;
   const struct wproduct *p = c->p;
   for (size_t i = 0; i < p->in; i++)
     for (size_t o = 0; o < p->out; o++) {
       const float *from = c->sums + tap * p->sum_tap + i * p->out_padded + o;
-      float sum = from[0];
-      for (size_t s = 1; s < p->shares; s++) sum += from[s * p->sum_share];
-      p->spec.grad[(o * p->taps + tap) * p->in + i] = sum;
+      double all = 0;
+      for (size_t n = 0; n < p->samples; n++, from += p->shares * p->sum_share) {
+        float sum = from[0];
+        for (size_t s = 1; s < p->shares; s++) sum += from[s * p->sum_share];
+        all += (double)sum;
+      }
+      vnt_wgrad_put(&p->spec, (o * p->taps + tap) * p->in + i, all);
     }
 }
 
 static void product_run(void *state, pthreadpool_t pool, void *memory) {
   const struct wproduct *p = state;
   struct sums c = {p, memory};
-  pthreadpool_parallelize_1d(pool, share_task, &c, p->shares, PTHREADPOOL_FLAG_DISABLE_DENORMALS);
+  pthreadpool_parallelize_2d(pool, share_task, &c, p->samples, p->shares,
+                             PTHREADPOOL_FLAG_DISABLE_DENORMALS);
   pthreadpool_parallelize_1d(pool, store_task, &c, p->taps, PTHREADPOOL_FLAG_DISABLE_DENORMALS);
 }
 
@@ -103,14 +109,15 @@ enum vn_status VN_ISA_NAME(train_product)(const struct vnt_wgrad_spec *spec,
   p->out = spec->grad_out.dim[VN_C];
   p->taps = taps;
   p->line = coarse->dim[VN_W];
-  p->lines = coarse->dim[VN_N] * coarse->dim[VN_D] * coarse->dim[VN_H];
+  p->samples = coarse->dim[VN_N];
+  p->lines = coarse->dim[VN_D] * coarse->dim[VN_H];
   p->shares = p->lines / LINES_LEAST < 1             ? 1
               : p->lines / LINES_LEAST > SHARES_MOST ? SHARES_MOST
                                                      : p->lines / LINES_LEAST;
   p->out_padded = (p->out + VEC_LANES - 1) / VEC_LANES * VEC_LANES;
   p->sum_tap = p->in * p->out_padded;
   p->sum_share = taps * p->sum_tap;
-  const size_t bytes = p->shares * p->sum_share * sizeof(float);
+  const size_t bytes = p->samples * p->shares * p->sum_share * sizeof(float);
   *wgrad = (struct vnt_wgrad){bytes, product_run, product_close, p, "product " VN_ISA_TEXT};
   return VN_OK;
 }
