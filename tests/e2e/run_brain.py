@@ -1,5 +1,5 @@
 """The shipped brain model on a real head that it has never seen, as it is and as other scanners
-might have seen it; with vnet-run's --largest-component, as models/README.md says it is used.
+might have seen it; without vnet-run's clean-up of small pieces.
 
     run_brain.py BIN_DIR MODEL SCAN_FOLDER [MASK]
 
@@ -41,8 +41,8 @@ def dice(a, b):
 
 def segmented(image, affine):
     nibabel.save(nibabel.Nifti1Image(image.astype(np.float32), affine), folder / "in.nii.gz")
-    out = subprocess.run([bin_dir / "vnet-run", plan, folder / "in.nii.gz", "-o", folder / "out.nii.gz", "--json",
-                          "--largest-component"], check=True, capture_output=True, text=True)
+    out = subprocess.run([bin_dir / "vnet-run", plan, folder / "in.nii.gz", "-o", folder / "out.nii.gz", "--json"],
+                         check=True, capture_output=True, text=True)
     return voxels(folder / "out.nii.gz") > 0, json.loads(out.stdout)
 
 

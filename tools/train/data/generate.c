@@ -43,7 +43,7 @@ void vnt_generator_defaults(struct vnt_generator *g, const size_t patch[3], doub
                               .slice_mm = 7,
                               .gamma = 0.25,
                               .noise = 0.08,
-                              .negative = 0.1};
+                              .negative = 0.15};
   memcpy(g->patch, patch, sizeof g->patch);
   vnt_normals_fill(&g->normals);
 }
@@ -64,7 +64,7 @@ struct sample {
   const float *kernel;    /* [2 reach + 1] */
   size_t low[3], high[3]; /* the field of view */
   float noise_sd, gamma;
-  bool rician, negative;
+  bool rician, negative, dark; /* dark: a negative outside whose field of view is black */
   struct vn_intensity window;
 };
 
@@ -181,11 +181,15 @@ static void bias_row(void *context, size_t d, size_t h) {
   for (size_t w = 0; w < s->g->patch[2]; w++) to[w] *= expf(row[w]);
 }
 
+static bool in_view(const struct sample *s, size_t d, size_t h, size_t w) {
+  return d >= s->low[0] && d < s->high[0] && h >= s->low[1] && h < s->high[1] && w >= s->low[2] &&
+         w < s->high[2];
+}
+
 /* Noise, gamma, field of view, in the order of a scanner and of what is then done to its image. */
 static void finish_row(void *context, size_t d, size_t h) {
   struct sample *s = context;
   const size_t *n = s->g->patch, row = (d * n[1] + h) * n[2];
-  const bool plane = d >= s->low[0] && d < s->high[0] && h >= s->low[1] && h < s->high[1];
   float eight[8];
   for (size_t w = 0; w < n[2]; w++) {
     if (w % 4 == 0) vnt_normals_at(&s->g->normals, &s->noise, (uint32_t)(row + w), eight);
@@ -193,7 +197,7 @@ static void finish_row(void *context, size_t d, size_t h) {
     float v = s->image[row + w];
     v = s->rician ? sqrtf((v + a) * (v + a) + b * b) : v + a;
     v = v > 0 ? powf(v, s->gamma) : 0;
-    const bool seen = plane && w >= s->low[2] && w < s->high[2];
+    const bool seen = in_view(s, d, h, w);
     s->image[row + w] = seen ? v : 0;
     if (!seen) s->target[row + w] = 0;
   }
@@ -205,6 +209,7 @@ static void window_row(void *context, size_t d, size_t h) {
   for (size_t w = 0; w < s->g->patch[2]; w++) {
     const float v = vn_intensity_apply(&s->window, row[w]);
     row[w] = s->negative ? 1 - v : v;
+    if (s->dark && !in_view(s, d, h, w)) row[w] = 0;
   }
 }
 
@@ -232,7 +237,11 @@ static bool sample_draw(struct sample *s, uint64_t seed, uint64_t index) {
   look_draw(s, &look);
   s->noise_sd = (float)vnt_random_real(&look, 0, g->noise);
   s->rician = vnt_random_below(&look, 2);
-  s->negative = vnt_random_real(&look, 0, 1) < g->negative;
+  /* A scanner's negative is padded with black by whoever cuts windows from it; a picture turned
+   * into its negative after padding has a white rim. */
+  const double turn = vnt_random_real(&look, 0, 1);
+  s->negative = turn < g->negative;
+  s->dark = turn < g->negative / 2;
   s->gamma = (float)exp(g->gamma * vnt_random_normal(&look));
   view_draw(s, &look);
   const double bias = vnt_random_real(&look, 0, g->bias);
