@@ -1,10 +1,11 @@
 """vnet-train on pairs of scan and label map: overfits one phantom until the runtime segments the
-whole scan; starts from models of files; half precision; what it refuses.
+whole scan; starts from models of files; half precision; what it refuses; a loss that diverges.
 
     run_train_data.py BIN_DIR
 """
 import csv
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -128,8 +129,26 @@ def refusals():
     assert got == 4 and "is not finite at step" in err, (got, err)
 
 
+def diverges():
+    """A loss that has left its best for good ends the run; the checkpoint is from before it left."""
+    words = ["--data", folder / "cases.csv", "-o", folder / "left.onnx", *SMALL, *NET, "--optimizer", "sgd", "--rate",
+             "0.04", "--cross-entropy", "3", "--steps", "20000", "--every", "50", "--threads", "1", "--seed", "3",
+             "--log", folder / "left.csv"]
+    got, _, err = call("vnet-train", *words)
+    found = re.fullmatch(r"vnet-train: the loss diverges: .* at step (\d+) after .* last good state .*\n", err)
+    assert got == 4 and found, (got, err)
+    end = int(found[1])
+    assert len(column("left.csv", "loss")) == end
+    again = subprocess.Popen([str(w) for w in (bin_dir / "vnet-train", *words, "--resume")], stderr=subprocess.PIPE)
+    while (rows := len(column("left.csv", "loss"))) >= end and again.poll() is None:
+        time.sleep(0.001)
+    again.kill()
+    again.communicate()
+    assert 0 < rows < end - 400, (rows, end)
+
+
 phantom_make()
-for test in (learns_a_phantom, starts_from_models, halves, refusals):
+for test in (learns_a_phantom, starts_from_models, halves, refusals, diverges):
     start = time.monotonic()
     test()
     print(f"{test.__name__.replace('_', ' ')}: {time.monotonic() - start:.1f} s", flush=True)

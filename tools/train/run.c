@@ -96,8 +96,8 @@ static void progress_add(struct vnt_run *run, const struct vnt_loss *loss) {
   p->worse = p->loss > far_above(p->best_loss) ? p->worse + 1 : 0;
   if (p->worse >= LEFT)
     end_all(VN_E_FORMAT,
-            "the loss diverges: %.4f, smoothed, at step %llu after %.4f at its best; the last "
-            "checkpoint is %s: try a smaller --rate",
+            "the loss diverges: %.4f, smoothed, at step %llu after %.4f at its best; the last good "
+            "state is in %s: try a smaller --rate",
             p->loss, (unsigned long long)run->optim.steps, p->best_loss, run->options.checkpoint);
 }
 
@@ -160,7 +160,8 @@ bool vnt_run_steps(struct vnt_run *run, const volatile int *stop) {
     progress_add(run, &loss);
     line_print(run, &clock, took);
     const uint64_t step = run->optim.steps;
-    errand.save = step % o->every == 0 || step == o->steps || stopped;
+    const bool good = run->progress.worse == 0; /* else an older checkpoint is worth more */
+    errand.save = (step % o->every == 0 && good) || step == o->steps || stopped;
     if (errand.save || validation_due(run)) vnt_comm_root(errand_do, &errand);
   }
   return run->optim.steps == o->steps;
