@@ -42,10 +42,22 @@ static double rate_at(const struct vnt_options *o, uint64_t step) {
   return vnt_rate_cosine(o->rate, step, o->steps < 1000 ? o->steps / 10 + 1 : 100, o->steps);
 }
 
+/* Training has gone wrong, as `text` says; where the last good state is, if it was ever saved. */
+static _Noreturn __attribute__((format(printf, 2, 3))) void lost(const struct vnt_run *run,
+                                                                 const char *format, ...) {
+  char text[160];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  if (!run->saved)
+    end_all(VN_E_FORMAT, "%s; no checkpoint was written before: try a smaller --rate", text);
+  end_all(VN_E_FORMAT, "%s; the last good state is in %s: try a smaller --rate", text,
+          run->options.checkpoint);
+}
+
 static _Noreturn void not_finite(const struct vnt_run *run, const char *what) {
-  end_all(VN_E_FORMAT,
-          "the %s is not finite at step %llu; the last good state is in %s: try a smaller --rate",
-          what, (unsigned long long)run->optim.steps + 1, run->options.checkpoint);
+  lost(run, "the %s is not finite at step %llu", what, (unsigned long long)run->optim.steps + 1);
 }
 
 /* BatchNorm's running statistics are the mean over the first hundred steps, then over about as
@@ -95,10 +107,8 @@ static void progress_add(struct vnt_run *run, const struct vnt_loss *loss) {
   if (p->seen <= SETTLE || p->loss < p->best_loss) p->best_loss = p->loss;
   p->worse = p->loss > far_above(p->best_loss) ? p->worse + 1 : 0;
   if (p->worse >= LEFT)
-    end_all(VN_E_FORMAT,
-            "the loss diverges: %.4f, smoothed, at step %llu after %.4f at its best; the last good "
-            "state is in %s: try a smaller --rate",
-            p->loss, (unsigned long long)run->optim.steps, p->best_loss, run->options.checkpoint);
+    lost(run, "the loss diverges: %.4f, smoothed, at step %llu after %.4f at its best", p->loss,
+         (unsigned long long)run->optim.steps, p->best_loss);
 }
 
 struct clock {

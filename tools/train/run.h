@@ -22,6 +22,7 @@ struct vnt_run {
   struct vnt_reduce *reduce;
   struct vnt_progress progress;
   char *identity;  /* see checkpoint.h */
+  bool saved;      /* there is a checkpoint of this run; rank 0 knows */
   uint8_t *target; /* [share][d][h][w]: of the batch in net.input … */
   bool fed;        /* … where there has been one */
   size_t share;    /* samples of this rank in a step */

@@ -180,6 +180,7 @@ void vnt_run_open(struct vnt_run *run, const struct vnt_options *options) {
     const struct vnt_checkpoint checkpoint = {&run->net, &run->optim, &run->progress,
                                               run->identity};
     cli_check(vnt_checkpoint_read(o->checkpoint, &checkpoint, &diag), &diag);
+    run->saved = true;
     vnt_net_changed(&run->net);
   } else if (o->init && run->net.n_running) {
     calibrate(run);

@@ -217,5 +217,6 @@ void vnt_run_save(struct vnt_run *run) {
   if (vnt_checkpoint_write(output.fd, &checkpoint, &diag))
     cli_fatal(VN_E_IO, "%s: %s; the checkpoint before it is whole", o->checkpoint, diag.text);
   cli_output_commit(&output);
+  run->saved = true;
   if (o->charts && run->fed) charts_write(run);
 }

@@ -25,7 +25,8 @@ struct vnt_generator {
   double slice_mm;      /* thickest slices */
   double gamma;         /* sd of its logarithm */
   double noise;         /* largest sd, of the range */
-  double negative;      /* a share of samples is shown as a photographic negative */
+  double negative;      /* a share of samples is shown as a photographic negative, half of them with
+                           black, not white, outside the field of view */
   struct vnt_normals normals;
 };
 
