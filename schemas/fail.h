@@ -2,7 +2,7 @@
 #ifndef VNET_FAIL_H
 #define VNET_FAIL_H
 
-#include "status.h"
+#include "vnet_status.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
 #ifndef VNET_CLI_H
 #define VNET_CLI_H
 
-#include "status.h"
+#include "vnet_status.h"
 
 #include <getopt.h>
 #include <stdbool.h>

@@ -1,10 +1,18 @@
-/* V-Net runtime: opens a plan written by vnetc and runs it.
+/* V-Net runtime: opens a plan written by vnetc and runs it on tensors.
  *
- * This is the whole public interface. A plan is immutable and may be shared by threads; an exec
- * owns its memory and runs one call at a time. Nothing here prints, exits, reads the environment or
- * keeps a global. Every function that can fail returns an enum vn_status and leaves one sentence in
- * `diag`, which may be NULL. Results are bit-identical for any number of threads and from run to
- * run; between instruction sets they differ within rounding.
+ * Whole scans, in a host's own voxels, are vnet_segment.h's; files vnet_nifti.h's. Both stand on
+ * this header. Nothing here prints, exits, reads the environment or keeps a global. Every function
+ * that can fail returns an enum vn_status and leaves one sentence in `diag`, which may be NULL.
+ *
+ * - Threads. A plan may be shared by any number of threads. An exec owns its memory and runs one
+ *   call at a time. A vn_cancel may be pressed from any thread at any time until it is closed.
+ * - Bits. Results are the same for any number of threads and from run to run; between instruction
+ *   sets they differ within rounding. The rounding mode and the flush of denormals that the host has
+ *   set do not matter, and are as they were when a call returns.
+ * - Fork. Plans and execs work on in a forked child: threads are started again by the first run
+ *   there. Fork while no call on them is under way in another thread.
+ * - Growth. Structs that begin with `size` may grow: set it to the struct's sizeof, and everything
+ *   that is not used to 0, which is the default. The others stay as they are.
  *
  *   struct vn_plan *plan = NULL; struct vn_exec *exec = NULL; struct vn_diag diag;
  *   if (vn_plan_open("plan.bin", &plan, &diag) || vn_exec_open(plan, NULL, &exec, &diag)) …
@@ -14,39 +22,77 @@
 #ifndef VNET_H
 #define VNET_H
 
-#include "status.h"
+#include "vnet_status.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#if defined(_WIN32) && defined(VN_BUILDING)
+#define VN_API __declspec(dllexport)
+#elif defined(_WIN32) && !defined(VN_STATIC) /* VN_STATIC: the host links the static library */
+#define VN_API __declspec(dllimport)
+#elif defined(__GNUC__)
+#define VN_API __attribute__((visibility("default")))
+#else
+#define VN_API
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define VN_API __attribute__((visibility("default")))
-
 #define VN_VERSION_MAJOR 0
-#define VN_VERSION_MINOR 1
+#define VN_VERSION_MINOR 2
 #define VN_VERSION_PATCH 0
 
-/* "0.1.0": the version of the library that is linked, not of this header. Static. */
+/* "0.2.0": the version of the library that is linked, not of this header. Static. */
 VN_API const char *vn_version(void);
 
 /* "unsupported" and so on; static, never NULL. */
 VN_API const char *vn_status_text(enum vn_status status);
 
+/* ---- cancelling, progress ---- */
+
+/* A button for one call: give a new one to each run or opening that shall be stoppable, and press it
+ * from any thread or a signal handler. It stays pressed, and touches no other call. The call ends
+ * with VN_E_CANCELLED, within milliseconds at any size; a press after the call is without effect. */
+struct vn_cancel;
+
+/* Sets *cancel, which the caller owns and closes after the call has returned. VN_E_MEMORY. */
+VN_API enum vn_status vn_cancel_create(struct vn_cancel **cancel, struct vn_diag *diag);
+VN_API void vn_cancel_press(struct vn_cancel *cancel);
+VN_API bool vn_cancel_pressed(const struct vn_cancel *cancel);
+/* Accepts NULL; sets *cancel to NULL. */
+VN_API void vn_cancel_close(struct vn_cancel **cancel);
+
+/* Called on the thread that made the call, a few times a second, with the share of the work that is
+ * done: it grows from 0 to 1. Any value but 0 ends the call with VN_E_CANCELLED. */
+typedef int vn_progress_fn(void *context, double fraction);
+
+struct vn_run_options {
+  size_t size;              /* sizeof(struct vn_run_options) */
+  struct vn_cancel *cancel; /* NULL: cannot be stopped; borrowed during the call */
+  vn_progress_fn *progress; /* NULL: nobody asks */
+  void *progress_context;
+};
+
 /* ---- plan ---- */
 
 struct vn_plan;
 
-/* Maps the file and validates all of it once. Sets *plan, which the caller owns, or leaves it NULL.
- * VN_E_IO: cannot be read; VN_E_FORMAT: not a plan, truncated, or damaged; VN_E_UNSUPPORTED: made
- * for another version of the format. A plan may come from a stranger. */
+/* Reads the file into memory and validates all of it once: afterwards the file may be overwritten,
+ * cut short or deleted. Sets *plan, which the caller owns, or leaves it NULL. VN_E_IO: cannot be
+ * read; VN_E_FORMAT: not a plan, truncated, or damaged; VN_E_UNSUPPORTED: made for another version of
+ * the format; VN_E_MEMORY. A plan may come from a stranger. */
 VN_API enum vn_status vn_plan_open(const char *path, struct vn_plan **plan, struct vn_diag *diag);
 
-/* As vn_plan_open, for a plan already in memory: borrows `bytes` (64-byte aligned) until the plan
- * is closed. */
+/* The same, stoppable: VN_E_CANCELLED. `run` may be NULL. */
+VN_API enum vn_status vn_plan_open_with(const char *path, const struct vn_run_options *run,
+                                        struct vn_plan **plan, struct vn_diag *diag);
+
+/* For a plan that is in memory already, part of a program perhaps: borrows `bytes` until the plan is
+ * closed. Where they are not aligned to 64 bytes it makes a copy. */
 VN_API enum vn_status vn_plan_open_memory(const void *bytes, size_t size, struct vn_plan **plan,
                                           struct vn_diag *diag);
 
@@ -77,7 +123,8 @@ VN_API const char *vn_plan_meta(const struct vn_plan *plan, const char *key);
 VN_API const char *vn_plan_topology(const struct vn_plan *plan);
 VN_API uint64_t vn_plan_checksum(const struct vn_plan *plan);
 
-/* The validated file itself, for tools that print it: records as in schemas/plan.h. */
+/* The validated file itself, for tools that print it: records as in schemas/plan.h. To be asked
+ * before an exec is opened, which takes the weights of a file's plan out of it. */
 VN_API const void *vn_plan_bytes(const struct vn_plan *plan, size_t *size);
 
 /* ---- exec ---- */
@@ -85,27 +132,57 @@ VN_API const void *vn_plan_bytes(const struct vn_plan *plan, size_t *size);
 struct vn_exec;
 
 struct vn_exec_options {
-  size_t threads;  /* 0: one for each core that the process may use */
-  const char *isa; /* NULL: the best here; "avx512", "avx2", "neon", "portable", "ref" */
-  uint64_t
-      memory_limit_bytes; /* 0: none; else VN_E_MEMORY, with the figure needed, when exceeded */
+  size_t size;                 /* sizeof(struct vn_exec_options) */
+  size_t threads;              /* 0: one for each core that the process may use */
+  const char *isa;             /* NULL: the best here; "avx512", "avx2", "neon", "portable", "ref" */
+  uint64_t memory_limit_bytes; /* 0: none; else VN_E_MEMORY, with the figure needed, when exceeded */
+  struct vn_cancel *cancel;    /* of opening, as are the next two; see struct vn_run_options */
+  vn_progress_fn *progress;
+  void *progress_context;
 };
 
-/* Allocates everything that running takes: arena, scratch, packed weights, threads. Borrows the
- * plan until closed. `options` may be NULL for the defaults. */
+/* Allocates everything that running takes: arena, scratch, threads, and the weights as kernels want
+ * them, which stay with the plan until it is closed and serve every exec on it with that instruction
+ * set. Borrows the plan until closed. `options` may be NULL for the defaults.
+ *
+ * VN_E_ARGUMENT: no such instruction set, or more threads than 64 or 8 for each core; VN_E_UNSUPPORTED:
+ * this machine lacks the instruction set, or the plan, opened from a file, has given its weights to
+ * another one: open the file again; VN_E_MEMORY: also a thread that cannot be started, unless
+ * `threads` is 0, where the exec takes those that start; VN_E_CANCELLED. */
 VN_API enum vn_status vn_exec_open(const struct vn_plan *plan,
                                    const struct vn_exec_options *options, struct vn_exec **exec,
                                    struct vn_diag *diag);
 VN_API void vn_exec_close(struct vn_exec **exec);
 
+struct vn_exec_info {
+  const char *isa; /* the one chosen; static */
+  size_t threads;
+  /* scratch: all threads together; packed: weights as kernels want them, which execs on one plan
+   * share. */
+  uint64_t arena_bytes, scratch_bytes, packed_bytes;
+};
+VN_API struct vn_exec_info vn_exec_info(const struct vn_exec *exec);
+
+/* What vn_exec_open with these options would take, without taking it. */
+VN_API enum vn_status vn_exec_measure(const struct vn_plan *plan,
+                                      const struct vn_exec_options *options,
+                                      struct vn_exec_info *info, struct vn_diag *diag);
+
 /* Runs the network once. inputs[i] and outputs[i] are dense C-order arrays of the i-th port's type
  * and shape, not overlapping; the call neither allocates nor keeps a pointer. Not to be called from
- * two threads at once on one exec. VN_E_CANCELLED after vn_exec_cancel. */
+ * two threads at once on one exec. */
 VN_API enum vn_status vn_exec_run(struct vn_exec *exec, const void *const inputs[],
                                   void *const outputs[], struct vn_diag *diag);
 
-/* The network's first input or output inside the arena, for callers that read or fill it in place:
- * element (n, c, d, h, w) is data[(((n*D + d)*H + h)*W + w) * pixel_stride + c]. */
+/* The same, stoppable and with progress. `inputs` NULL: runs on what lies in every vn_exec_input (a
+ * run may overwrite it); `outputs` NULL: leaves the result in vn_exec_output until the next run.
+ * `run` may be NULL. VN_E_CANCELLED: outputs hold nothing of use; the next run is not touched. */
+VN_API enum vn_status vn_exec_run_with(struct vn_exec *exec, const void *const inputs[],
+                                       void *const outputs[], const struct vn_run_options *run,
+                                       struct vn_diag *diag);
+
+/* The network's input or output inside the arena, for callers that read or fill it in place: element
+ * (n, c, d, h, w) is data[(((n*D + d)*H + h)*W + w) * pixel_stride + c]. */
 struct vn_buffer {
   void *data;    /* float; for type VN_TYPE_I64: int32_t */
   size_t dim[5]; /* n c d h w */
@@ -114,25 +191,12 @@ struct vn_buffer {
 VN_API struct vn_buffer vn_exec_input(struct vn_exec *exec, size_t index);
 VN_API struct vn_buffer vn_exec_output(struct vn_exec *exec, size_t index);
 
-/* Runs on what lies in the arena: fill every vn_exec_input first (a run may overwrite it), read
- * vn_exec_output before the next run. Otherwise as vn_exec_run. */
-VN_API enum vn_status vn_exec_run_in_place(struct vn_exec *exec, struct vn_diag *diag);
-
-/* Makes the run that is under way, or the next one, stop soon with VN_E_CANCELLED. May be called
- * from any thread and from a signal handler. */
-VN_API void vn_exec_cancel(struct vn_exec *exec);
-
-/* fn(context, job) for every job in [0, jobs), spread over the exec's threads; returns when all are
- * done. For a caller's own work between runs, so that one pool serves everything. */
-VN_API void vn_exec_parallel(struct vn_exec *exec, size_t jobs,
-                             void (*fn)(void *context, size_t job), void *context);
-
-struct vn_exec_info {
-  const char *isa; /* the one chosen; static */
-  size_t threads;
-  uint64_t arena_bytes, scratch_bytes, packed_bytes; /* scratch: all threads together */
-};
-VN_API struct vn_exec_info vn_exec_info(const struct vn_exec *exec);
+/* fn(context, job) for every job in [0, jobs), in any order, spread over the exec's threads; returns
+ * when all are done. For a caller's own work between runs, so that one pool serves everything. `run`
+ * may be NULL; VN_E_CANCELLED: not every job was done. */
+VN_API enum vn_status vn_exec_parallel(struct vn_exec *exec, size_t jobs,
+                                       void (*fn)(void *context, size_t job), void *context,
+                                       const struct vn_run_options *run, struct vn_diag *diag);
 
 struct vn_step_info {
   const char *name;   /* the layer's name in the model; belongs to the plan */

@@ -11,7 +11,7 @@
 #ifndef VNET_NIFTI_H
 #define VNET_NIFTI_H
 
-#include "status.h"
+#include "vnet_status.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -5,7 +5,7 @@
 #ifndef VNET_NIFTI_HEADER_H
 #define VNET_NIFTI_HEADER_H
 
-#include "status.h"
+#include "vnet_status.h"
 
 #include <stdbool.h>
 #include <stddef.h>

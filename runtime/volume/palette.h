@@ -7,7 +7,7 @@
 #ifndef VNET_PALETTE_H
 #define VNET_PALETTE_H
 
-#include "status.h"
+#include "vnet_status.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -2,7 +2,7 @@
 
     refusals.py BIN_DIR FIXTURES_DIR
 
-Each case: the documented exit status (schemas/status.h), one line on standard error, and no file left
+Each case: the documented exit status (schemas/vnet_status.h), one line on standard error, and no file left
 behind. Scans are run_scan.py's business.
 """
 import pathlib

@@ -3,7 +3,7 @@
 #ifndef VNET_RUN_CANVAS_H
 #define VNET_RUN_CANVAS_H
 
-#include "status.h"
+#include "vnet_status.h"
 
 #include <stddef.h>
 #include <stdint.h>

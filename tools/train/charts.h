@@ -6,7 +6,7 @@
 #ifndef VNET_TRAIN_CHARTS_H
 #define VNET_TRAIN_CHARTS_H
 
-#include "status.h"
+#include "vnet_status.h"
 
 #include <stddef.h>
 #include <stdint.h>

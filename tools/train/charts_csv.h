@@ -2,7 +2,7 @@
 #ifndef VNET_TRAIN_CHARTS_CSV_H
 #define VNET_TRAIN_CHARTS_CSV_H
 
-#include "status.h"
+#include "vnet_status.h"
 
 #include <stddef.h>
 

@@ -2,7 +2,7 @@
 #ifndef VNET_TRAIN_CASES_LIST_H
 #define VNET_TRAIN_CASES_LIST_H
 
-#include "status.h"
+#include "vnet_status.h"
 
 #include <stdbool.h>
 #include <stddef.h>

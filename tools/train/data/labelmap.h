@@ -3,7 +3,7 @@
 #ifndef VNET_TRAIN_LABELMAP_H
 #define VNET_TRAIN_LABELMAP_H
 
-#include "status.h"
+#include "vnet_status.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -2,7 +2,7 @@
  *
  * Every fallible function returns an enum vn_status and takes an optional, caller-owned
  * struct vn_diag in which it leaves one sentence for a person. This header has no object file:
- * compiler and runtime never link each other, and both use it. */
+ * compiler and runtime never link each other, and both use it. Installed beside vnet.h. */
 #ifndef VNET_STATUS_H
 #define VNET_STATUS_H
 
@@ -19,7 +19,7 @@ enum vn_status {
   VN_E_FORMAT = 4,      /* bytes from outside are not what they claim to be */
   VN_E_UNSUPPORTED = 5, /* well formed, but outside what this project does */
   VN_E_MEMORY = 6,      /* out of memory, or a stated memory limit would be broken */
-  VN_E_CANCELLED = 7,   /* stopped on request */
+  VN_E_CANCELLED = 7    /* stopped on request */
 };
 
 /* One sentence, no newline, always terminated. Filled only when a function fails. */

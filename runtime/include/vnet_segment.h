@@ -1,0 +1,196 @@
+/* Segments an image that lies in a host's memory: voxels in, labels out, on the image's own grid.
+ *
+ * The host says where its voxels lie and how they lie in the world; orientation, resampling,
+ * intensities, sliding windows, blending and clean-up are done here, as the model's metadata ask for
+ * it. Nothing is copied but what a window needs. What vnet.h says of threads, bits, fork, growth and
+ * errors holds here, too. A segmenter runs one call at a time; several may share a plan.
+ *
+ *   struct vn_segmenter *segmenter = NULL;
+ *   if (vn_segmenter_open(plan, NULL, &segmenter, &diag)) …
+ *   struct vn_image image = {.size = sizeof image, .voxels = pixels, .type = VN_VOXEL_I16,
+ *                            .dim = {512, 512, 300}, .world = VN_WORLD_LPS, .affine = {…}};
+ *   struct vn_label_map labels = {.size = sizeof labels, .data = mine, .elem_bytes = 1};
+ *   const struct vn_image *images[] = {&image};
+ *   if (vn_segment(segmenter, images, 1, NULL, &labels, NULL, &diag)) …
+ *   vn_segmenter_close(&segmenter); */
+#ifndef VNET_SEGMENT_H
+#define VNET_SEGMENT_H
+
+#include "vnet.h"
+
+#if defined(_WIN32) && defined(VN_SEGMENT_BUILDING)
+#define VN_SEGMENT_API __declspec(dllexport)
+#else
+#define VN_SEGMENT_API VN_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- image in ---- */
+
+enum vn_voxel {
+  VN_VOXEL_U8,
+  VN_VOXEL_I8,
+  VN_VOXEL_U16,
+  VN_VOXEL_I16,
+  VN_VOXEL_U32,
+  VN_VOXEL_I32,
+  VN_VOXEL_U64,
+  VN_VOXEL_I64,
+  VN_VOXEL_F32,
+  VN_VOXEL_F64
+};
+
+/* Which way the world's axes x, y, z point: right, anterior, superior (NIfTI), or left, posterior,
+ * superior (DICOM, ITK). UNKNOWN: a model that was trained in an orientation refuses the image. */
+enum vn_world { VN_WORLD_UNKNOWN, VN_WORLD_RAS, VN_WORLD_LPS };
+
+/* A borrowed view of a host's voxels. Voxel (i, j, k) lies `i*stride[0] + j*stride[1] + k*stride[2]`
+ * bytes from `voxels`, at any alignment, in the machine's byte order, and is
+ * slope * stored + inter. */
+struct vn_image {
+  size_t size;         /* sizeof(struct vn_image) */
+  const void *voxels;  /* of (0, 0, 0); NULL is enough for vn_segmenter_memory */
+  enum vn_voxel type;
+  enum vn_world world;
+  size_t dim[3];       /* of i, j, k; each at least 1 */
+  ptrdiff_t stride[3]; /* bytes, of any sign; all 0: dense, i fastest */
+  double affine[3][4]; /* (i, j, k, 1) to world x, y, z in mm: of the voxels' centres */
+  double slope, inter; /* slope 0: voxels are as stored */
+};
+
+/* ---- segmenter ---- */
+
+/* A plan made ready for images: threads, memory and the model's metadata, for any number of runs. */
+struct vn_segmenter;
+
+/* Opens an exec (vn_exec_open says what may be asked of it) and reads the metadata. `options` may be
+ * NULL; its memory limit holds for opening and for every run. Borrows the plan. Sets *segmenter,
+ * which the caller owns, or leaves it NULL. As vn_exec_open; VN_E_UNSUPPORTED: the network does not
+ * take images; VN_E_FORMAT: metadata that cannot be read. */
+VN_SEGMENT_API enum vn_status vn_segmenter_open(const struct vn_plan *plan,
+                                                const struct vn_exec_options *options,
+                                                struct vn_segmenter **segmenter,
+                                                struct vn_diag *diag);
+/* Accepts NULL; sets *segmenter to NULL. No run may be under way. */
+VN_SEGMENT_API void vn_segmenter_close(struct vn_segmenter **segmenter);
+
+/* What a model asks for and what it gives. */
+struct vn_segmenter_info {
+  size_t size;             /* sizeof(struct vn_segmenter_info), set by the caller */
+  size_t channels;         /* images that a run takes */
+  size_t labels;           /* values 0 … labels - 1; 0 is background */
+  size_t patch[3];         /* voxels of a window along the model's d, h, w */
+  double spacing_mm[3];    /* of the model's d, h, w; 0: the image's own */
+  const char *orientation; /* "RAS": where w, h, d grow; NULL: the image's own axes */
+  const char *intensity;   /* "percentile 0.5 99.5" …; "none" */
+  bool named;              /* the model names its labels */
+  uint64_t memory_bytes;   /* that the open segmenter takes; a run adds to it */
+};
+/* Fills *info; strings belong to the segmenter or its plan. VN_E_ARGUMENT: size. */
+VN_SEGMENT_API enum vn_status vn_segmenter_info(const struct vn_segmenter *segmenter,
+                                                struct vn_segmenter_info *info,
+                                                struct vn_diag *diag);
+
+struct vn_label_info {
+  size_t value;        /* in the label map */
+  const char *name;    /* UTF-8; belongs to the segmenter */
+  unsigned char rgb[3];
+};
+/* index < labels. */
+VN_SEGMENT_API struct vn_label_info vn_segmenter_label(const struct vn_segmenter *segmenter,
+                                                       size_t index);
+
+/* The exec inside, for its steps and threads; belongs to the segmenter. */
+VN_SEGMENT_API struct vn_exec *vn_segmenter_exec(const struct vn_segmenter *segmenter);
+
+/* ---- run ---- */
+
+enum vn_weighting { VN_WEIGHTING_GAUSSIAN, VN_WEIGHTING_CONSTANT };
+
+/* All 0 but `size` is what vnet-run does without options. */
+struct vn_segment_options {
+  size_t size;               /* sizeof(struct vn_segment_options) */
+  double overlap;            /* of windows, below 1; 0: the default of 0.5; negative: none */
+  enum vn_weighting weighting;
+  bool mirror[3];            /* along the model's d, h, w: averages over flipped windows, too */
+  bool every_window;         /* those with nothing but background are run, too */
+  bool replace_nan;          /* voxels that are not finite become the smallest value, not an error */
+  bool largest_component;    /* keeps the largest piece of each label, 26 neighbours */
+  double min_volume_ml;      /* removes smaller pieces; 0: none */
+  struct vn_cancel *cancel;  /* see struct vn_run_options */
+  vn_progress_fn *progress;
+  void *progress_context;
+};
+
+enum vn_probability { VN_PROBABILITY_U16 /* 65535 is 1 */, VN_PROBABILITY_F32 };
+
+/* The caller's buffers, in the order of the image: its first one where there are several. */
+struct vn_label_map {
+  size_t size;         /* sizeof(struct vn_label_map) */
+  void *data;          /* of voxel (0, 0, 0) */
+  size_t elem_bytes;   /* 1: uint8_t; 2: uint16_t, aligned to 2 bytes; must hold every label */
+  ptrdiff_t stride[3]; /* bytes between neighbours along i, j, k; all 0: dense, i fastest */
+  void *probabilities; /* NULL: not wanted; else [labels][k][j][i], dense */
+  enum vn_probability probability;
+};
+
+struct vn_segment_report {
+  size_t size;              /* sizeof(struct vn_segment_report), set by the caller */
+  size_t windows, skipped;  /* skipped ones, with background alone, are among the windows */
+  size_t replaced_vox;      /* that were not finite */
+  uint64_t removed_vox;     /* by clean-up */
+  double shift, scale;      /* the network saw (value - shift) * scale, */
+  double low, high;         /* clipped to these */
+  uint64_t intensity_ns, network_ns, outside_ns, clean_ns; /* outside: windows and resampling */
+};
+
+/* The most memory that this segmenter and this run would hold together, without the caller's own
+ * buffers: what vn_segmenter_open took, and window, resampling and scores. `options` may be NULL.
+ * Clean-up is not counted: it takes up to 24 bytes for each run of equal labels along i. Refuses as
+ * vn_segment does whatever can be refused without looking at voxels. */
+VN_SEGMENT_API enum vn_status vn_segmenter_memory(const struct vn_segmenter *segmenter,
+                                                  const struct vn_image *const images[],
+                                                  size_t count,
+                                                  const struct vn_segment_options *options,
+                                                  uint64_t *bytes, struct vn_diag *diag);
+
+/* Labels every voxel. `count` images of one grid, one for each of the network's channels, in the
+ * model's order. `options` and `report` may be NULL.
+ *
+ * Several scores: a voxel's label is the class with the highest blended one, the lowest of equals.
+ * One score: label 1 where it is at least 0.5. Probabilities are the network's own where it ends in
+ * them, else the softmax of its blended scores.
+ *
+ * VN_E_ARGUMENT: an image or a buffer that makes no sense; VN_E_FORMAT: voxels that are not finite,
+ * scores that are not; VN_E_UNSUPPORTED: image and model do not go together; VN_E_MEMORY: also when
+ * the segmenter's limit would be broken; VN_E_CANCELLED. On failure the label map holds nothing of
+ * use, and the segmenter is as before. */
+VN_SEGMENT_API enum vn_status vn_segment(struct vn_segmenter *segmenter,
+                                         const struct vn_image *const images[], size_t count,
+                                         const struct vn_segment_options *options,
+                                         const struct vn_label_map *labels,
+                                         struct vn_segment_report *report, struct vn_diag *diag);
+
+/* ---- what a label map measures ---- */
+
+struct vn_measure {
+  uint64_t voxels;
+  double ml;
+  double mean, sd;       /* of the image's values under the label; population sd */
+  double centroid_mm[3]; /* in the image's world */
+};
+
+/* Fills measures[count]; labels of `count` and above are refused. A label without voxels has NaN for
+ * what it has no mean of. Sums run in double in the order of the voxels. VN_E_ARGUMENT. */
+VN_SEGMENT_API enum vn_status vn_measure_labels(const struct vn_image *image,
+                                                const struct vn_label_map *labels, size_t count,
+                                                struct vn_measure *measures, struct vn_diag *diag);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
