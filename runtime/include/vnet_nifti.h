@@ -35,10 +35,10 @@ VN_NIFTI_API enum vn_status vn_nifti_load(struct vn_nifti *file, const struct vn
 /* Accepts NULL; sets *file to NULL. */
 VN_NIFTI_API void vn_nifti_close(struct vn_nifti **file);
 
-/* The scan: dense, i fastest, world RAS, sform before qform; float32 voxels that belong to the file,
- * NULL until they are loaded. World is UNKNOWN where the file has neither form, or where the two
- * point the axes in different directions. */
-VN_NIFTI_API struct vn_image vn_nifti_image(const struct vn_nifti *file);
+/* Fills *image, whose size the caller has set: dense, i fastest, world RAS, sform before qform;
+ * float32 voxels that belong to the file, NULL until they are loaded. World is UNKNOWN where the file
+ * has neither form, or where the two point the axes in different directions. */
+VN_NIFTI_API void vn_nifti_image(const struct vn_nifti *file, struct vn_image *image);
 
 /* NULL: the file says how the scan lies; else a sentence's end for a person: "has neither sform nor
  * qform and does not say left from right". Static. */
