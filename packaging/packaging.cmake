@@ -68,6 +68,7 @@ foreach(target ${VN_SHARED})
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} INSTALL_RPATH "$ORIGIN")
   set_target_properties(${target}_static PROPERTIES EXPORT_NAME ${name}_static)
   target_compile_definitions(${target}_static INTERFACE VN_STATIC)
+  target_link_options(${target} PRIVATE -Wl,--as-needed) # NEEDED says what is used, and no more
   list(APPEND VN_STATIC ${target}_static)
 endforeach()
 install(
