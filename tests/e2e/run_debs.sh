@@ -19,8 +19,10 @@ fail() {
 
 [ "$(id -u)" -eq 0 ] || exit 77
 command -v debootstrap >/dev/null || exit 77
-mirror=$(sed -n 's|^URIs: *\(http[^ ]*/debian\)/* *$|\1|p; s|^deb \(http[^ ]*/debian\)/* .*|\1|p' \
-  /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -1)
+# The mirror that this machine uses.
+mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
+  sed -n 's|^URIs: *\(http[^ ]*/debian\)/* *$|\1|p; s|^deb \(http[^ ]*/debian\)/* .*|\1|p' |
+  sed -n 1p) || true
 if [ -n "$template" ]; then
   cp -a "$template" "$root"
 else
@@ -45,11 +47,11 @@ inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONT
 inside apt-get update -qq >/dev/null
 inside sh -c 'apt-get install -y -qq --no-install-recommends /debs/*.deb' >"$folder/apt.log" 2>&1 ||
   { tail "$folder/apt.log" && fail "packages do not install"; }
-inside ldconfig -p | grep -q 'libvnet-nifti\.so\.0\.2' || fail "ldconfig does not know the libraries"
+inside ldconfig -p | grep 'libvnet-nifti\.so\.0\.2' >/dev/null || fail "ldconfig does not know the libraries"
 
 # The same bytes as on this machine.
 for program in vnetc vnet-run vnet-plan vnet-bench vnet-model vnet-train; do
-  inside $program --version | grep -q '[0-9]\.[0-9]' || fail "$program --version"
+  inside $program --version | grep '[0-9]\.[0-9]' >/dev/null || fail "$program --version"
 done
 "$python" "$phantom" write "$folder/head.nii.gz"
 cp "$folder/head.nii.gz" "$root/debs"

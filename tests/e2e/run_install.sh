@@ -52,12 +52,12 @@ needs() { readelf -d "$1" | sed -n 's/.*NEEDED.*\[\(libvnet.*\)\]/\1/p'; }
 by_pkg_config() {
   local flags
   [ "$(pkg-config --modversion vnet-segment)" = "$("$prefix/bin/vnet-run" --version |
-    grep -o '[0-9]\+\.[0-9]\+\.[0-9]\+' | head -1)" ] || fail "the version that pkg-config has"
+    grep -o '[0-9]\+\.[0-9]\+\.[0-9]\+' | sed -n 1p)" ] || fail "the version that pkg-config has"
   flags=$(pkg-config --cflags --libs vnet-segment)
   # shellcheck disable=SC2086
   for host in embed segment; do
     "$cc" -std=c11 "${warnings[@]}" $host.c $flags -Wl,-rpath,"$lib" -pthread -o $host.shared
-    needs $host.shared | grep -q '^libvnet\.so' || fail "$host.shared does not load libvnet"
+    needs $host.shared | grep '^libvnet\.so' >/dev/null || fail "$host.shared does not load libvnet"
   done
   # Both kinds lie in one folder: the static one is asked for by its file's name.
   flags=$(pkg-config --static --cflags --libs vnet-segment | sed -E 's/-l(vnet[a-z-]*)/-l:lib\1.a/g')
@@ -108,7 +108,7 @@ END
   fi
   mv "$name/build/host" "$name.shared"
   mv "$name/build/host_static" "$name.static"
-  needs "$name.shared" | grep -q '^libvnet-segment\.so' || fail "$name.shared does not load ours"
+  needs "$name.shared" | grep '^libvnet-segment\.so' >/dev/null || fail "$name.shared does not load ours"
   [ -z "$(needs "$name.static")" ] || fail "$name.static loads $(needs "$name.static")"
 }
 

@@ -33,7 +33,7 @@ fi
 cp "$scan" head.nii.gz
 for name in head int16 float32; do
   "$build/tools/vnet-run" m.plan $name.nii.gz -o $name.run.nii.gz >/dev/null
-  host/build/segment_itk m.plan $name.nii.gz $name.itk.nii.gz >$name.out
+  host/build/segment_itk m.plan $name.nii.gz $name.itk.nii.gz >$name.out 2>$name.err
   "$python" "$phantom" compare $name.run.nii.gz $name.itk.nii.gz
   grep -q '^2 .* ml$' $name.out
 done
