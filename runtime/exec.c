@@ -1,6 +1,6 @@
 /* Opens and runs execs: one arena, one scratch per thread, one pool, one prepared kernel per step.
- * choose.c picks kernels, packed.c keeps their weights, exec_io.c copies ports. Nothing is allocated
- * while a plan runs. Jobs are handed out, and watched, by pool.c alone. */
+ * choose.c picks kernels, packed.c keeps their weights, exec_io.c copies ports. Nothing is
+ * allocated while a plan runs. Jobs are handed out, and watched, by pool.c alone. */
 #include "exec.h"
 
 #include "cpu.h"

@@ -25,8 +25,8 @@ enum vn_status vn_exec_choose(const struct vn_exec *exec, size_t index,
                               struct vn_prepared *prepared, struct vn_diag *diag);
 
 /* exec_io.c: a port's dense array into the arena, or out of it. */
-void vn_exec_copy_port(const struct vn_exec *exec, const struct plan_port *port,
-                       const void *source, void *target);
+void vn_exec_copy_port(const struct vn_exec *exec, const struct plan_port *port, const void *source,
+                       void *target);
 
 /* The plan's tensor as a view of the arena. */
 struct vn_tensor vn_exec_tensor(const struct vn_exec *exec, uint32_t id);

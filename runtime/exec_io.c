@@ -47,8 +47,8 @@ static void rows_move(void *context, size_t job, size_t slot) {
   }
 }
 
-void vn_exec_copy_port(const struct vn_exec *exec, const struct plan_port *port,
-                       const void *source, void *target) {
+void vn_exec_copy_port(const struct vn_exec *exec, const struct plan_port *port, const void *source,
+                       void *target) {
   struct move m = {
       .arena = vn_exec_tensor(exec, port->tensor),
       .source = source,

@@ -1,6 +1,6 @@
 /* How floats are computed while our code runs: rounding to nearest, denormals flushed to zero, no
- * traps, whatever the host's thread has set. Private. On a machine without such a register the host's
- * mode stays. */
+ * traps, whatever the host's thread has set. Private. On a machine without such a register the
+ * host's mode stays. */
 #ifndef VNET_FLOAT_MODE_H
 #define VNET_FLOAT_MODE_H
 

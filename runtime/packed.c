@@ -21,10 +21,10 @@ struct set { /* of one instruction set */
 struct vn_packed {
   pthread_mutex_t lock;
   pthread_cond_t free;
-  bool taken;          /* an opening is packing */
+  bool taken; /* an opening is packing */
   size_t steps;
-  uint32_t *users;     /* [weights]: how many references to each the steps have */
-  const char **gone;   /* [weights]: whose packing took it out of the plan; NULL: it is there */
+  uint32_t *users;   /* [weights]: how many references to each the steps have */
+  const char **gone; /* [weights]: whose packing took it out of the plan; NULL: it is there */
   struct set *sets;
 };
 

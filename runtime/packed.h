@@ -13,8 +13,8 @@ void vn_packed_close(struct vn_packed **packed); /* accepts NULL */
 
 /* Gives every step of `prepared` (one for each step of the plan, all made for `simd`) its weights.
  * Any thread; openings take turns. VN_E_MEMORY, VN_E_CANCELLED; VN_E_UNSUPPORTED: weights that are
- * wanted have been packed for another instruction set and are gone. What was packed before a failure
- * stays. */
+ * wanted have been packed for another instruction set and are gone. What was packed before a
+ * failure stays. */
 enum vn_status vn_packed_use(const struct vn_plan *plan, const struct vn_simd *simd,
                              struct vn_prepared *prepared, struct vn_pool *pool,
                              struct vn_watch *watch, struct vn_diag *diag);

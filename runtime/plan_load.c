@@ -256,8 +256,8 @@ enum vn_status vn_plan_open_memory(const void *bytes, size_t size, struct vn_pla
 }
 
 /* What follows the header, and the checksum of each piece while it is in the cache. */
-static enum vn_status rest_read(const struct vn_os_file *file, struct vn_plan *p, uint64_t *checksum,
-                                struct vn_watch *watch, struct vn_diag *diag) {
+static enum vn_status rest_read(const struct vn_os_file *file, struct vn_plan *p,
+                                uint64_t *checksum, struct vn_watch *watch, struct vn_diag *diag) {
   enum { PIECE = 4 << 20 };
   XXH3_state_t state;
   XXH3_64bits_reset(&state);

@@ -1,9 +1,9 @@
 /* Threads, and jobs for them; see pool.h.
  *
- * One word says how a run stands: its number, whether workers may still join it, and how many are in
- * it. A worker joins by raising the count while the run is open, so that the fields of a run are
- * never read after its end; the caller closes the run when no job is left and waits for those inside
- * alone. Mutex and conditions serve for sleep only. */
+ * One word says how a run stands: its number, whether workers may still join it, and how many are
+ * in it. A worker joins by raising the count while the run is open, so that the fields of a run are
+ * never read after its end; the caller closes the run when no job is left and waits for those
+ * inside alone. Mutex and conditions serve for sleep only. */
 #include "pool.h"
 
 #include "os.h"
@@ -14,10 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OPEN     ((uint64_t)1 << 31)
-#define INSIDE   (OPEN - 1)
-#define ONE_RUN  ((uint64_t)1 << 32)
-#define LINE     64
+#define OPEN      ((uint64_t)1 << 31)
+#define INSIDE    (OPEN - 1)
+#define ONE_RUN   ((uint64_t)1 << 32)
+#define LINE      64
 #define RUN_OF(x) ((x) >> 32)
 
 /* Awake for so long: most steps of a network follow each other within microseconds, and waking up
@@ -40,17 +40,17 @@ struct vn_pool {
   struct vn_watch *watch;
 
   atomic_bool ending;
-  atomic_size_t asleep;         /* workers */
+  atomic_size_t asleep; /* workers */
   atomic_bool caller_asleep;
   pthread_mutex_t lock;
-  pthread_cond_t work, idle;    /* a run has begun; nobody is inside */
+  pthread_cond_t work, idle; /* a run has begun; nobody is inside */
 
-  uint64_t process;             /* whose threads these are */
+  uint64_t process; /* whose threads these are */
   uint64_t awake_ns;
   size_t threads;
   void *guest;
   void (*guest_close)(void *guest);
-  struct worker workers[];      /* threads - 1 */
+  struct worker workers[]; /* threads - 1 */
 };
 
 static void pause_briefly(void) {
@@ -173,8 +173,9 @@ enum vn_status vn_pool_open(size_t threads, struct vn_pool **pool, struct vn_dia
   *pool = NULL;
   if (most < VN_POOL_THREADS_MOST) most = VN_POOL_THREADS_MOST;
   if (wanted > most)
-    return vn_fail(diag, VN_E_ARGUMENT, "%zu threads asked for, at most %zu make sense on %zu cores",
-                   wanted, most, cores);
+    return vn_fail(diag, VN_E_ARGUMENT,
+                   "%zu threads asked for, at most %zu make sense on %zu cores", wanted, most,
+                   cores);
   size_t bytes = sizeof **pool + (wanted - 1) * sizeof(struct worker);
   struct vn_pool *p = aligned_alloc(LINE, (bytes + LINE - 1) / LINE * LINE);
   if (!p) return vn_fail(diag, VN_E_MEMORY, "out of memory");
@@ -185,8 +186,8 @@ enum vn_status vn_pool_open(size_t threads, struct vn_pool **pool, struct vn_dia
   if (reason && threads) {
     size_t started = p->threads;
     vn_pool_close(&p);
-    return vn_fail(diag, VN_E_MEMORY, "thread %zu of %zu cannot be started: %s", started + 1, wanted,
-                   strerror(reason));
+    return vn_fail(diag, VN_E_MEMORY, "thread %zu of %zu cannot be started: %s", started + 1,
+                   wanted, strerror(reason));
   }
   *pool = p;
   return VN_OK;

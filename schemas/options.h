@@ -1,5 +1,5 @@
-/* How a library reads a struct that begins with its `size`: a host may have been built with an older
- * header, whose struct is shorter, or with a newer one. Private: not installed. */
+/* How a library reads a struct that begins with its `size`: a host may have been built with an
+ * older header, whose struct is shorter, or with a newer one. Private: not installed. */
 #ifndef VNET_OPTIONS_H
 #define VNET_OPTIONS_H
 
@@ -7,9 +7,9 @@
 
 #include <string.h>
 
-/* Copies the caller's struct (NULL: all defaults) over `mine`, which has `size` bytes; what an older
- * struct does not have is 0. VN_E_ARGUMENT: a size that no version had; VN_E_UNSUPPORTED: a newer
- * host asks for something that this library does not know. */
+/* Copies the caller's struct (NULL: all defaults) over `mine`, which has `size` bytes; what an
+ * older struct does not have is 0. VN_E_ARGUMENT: a size that no version had; VN_E_UNSUPPORTED: a
+ * newer host asks for something that this library does not know. */
 static inline enum vn_status vn_options_take(void *mine, size_t size, const void *theirs,
                                              const char *name, struct vn_diag *diag) {
   size_t given = 0;

@@ -77,10 +77,10 @@ struct vn_prepared {
   void (*run)(const void *state, size_t job, void *scratch);
   enum vn_status (*run_pool)(void *state, struct vn_pool *pool, struct vn_watch *watch);
   void (*close)(void *state);
-  /* Of kernels that want weights in an order of their own, NULL for others. pack: from the dense ones
-   * to `memory`, packed_bytes at 64-byte alignment; the bytes depend on shape and instruction set
-   * alone, so that states of one step may share them. False: `watch` (may be NULL) stopped it. use:
-   * runs take them from there until the next call. */
+  /* Of kernels that want weights in an order of their own, NULL for others. pack: from the dense
+   * ones to `memory`, packed_bytes at 64-byte alignment; the bytes depend on shape and instruction
+   * set alone, so that states of one step may share them. False: `watch` (may be NULL) stopped it.
+   * use: runs take them from there until the next call. */
   bool (*pack)(const void *state, struct vn_pool *pool, const float *weight, void *memory,
                struct vn_watch *watch);
   void (*use)(void *state, const void *memory);

@@ -1,6 +1,6 @@
-/* Opens and loads scans; see vnet_nifti.h. Header bytes are judged in nifti_header.c. zlib reads plain
- * and gzipped files alike; voxels are converted as they stream in, so that the float volume is the
- * only large block. */
+/* Opens and loads scans; see vnet_nifti.h. Header bytes are judged in nifti_header.c. zlib reads
+ * plain and gzipped files alike; voxels are converted as they stream in, so that the float volume
+ * is the only large block. */
 #include "nifti_file.h"
 
 #include <errno.h>
@@ -400,8 +400,7 @@ void vn_nifti_image(const struct vn_nifti *file, struct vn_image *image) {
 }
 
 const char *vn_nifti_unoriented(const struct vn_nifti *file) {
-  if (!file->oriented)
-    return "has neither sform nor qform and does not say left from right";
+  if (!file->oriented) return "has neither sform nor qform and does not say left from right";
   if (file->contradictory)
     return "has a sform and a qform that point its axes in different directions: remove the wrong "
            "one";

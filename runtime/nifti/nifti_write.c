@@ -277,8 +277,8 @@ enum vn_status vn_nifti_save_labels(const char *path, const struct vn_nifti *lik
   int fd = part_create(path, &part);
   enum vn_status status = fd < 0 ? vn_fail(&inner, VN_E_IO, "%s", strerror(errno)) : VN_OK;
   if (!status) {
-    status = vn_nifti_write_labels(fd, ends(path, ".gz"), like, image, map, labels, description,
-                                   &inner);
+    status =
+        vn_nifti_write_labels(fd, ends(path, ".gz"), like, image, map, labels, description, &inner);
     if (!status && fsync(fd)) status = vn_fail(&inner, VN_E_IO, "%s", strerror(errno));
     if (close(fd) && !status) status = vn_fail(&inner, VN_E_IO, "%s", strerror(errno));
     if (!status && rename(part, path)) status = vn_fail(&inner, VN_E_IO, "%s", strerror(errno));

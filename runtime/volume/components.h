@@ -10,8 +10,8 @@
 #include "stage.h"
 
 /* With `largest`, keeps the largest piece of each label, of equals the one that begins first in the
- * order of k, j, i; and removes every piece of fewer than `least_vox` voxels. What is removed becomes
- * 0. `map` and `image` have been taken (image.h), labels are below `labels`. VN_E_MEMORY,
+ * order of k, j, i; and removes every piece of fewer than `least_vox` voxels. What is removed
+ * becomes 0. `map` and `image` have been taken (image.h), labels are below `labels`. VN_E_MEMORY,
  * VN_E_CANCELLED: the labels are as they were. */
 enum vn_status vn_labels_clean(const struct vn_label_map *map, const struct vn_image *image,
                                size_t labels, bool largest, uint64_t least_vox,

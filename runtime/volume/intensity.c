@@ -206,8 +206,8 @@ static bool bins_count(struct histogram *h, const uint32_t *high, double from, d
       else if (key >> 16 == *high)
         h->lower[key & 0xFFFF]++;
     }
-    if (r % 64 == 0 && !vn_stage_tell(h->stage, from + (to - from) * (double)r /
-                                                           (double)(dim[1] * dim[2])))
+    if (r % 64 == 0 &&
+        !vn_stage_tell(h->stage, from + (to - from) * (double)r / (double)(dim[1] * dim[2])))
       return false;
   }
   return true;
@@ -231,8 +231,12 @@ static bool ranks_select(struct histogram *h, size_t count, const uint64_t *rank
 static enum vn_status ranks_find(const struct vn_image *image, const struct vn_voxels *voxels,
                                  struct vn_stage *stage, size_t count, const uint64_t *rank,
                                  float *value, struct vn_diag *diag) {
-  struct histogram h = {image, voxels, stage, malloc(BINS * sizeof(uint64_t)),
-                        malloc(BINS * sizeof(uint64_t)), malloc(image->dim[0] * sizeof(float))};
+  struct histogram h = {image,
+                        voxels,
+                        stage,
+                        malloc(BINS * sizeof(uint64_t)),
+                        malloc(BINS * sizeof(uint64_t)),
+                        malloc(image->dim[0] * sizeof(float))};
   enum vn_status status = VN_OK;
   if (!h.upper || !h.lower || !h.row)
     status = vn_fail(diag, VN_E_MEMORY, "out of memory");

@@ -1,5 +1,5 @@
-/* How a network looks at an image: axes permuted and flipped, never copied. Used by segment.c and the
- * trainer; the resampling to another spacing is not here. */
+/* How a network looks at an image: axes permuted and flipped, never copied. Used by segment.c and
+ * the trainer; the resampling to another spacing is not here. */
 #ifndef VNET_ORIENT_H
 #define VNET_ORIENT_H
 
@@ -25,8 +25,7 @@ struct vn_walk vn_view_walk(const struct vn_view *view, const ptrdiff_t stride[3
 
 /* The image's voxel i j k at element d h w. */
 static inline void vn_view_voxel(const struct vn_view *view, const size_t at[3], size_t ijk[3]) {
-  for (int i = 0; i < 3; i++)
-    ijk[view->axis[i]] = view->flip[i] ? view->dim[i] - 1 - at[i] : at[i];
+  for (int i = 0; i < 3; i++) ijk[view->axis[i]] = view->flip[i] ? view->dim[i] - 1 - at[i] : at[i];
 }
 
 /* The image in the orientation that `letters` names: the directions in which w, h and d grow, such

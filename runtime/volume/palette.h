@@ -1,4 +1,5 @@
-/* Names and colours of labels, from a model's `vnet.labels`. Private to this library and the trainer.
+/* Names and colours of labels, from a model's `vnet.labels`. Private to this library and the
+ * trainer.
  *
  * The metadata is JSON: an array of objects with "value" (the label), "name" and "colour" (or
  * "color"), "#rrggbb" or [r, g, b] from 0 to 255; other members are passed over. Names are

@@ -131,11 +131,9 @@ static enum vn_status segmenter_fill(struct vn_segmenter *s, const struct vn_exe
   if (!status) status = input_check(s, diag);
   if (!status) status = output_choose(s, diag);
   if (!status) status = spacing_read(s, diag);
+  if (!status) status = vn_intensity_parse(vn_plan_meta(s->plan, "vnet.intensity"), &s->rule, diag);
   if (!status)
-    status = vn_intensity_parse(vn_plan_meta(s->plan, "vnet.intensity"), &s->rule, diag);
-  if (!status)
-    status =
-        vn_palette_parse(vn_plan_meta(s->plan, "vnet.labels"), s->classes, &s->palette, diag);
+    status = vn_palette_parse(vn_plan_meta(s->plan, "vnet.labels"), s->classes, &s->palette, diag);
   if (status) return status;
   s->memory_limit_bytes = mine.memory_limit_bytes;
   s->probabilities = s->channels == 1 || ends_in_softmax(s->exec);
@@ -389,8 +387,8 @@ static void stage_fill(struct run *run, vn_float_mode host_mode) {
                                  .progress = run->options.progress,
                                  .context = run->options.progress_context,
                                  .host_mode = host_mode};
-  run->stage.all = (SURVEY_NS + FIT_NS + (cleaned(run) ? CLEAN_NS : 0)) * elems +
-                   vn_window_work(&run->window);
+  run->stage.all =
+      (SURVEY_NS + FIT_NS + (cleaned(run) ? CLEAN_NS : 0)) * elems + vn_window_work(&run->window);
 }
 
 /* Statistics of the voxels, and with them what the network will see. */

@@ -15,15 +15,15 @@ struct vn_stage {
   double all, done, weight; /* of the work; of the part in hand */
   double told;
   uint64_t next_ns;
-  bool refused;             /* progress said no */
+  bool refused; /* progress said no */
   vn_float_mode host_mode;
 };
 
 /* The next part weighs so much; the one before is done. */
 void vn_stage_begin(struct vn_stage *stage, double weight);
 
-/* So much of the part in hand is done, in [0, 1]; on the calling thread. False: stop. `stage` may be
- * NULL. */
+/* So much of the part in hand is done, in [0, 1]; on the calling thread. False: stop. `stage` may
+ * be NULL. */
 bool vn_stage_tell(struct vn_stage *stage, double part);
 
 /* fn for every job, over the exec's threads; the part in hand goes from 0 to 1. VN_E_CANCELLED. */

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-struct work { /* of the parts, in the stage's unit */
+struct work {                        /* of the parts, in the stage's unit */
   double sample, fill, blend, plane; /* of a window; to fill and blend it for a run; of a plane */
   size_t runs;                       /* of the network in a window */
   double all;
@@ -166,8 +166,8 @@ static void window_sample(void *context, size_t d) {
   size_t extent[2] = {end[1] - begin[1], end[2] - begin[2]};
   size_t start[2] = {run->at[1] + begin[1] - run->axis[1].before,
                      run->at[2] + begin[2] - run->axis[2].before};
-  vn_grid_sample(job->grid, job->voxels, &job->walk, run->at[0] + d - run->axis[0].before, start, extent,
-                 scratch, to);
+  vn_grid_sample(job->grid, job->voxels, &job->walk, run->at[0] + d - run->axis[0].before, start,
+                 extent, scratch, to);
   bool lit = false;
   for (size_t i = 0; i < extent[0] * extent[1]; i++) lit = lit || to[i] > job->background;
   run->lit[d] = lit;
@@ -293,7 +293,8 @@ static void plane_hand_on(void *context, size_t job) {
 
 /* ---- the run ---- */
 
-/* Rough, for progress alone: nanoseconds of a thread for each voxel, and for each of its classes. */
+/* Rough, for progress alone: nanoseconds of a thread for each voxel, and for each of its classes.
+ */
 static struct work work_of(const struct vn_window_job *job, const struct run *run) {
   const double classes = (double)run->classes;
   const double window = (double)(run->patch[0] * run->patch[1] * run->patch[2]);
@@ -306,9 +307,9 @@ static struct work work_of(const struct vn_window_job *job, const struct run *ru
   }
   work.blend = (1 + classes) * window;
   work.plane = (4 + 6 * classes) * (double)(dim[1] * dim[2]);
-  work.all = count * (work.sample +
-                      (double)work.runs * (work.fill + job->network_work + work.blend)) +
-             work.plane * (double)dim[0];
+  work.all =
+      count * (work.sample + (double)work.runs * (work.fill + job->network_work + work.blend)) +
+      work.plane * (double)dim[0];
   return work;
 }
 
@@ -358,8 +359,8 @@ static enum vn_status window_run(struct run *run, struct vn_window_report *repor
   for (run->flip = 0; status == VN_OK && lit && run->flip < 8; run->flip++)
     if (!(run->flip & ~mirror)) status = network_run(run, &network_ns, diag);
   if (status == VN_OK && !lit)
-    vn_stage_begin(job->stage, (double)run->work.runs *
-                                   (run->work.fill + job->network_work + run->work.blend));
+    vn_stage_begin(job->stage,
+                   (double)run->work.runs * (run->work.fill + job->network_work + run->work.blend));
   report->network_ns += network_ns;
   report->outside_ns += now_ns() - start - network_ns;
   report->windows++;

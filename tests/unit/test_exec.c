@@ -565,12 +565,12 @@ static void test_in_place(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_ops),        cmocka_unit_test(test_same_bits),
-      cmocka_unit_test(test_algorithms), cmocka_unit_test(test_zero_copy),
-      cmocka_unit_test(test_port_order), cmocka_unit_test(test_limits),
-      cmocka_unit_test(test_cancel),     cmocka_unit_test(test_in_place),
+      cmocka_unit_test(test_ops),          cmocka_unit_test(test_same_bits),
+      cmocka_unit_test(test_algorithms),   cmocka_unit_test(test_zero_copy),
+      cmocka_unit_test(test_port_order),   cmocka_unit_test(test_limits),
+      cmocka_unit_test(test_cancel),       cmocka_unit_test(test_in_place),
       cmocka_unit_test(test_option_sizes), cmocka_unit_test(test_file_is_left_alone),
-      cmocka_unit_test(test_shared_plan), cmocka_unit_test(test_fork),
+      cmocka_unit_test(test_shared_plan),  cmocka_unit_test(test_fork),
   };
   return cmocka_run_group_tests_name("exec", tests, NULL, NULL);
 }

@@ -17,7 +17,8 @@
 #endif
 
 static struct vn_view view_of(const size_t dim[3]) {
-  return (struct vn_view){.dim = {dim[0], dim[1], dim[2]}, .axis = {2, 1, 0}, .spacing_mm = {1, 1, 1}};
+  return (struct vn_view){
+      .dim = {dim[0], dim[1], dim[2]}, .axis = {2, 1, 0}, .spacing_mm = {1, 1, 1}};
 }
 
 static float *volume_make(const size_t dim[3]) {
@@ -31,9 +32,8 @@ static float *volume_make(const size_t dim[3]) {
 static float *grid_fill(const struct vn_grid *grid, const float *voxels, size_t part) {
   const size_t *n = grid->dim, *in = grid->view.dim;
   const struct vn_voxels source = {.data = (const unsigned char *)voxels, .type = VN_VOXEL_F32};
-  const struct vn_walk walk =
-      vn_view_walk(&grid->view, (const ptrdiff_t[]){4, (ptrdiff_t)in[2] * 4,
-                                                    (ptrdiff_t)(in[1] * in[2]) * 4});
+  const struct vn_walk walk = vn_view_walk(
+      &grid->view, (const ptrdiff_t[]){4, (ptrdiff_t)in[2] * 4, (ptrdiff_t)(in[1] * in[2]) * 4});
   float *all = malloc(n[0] * n[1] * n[2] * sizeof *all);
   size_t most[3] = {1, part < n[1] ? part : n[1], part < n[2] ? part : n[2]};
   float *scratch = malloc(vn_grid_scratch(grid, most) * sizeof *scratch);
@@ -183,10 +183,8 @@ static void orientation_is_nearest(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(samples_are_torch),
-      cmocka_unit_test(same_spacing_is_exact),
-      cmocka_unit_test(taps_are_sound),
-      cmocka_unit_test(strange_spacings_are_refused),
+      cmocka_unit_test(samples_are_torch),      cmocka_unit_test(same_spacing_is_exact),
+      cmocka_unit_test(taps_are_sound),         cmocka_unit_test(strange_spacings_are_refused),
       cmocka_unit_test(orientation_is_nearest),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -66,8 +66,7 @@ static struct vn_intensity fit(const char *text, const float *x, size_t elems) {
   struct vn_intensity_rule rule;
   struct vn_intensity intensity = {0};
   struct vn_diag diag;
-  if (vn_intensity_parse(text, &rule, &diag) ||
-      row_fit(&rule, x, elems, NULL, &intensity, &diag))
+  if (vn_intensity_parse(text, &rule, &diag) || row_fit(&rule, x, elems, NULL, &intensity, &diag))
     fail_msg("%s", diag.text);
   return intensity;
 }

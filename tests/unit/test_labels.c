@@ -101,9 +101,9 @@ static void pieces_are_floods(void **state) {
       expect(map, dim, largest, least, want);
       for (size_t i = 0; i < elems; i++) count += map[i] != want[i];
       for (int b = 0; b < 2; b++) {
-        assert_int_equal(vn_labels_clean(&both[b], &image, classes, largest, least, NULL, &removed,
-                                         &diag),
-                         VN_OK);
+        assert_int_equal(
+            vn_labels_clean(&both[b], &image, classes, largest, least, NULL, &removed, &diag),
+            VN_OK);
         assert_int_equal(removed, count);
       }
       assert_memory_equal(copy, want, elems);

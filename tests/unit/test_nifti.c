@@ -253,8 +253,8 @@ static void labels_keep_the_grid(void **state) {
   const struct vn_label_map map = {.size = sizeof map, .data = data, .elem_bytes = 1};
   assert_int_equal(vn_nifti_open(path_of("scan.nii"), &scan, NULL), VN_OK);
   FILE *file = fopen(path_of("labels.nii"), "wb+");
-  assert_int_equal(
-      vn_nifti_write_labels(fileno(file), false, scan, NULL, &map, 24, "test", NULL), VN_OK);
+  assert_int_equal(vn_nifti_write_labels(fileno(file), false, scan, NULL, &map, 24, "test", NULL),
+                   VN_OK);
   rewind(file);
   assert_int_equal(fread(written, 1, SIZE, file), OFFSET + VOXELS);
   fclose(file);
@@ -313,7 +313,8 @@ static void images_are_saved(void **state) {
         for (int j = 0; j < 4; j++) {
           double want = i < 2 && k & 1 ? -image.affine[i][j] : image.affine[i][j];
           if (fabs(back.affine[i][j] - want) > 1e-5)
-            fail_msg("case %d, %s: %g, not %g", k, form ? "qform" : "sform", back.affine[i][j], want);
+            fail_msg("case %d, %s: %g, not %g", k, form ? "qform" : "sform", back.affine[i][j],
+                     want);
         }
       vn_nifti_close(&file);
     }
@@ -363,14 +364,10 @@ static int folder_remove(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(fields_are_doubted),
-      cmocka_unit_test(sizes_are_doubted),
-      cmocka_unit_test(gzip_is_checked),
-      cmocka_unit_test(promises_are_doubted),
-      cmocka_unit_test(files_are_doubted),
-      cmocka_unit_test(pairs_are_read),
-      cmocka_unit_test(labels_keep_the_grid),
-      cmocka_unit_test(images_are_saved),
+      cmocka_unit_test(fields_are_doubted),   cmocka_unit_test(sizes_are_doubted),
+      cmocka_unit_test(gzip_is_checked),      cmocka_unit_test(promises_are_doubted),
+      cmocka_unit_test(files_are_doubted),    cmocka_unit_test(pairs_are_read),
+      cmocka_unit_test(labels_keep_the_grid), cmocka_unit_test(images_are_saved),
       cmocka_unit_test(loading_stops),
   };
   return cmocka_run_group_tests(tests, folder_make, folder_remove);

@@ -31,7 +31,8 @@ struct body {
   float *voxels;
 };
 
-static const struct vn_label_info labels[2] = {{0, "background", {0, 0, 0}}, {1, "body", {0, 255, 0}}};
+static const struct vn_label_info labels[2] = {{0, "background", {0, 0, 0}},
+                                               {1, "body", {0, 255, 0}}};
 
 /* Scan axis i runs along world axis axes[i], from the far end where flip[i]. */
 static void body_make(struct body *b, const double spacing[3], const int axes[3],

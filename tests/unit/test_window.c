@@ -256,8 +256,8 @@ static int stop_at(void *context, double fraction) {
   return fraction > told[1];
 }
 
-/* What is told grows to 1, where all of it was counted beforehand; a refusal and a pressed button end
- * the run before the next window. */
+/* What is told grows to 1, where all of it was counted beforehand; a refusal and a pressed button
+ * end the run before the next window. */
 static void progress_is_told(void **state) {
   (void)state;
   for (int k = 0; k < 3; k++) {
@@ -274,7 +274,7 @@ static void progress_is_told(void **state) {
     assert_int_equal(status, k ? VN_E_CANCELLED : VN_OK);
     vn_stage_begin(&net.stage, 0);
     if (k == 0) assert_true(fabs(net.stage.done / net.stage.all - 1) < 1e-9);
-    if (k == 2) assert_int_equal(net.exec.runs, 0);
+    if (k) assert_true(net.exec.runs <= 1);
     net_close(&net);
   }
 }

@@ -84,8 +84,8 @@ static enum vn_status memory_count(const struct run_session *session, struct run
   const struct run_options *o = session->options;
   const struct vn_image *images[] = {&input->image};
   const uint64_t limit = o->exec.memory_limit_bytes;
-  enum vn_status status = vn_segmenter_memory(session->segmenter, images, 1, &o->segment,
-                                              &input->memory_bytes, diag);
+  enum vn_status status =
+      vn_segmenter_memory(session->segmenter, images, 1, &o->segment, &input->memory_bytes, diag);
   if (status) return status;
   input->memory_bytes += (uint64_t)elems_of(input) * (sizeof(float) + label_bytes(session));
   if (limit && input->memory_bytes > limit)
@@ -240,14 +240,14 @@ static enum vn_status images_write(const struct run_session *session, struct out
   struct vn_diag inner;
   snprintf(text, sizeof text, "vnet-run %s, plan %016llx", vn_version(),
            (unsigned long long)vn_plan_checksum(session->plan));
-  enum vn_status status = vn_nifti_write_labels(
-      out->labels.fd, cli_ends(out->labels.path, ".gz"), input->file, NULL, &result->map,
-      session->info.labels, text, &inner);
+  enum vn_status status =
+      vn_nifti_write_labels(out->labels.fd, cli_ends(out->labels.path, ".gz"), input->file, NULL,
+                            &result->map, session->info.labels, text, &inner);
   if (status) return named(status, out->labels.path, &inner, diag);
   if (out->scores.fd < 0) return VN_OK;
-  status = vn_nifti_write_probabilities(out->scores.fd, cli_ends(out->scores.path, ".gz"),
-                                        input->file, NULL, &result->map, session->info.labels,
-                                        text, &inner);
+  status =
+      vn_nifti_write_probabilities(out->scores.fd, cli_ends(out->scores.path, ".gz"), input->file,
+                                   NULL, &result->map, session->info.labels, text, &inner);
   return named(status, out->scores.path, &inner, diag);
 }
 
@@ -256,8 +256,7 @@ static enum vn_status picture_draw(const struct run_session *session, struct out
                                    struct vn_diag *diag) {
   if (out->picture.fd < 0) return VN_OK;
   struct vn_diag inner;
-  struct picture_job job = {
-      .image = &input->image, .map = &result->map, .labels = session->labels};
+  struct picture_job job = {.image = &input->image, .map = &result->map, .labels = session->labels};
   return named(picture_write(out->picture.fd, &job, &inner), out->picture.path, &inner, diag);
 }
 
@@ -278,7 +277,8 @@ static enum vn_status texts_write(const struct run_session *session, const struc
     if ((status = text_close(file, &out->csv, diag))) return status;
   }
   if (out->itksnap.fd >= 0) {
-    if ((file = text_open(&out->itksnap))) table_itksnap(session->labels, session->info.labels, file);
+    if ((file = text_open(&out->itksnap)))
+      table_itksnap(session->labels, session->info.labels, file);
     if ((status = text_close(file, &out->itksnap, diag))) return status;
     if ((file = text_open(&out->slicer))) table_slicer(session->labels, session->info.labels, file);
     if ((status = text_close(file, &out->slicer, diag))) return status;
@@ -301,8 +301,8 @@ static enum vn_status scan_segment(const struct run_session *session, const stru
   options.cancel = session->cancel;
   options.progress = session->progress;
   result->report.size = sizeof result->report;
-  enum vn_status status = vn_segment(session->segmenter, images, 1, &options, &result->map,
-                                     &result->report, &inner);
+  enum vn_status status =
+      vn_segment(session->segmenter, images, 1, &options, &result->map, &result->report, &inner);
   if (status) return named(status, files->scan, &inner, diag);
   uint64_t start = now_ns();
   result->measures = calloc(session->info.labels, sizeof *result->measures);
@@ -328,8 +328,7 @@ enum vn_status run_case(const struct run_session *session, const struct run_file
   struct outputs out = {0};
   size_t scores_bytes = 0;
   enum vn_status status = outputs_create(session, files, &out, diag);
-  if (status == VN_OK)
-    status = map_open(session, files, input, &result.map, &scores_bytes, diag);
+  if (status == VN_OK) status = map_open(session, files, input, &result.map, &scores_bytes, diag);
   if (status == VN_OK) status = scan_segment(session, files, input, &result, diag);
   if (status == VN_OK && result.report.replaced_vox && !session->options->quiet)
     fprintf(stderr, "vnet-run: note: %s: %zu voxels were not finite and took the smallest value\n",

@@ -27,7 +27,8 @@ void run_files_free(struct run_files *files);
 struct run_input {
   struct vn_nifti *file;
   struct vn_image image;
-  uint64_t memory_bytes; /* all that the run takes: segmenter, voxels, scores on their way, labels */
+  uint64_t
+      memory_bytes; /* all that the run takes: segmenter, voxels, scores on their way, labels */
   uint64_t read_ns;
 };
 

@@ -156,7 +156,8 @@ static void option_take(struct run_options *o, int option) {
     o->scores = optarg;
     break;
   case SCORES_TYPE:
-    o->scores_kind = choice("--scores-type", optarg, kinds) ? VN_PROBABILITY_F32 : VN_PROBABILITY_U16;
+    o->scores_kind =
+        choice("--scores-type", optarg, kinds) ? VN_PROBABILITY_F32 : VN_PROBABILITY_U16;
     break;
   case REPORT:
     o->report = optarg;

@@ -161,8 +161,7 @@ static void slice_draw(struct drawing *p, const struct row *row, size_t slice, s
       const uint16_t *here = &p->label[y * wide + x];
       bool edge = (x && here[-1] != *here) || (x + 1 < wide && here[1] != *here) ||
                   (y && *(here - wide) != *here) || (y + 1 < high && here[wide] != *here);
-      if (*here && edge)
-        canvas_dot(&p->canvas, left + x, top + y, p->job->labels[*here].rgb);
+      if (*here && edge) canvas_dot(&p->canvas, left + x, top + y, p->job->labels[*here].rgb);
     }
 }
 

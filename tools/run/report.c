@@ -87,14 +87,10 @@ static void work_print(struct cli_json *json, const struct run_session *session,
     const char *name;
     uint64_t ns;
   } stages[] = {
-      {"read", input->read_ns},
-      {"normalise", report->intensity_ns},
-      {"network", report->network_ns},
-      {"blend", report->outside_ns},
-      {"clean", report->clean_ns},
-      {"measure", result->measure_ns},
-      {"write", result->write_ns},
-      {"picture", result->picture_ns},
+      {"read", input->read_ns},        {"normalise", report->intensity_ns},
+      {"network", report->network_ns}, {"blend", report->outside_ns},
+      {"clean", report->clean_ns},     {"measure", result->measure_ns},
+      {"write", result->write_ns},     {"picture", result->picture_ns},
   };
   cli_json_open(json, "seconds", '{');
   for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)

@@ -102,6 +102,6 @@ enum vn_status vn_conv_ref(const struct vn_conv *conv, struct vn_prepared *prepa
 }
 
 enum vn_status vn_deconv_ref(const struct vn_conv *conv, struct vn_prepared *prepared,
-                           struct vn_diag *diag) {
+                             struct vn_diag *diag) {
   return prepare(conv, true, prepared, diag);
 }

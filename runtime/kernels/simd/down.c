@@ -21,7 +21,7 @@ static void place_segments(struct product *p, size_t runs) {
 }
 
 enum vn_status VN_ISA_NAME(down)(const struct vn_conv *conv, struct vn_prepared *prepared,
-                            struct vn_diag *diag) {
+                                 struct vn_diag *diag) {
 #if VEC_LANES == 16
   if (conv->out.dim[VN_C] <= 8) return vn_down_avx2(conv, prepared, diag);
 #endif

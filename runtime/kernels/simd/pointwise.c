@@ -12,7 +12,7 @@ static size_t out_at(const struct product *p, size_t line) {
 }
 
 enum vn_status VN_ISA_NAME(pointwise)(const struct vn_conv *conv, struct vn_prepared *prepared,
-                            struct vn_diag *diag) {
+                                      struct vn_diag *diag) {
 #if VEC_LANES == 16
   if (conv->out.dim[VN_C] <= 8) return vn_pointwise_avx2(conv, prepared, diag);
 #endif

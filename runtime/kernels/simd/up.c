@@ -22,7 +22,7 @@ static void place_taps(struct product *p) {
 }
 
 enum vn_status VN_ISA_NAME(up)(const struct vn_conv *conv, struct vn_prepared *prepared,
-                            struct vn_diag *diag) {
+                               struct vn_diag *diag) {
 #if VEC_LANES == 16
   if (conv->out.dim[VN_C] <= 8) return vn_up_avx2(conv, prepared, diag);
 #endif

@@ -30,8 +30,8 @@ struct wino {
   size_t plane_row, plane_vec, plane_tile, plane_freq; /* depth-transformed input */
   size_t v_freq, v_row, m_freq, m_row;                 /* GEMM operands: [freq][tile][channel] */
   size_t planes_at, v_at, m_at, pair_at, acc_at;       /* in the scratch */
-  int stream;         /* the output is too large for any cache: see vec_stream */
-  size_t chunk_elems; /* packed weights of a chunk */
+  int stream;          /* the output is too large for any cache: see vec_stream */
+  size_t chunk_elems;  /* packed weights of a chunk */
   const float *packed; /* [chunk][depth freq][freq][panel][channel in][vector of the panel] */
 };
 

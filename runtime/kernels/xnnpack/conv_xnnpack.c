@@ -22,7 +22,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_GROUPS = 16, MAX_WINDOW = 128, MAX_VARIANTS = 256, SLACK_BYTES = 64 << 20, TAIL_ROWS = 64 };
+enum {
+  MAX_GROUPS = 16,
+  MAX_WINDOW = 128,
+  MAX_VARIANTS = 256,
+  SLACK_BYTES = 64 << 20,
+  TAIL_ROWS = 64
+};
 
 struct variant { /* taps [lo, hi) of the window along w lie inside the volume */
   size_t lo, hi;
