@@ -26,9 +26,9 @@ struct vnt_run {
   uint8_t *target; /* [share][d][h][w]: of the batch in net.input … */
   bool fed;        /* … where there has been one */
   size_t share;    /* samples of this rank in a step */
-  struct vn_cancel
-      *cancel; /* pressed: save and stop after the present step; a validation ends at once */
-  FILE *log;   /* rank 0, where asked for, as are the two paths */
+  /* Pressed: saves and stops after the present step; a validation ends at once. */
+  struct vn_cancel *cancel;
+  FILE *log; /* rank 0, where asked for, as are the two paths */
   char *scores_path, *best_path;
 };
 
