@@ -47,6 +47,9 @@ inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONT
 inside apt-get update -qq >/dev/null
 inside sh -c 'apt-get install -y -qq --no-install-recommends /debs/*.deb' >"$folder/apt.log" 2>&1 ||
   { tail "$folder/apt.log" && fail "packages do not install"; }
+libraries=/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)
+[ -e "$root$libraries/libvnet.so.0.2" ] ||
+  fail "no library in $libraries: is this build folder's CMAKE_INSTALL_LIBDIR from an older tree?"
 inside ldconfig -p | grep 'libvnet-nifti\.so\.0\.2' >/dev/null || fail "ldconfig does not know the libraries"
 
 # The same bytes as on this machine.

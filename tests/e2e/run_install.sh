@@ -136,7 +136,7 @@ run() {
 }
 
 hosts_run() {
-  local host status
+  local host status alone=
   "$prefix/bin/vnet-model" --member vnet-caffe --width 4 --classes 3 --patch 32x48x48 --seed 1 \
     --orientation RAS --spacing '2 2 2' --intensity zscore -o m.onnx
   "$prefix/bin/vnetc" m.onnx -o m.plan
@@ -147,7 +147,8 @@ hosts_run() {
     run $host ./$host m.plan
     grep -q 'class 2: [0-9]* voxels' $host.out || fail "$host prints no classes"
   done
-  for host in segment.shared segment.static C_11.shared C_11.static; do
+  [ ! -e segment.alone ] || alone=segment.alone
+  for host in segment.shared segment.static C_11.shared C_11.static $alone; do
     run $host ./$host m.plan --labels $host.raw
     cmp $host.raw segment.shared.raw || fail "$host has other labels"
     cmp $host.out segment.shared.out || fail "$host prints something else"
