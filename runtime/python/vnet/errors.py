@@ -62,8 +62,8 @@ _CLASS = {kind.status: kind for kind in (InternalError, ArgumentError, FileError
 
 
 def check(status: int, diag: _abi.vn_diag, about: str = "") -> None:
-    """Raises what `status` stands for; `about` (a file's name) goes before the sentence."""
+    """Raises what `status` stands for. `about` (a file's name) goes before a sentence without it."""
     if status == _abi.VN_OK:
         return
     text = diag.text.decode("utf-8", "replace")
-    raise _CLASS.get(status, InternalError)(f"{about}: {text}" if about else text)
+    raise _CLASS.get(status, InternalError)(text if text.startswith(about) else f"{about}: {text}")

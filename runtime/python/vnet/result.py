@@ -108,7 +108,7 @@ class Result:
             header[field] = 0 if header[field].dtype.kind != "S" else b""
         header.set_data_dtype(data.dtype)
         header.set_slope_inter(1, 0)
-        return kind(data, self.affine, header, dtype=data.dtype)
+        return kind(data, self.affine, header)
 
     def _nifti_of_array(self, kind: Any, data: np.ndarray, nibabel: Any) -> Any:
         if self.world == "UNKNOWN":
@@ -119,7 +119,7 @@ class Result:
             header.set_zooms([*spacing, *([1] * (data.ndim - 3))])
             return _in_mm(kind(data, None, header))
         flip = np.diag([-1.0, -1.0, 1.0, 1.0]) if self.world == "LPS" else np.eye(4)
-        image = kind(data, flip @ self.affine, dtype=data.dtype)
+        image = kind(data, flip @ self.affine)
         image.set_sform(flip @ self.affine, code=1)
         return _in_mm(image)
 
