@@ -17,7 +17,6 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 FIXTURES = SOURCE / "tests" / "fixtures" / "scan"
@@ -639,7 +638,6 @@ CHECKS = (structs_are_the_compilers, libraries_are_the_right_ones, tensors_are_v
           types_are_one, worlds_are_one, files_are_nibabels, options_are_passed_on, probabilities_are_vnet_runs,
           channels_are_a_list, errors_are_classes, nothing_leaks, brain_is_vnet_runs, stopping_is_quick,
           control_c_is_quick, threads_are_kept_apart)
-warnings.simplefilter("error", ResourceWarning)
 chosen = set(sys.argv[5:]) or {check.__name__ for check in CHECKS}
 assert chosen <= {check.__name__ for check in CHECKS}, chosen
 for check in CHECKS:
