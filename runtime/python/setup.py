@@ -1,5 +1,5 @@
-"""The one thing that pyproject.toml cannot say: with libraries inside, the wheel is for one platform
-and any Python 3, since nothing of it is compiled against Python."""
+"""The one thing that pyproject.toml cannot say: with libraries inside, the wheel is for one
+platform and any Python 3, since nothing of it is compiled against Python."""
 import pathlib
 
 from setuptools import setup

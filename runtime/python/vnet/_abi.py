@@ -5,6 +5,7 @@ compares every size, offset and number with what a C compiler makes of the heade
 """
 from ctypes import (CFUNCTYPE, POINTER, Structure, c_bool, c_char, c_char_p, c_double, c_int,
                     c_size_t, c_ssize_t, c_ubyte, c_uint64, c_void_p)
+from typing import Any, Dict, Tuple
 
 # ---- vnet_status.h ----
 
@@ -22,7 +23,7 @@ class vn_diag(Structure):
 
 vn_progress_fn = CFUNCTYPE(c_int, c_void_p, c_double)
 
-_STOPPABLE = [("cancel", c_void_p), ("progress", vn_progress_fn), ("progress_context", c_void_p)]
+_STOPPABLE: Any = [("cancel", c_void_p), ("progress", vn_progress_fn), ("progress_context", c_void_p)]
 
 
 class vn_run_options(Structure):
@@ -112,7 +113,7 @@ _handle, _out, _diag = c_void_p, POINTER(c_void_p), POINTER(vn_diag)
 _images = POINTER(POINTER(vn_image))
 
 # {library: {function: (result, arguments)}}
-FUNCTIONS = {
+FUNCTIONS: Dict[str, Dict[str, Tuple[Any, Tuple[Any, ...]]]] = {
     "vnet": {
         "vn_version": (c_char_p, ()),
         "vn_cancel_create": (c_int, (_out, _diag)),

@@ -33,7 +33,7 @@ class Handle:
             raise ArgumentError(f"the {self._what} is closed")
 
     @contextlib.contextmanager
-    def use(self) -> Iterator[c_void_p]:
+    def use(self) -> Iterator[Optional[c_void_p]]:
         """The pointer, for one call. BusyError where another one has it."""
         if not self._busy.acquire(blocking=False):
             raise BusyError(f"the {self._what} is in use: it runs one call at a time, open another "
@@ -45,7 +45,7 @@ class Handle:
             self._busy.release()
 
     @contextlib.contextmanager
-    def share(self) -> Iterator[c_void_p]:
+    def share(self) -> Iterator[Optional[c_void_p]]:
         """The pointer, for calls that any number of threads may make: a plan's."""
         with _guard:
             self._refuse_closed()

@@ -57,7 +57,8 @@ def _open() -> SimpleNamespace:
             try:
                 function = getattr(loaded, name)
             except AttributeError:
-                raise ImportError(f"{_soname(library)} has no {name}: it is not vnet {_ABI}") from None
+                raise ImportError(f"{_soname(library)} has no {name}: it is not vnet "
+                                  f"{_ABI}") from None
             function.restype, function.argtypes = result, arguments
             setattr(found, name, function)
         if library == "vnet":

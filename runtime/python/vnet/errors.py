@@ -62,7 +62,7 @@ _CLASS = {kind.status: kind for kind in (InternalError, ArgumentError, FileError
 
 
 def check(status: int, diag: _abi.vn_diag, about: str = "") -> None:
-    """Raises what `status` stands for. `about` (a file's name) goes before a sentence without it."""
+    """Raises what `status` stands for. `about`, a file's name, goes before where it is not said."""
     if status == _abi.VN_OK:
         return
     text = diag.text.decode("utf-8", "replace")

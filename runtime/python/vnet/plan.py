@@ -34,7 +34,7 @@ def _port(port: _abi.vn_port) -> Port:
 
 
 def _aligned_copy(data: Any) -> np.ndarray:
-    """The bytes at an address that the library can use as it is, and that nobody else can change."""
+    """The bytes where the library can use them as they are, and nobody else can change them."""
     raw = np.frombuffer(data, np.uint8)
     room = np.empty(raw.size + 63, np.uint8)
     start = -room.ctypes.data % 64

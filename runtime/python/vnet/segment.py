@@ -101,7 +101,7 @@ class Segmenter:
         options = _options(overlap, weighting, mirror, every_window, replace_nan,
                            largest_component, min_volume_ml)
         images = images_of(image, affine, world, load=True)
-        shape = images[0].voxels.shape
+        shape = tuple(images[0].view.dim)
         labels = self._labels_array(shape, out, images)
         label_map = _label_map(labels)
         scores = self._add_scores(label_map, shape, probabilities)

@@ -134,7 +134,8 @@ class Exec:
             raise errors.ArgumentError(f"input {port.name} has shape {port.shape}, the array "
                                        f"{array.shape}")
         if not np.can_cast(array.dtype, port.dtype, "same_kind"):
-            raise errors.ArgumentError(f"input {port.name} is {port.dtype}, the array {array.dtype}")
+            raise errors.ArgumentError(f"input {port.name} is {port.dtype}, the array "
+                                       f"{array.dtype}")
         return np.ascontiguousarray(array, port.dtype)
 
     @property
