@@ -282,7 +282,7 @@ static enum vn_status file_load(const struct vn_os_file *file, struct vn_watch *
                                 struct vn_plan **plan, struct vn_diag *diag) {
   struct plan_header header;
   struct vn_plan p = {.size = (size_t)file->bytes, .header = &header};
-  uint64_t checksum;
+  uint64_t checksum = 0;
   size_t got;
   if (file->bytes < sizeof header) return vn_fail(diag, VN_E_FORMAT, "too short for a plan");
   enum vn_status status = vn_os_file_read(file, &header, sizeof header, &got, diag);

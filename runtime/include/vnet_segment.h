@@ -139,6 +139,8 @@ struct vn_label_map {
 
 struct vn_segment_report {
   size_t size;              /* sizeof(struct vn_segment_report), set by the caller */
+  size_t grid[3];           /* voxels along the model's d, h, w that the image became */
+  double grid_spacing_mm[3];
   size_t windows, skipped;  /* skipped ones, with background alone, are among the windows */
   size_t replaced_vox;      /* that were not finite */
   uint64_t removed_vox;     /* by clean-up */
@@ -183,8 +185,8 @@ struct vn_measure {
   double centroid_mm[3]; /* in the image's world */
 };
 
-/* Fills measures[count]; labels of `count` and above are refused. A label without voxels has NaN for
- * what it has no mean of. Sums run in double in the order of the voxels. VN_E_ARGUMENT. */
+/* Fills measures[count]; labels of `count` and above are refused. Values that are not finite are left
+ * out of mean and sd; what a label has no mean of is NaN. Sums run in double in the order of the voxels. VN_E_ARGUMENT. */
 VN_SEGMENT_API enum vn_status vn_measure_labels(const struct vn_image *image,
                                                 const struct vn_label_map *labels, size_t count,
                                                 struct vn_measure *measures, struct vn_diag *diag);
