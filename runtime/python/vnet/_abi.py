@@ -23,7 +23,8 @@ class vn_diag(Structure):
 
 vn_progress_fn = CFUNCTYPE(c_int, c_void_p, c_double)
 
-_STOPPABLE: Any = [("cancel", c_void_p), ("progress", vn_progress_fn), ("progress_context", c_void_p)]
+_STOPPABLE: Any = [("cancel", c_void_p), ("progress", vn_progress_fn),
+                   ("progress_context", c_void_p)]
 
 
 class vn_run_options(Structure):
@@ -90,8 +91,8 @@ class vn_label_map(Structure):
 
 
 class vn_segment_report(Structure):
-    _fields_ = [("size", c_size_t), ("windows", c_size_t), ("skipped", c_size_t),
-                ("replaced_vox", c_size_t), ("removed_vox", c_uint64), ("shift", c_double),
+    _fields_ = [("size", c_size_t), ("grid", c_size_t * 3), ("grid_spacing_mm", c_double * 3),
+                ("windows", c_size_t), ("skipped", c_size_t), ("replaced_vox", c_size_t), ("removed_vox", c_uint64), ("shift", c_double),
                 ("scale", c_double), ("low", c_double), ("high", c_double),
                 ("intensity_ns", c_uint64), ("network_ns", c_uint64), ("outside_ns", c_uint64),
                 ("clean_ns", c_uint64)]

@@ -32,6 +32,8 @@ class Measure(NamedTuple):
 class Report(NamedTuple):
     """How a run went."""
 
+    grid: Tuple[int, ...]  # voxels along the model's d, h, w that the image became
+    grid_spacing_mm: Tuple[float, ...]
     windows: int
     skipped: int  # of the windows: background alone
     replaced_voxels: int  # that were not finite
