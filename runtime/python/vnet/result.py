@@ -10,6 +10,8 @@ import numpy as np
 from . import errors
 from .image import Image
 
+_ANALYZE = ("data_type", "db_name", "session_error", "glmax", "glmin")  # left over in NIfTI-1
+
 
 class Label(NamedTuple):
     """A class of the model. value 0 is background."""
@@ -106,8 +108,9 @@ class Result:
         header.extensions.clear()
         for field in ("cal_min", "cal_max", "slice_start", "slice_end", "slice_code",
                       "slice_duration", "toffset", "intent_code", "intent_p1", "intent_p2",
-                      "intent_p3", "intent_name", "aux_file", "descrip"):
-            header[field] = 0 if header[field].dtype.kind != "S" else b""
+                      "intent_p3", "intent_name", "aux_file", "descrip", *_ANALYZE):
+            if field in header.keys():
+                header[field] = 0 if header[field].dtype.kind != "S" else b""
         header.set_data_dtype(data.dtype)
         header.set_slope_inter(1, 0)
         return kind(data, self.affine, header)
