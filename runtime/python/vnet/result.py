@@ -112,7 +112,6 @@ class Result:
             if field in header.keys():
                 header[field] = 0 if header[field].dtype.kind != "S" else b""
         header.set_data_dtype(data.dtype)
-        header.set_slope_inter(1, 0)
         return kind(data, self.affine, header)
 
     def _nifti_of_array(self, kind: Any, data: np.ndarray, nibabel: Any) -> Any:
