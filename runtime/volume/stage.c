@@ -21,11 +21,12 @@ bool vn_stage_tell(struct vn_stage *stage, double part) {
   if (!stage) return true;
   if (stage->refused || (stage->cancel && vn_cancel_pressed(stage->cancel))) return false;
   double fraction = (stage->done + stage->weight * part) / (stage->all > 0 ? stage->all : 1);
+  if (fraction > 1) fraction = 1; /* by rounding */
   if (!stage->progress || fraction <= stage->told) return true;
   uint64_t now = now_ns();
   if (now < stage->next_ns && fraction < 1) return true;
   stage->next_ns = now + TELL_NS;
-  stage->told = fraction < 1 ? fraction : 1;
+  stage->told = fraction;
   vn_float_mode ours = vn_float_mode_get();
   vn_float_mode_restore(stage->host_mode);
   stage->refused = stage->progress(stage->context, stage->told) != 0;
