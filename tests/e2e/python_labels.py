@@ -1,12 +1,13 @@
 """Checks of run_python.py: however voxels come, the package gives vnet-run's labels."""
 import json
+import sys
 
 import nibabel
 import numpy as np
 import vnet
 from vnet import image as vnet_image
 
-from python_help import (OBLIQUE, SHAPE, VALUES, ball, bin_dir, call, differ, folder, plan, raises,
+from python_help import (OBLIQUE, SHAPE, SOURCE, VALUES, ball, bin_dir, call, differ, folder, plan, raises,
                          random, scan, vnet_run)
 
 
@@ -244,6 +245,15 @@ def channels_are_a_list():
             raises(vnet.Error, "", lambda: model.segment(wrong, OBLIQUE))
 
 
+def example_runs():
+    image = nibabel.Nifti1Image(VALUES, OBLIQUE)
+    want, report = vnet_run("small", image, "--largest-component")
+    out = call(sys.executable, SOURCE / "examples" / "segment.py", plan("small"), folder / "in.nii",
+               folder / "example.nii.gz")
+    assert np.array_equal(np.asanyarray(nibabel.load(folder / "example.nii.gz").dataobj), np.asanyarray(want.dataobj))
+    assert out.splitlines() == [f"{e['name']}: {e['ml']:.1f} ml" for e in report["labels"][1:]], out
+
+
 def tensors_are_vnet_runs():
     x = random.standard_normal((1, 1, 32, 32, 32)).astype(np.float32)
     np.save(folder / "x.npy", x)
@@ -271,4 +281,4 @@ def tensors_are_vnet_runs():
 
 
 CHECKS = (tensors_are_vnet_runs, layouts_are_one, types_are_one, worlds_are_one, files_are_nibabels,
-          options_are_passed_on, probabilities_are_vnet_runs, channels_are_a_list, brain_is_vnet_runs)
+          options_are_passed_on, probabilities_are_vnet_runs, channels_are_a_list, example_runs, brain_is_vnet_runs)
