@@ -13,8 +13,8 @@ python=${PYTHON:-/usr/bin/python3}
 
 # XNNPACK is a second opinion that the runtime does not need. RPATH: beside each other.
 cmake -S "$source" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DVNET_XNNPACK=OFF \
-  -DBUILD_TESTING=OFF -DCMAKE_BUILD_RPATH_USE_ORIGIN=ON -DCMAKE_SKIP_BUILD_RPATH=OFF \
-  -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON "-DCMAKE_INSTALL_RPATH=\$ORIGIN" >/dev/null
+  -DBUILD_TESTING=OFF -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON "-DCMAKE_INSTALL_RPATH=\$ORIGIN" \
+  >/dev/null
 cmake --build "$build" --target vnet vnet_segment vnet_nifti
 
 stage=$(mktemp -d)
