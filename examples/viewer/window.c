@@ -3,6 +3,7 @@
  * main.c opens it. It waits for nothing: all work is document.c's. */
 #include "window.h"
 
+#include "chooser.h"
 #include "document.h"
 #include "pane.h"
 #include "panel.h"
@@ -13,7 +14,7 @@ struct window {
   GtkWindow *widget;
   GtkWidget *pane[PLANE_KINDS], *status, *bar, *message;
   struct panel *panel;
-  GtkFileChooserNative *chooser; /* the one on the screen */
+  struct chooser *chooser;
   struct document *document;
   struct view view;
   char *output;
@@ -210,74 +211,15 @@ static void document_tell(void *context, enum event event, enum work work, doubl
 
 /* ---- files ---- */
 
-static void chooser_end(struct window *window) {
-  gtk_native_dialog_destroy(GTK_NATIVE_DIALOG(window->chooser));
-  g_clear_object(&window->chooser);
-}
-
-static void file_chosen(GtkNativeDialog *dialog, int response, gpointer context) {
+static void file_open(void *context, enum work work, const char *path) {
   struct window *window = context;
-  enum work work = GPOINTER_TO_INT(g_object_get_data(G_OBJECT(dialog), "work"));
-  GFile *file = gtk_file_chooser_get_file(GTK_FILE_CHOOSER(dialog));
-  char *path = file ? g_file_get_path(file) : NULL;
-  g_clear_object(&file);
-  chooser_end(window);
-  if (response == GTK_RESPONSE_ACCEPT && path) {
-    if (work == WORK_PLAN) document_plan_open(window->document, path);
-    if (work == WORK_SCAN) document_scan_open(window->document, path);
-    if (work == WORK_SAVE) document_save(window->document, path);
-  }
-  g_free(path);
-}
-
-static void filter_add(GtkFileChooser *chooser, const char *name, const char *const globs[]) {
-  GtkFileFilter *filter = gtk_file_filter_new();
-  gtk_file_filter_set_name(filter, name);
-  for (; *globs; globs++) gtk_file_filter_add_pattern(filter, *globs);
-  gtk_file_chooser_add_filter(chooser, filter);
-  g_object_unref(filter);
-}
-
-/* scan.nii.gz: scan.seg.nii.gz. */
-static char *labels_name(const struct scan *scan) {
-  char *name = g_strdup(scan->name);
-  static const char *const ends[] = {".gz", ".nii", ".hdr", ".img"};
-  for (size_t i = 0; i < G_N_ELEMENTS(ends); i++)
-    if (g_str_has_suffix(name, ends[i])) name[strlen(name) - strlen(ends[i])] = 0;
-  char *with = g_strconcat(name, ".seg.nii.gz", NULL);
-  g_free(name);
-  return with;
+  if (work == WORK_PLAN) document_plan_open(window->document, path);
+  if (work == WORK_SCAN) document_scan_open(window->document, path);
+  if (work == WORK_SAVE) document_save(window->document, path);
 }
 
 static void file_ask(struct window *window, enum work work) {
-  static const char *const titles[] = {"Open a model", "Open a scan", "", "Save the labels"};
-  static const char *const scans[] = {"*.nii", "*.nii.gz", "*.hdr", "*.hdr.gz",
-                                      "*.img", "*.img.gz", NULL};
-  static const char *const plans[] = {"*.plan", "*.bin", NULL}, *const all[] = {"*", NULL};
-  const struct scan *scan = document_scan(window->document);
-  bool save = work == WORK_SAVE;
-  if (window->chooser) return;
-  window->chooser = gtk_file_chooser_native_new(
-      titles[work], window->widget,
-      save ? GTK_FILE_CHOOSER_ACTION_SAVE : GTK_FILE_CHOOSER_ACTION_OPEN, NULL, NULL);
-  GtkFileChooser *chooser = GTK_FILE_CHOOSER(window->chooser);
-  filter_add(chooser, work == WORK_PLAN ? "Plans" : "NIfTI", work == WORK_PLAN ? plans : scans);
-  filter_add(chooser, "All files", all);
-  if (scan && work != WORK_PLAN) {
-    GFile *file = g_file_new_for_path(scan->path), *folder = g_file_get_parent(file);
-    if (folder) gtk_file_chooser_set_current_folder(chooser, folder, NULL);
-    g_clear_object(&folder);
-    g_object_unref(file);
-  }
-  if (save) {
-    char *name = labels_name(scan);
-    gtk_file_chooser_set_current_name(chooser, name);
-    g_free(name);
-  }
-  g_object_set_data(G_OBJECT(chooser), "work", GINT_TO_POINTER(work));
-  gtk_native_dialog_set_modal(GTK_NATIVE_DIALOG(chooser), TRUE);
-  g_signal_connect(chooser, "response", G_CALLBACK(file_chosen), window);
-  gtk_native_dialog_show(GTK_NATIVE_DIALOG(chooser));
+  chooser_ask(window->chooser, work, document_scan(window->document));
 }
 
 static gboolean file_drop(GtkDropTarget *target, const GValue *value, double x, double y,
@@ -289,10 +231,8 @@ static gboolean file_drop(GtkDropTarget *target, const GValue *value, double x, 
     g_free(path);
     return FALSE;
   }
-  if (g_str_has_suffix(path, ".plan") || g_str_has_suffix(path, ".bin"))
-    document_plan_open(window->document, path);
-  else
-    document_scan_open(window->document, path);
+  bool plan = g_str_has_suffix(path, ".plan") || g_str_has_suffix(path, ".bin");
+  file_open(window, plan ? WORK_PLAN : WORK_SCAN, path);
   g_free(path);
   return TRUE;
 }
@@ -496,7 +436,7 @@ static void window_end(GtkWidget *widget, gpointer context) {
   window->closed = true;
   window->view.scan = NULL;
   window->view.labelling = NULL;
-  if (window->chooser) chooser_end(window);
+  chooser_free(window->chooser);
   document_free(window->document);
   window->document = NULL;
 }
@@ -511,6 +451,7 @@ void window_open(GtkApplication *application, const struct window_options *optio
   struct window *window = g_new0(struct window, 1);
   window->widget = GTK_WINDOW(gtk_application_window_new(application));
   window->document = document_new(document_tell, window);
+  window->chooser = chooser_new(window->widget, file_open, window);
   window->output = g_strdup(options->output);
   window->opacity = 0.5;
   window->view.zoom = 1;
