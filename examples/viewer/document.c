@@ -393,7 +393,7 @@ char *document_plan_describe(const struct document *document) {
   struct vn_segmenter_info info = {.size = sizeof info};
   if (!document->model || vn_segmenter_info(document->model->segmenter, &info, NULL)) return NULL;
   GString *text = g_string_new(NULL);
-  g_string_printf(text, "%zu labels", info.labels - 1);
+  g_string_printf(text, "%zu label%s", info.labels - 1, info.labels == 2 ? "" : "s");
   if (info.channels > 1) g_string_append_printf(text, ", %zu images", info.channels);
   if (info.spacing_mm[0] > 0)
     g_string_append_printf(text, ", %.3g × %.3g × %.3g mm", info.spacing_mm[2], info.spacing_mm[1],

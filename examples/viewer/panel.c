@@ -121,7 +121,7 @@ static GtkWidget *list_new(struct panel *panel) {
   panel->list = gtk_list_box_new();
   gtk_list_box_set_selection_mode(GTK_LIST_BOX(panel->list), GTK_SELECTION_NONE);
   GtkWidget *empty = text_new("No labels yet", "dim-label");
-  gtk_widget_add_css_class(empty, "empty");
+  gtk_widget_add_css_class(empty, "no-labels");
   gtk_widget_set_valign(empty, GTK_ALIGN_START);
   gtk_list_box_set_placeholder(GTK_LIST_BOX(panel->list), empty);
   g_signal_connect(panel->list, "row-activated", G_CALLBACK(row_activate), panel);

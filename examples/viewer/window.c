@@ -119,9 +119,18 @@ static void model_take(struct window *window) {
   g_free(description);
 }
 
+/* Goes when the user does something else. At the start the model's may join the scan's. */
 static void message_show(struct window *window, const char *text) {
-  gtk_label_set_text(GTK_LABEL(window->message), text);
+  bool shown = gtk_info_bar_get_revealed(GTK_INFO_BAR(window->bar));
+  char *both = g_strconcat(shown ? gtk_label_get_text(GTK_LABEL(window->message)) : "",
+                           shown ? "\n" : "", text, NULL);
+  gtk_label_set_text(GTK_LABEL(window->message), both);
+  g_free(both);
   gtk_info_bar_set_revealed(GTK_INFO_BAR(window->bar), TRUE);
+}
+
+static void message_hide(struct window *window) {
+  gtk_info_bar_set_revealed(GTK_INFO_BAR(window->bar), FALSE);
 }
 
 /* ---- what the document tells ---- */
@@ -149,7 +158,6 @@ static void start_tell(struct window *window, enum work work, const char *path) 
   char *name = path ? g_path_get_basename(path) : g_strdup("");
   char *text = g_strdup_printf("%s %s…", verbs[work], name);
   window->start_us = g_get_monotonic_time();
-  gtk_info_bar_set_revealed(GTK_INFO_BAR(window->bar), FALSE);
   panel_progress(window->panel, path ? text : "Segmenting…", work == WORK_SAVE ? -1 : 0);
   g_free(text);
   g_free(name);
@@ -211,8 +219,9 @@ static void document_tell(void *context, enum event event, enum work work, doubl
 
 /* ---- files ---- */
 
-static void file_open(void *context, enum work work, const char *path) {
+static void file_take(void *context, enum work work, const char *path) {
   struct window *window = context;
+  message_hide(window);
   if (work == WORK_PLAN) document_plan_open(window->document, path);
   if (work == WORK_SCAN) document_scan_open(window->document, path);
   if (work == WORK_SAVE) document_save(window->document, path);
@@ -232,7 +241,7 @@ static gboolean file_drop(GtkDropTarget *target, const GValue *value, double x, 
     return FALSE;
   }
   bool plan = g_str_has_suffix(path, ".plan") || g_str_has_suffix(path, ".bin");
-  file_open(window, plan ? WORK_PLAN : WORK_SCAN, path);
+  file_take(window, plan ? WORK_PLAN : WORK_SCAN, path);
   g_free(path);
   return TRUE;
 }
@@ -252,6 +261,7 @@ static void on_model(GSimpleAction *action, GVariant *none, gpointer context) {
 static void on_segment(GSimpleAction *action, GVariant *none, gpointer context) {
   struct window *window = context;
   (void)action, (void)none;
+  message_hide(window);
   document_segment(window->document, panel_largest(window->panel));
 }
 
@@ -262,7 +272,7 @@ static void on_cancel(GSimpleAction *action, GVariant *none, gpointer context) {
   if (document_busy(window->document))
     document_cancel(window->document);
   else
-    gtk_info_bar_set_revealed(GTK_INFO_BAR(window->bar), FALSE);
+    message_hide(window);
 }
 
 static void on_save_as(GSimpleAction *action, GVariant *none, gpointer context) {
@@ -273,7 +283,7 @@ static void on_save_as(GSimpleAction *action, GVariant *none, gpointer context) 
 static void on_save(GSimpleAction *action, GVariant *none, gpointer context) {
   struct window *window = context;
   if (window->output)
-    document_save(window->document, window->output);
+    file_take(window, WORK_SAVE, window->output);
   else
     on_save_as(action, none, context);
 }
@@ -409,7 +419,7 @@ static void style_add(void) {
   GtkCssProvider *css = gtk_css_provider_new();
   gtk_css_provider_load_from_data(
       css,
-      ".panel { padding: 12px; } .panel row, .panel .empty { padding: 6px; }"
+      ".panel { padding: 12px; } .panel row, .panel .no-labels { padding: 6px; }"
       ".numeric { font-feature-settings: \"tnum\"; }"
       ".status { padding: 4px 8px; }"
       "infobar.error box { background: #a02020; color: white; }",
@@ -451,7 +461,7 @@ void window_open(GtkApplication *application, const struct window_options *optio
   struct window *window = g_new0(struct window, 1);
   window->widget = GTK_WINDOW(gtk_application_window_new(application));
   window->document = document_new(document_tell, window);
-  window->chooser = chooser_new(window->widget, file_open, window);
+  window->chooser = chooser_new(window->widget, file_take, window);
   window->output = g_strdup(options->output);
   window->opacity = 0.5;
   window->view.zoom = 1;

@@ -251,11 +251,9 @@ def colours_read(path):
     """ITK-SNAP's file beside vnet-run's label map: value to colour and name."""
     found = {}
     for line in path.read_text().splitlines():
-        if line[:1].strip("#") and (words := line.split(None, 7)):
-            found[int(words[0])] = (tuple(map(int, words[1:4])), words[7].strip('" '))
-        elif line[:1] == " " and (words := line.split(None, 7)):
-            found[int(words[0])] = (tuple(map(int, words[1:4])), words[7].strip('" '))
-    found.pop(0, None)
+        words = line.split(None, 7)
+        if len(words) == 8 and words[0].isdigit() and words[0] != "0":
+            found[int(words[0])] = (tuple(map(int, words[1:4])), words[7].strip('"'))
     check(found, f"{path} names no labels")
     return found
 
@@ -314,6 +312,22 @@ def layout_check():
         window.close()
 
 
+def start_check():
+    """What is wrong on the command line stays to be read, and the rest is opened."""
+    missing = folder / "missing.nii.gz"
+    window = Window("--plan", plan, missing)
+    window.wait_says(f"Opened {plan.name}")
+    check(window.says("The scan could not be opened: "), f"nothing on a missing scan: {window.texts()}")
+    window.close()
+    window = Window("--plan", scan, scan)
+    window.wait_says("The model could not be opened: ")
+    check(window.title().startswith(scan.name), "with a broken model there is no scan")
+    window.press("ctrl+r") # nothing to run
+    time.sleep(0.5)
+    check(not window.says("Segment") or window.says("Segment") == "Segment", "it segments without a model")
+    window.close()
+
+
 def mouse_check(window):
     """A click moves the crosshair to where it is, wheel and keys the slice; the status line follows."""
     x, y, width, height = window.panes()["Axial plane"]
@@ -345,7 +359,15 @@ def session():
     labels, colours = reference(scan)
 
     segment(window)
-    labels_seen(window, before, picture("segmented"), scan, labels, colours, "segmented")
+    after = picture("segmented")
+    labels_seen(window, before, after, scan, labels, colours, "segmented")
+    window.press("o")
+    hidden = picture("hidden")
+    window.press("o")
+    again = picture("shown")
+    for name, box in window.panes().items():
+        check(np.array_equal(crop(hidden, box), crop(before, box)), f"{name} without labels is not the scan")
+        check(np.array_equal(crop(again, box), crop(after, box)), f"{name}: labels did not come back")
     list_check(window, scan, labels, colours)
     got = saved_check(window, labels, "first")
     check(np.allclose(got.affine, nibabel.load(scan).affine), "the saved labels lie elsewhere")
@@ -413,6 +435,7 @@ def again_check(window):
 
 output = folder / "labels.nii.gz"
 layout_check()
+start_check()
 session()
 shutil.rmtree(folder)
 print("all good")
