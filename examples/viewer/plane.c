@@ -43,20 +43,21 @@ void plane_layout(const struct scan *scan, enum plane_kind kind, struct plane *p
                           {"Coronal", {0, 2, 1}, {true, true, false}, "RLSI"},
                           {"Sagittal", {1, 2, 0}, {true, true, false}, "APSI"}};
   const struct vn_image *image = &scan->image;
-  size_t world[3];
-  axes_match(image, world);
-  plane->name = kinds[kind].name;
+  static const char *const unoriented[] = {"Plane i, j", "Plane i, k", "Plane j, k"};
+  bool known = image->world != VN_WORLD_UNKNOWN;
+  size_t world[3] = {0, 1, 2};
+  if (known) axes_match(image, world);
+  plane->name = known ? kinds[kind].name : unoriented[kind];
   for (int i = 0; i < 3; i++) {
     int w = kinds[kind].world[i];
     size_t axis = plane->axis[i] = world[w];
     double slope = image->affine[w][axis];
     bool falls = image->world == VN_WORLD_LPS && w < 2 ? slope > 0 : slope < 0;
-    plane->flip[i] = kinds[kind].against[i] != falls;
+    plane->flip[i] = kinds[kind].against[i] != (known && falls);
     plane->vox[i] = image->dim[axis];
     plane->mm[i] = spacing(image, axis);
   }
-  for (int i = 0; i < 4; i++)
-    plane->letter[i] = image->world == VN_WORLD_UNKNOWN ? 0 : kinds[kind].letter[i];
+  for (int i = 0; i < 4; i++) plane->letter[i] = known ? kinds[kind].letter[i] : 0;
 }
 
 static double position(const struct plane *plane, int i, double index) {

@@ -26,9 +26,9 @@ struct view {
 enum { ACROSS, DOWN, THROUGH };
 
 struct plane {
-  const char *name;
-  size_t axis[3]; /* of the image: that run across, down and through */
-  bool flip[3];   /* the index falls to the right, to the bottom, or with the slice's number */
+  const char *name; /* "Axial"; of the file's axes where nobody knows how it lies */
+  size_t axis[3];   /* of the image: that run across, down and through */
+  bool flip[3];     /* the index falls to the right, to the bottom, or with the slice's number */
   size_t vox[3];
   double mm[3];
   char letter[4]; /* left, right, top, bottom; 0: nobody knows */

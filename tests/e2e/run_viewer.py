@@ -3,10 +3,9 @@
     run_viewer.py VIEWER PLAN SCAN VNET_RUN
 
 VIEWER is examples/viewer's program, PLAN is models/brain.onnx compiled, SCAN a head, oriented by its
-file. Needs Debian's xvfb, xauth, xdotool, imagemagick, dbus-daemon, at-spi2-core, gir1.2-atspi-2.0,
-python3-gi and python3-nibabel; exits with 77 (skipped) when one is missing. Texts are read from the
-accessibility bus, pictures from the screen, and labels are vnet-run's, voxel for voxel. Screenshots
-stay in a temporary folder, which is named, when something is wrong.
+file. Needs the VIEWER_PACKAGES of tools/packages.sh; exits with 77 (skipped) when one is missing. Texts
+are read from the accessibility bus, pictures from the screen; labels are vnet-run's, voxel for voxel.
+Screenshots stay in a temporary folder, which is named, when something is wrong.
 """
 import atexit
 import contextlib
