@@ -17,6 +17,12 @@
 
 #include <string.h>
 
+#ifdef VN_XNNPACK
+static vn_conv_prepare_fn *const xnnpack = vn_conv_xnnpack;
+#else
+static vn_conv_prepare_fn *const xnnpack = NULL; /* not built in: who asks for it gets the next */
+#endif
+
 struct candidates {
   vn_conv_prepare_fn *list[6];
   size_t count;
@@ -67,7 +73,7 @@ static void conv_candidates(const struct vn_simd *simd, const struct vn_conv *co
                             struct candidates *c) {
   if (algo == VN_ALGO_WINOGRAD) candidates_add(c, simd->winograd);
   if (algo == VN_ALGO_DIRECT) candidates_add(c, simd->direct);
-  if (algo == VN_ALGO_XNNPACK) candidates_add(c, vn_conv_xnnpack);
+  if (algo == VN_ALGO_XNNPACK) candidates_add(c, xnnpack);
   if (conv_is_pointwise(conv))
     candidates_add(c, simd->pointwise);
   else if (conv_is_block(conv, false))
@@ -75,7 +81,7 @@ static void conv_candidates(const struct vn_simd *simd, const struct vn_conv *co
   else if (algo == VN_ALGO_AUTO || algo == VN_ALGO_SIMD)
     candidates_add(c, simd->winograd);
   candidates_add(c, simd->direct);
-  candidates_add(c, vn_conv_xnnpack);
+  candidates_add(c, xnnpack);
 }
 
 static void epilogue_fill(const struct vn_exec *e, const struct plan_step *s,
@@ -128,7 +134,7 @@ static enum vn_status conv_choose(const struct vn_exec *e, const struct plan_ste
   candidates_add(&c, transposed ? vn_deconv_ref : vn_conv_ref);
   enum vn_status status = VN_E_UNSUPPORTED;
   for (size_t i = 0; status == VN_E_UNSUPPORTED && i < c.count; i++)
-    status = c.list[i](&conv, e->pool, prepared, diag);
+    status = c.list[i](&conv, prepared, diag);
   return status;
 }
 

@@ -1,10 +1,8 @@
-/* What this machine offers: instruction sets, cores, memory. Called when an exec is opened; chooses
- * a table of kernels but no kernel (choose.c does). */
+/* Which instruction sets this machine offers. Called when an exec is opened; chooses a table of
+ * kernels but no kernel (choose.c does). */
 #include "cpu.h"
 
-#include <sched.h>
 #include <string.h>
-#include <unistd.h>
 
 struct isa {
   const struct vn_simd *simd; /* best first */
@@ -41,42 +39,4 @@ enum vn_status vn_cpu_simd(const char *name, const struct vn_simd **simd, struct
     return VN_OK;
   }
   return vn_fail(diag, VN_E_ARGUMENT, "instruction set \"%s\" is not one of this build's", name);
-}
-
-/* The numbers that a file of Linux's control groups v2 begins with; "max" is no number. */
-static int group_numbers(const char *path, unsigned long long *first, unsigned long long *second) {
-  FILE *file = fopen(path, "re");
-  if (!file) return 0;
-  int n = fscanf(file, "%llu %llu", first, second);
-  fclose(file);
-  return n;
-}
-
-/* 0: no limit. */
-static size_t quota_cores(void) {
-  unsigned long long quota, period; /* microseconds */
-  if (group_numbers("/sys/fs/cgroup/cpu.max", &quota, &period) != 2 || !quota || !period) return 0;
-  return (size_t)((quota + period - 1) / period);
-}
-
-size_t vn_cpu_cores(void) {
-  cpu_set_t set;
-  size_t cores, quota = quota_cores();
-  if (sched_getaffinity(0, sizeof set, &set) == 0) {
-    cores = (size_t)CPU_COUNT(&set);
-  } else { /* more than 1024 processors */
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    cores = online > 0 ? (size_t)online : 1;
-  }
-  return quota && quota < cores ? quota : cores;
-}
-
-uint64_t vn_cpu_memory_bytes(void) {
-  long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
-  unsigned long long limit, none;
-  uint64_t bytes =
-      pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : UINT64_MAX;
-  if (group_numbers("/sys/fs/cgroup/memory.max", &limit, &none) == 1 && limit < bytes)
-    bytes = limit;
-  return bytes;
 }

@@ -9,10 +9,4 @@
  * operating system lacks. */
 enum vn_status vn_cpu_simd(const char *name, const struct vn_simd **simd, struct vn_diag *diag);
 
-/* Cores that the process may use: its affinity mask, limited by its control group's quota. */
-size_t vn_cpu_cores(void);
-
-/* Memory of the machine, or of the process's control group if that is less. */
-uint64_t vn_cpu_memory_bytes(void);
-
 #endif

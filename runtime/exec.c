@@ -1,53 +1,32 @@
 /* Opens and runs execs: one arena, one scratch per thread, one pool, one prepared kernel per step.
- * choose.c picks kernels, exec_io.c copies ports. Nothing is allocated while a plan runs.
- *
- * Denormals are flushed to zero in every thread while a step runs: XNNPACK does so anyway, and so
- * the numbers do not depend on what mode the caller's thread is in. Idle workers sleep rather than
- * spin: a step is long beside waking up, and the host program has a use for its cores. */
+ * choose.c picks kernels, packed.c keeps their weights, exec_io.c copies ports. Nothing is
+ * allocated while a plan runs. Jobs are handed out, and watched, by pool.c alone. */
 #include "exec.h"
 
 #include "cpu.h"
+#include "options.h"
+#include "os.h"
+#include "packed.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 
-enum {
-  MAX_THREADS = 1024,
-  SLACK_BYTES = 64, /* XNNPACK may read a few bytes past its input */
-  HUGE_BYTES = 2 << 20,
-};
+enum { SLACK_BYTES = 64 /* XNNPACK may read a few bytes past its input */ };
 
-static const struct vn_exec_options defaults = {0};
+/* ---- open ---- */
 
-/* ---- memory ---- */
-
-static size_t round_up(size_t n, size_t to) {
-  return (n + to - 1) / to * to;
-}
-
-/* Zero-filled pages, in huge ones where the system has them. NULL: not to be had. */
-static uint8_t *pages_map(size_t bytes, size_t *map_bytes) {
-  *map_bytes = round_up(bytes + SLACK_BYTES, bytes < HUGE_BYTES ? 4096 : HUGE_BYTES);
-  void *p = mmap(NULL, *map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) return NULL;
-  if (bytes >= HUGE_BYTES) madvise(p, *map_bytes, MADV_HUGEPAGE);
-  return p;
-}
-
-static enum vn_status limit_check(const struct vn_exec *e, uint64_t bytes, uint64_t limit,
+static enum vn_status limit_check(uint64_t bytes, uint64_t limit, uint64_t machine_bytes,
                                   struct vn_diag *diag) {
   if (limit && bytes > limit)
     return vn_fail(diag, VN_E_MEMORY,
                    "the plan needs %.1f MiB to run and the limit is %.1f MiB: raise the limit to "
                    "%llu bytes",
                    (double)bytes / 0x1p20, (double)limit / 0x1p20, (unsigned long long)bytes);
-  if (bytes > e->machine_bytes)
+  if (bytes > machine_bytes)
     return vn_fail(diag, VN_E_MEMORY,
                    "the plan needs %.1f MiB to run and there are %.1f MiB on this machine",
-                   (double)bytes / 0x1p20, (double)e->machine_bytes / 0x1p20);
+                   (double)bytes / 0x1p20, (double)machine_bytes / 0x1p20);
   return VN_OK;
 }
 
@@ -55,11 +34,8 @@ static uint64_t exec_bytes(const struct vn_exec *e) {
   return e->plan->header->arena_bytes + e->scratch_bytes * e->threads + e->packed_bytes;
 }
 
-/* ---- open ---- */
-
-/* Once the caller's limit is broken, kernels are still asked what they need but not kept, so that
- * the sentence names the whole figure while no more than one step's weights are held beyond it. */
-static enum vn_status steps_prepare(struct vn_exec *e, uint64_t limit, struct vn_diag *diag) {
+/* Asks every step's kernel what it needs; nothing large is allocated yet. */
+static enum vn_status steps_prepare(struct vn_exec *e, struct vn_diag *diag) {
   size_t n = e->plan->header->steps.count;
   e->prepared = calloc(n + 1, sizeof *e->prepared);
   e->last_ns = calloc(n + 1, sizeof *e->last_ns);
@@ -70,53 +46,58 @@ static enum vn_status steps_prepare(struct vn_exec *e, uint64_t limit, struct vn
     if (status) return status;
     e->n_prepared = i + 1;
     e->packed_bytes += p->packed_bytes;
-    if (p->scratch_bytes > e->scratch_bytes) e->scratch_bytes = round_up(p->scratch_bytes, 64);
-    vn_plan_release_pages(e->plan);
-    if (limit && exec_bytes(e) > limit) {
-      p->close(p->state);
-      memset(p, 0, sizeof *p);
-    }
-    status = limit_check(e, exec_bytes(e), 0, diag);
-    if (status) return status;
+    if (p->scratch_bytes > e->scratch_bytes) e->scratch_bytes = p->scratch_bytes;
   }
-  return limit_check(e, exec_bytes(e), limit, diag);
+  return VN_OK;
 }
 
-static enum vn_status exec_fill(struct vn_exec *e, const struct vn_exec_options *options,
-                                struct vn_diag *diag) {
+static enum vn_status exec_open(struct vn_exec *e, const struct vn_exec_options *options,
+                                struct vn_watch *watch, struct vn_diag *diag) {
+  uint64_t arena_bytes = e->plan->header->arena_bytes, machine_bytes = vn_os_memory_bytes();
   enum vn_status status = vn_cpu_simd(options->isa, &e->simd, diag);
+  if (!status) status = limit_check(arena_bytes, 0, machine_bytes, diag);
   if (status) return status;
-  e->threads = options->threads ? options->threads : vn_cpu_cores();
-  if (e->threads > MAX_THREADS)
-    return vn_fail(diag, VN_E_ARGUMENT, "%zu threads asked for, at most %d are possible",
-                   e->threads, MAX_THREADS);
-  uint64_t arena_bytes = e->plan->header->arena_bytes;
-  e->machine_bytes = vn_cpu_memory_bytes();
-  status = limit_check(e, arena_bytes, 0, diag);
-  if (status) return status;
-  e->arena = pages_map((size_t)arena_bytes, &e->arena_map_bytes);
+  e->arena = vn_os_pages((size_t)arena_bytes + SLACK_BYTES, &e->arena_map_bytes);
   if (!e->arena)
     return vn_fail(diag, VN_E_MEMORY, "no memory for the arena of %llu bytes",
                    (unsigned long long)arena_bytes);
-  e->pool = pthreadpool_create(e->threads);
-  if (!e->pool) return vn_fail(diag, VN_E_MEMORY, "cannot start %zu threads", e->threads);
-  status = steps_prepare(e, options->memory_limit_bytes, diag);
+  status = vn_pool_open(options->threads, &e->pool, diag);
+  e->threads = vn_pool_threads(e->pool);
+  if (!status) status = steps_prepare(e, diag);
+  if (!status)
+    status = limit_check(exec_bytes(e), options->memory_limit_bytes, machine_bytes, diag);
   if (status) return status;
-  e->scratch = pages_map(e->scratch_bytes * e->threads, &e->scratch_map_bytes);
+  e->scratch = vn_os_pages(e->scratch_bytes * e->threads, &e->scratch_map_bytes);
   if (!e->scratch)
     return vn_fail(diag, VN_E_MEMORY, "no memory for scratch of %zu bytes",
                    e->scratch_bytes * e->threads);
-  return VN_OK;
+  return vn_packed_use(e->plan, e->simd, e->prepared, e->pool, watch, diag);
+}
+
+/* Options of any age, and who watches the opening. */
+static enum vn_status options_read(const struct vn_exec_options *theirs,
+                                   struct vn_exec_options *mine, struct vn_watch *watch,
+                                   struct vn_diag *diag) {
+  enum vn_status status = vn_options_take(mine, sizeof *mine, theirs, "vn_exec_options", diag);
+  const struct vn_run_options run = {.size = sizeof run,
+                                     .cancel = mine->cancel,
+                                     .progress = mine->progress,
+                                     .progress_context = mine->progress_context};
+  return status ? status : vn_watch_open(watch, &run, diag);
 }
 
 enum vn_status vn_exec_open(const struct vn_plan *plan, const struct vn_exec_options *options,
                             struct vn_exec **exec, struct vn_diag *diag) {
+  struct vn_exec_options mine;
+  struct vn_watch watch;
   *exec = NULL;
+  enum vn_status status = options_read(options, &mine, &watch, diag);
+  if (status) return status;
   struct vn_exec *e = calloc(1, sizeof *e);
   if (!e) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   e->plan = plan;
-  atomic_init(&e->cancel, false);
-  enum vn_status status = exec_fill(e, options ? options : &defaults, diag);
+  status = exec_open(e, &mine, &watch, diag);
+  if (!status) status = vn_watch_close(&watch, diag);
   if (status) vn_exec_close(&e);
   *exec = e;
   return status;
@@ -127,47 +108,53 @@ void vn_exec_close(struct vn_exec **exec) {
   if (!e) return;
   for (size_t i = 0; i < e->n_prepared; i++)
     if (e->prepared[i].close) e->prepared[i].close(e->prepared[i].state);
-  if (e->pool) pthreadpool_destroy(e->pool);
-  if (e->arena) munmap(e->arena, e->arena_map_bytes);
-  if (e->scratch) munmap(e->scratch, e->scratch_map_bytes);
+  vn_pool_close(&e->pool);
+  vn_os_pages_free(e->arena, e->arena_map_bytes);
+  vn_os_pages_free(e->scratch, e->scratch_map_bytes);
   free(e->prepared);
   free(e->last_ns);
   free(e);
   *exec = NULL;
 }
 
+/* The arena is address space until somebody writes to it, so that kernels can be asked over it. */
+enum vn_status vn_exec_measure(const struct vn_plan *plan, const struct vn_exec_options *options,
+                               struct vn_exec_info *info, struct vn_diag *diag) {
+  struct vn_exec_options mine;
+  struct vn_watch watch;
+  struct vn_exec *e = NULL;
+  enum vn_status status = options_read(options, &mine, &watch, diag);
+  if (!status && !(e = calloc(1, sizeof *e))) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
+  if (status) return status;
+  e->plan = plan;
+  e->threads = mine.threads ? mine.threads : vn_os_cores();
+  status = vn_cpu_simd(mine.isa, &e->simd, diag);
+  if (!status && !(e->arena = vn_os_pages((size_t)plan->header->arena_bytes, &e->arena_map_bytes)))
+    status = vn_fail(diag, VN_E_MEMORY, "no room for the arena");
+  if (!status) status = steps_prepare(e, diag);
+  if (!status) *info = vn_exec_info(e);
+  vn_exec_close(&e);
+  return status;
+}
+
 /* ---- run ---- */
 
-struct crew { /* what the threads pull jobs from */
-  struct vn_exec *exec;
+struct crew { /* what a step's jobs need */
+  const struct vn_exec *exec;
   const struct vn_prepared *step;
-  atomic_size_t next;
 };
 
-/* One per thread at most: `slot` owns its scratch. Which slot gets which job does not matter. */
-static void jobs_pull(void *context, size_t slot) {
-  struct crew *c = context;
-  void *scratch = c->exec->scratch + slot * c->exec->scratch_bytes;
-  while (!atomic_load_explicit(&c->exec->cancel, memory_order_relaxed)) {
-    size_t job = atomic_fetch_add_explicit(&c->next, 1, memory_order_relaxed);
-    if (job >= c->step->jobs) return;
-    c->step->run(c->step->state, job, scratch);
-  }
+static void job_run(void *context, size_t job, size_t slot) {
+  const struct crew *c = context;
+  c->step->run(c->step->state, job, c->exec->scratch + slot * c->exec->scratch_bytes);
 }
 
-static enum vn_status step_run(struct vn_exec *e, const struct vn_prepared *p) {
-  if (p->run_pool) return p->run_pool(p->state, e->pool);
-  struct crew crew = {.exec = e, .step = p};
-  atomic_init(&crew.next, 0);
-  size_t slots = p->jobs < e->threads ? p->jobs : e->threads;
-  pthreadpool_parallelize_1d(e->pool, jobs_pull, &crew, slots, PTHREADPOOL_FLAG_DISABLE_DENORMALS);
+static enum vn_status step_run(const struct vn_exec *e, const struct vn_prepared *p,
+                               struct vn_watch *watch) {
+  if (p->run_pool) return p->run_pool(p->state, e->pool, watch);
+  struct crew crew = {e, p};
+  vn_pool_run_watched(e->pool, p->jobs, job_run, &crew, watch);
   return VN_OK;
-}
-
-static uint64_t now_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 static void buffers_poison(struct vn_exec *e, size_t step, bool before) {
@@ -181,37 +168,74 @@ static void buffers_poison(struct vn_exec *e, size_t step, bool before) {
   }
 }
 
-enum vn_status vn_exec_run_in_place(struct vn_exec *exec, struct vn_diag *diag) {
-  for (size_t i = 0; i < exec->n_prepared; i++) {
-    uint64_t start = now_ns();
-    buffers_poison(exec, i, true);
-    enum vn_status status = step_run(exec, &exec->prepared[i]);
-    buffers_poison(exec, i, false);
-    exec->last_ns[i] = now_ns() - start;
-    if (status) return vn_fail(diag, status, "step %zu (%s) failed", i, exec->prepared[i].name);
-    if (atomic_load_explicit(&exec->cancel, memory_order_relaxed)) break;
+/* What a step is of the whole, for progress: its multiply-adds, and its outputs for those that have
+ * none. */
+static double step_weight(const struct vn_exec *e, size_t i) {
+  const struct plan_step *s = &e->plan->steps[i];
+  const struct plan_tensor *out = &e->plan->tensors[s->out];
+  double elems = 1;
+  for (int a = 0; a < VN_AXES; a++) elems *= (double)out->dim[a];
+  return (double)s->macs + 64 * elems;
+}
+
+static enum vn_status steps_run(struct vn_exec *e, struct vn_watch *watch, struct vn_diag *diag) {
+  double all = 0, done = 0;
+  for (size_t i = 0; i < e->n_prepared; i++) all += step_weight(e, i);
+  for (size_t i = 0; i < e->n_prepared && !vn_watch_stopped(watch); i++) {
+    double weight = step_weight(e, i);
+    uint64_t start = vn_os_now_ns();
+    watch->base = done / all;
+    watch->share = weight / all;
+    buffers_poison(e, i, true);
+    enum vn_status status = step_run(e, &e->prepared[i], watch);
+    buffers_poison(e, i, false);
+    e->last_ns[i] = vn_os_now_ns() - start;
+    if (status) return vn_fail(diag, status, "step %zu (%s) failed", i, e->prepared[i].name);
+    done += weight;
   }
-  if (atomic_exchange(&exec->cancel, false)) return vn_fail(diag, VN_E_CANCELLED, "cancelled");
   return VN_OK;
 }
 
-enum vn_status vn_exec_run(struct vn_exec *exec, const void *const inputs[], void *const outputs[],
-                           struct vn_diag *diag) {
-  for (size_t i = 0; i < vn_plan_inputs(exec->plan); i++)
+enum vn_status vn_exec_run_with(struct vn_exec *exec, const void *const inputs[],
+                                void *const outputs[], const struct vn_run_options *run,
+                                struct vn_diag *diag) {
+  struct vn_watch watch;
+  enum vn_status status = vn_watch_open(&watch, run, diag);
+  if (status) return status;
+  for (size_t i = 0; inputs && i < vn_plan_inputs(exec->plan); i++)
     vn_exec_copy_port(exec, vn_plan_port(exec->plan, false, i), inputs[i], NULL);
-  enum vn_status status = vn_exec_run_in_place(exec, diag);
-  for (size_t i = 0; !status && i < vn_plan_outputs(exec->plan); i++)
+  status = steps_run(exec, &watch, diag);
+  if (!status) status = vn_watch_close(&watch, diag);
+  for (size_t i = 0; outputs && !status && i < vn_plan_outputs(exec->plan); i++)
     vn_exec_copy_port(exec, vn_plan_port(exec->plan, true, i), NULL, outputs[i]);
   return status;
 }
 
-void vn_exec_cancel(struct vn_exec *exec) {
-  atomic_store(&exec->cancel, true);
+enum vn_status vn_exec_run(struct vn_exec *exec, const void *const inputs[], void *const outputs[],
+                           struct vn_diag *diag) {
+  return vn_exec_run_with(exec, inputs, outputs, NULL, diag);
 }
 
-void vn_exec_parallel(struct vn_exec *exec, size_t jobs, void (*fn)(void *context, size_t job),
-                      void *context) {
-  pthreadpool_parallelize_1d(exec->pool, fn, context, jobs, PTHREADPOOL_FLAG_YIELD_WORKERS);
+struct guest_job { /* a caller's own work */
+  void (*fn)(void *context, size_t job);
+  void *context;
+};
+
+static void guest_run(void *context, size_t job, size_t slot) {
+  const struct guest_job *g = context;
+  (void)slot;
+  g->fn(g->context, job);
+}
+
+enum vn_status vn_exec_parallel(struct vn_exec *exec, size_t jobs,
+                                void (*fn)(void *context, size_t job), void *context,
+                                const struct vn_run_options *run, struct vn_diag *diag) {
+  struct guest_job guest = {fn, context};
+  struct vn_watch watch;
+  enum vn_status status = vn_watch_open(&watch, run, diag);
+  if (status) return status;
+  vn_pool_run_watched(exec->pool, jobs, guest_run, &guest, &watch);
+  return vn_watch_close(&watch, diag);
 }
 
 void vn_exec_poison(struct vn_exec *exec, bool on) {

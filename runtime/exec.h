@@ -6,20 +6,17 @@
 #include "kernels/kernels.h"
 #include "plan_load.h"
 
-#include <stdatomic.h>
-
 struct vn_exec {
   const struct vn_plan *plan;
   const struct vn_simd *simd; /* NULL: plain C only */
-  pthreadpool_t pool;
+  struct vn_pool *pool;
   size_t threads;
   uint8_t *arena, *scratch; /* scratch: scratch_bytes for each thread */
   size_t arena_map_bytes, scratch_map_bytes, scratch_bytes;
-  uint64_t packed_bytes, machine_bytes;
+  uint64_t packed_bytes;
   size_t n_prepared;
   struct vn_prepared *prepared; /* one per step of the plan */
   uint64_t *last_ns;
-  atomic_bool cancel;
   bool poison;
 };
 
@@ -28,7 +25,7 @@ enum vn_status vn_exec_choose(const struct vn_exec *exec, size_t index,
                               struct vn_prepared *prepared, struct vn_diag *diag);
 
 /* exec_io.c: a port's dense array into the arena, or out of it. */
-void vn_exec_copy_port(struct vn_exec *exec, const struct plan_port *port, const void *source,
+void vn_exec_copy_port(const struct vn_exec *exec, const struct plan_port *port, const void *source,
                        void *target);
 
 /* The plan's tensor as a view of the arena. */

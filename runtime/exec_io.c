@@ -36,8 +36,9 @@ static void row_move(const struct move *m, size_t row, size_t dense) {
   }
 }
 
-static void rows_move(void *context, size_t job) {
+static void rows_move(void *context, size_t job, size_t slot) {
   const struct move *m = context;
+  (void)slot;
   size_t end = (job + 1) * ROWS_PER_JOB < m->rows ? (job + 1) * ROWS_PER_JOB : m->rows;
   for (size_t row = job * ROWS_PER_JOB; row < end; row++) {
     size_t h = row % m->arena.dim[VN_H], nd = row / m->arena.dim[VN_H];
@@ -46,7 +47,7 @@ static void rows_move(void *context, size_t job) {
   }
 }
 
-void vn_exec_copy_port(struct vn_exec *exec, const struct plan_port *port, const void *source,
+void vn_exec_copy_port(const struct vn_exec *exec, const struct plan_port *port, const void *source,
                        void *target) {
   struct move m = {
       .arena = vn_exec_tensor(exec, port->tensor),
@@ -61,5 +62,5 @@ void vn_exec_copy_port(struct vn_exec *exec, const struct plan_port *port, const
     step *= m.arena.dim[port->order[i]];
   }
   m.rows = m.arena.dim[VN_N] * m.arena.dim[VN_D] * m.arena.dim[VN_H];
-  vn_exec_parallel(exec, (m.rows + ROWS_PER_JOB - 1) / ROWS_PER_JOB, rows_move, &m);
+  vn_pool_run(exec->pool, (m.rows + ROWS_PER_JOB - 1) / ROWS_PER_JOB, rows_move, &m);
 }

@@ -1,19 +1,18 @@
-/* Opens a plan: maps the file, proves header and tables against the file and each other, and
+/* Opens a plan: reads the file, proves header and tables against the file and each other, and
  * answers questions about ports and metadata. The mirror of compiler/plan_write.c; schemas/plan.md
- * is the law. Steps are proved in plan_check.c. A file that another process shortens while it is
- * mapped is outside what can be defended here. */
+ * is the law. Steps are proved in plan_check.c. The file is read, not mapped: another process may
+ * overwrite or shorten it at any time. */
 #include "plan_load.h"
+
+#include "os.h"
+#include "packed.h"
+#include "watch.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define MAX_RECORDS     65536u
 #define MAX_ARENA_BYTES ((uint64_t)1 << 40)
@@ -33,20 +32,6 @@ static enum vn_status header_check(const struct vn_plan *p, struct vn_diag *diag
     return vn_fail(diag, VN_E_FORMAT, "the plan has %zu bytes and should have %llu: truncated?",
                    p->size, (unsigned long long)h->file_bytes);
   return VN_OK;
-}
-
-/* In pieces, so that checking a large mapped file does not make all of it resident. */
-static uint64_t hash(const struct vn_plan *p) {
-  enum { PIECE = 16 << 20 };
-  XXH3_state_t state;
-  XXH3_64bits_reset(&state);
-  for (size_t at = HASH_FROM; at < p->size;) {
-    size_t n = p->size - at < PIECE ? p->size - at : PIECE;
-    XXH3_64bits_update(&state, p->bytes + at, n);
-    at += n;
-    if (n == PIECE) vn_plan_release_pages(p);
-  }
-  return XXH3_64bits_digest(&state);
 }
 
 bool vn_plan_reserved_ok(const struct vn_plan *plan, const void *words, size_t bytes) {
@@ -224,9 +209,9 @@ static enum vn_status ports_check(const struct vn_plan *p, struct vn_diag *diag)
   return VN_OK;
 }
 
-static enum vn_status plan_check(struct vn_plan *p, struct vn_diag *diag) {
+static enum vn_status plan_check(struct vn_plan *p, uint64_t checksum, struct vn_diag *diag) {
   enum vn_status status = header_check(p, diag);
-  if (!status && hash(p) != p->header->checksum)
+  if (!status && checksum != p->header->checksum)
     status = vn_fail(diag, VN_E_FORMAT, "the plan is damaged: its checksum does not match");
   if (!status) status = tables_check(p, diag);
   if (!status) status = buffers_check(p, diag);
@@ -237,74 +222,112 @@ static enum vn_status plan_check(struct vn_plan *p, struct vn_diag *diag) {
   return status;
 }
 
-enum vn_status vn_plan_open_memory(const void *bytes, size_t size, struct vn_plan **plan,
-                                   struct vn_diag *diag) {
-  *plan = NULL;
-  if ((uintptr_t)bytes % PLAN_ALIGN)
-    return vn_fail(diag, VN_E_ARGUMENT, "a plan in memory must be aligned to %d bytes", PLAN_ALIGN);
-  struct vn_plan *p = calloc(1, sizeof *p);
-  if (!p) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  *p = (struct vn_plan){.bytes = bytes, .size = size, .header = bytes};
-  enum vn_status status = plan_check(p, diag);
-  if (status)
-    free(p);
-  else
-    *plan = p;
-  return status;
-}
-
-/* Maps a regular file that is not empty. */
-static enum vn_status file_map(const char *path, void **bytes, size_t *size, struct vn_diag *diag) {
-  struct stat info;
+/* Checks *plan, which is complete but for what its bytes say, and keeps a copy; or frees it. */
+static enum vn_status plan_finish(const struct vn_plan *filled, uint64_t checksum,
+                                  struct vn_plan **plan, struct vn_diag *diag) {
+  struct vn_plan *p = malloc(sizeof *p);
   enum vn_status status = VN_OK;
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0 || fstat(fd, &info) != 0) {
-    status = vn_fail(diag, VN_E_IO, "%s: %s", path, strerror(errno));
-  } else if (!S_ISREG(info.st_mode)) {
-    status = vn_fail(diag, VN_E_IO, "%s: not a regular file", path);
-  } else if (info.st_size < (off_t)sizeof(struct plan_header)) {
-    status = vn_fail(diag, VN_E_FORMAT, "%s: too short for a plan", path);
-  } else {
-    *size = (size_t)info.st_size;
-    *bytes = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (*bytes == MAP_FAILED)
-      status = vn_fail(diag, VN_E_IO, "%s: cannot be mapped: %s", path, strerror(errno));
-  }
-  if (fd >= 0) close(fd);
-  return status;
-}
-
-enum vn_status vn_plan_open(const char *path, struct vn_plan **plan, struct vn_diag *diag) {
-  void *bytes = NULL;
-  size_t size = 0;
-  struct vn_diag reason = {""};
-  *plan = NULL;
-  enum vn_status status = file_map(path, &bytes, &size, diag);
-  if (status) return status;
-  struct vn_plan *p = calloc(1, sizeof *p);
   if (!p) {
-    munmap(bytes, size);
+    vn_os_pages_free(filled->own, filled->own_map_bytes);
     return vn_fail(diag, VN_E_MEMORY, "out of memory");
   }
-  *p = (struct vn_plan){.bytes = bytes, .size = size, .mapped = true, .header = bytes};
-  status = plan_check(p, &reason);
-  if (status) {
-    vn_fail(diag, status, "%s: %s", path, reason.text);
-    vn_plan_close(&p);
-  }
+  *p = *filled;
+  p->header = (const struct plan_header *)p->bytes;
+  status = plan_check(p, checksum, diag);
+  if (!status) status = vn_packed_open(p, &p->packed, diag);
+  if (status) vn_plan_close(&p);
   *plan = p;
   return status;
 }
 
-void vn_plan_close(struct vn_plan **plan) {
-  if (!plan || !*plan) return;
-  if ((*plan)->mapped) munmap((void *)(uintptr_t)(*plan)->bytes, (*plan)->size);
-  free(*plan);
+enum vn_status vn_plan_open_memory(const void *bytes, size_t size, struct vn_plan **plan,
+                                   struct vn_diag *diag) {
+  struct vn_plan p = {.bytes = bytes, .size = size};
   *plan = NULL;
+  if (size < sizeof(struct plan_header))
+    return vn_fail(diag, VN_E_FORMAT, "%zu bytes are too short for a plan", size);
+  if ((uintptr_t)bytes % PLAN_ALIGN) {
+    p.own = vn_os_pages(size, &p.own_map_bytes);
+    if (!p.own)
+      return vn_fail(diag, VN_E_MEMORY, "no memory for a copy of the plan's %zu bytes", size);
+    p.bytes = memcpy(p.own, bytes, size);
+  }
+  return plan_finish(&p, XXH3_64bits(p.bytes + HASH_FROM, size - HASH_FROM), plan, diag);
 }
 
-void vn_plan_release_pages(const struct vn_plan *plan) {
-  if (plan->mapped) madvise((void *)(uintptr_t)plan->bytes, plan->size, MADV_DONTNEED);
+/* What follows the header, and the checksum of each piece while it is in the cache. */
+static enum vn_status rest_read(const struct vn_os_file *file, struct vn_plan *p,
+                                uint64_t *checksum, struct vn_watch *watch, struct vn_diag *diag) {
+  enum { PIECE = 4 << 20 };
+  XXH3_state_t state;
+  XXH3_64bits_reset(&state);
+  XXH3_64bits_update(&state, p->bytes + HASH_FROM, sizeof *p->header - HASH_FROM);
+  for (size_t at = sizeof *p->header, got; at < p->size; at += got) {
+    if (vn_watch_stopped(watch)) return vn_fail(diag, VN_E_CANCELLED, "cancelled");
+    size_t want = p->size - at < PIECE ? p->size - at : PIECE;
+    enum vn_status status = vn_os_file_read(file, (char *)p->own + at, want, &got, diag);
+    if (status) return status;
+    if (got < want)
+      return vn_fail(diag, VN_E_FORMAT, "became shorter while it was read: %zu of %zu bytes",
+                     at + got, p->size);
+    XXH3_64bits_update(&state, p->bytes + at, got);
+    vn_watch_tell(watch, (double)(at + got) / (double)p->size);
+  }
+  *checksum = XXH3_64bits_digest(&state);
+  return VN_OK;
+}
+
+/* The header first: another kind of file is not read to its end. */
+static enum vn_status file_load(const struct vn_os_file *file, struct vn_watch *watch,
+                                struct vn_plan **plan, struct vn_diag *diag) {
+  struct plan_header header;
+  struct vn_plan p = {.size = (size_t)file->bytes, .header = &header};
+  uint64_t checksum = 0;
+  size_t got;
+  if (file->bytes < sizeof header) return vn_fail(diag, VN_E_FORMAT, "too short for a plan");
+  enum vn_status status = vn_os_file_read(file, &header, sizeof header, &got, diag);
+  if (!status && got < sizeof header) status = vn_fail(diag, VN_E_FORMAT, "too short for a plan");
+  if (!status) status = header_check(&p, diag);
+  if (status) return status;
+  if (file->bytes <= vn_os_memory_bytes()) p.own = vn_os_pages(p.size, &p.own_map_bytes);
+  if (!p.own)
+    return vn_fail(diag, VN_E_MEMORY, "no memory for its %llu bytes",
+                   (unsigned long long)file->bytes);
+  p.bytes = memcpy(p.own, &header, sizeof header);
+  status = rest_read(file, &p, &checksum, watch, diag);
+  if (status) {
+    vn_os_pages_free(p.own, p.own_map_bytes);
+    return status;
+  }
+  return plan_finish(&p, checksum, plan, diag);
+}
+
+enum vn_status vn_plan_open_with(const char *path, const struct vn_run_options *run,
+                                 struct vn_plan **plan, struct vn_diag *diag) {
+  struct vn_os_file file;
+  struct vn_watch watch;
+  struct vn_diag reason = {""};
+  *plan = NULL;
+  enum vn_status status = vn_watch_open(&watch, run, diag);
+  if (!status) status = vn_os_file_open(path, &file, diag);
+  if (status) return status;
+  status = file_load(&file, &watch, plan, &reason);
+  vn_os_file_close(&file);
+  if (status == VN_OK) status = vn_watch_close(&watch, &reason);
+  if (status) vn_plan_close(plan);
+  return status ? vn_fail(diag, status, "%.200s: %.300s", path, reason.text) : VN_OK;
+}
+
+enum vn_status vn_plan_open(const char *path, struct vn_plan **plan, struct vn_diag *diag) {
+  return vn_plan_open_with(path, NULL, plan, diag);
+}
+
+void vn_plan_close(struct vn_plan **plan) {
+  if (!plan || !*plan) return;
+  vn_packed_close(&(*plan)->packed);
+  vn_os_pages_free((*plan)->own, (*plan)->own_map_bytes);
+  free(*plan);
+  *plan = NULL;
 }
 
 /* ---- questions ---- */

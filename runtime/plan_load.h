@@ -1,5 +1,6 @@
 /* A plan in memory, private to the runtime. plan_load.c opens it, plan_check.c proves its steps,
- * exec.c runs them and relies on all that schemas/plan.md promises. */
+ * packed.c keeps the kernels' weights, exec.c runs it and relies on all that schemas/plan.md
+ * promises. */
 #ifndef VNET_PLAN_LOAD_H
 #define VNET_PLAN_LOAD_H
 
@@ -7,10 +8,14 @@
 #include "plan.h"
 #include "vnet.h"
 
+struct vn_packed;
+
 struct vn_plan {
   const uint8_t *bytes;
   size_t size;
-  bool mapped; /* bytes are our own mapping of a file */
+  void *own; /* bytes are our own pages; NULL: borrowed */
+  size_t own_map_bytes;
+  struct vn_packed *packed; /* the only part that changes while a plan is open */
   const struct plan_header *header;
   const struct plan_buffer *buffers;
   const struct plan_tensor *tensors;
@@ -29,8 +34,5 @@ bool vn_plan_reserved_ok(const struct vn_plan *plan, const void *words, size_t b
 
 /* The port's record. index < vn_plan_inputs / vn_plan_outputs. */
 const struct plan_port *vn_plan_port(const struct vn_plan *plan, bool is_output, size_t index);
-
-/* Lets the kernel drop the pages of a mapped file; they come back when read again. */
-void vn_plan_release_pages(const struct vn_plan *plan);
 
 #endif

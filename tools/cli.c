@@ -261,27 +261,29 @@ void cli_check_interrupt(void) {
 
 /* ---- progress ---- */
 
-void cli_progress(const char *what, size_t done, size_t total) {
+void cli_progress(const char *what, double fraction) {
   static struct timespec start; /* of the present bar */
-  if (!isatty(STDERR_FILENO) || total == 0) return;
+  if (!isatty(STDERR_FILENO)) return;
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   if (!process.bar) start = now;
-  process.bar = done < total;
+  process.bar = fraction < 1;
   if (!process.bar) {
     fputs("\r\033[K", stderr);
     return;
   }
   enum { WIDTH = 40 };
   char bar[WIDTH + 1];
-  size_t full = (size_t)((double)done / (double)total * WIDTH);
+  size_t full = (size_t)(fraction * WIDTH);
   memset(bar, '#', full);
   memset(bar + full, '.', WIDTH - full);
   bar[WIDTH] = '\0';
   double passed =
       (double)(now.tv_sec - start.tv_sec) + 1e-9 * (double)(now.tv_nsec - start.tv_nsec);
-  fprintf(stderr, "\r%s [%s] %zu/%zu", what, bar, done, total);
-  if (done) fprintf(stderr, ", %.0f s left\033[K", passed / (double)done * (double)(total - done));
+  fprintf(stderr, "\r%s [%s] %3.0f %%", what, bar, 100 * fraction);
+  if (fraction > 0.02 && passed > 1) /* before, it would be a guess */
+    fprintf(stderr, ", %.0f s left", passed / fraction * (1 - fraction));
+  fputs("\033[K", stderr);
   fflush(stderr);
 }
 

@@ -92,8 +92,8 @@ void cli_check_interrupt(void);
 
 /* ---- progress ---- */
 
-/* A bar on standard error when that is a terminal; silent otherwise. done == total clears it. */
-void cli_progress(const char *what, size_t done, size_t total);
+/* A bar on standard error when that is a terminal; silent otherwise. A fraction of 1 clears it. */
+void cli_progress(const char *what, double fraction);
 
 /* ---- JSON ---- */
 

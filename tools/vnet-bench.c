@@ -44,7 +44,7 @@ static struct arguments arguments_read(int argc, char **argv) {
       {"json", no_argument, NULL, 'j'},         {"help", no_argument, NULL, 'h'},
       {"version", no_argument, NULL, 'V'},      {NULL, 0, NULL, 0},
   };
-  struct arguments a = {.repeat = 5};
+  struct arguments a = {.exec.size = sizeof a.exec, .repeat = 5};
   int c;
   while ((c = cli_option(argc, argv, "hV", longs)) != -1) {
     if (c == 'r') a.repeat = (size_t)cli_count("--repeat", optarg, 1, 100000);
@@ -94,7 +94,7 @@ static void measure(const struct vn_plan *plan, struct vn_exec *exec, struct tim
   for (size_t run = 0; run <= t->repeat; run++) {
     for (size_t i = 0; i < vn_plan_inputs(plan); i++) input_fill(vn_exec_input(exec, i));
     double start = now_ms();
-    cli_check(vn_exec_run_in_place(exec, &diag), &diag);
+    cli_check(vn_exec_run_with(exec, NULL, NULL, NULL, &diag), &diag);
     if (run == 0) continue;
     t->run_ms[run - 1] = now_ms() - start;
     for (size_t i = 0; i < t->steps; i++)
@@ -182,10 +182,6 @@ static void print_json(const struct arguments *a, struct vn_exec *exec, struct t
   cli_json_close(&json, '}');
 }
 
-static void stop(void *exec) {
-  vn_exec_cancel(exec);
-}
-
 int main(int argc, char **argv) {
   cli_start("vnet-bench");
   struct arguments a = arguments_read(argc, argv);
@@ -194,7 +190,6 @@ int main(int argc, char **argv) {
   struct vn_diag diag;
   cli_check(vn_plan_open(a.plan, &plan, &diag), &diag);
   cli_check(vn_exec_open(plan, &a.exec, &exec, &diag), &diag);
-  cli_on_interrupt(stop, exec);
   struct timing t = {.repeat = a.repeat};
   measure(plan, exec, &t);
   double *ms = calloc(t.steps + 1, sizeof *ms), total = 0;
@@ -208,7 +203,6 @@ int main(int argc, char **argv) {
   else
     print_table(&a, plan, exec, &t, ms, total);
   cli_finish_stdout();
-  cli_on_interrupt(NULL, NULL);
   vn_exec_close(&exec);
   vn_plan_close(&plan);
   free(ms);

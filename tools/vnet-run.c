@@ -1,6 +1,6 @@
 /* vnet-run: a plan and scans in, label maps out; or, with --tensor, arrays in and arrays out. What
  * is done with one scan is in run/case.c, with many in run/many.c; the network's part of it in
- * runtime/volume/segment.h. */
+ * vnet_segment.h. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,48 +12,49 @@
 #include "slicer.h"
 #include "tensor.h"
 
-static void exec_cancel(void *exec) {
-  vn_exec_cancel(exec);
+static void press(void *cancel) {
+  vn_cancel_press(cancel);
 }
 
-static void progress(void *context, size_t done, size_t total) {
+static int progress(void *context, double fraction) {
   (void)context;
-  cli_progress("segmenting", done, total);
+  cli_progress("segmenting", fraction);
+  return 0;
 }
 
-static void progress_and_serve(void *context, size_t done, size_t total) {
-  if (comm_ranks() == 1) progress(context, done, total);
+static int serve(void *context, double fraction) {
+  (void)context, (void)fraction;
   comm_serve();
+  return 0;
 }
 
-static void serve(void *context, size_t done, size_t total) {
-  (void)context, (void)done, (void)total;
-  comm_serve();
+static int progress_and_serve(void *context, double fraction) {
+  if (comm_ranks() == 1) progress(context, fraction);
+  return serve(context, fraction);
 }
 
 static void session_open(struct run_session *session, const struct run_options *o,
-                         const struct vn_plan *plan) {
+                         const struct vn_plan *plan, struct vn_cancel *cancel) {
   struct vn_diag diag;
-  *session = (struct run_session){.options = o, .plan = plan};
-  cli_check(vn_exec_open(plan, &o->exec, &session->exec, &diag), &diag);
-  const char *labels = vn_plan_meta(plan, "vnet.labels");
-  session->named = labels != NULL;
-  cli_check(
-      vn_palette_parse(labels, vn_segment_classes(plan, session->exec), &session->palette, &diag),
-      &diag);
+  *session = (struct run_session){.options = o, .plan = plan, .cancel = cancel};
+  cli_check(vn_segmenter_open(plan, &o->exec, &session->segmenter, &diag), &diag);
+  session->info.size = sizeof session->info;
+  cli_check(vn_segmenter_info(session->segmenter, &session->info, &diag), &diag);
+  session->labels = calloc(session->info.labels, sizeof *session->labels);
+  if (!session->labels) cli_fatal(VN_E_MEMORY, "out of memory");
+  for (size_t i = 0; i < session->info.labels; i++)
+    session->labels[i] = vn_segmenter_label(session->segmenter, i);
   if (o->slicer)
     session->progress = slicer_progress;
   else if (run_options_many(o))
     session->progress = o->quiet ? serve : progress_and_serve;
   else if (!o->quiet)
     session->progress = progress;
-  cli_on_interrupt(exec_cancel, session->exec);
 }
 
 static void session_close(struct run_session *session) {
-  cli_on_interrupt(NULL, NULL);
-  vn_palette_close(&session->palette);
-  vn_exec_close(&session->exec);
+  free(session->labels);
+  vn_segmenter_close(&session->segmenter);
 }
 
 static void note_intensity(const struct vn_plan *plan) {
@@ -85,9 +86,6 @@ static void scan_run(struct run_session *session) {
       cli_fatal(VN_E_ARGUMENT, "%s: the output's name must end in .nii or .nii.gz", images[i]);
   enum vn_status status = run_read(session, o->scan, &input, &diag);
   if (status == VN_OK && !o->quiet) note_intensity(session->plan);
-  if (status == VN_OK && input.scan.replaced && !o->quiet)
-    fprintf(stderr, "vnet-run: note: %zu voxels were not finite and took the smallest value\n",
-            input.scan.replaced);
   if (status == VN_OK) status = run_case(session, &files, &input, &diag);
   cli_check_interrupt();
   cli_check(status, &diag);
@@ -102,13 +100,18 @@ int main(int argc, char **argv) {
   struct run_options o = run_options_parse(argc, argv);
   struct vn_diag diag;
   struct vn_plan *plan;
+  struct vn_cancel *cancel;
   enum vn_status status = VN_OK;
-  cli_check(vn_plan_open(o.plan, &plan, &diag), &diag);
+  cli_check(vn_cancel_create(&cancel, &diag), &diag);
+  const struct vn_run_options opening = {.size = sizeof opening, .cancel = cancel};
+  o.exec.cancel = cancel;
+  cli_on_interrupt(press, cancel);
+  cli_check(vn_plan_open_with(o.plan, &opening, &plan, &diag), &diag);
   if (o.tensors) {
-    tensors_run(&o, plan);
+    tensors_run(&o, plan, cancel);
   } else {
     struct run_session session;
-    session_open(&session, &o, plan);
+    session_open(&session, &o, plan, cancel);
     if (run_options_many(&o)) {
       if (!o.quiet && comm_rank() == 0) note_intensity(plan);
       status = many_run(&session);
@@ -117,7 +120,9 @@ int main(int argc, char **argv) {
     }
     session_close(&session);
   }
+  cli_on_interrupt(NULL, NULL);
   vn_plan_close(&plan);
+  vn_cancel_close(&cancel);
   comm_close();
   return (int)status;
 }

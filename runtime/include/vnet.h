@@ -7,8 +7,8 @@
  * - Threads. A plan may be shared by any number of threads. An exec owns its memory and runs one
  *   call at a time. A vn_cancel may be pressed from any thread at any time until it is closed.
  * - Bits. Results are the same for any number of threads and from run to run; between instruction
- *   sets they differ within rounding. The rounding mode and the flush of denormals that the host has
- *   set do not matter, and are as they were when a call returns.
+ *   sets they differ within rounding. The rounding mode and the flush of denormals that the host
+ * has set do not matter, and are as they were when a call returns.
  * - Fork. Plans and execs work on in a forked child: threads are started again by the first run
  *   there. Fork while no call on them is under way in another thread.
  * - Growth. Structs that begin with `size` may grow: set it to the struct's sizeof, and everything
@@ -54,9 +54,10 @@ VN_API const char *vn_status_text(enum vn_status status);
 
 /* ---- cancelling, progress ---- */
 
-/* A button for one call: give a new one to each run or opening that shall be stoppable, and press it
- * from any thread or a signal handler. It stays pressed, and touches no other call. The call ends
- * with VN_E_CANCELLED, within milliseconds at any size; a press after the call is without effect. */
+/* A button for one call: give a new one to each run or opening that shall be stoppable, and press
+ * it from any thread or a signal handler. It stays pressed, and touches no other call. The call
+ * ends with VN_E_CANCELLED, within milliseconds at any size; a press after the call is without
+ * effect. */
 struct vn_cancel;
 
 /* Sets *cancel, which the caller owns and closes after the call has returned. VN_E_MEMORY. */
@@ -83,16 +84,16 @@ struct vn_plan;
 
 /* Reads the file into memory and validates all of it once: afterwards the file may be overwritten,
  * cut short or deleted. Sets *plan, which the caller owns, or leaves it NULL. VN_E_IO: cannot be
- * read; VN_E_FORMAT: not a plan, truncated, or damaged; VN_E_UNSUPPORTED: made for another version of
- * the format; VN_E_MEMORY. A plan may come from a stranger. */
+ * read; VN_E_FORMAT: not a plan, truncated, or damaged; VN_E_UNSUPPORTED: made for another version
+ * of the format; VN_E_MEMORY. A plan may come from a stranger. */
 VN_API enum vn_status vn_plan_open(const char *path, struct vn_plan **plan, struct vn_diag *diag);
 
 /* The same, stoppable: VN_E_CANCELLED. `run` may be NULL. */
 VN_API enum vn_status vn_plan_open_with(const char *path, const struct vn_run_options *run,
                                         struct vn_plan **plan, struct vn_diag *diag);
 
-/* For a plan that is in memory already, part of a program perhaps: borrows `bytes` until the plan is
- * closed. Where they are not aligned to 64 bytes it makes a copy. */
+/* For a plan that is in memory already, part of a program perhaps: borrows `bytes` until the plan
+ * is closed. Where they are not aligned to 64 bytes it makes a copy. */
 VN_API enum vn_status vn_plan_open_memory(const void *bytes, size_t size, struct vn_plan **plan,
                                           struct vn_diag *diag);
 
@@ -132,23 +133,24 @@ VN_API const void *vn_plan_bytes(const struct vn_plan *plan, size_t *size);
 struct vn_exec;
 
 struct vn_exec_options {
-  size_t size;                 /* sizeof(struct vn_exec_options) */
-  size_t threads;              /* 0: one for each core that the process may use */
-  const char *isa;             /* NULL: the best here; "avx512", "avx2", "neon", "portable", "ref" */
-  uint64_t memory_limit_bytes; /* 0: none; else VN_E_MEMORY, with the figure needed, when exceeded */
-  struct vn_cancel *cancel;    /* of opening, as are the next two; see struct vn_run_options */
+  size_t size;     /* sizeof(struct vn_exec_options) */
+  size_t threads;  /* 0: one for each core that the process may use */
+  const char *isa; /* NULL: the best here; "avx512", "avx2", "neon", "portable", "ref" */
+  uint64_t
+      memory_limit_bytes;   /* 0: none; else VN_E_MEMORY, with the figure needed, when exceeded */
+  struct vn_cancel *cancel; /* of opening, as are the next two; see struct vn_run_options */
   vn_progress_fn *progress;
   void *progress_context;
 };
 
 /* Allocates everything that running takes: arena, scratch, threads, and the weights as kernels want
- * them, which stay with the plan until it is closed and serve every exec on it with that instruction
- * set. Borrows the plan until closed. `options` may be NULL for the defaults.
+ * them, which stay with the plan until it is closed and serve every exec on it with that
+ * instruction set. Borrows the plan until closed. `options` may be NULL for the defaults.
  *
- * VN_E_ARGUMENT: no such instruction set, or more threads than 64 or 8 for each core; VN_E_UNSUPPORTED:
- * this machine lacks the instruction set, or the plan, opened from a file, has given its weights to
- * another one: open the file again; VN_E_MEMORY: also a thread that cannot be started, unless
- * `threads` is 0, where the exec takes those that start; VN_E_CANCELLED. */
+ * VN_E_ARGUMENT: no such instruction set, or more threads than 64 or 8 for each core;
+ * VN_E_UNSUPPORTED: this machine lacks the instruction set, or the plan, opened from a file, has
+ * given its weights to another one: open the file again; VN_E_MEMORY: also a thread that cannot be
+ * started, unless `threads` is 0, where the exec takes those that start; VN_E_CANCELLED. */
 VN_API enum vn_status vn_exec_open(const struct vn_plan *plan,
                                    const struct vn_exec_options *options, struct vn_exec **exec,
                                    struct vn_diag *diag);
@@ -181,8 +183,8 @@ VN_API enum vn_status vn_exec_run_with(struct vn_exec *exec, const void *const i
                                        void *const outputs[], const struct vn_run_options *run,
                                        struct vn_diag *diag);
 
-/* The network's input or output inside the arena, for callers that read or fill it in place: element
- * (n, c, d, h, w) is data[(((n*D + d)*H + h)*W + w) * pixel_stride + c]. */
+/* The network's input or output inside the arena, for callers that read or fill it in place:
+ * element (n, c, d, h, w) is data[(((n*D + d)*H + h)*W + w) * pixel_stride + c]. */
 struct vn_buffer {
   void *data;    /* float; for type VN_TYPE_I64: int32_t */
   size_t dim[5]; /* n c d h w */
@@ -191,9 +193,9 @@ struct vn_buffer {
 VN_API struct vn_buffer vn_exec_input(struct vn_exec *exec, size_t index);
 VN_API struct vn_buffer vn_exec_output(struct vn_exec *exec, size_t index);
 
-/* fn(context, job) for every job in [0, jobs), in any order, spread over the exec's threads; returns
- * when all are done. For a caller's own work between runs, so that one pool serves everything. `run`
- * may be NULL; VN_E_CANCELLED: not every job was done. */
+/* fn(context, job) for every job in [0, jobs), in any order, spread over the exec's threads;
+ * returns when all are done. For a caller's own work between runs, so that one pool serves
+ * everything. `run` may be NULL; VN_E_CANCELLED: not every job was done. */
 VN_API enum vn_status vn_exec_parallel(struct vn_exec *exec, size_t jobs,
                                        void (*fn)(void *context, size_t job), void *context,
                                        const struct vn_run_options *run, struct vn_diag *diag);

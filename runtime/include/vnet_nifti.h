@@ -36,33 +36,35 @@ VN_NIFTI_API enum vn_status vn_nifti_load(struct vn_nifti *file, const struct vn
 VN_NIFTI_API void vn_nifti_close(struct vn_nifti **file);
 
 /* Fills *image, whose size the caller has set: dense, i fastest, world RAS, sform before qform;
- * float32 voxels that belong to the file, NULL until they are loaded. World is UNKNOWN where the file
- * has neither form, or where the two point the axes in different directions. */
+ * float32 voxels that belong to the file, NULL until they are loaded. World is UNKNOWN where the
+ * file has neither form, or where the two point the axes in different directions. */
 VN_NIFTI_API void vn_nifti_image(const struct vn_nifti *file, struct vn_image *image);
 
 /* NULL: the file says how the scan lies; else a sentence's end for a person: "has neither sform nor
  * qform and does not say left from right". Static. */
 VN_NIFTI_API const char *vn_nifti_unoriented(const struct vn_nifti *file);
 
-/* Writes a dense label map (elem_bytes 1 or 2) of `labels` classes as a single NIfTI file to an open
- * descriptor, gzipped or not. With `like`, grid, affines, codes and units are that file's, bit for
- * bit; extensions and timing are not carried over. With `like` NULL they are `image`'s: a NIfTI-1 file
- * (NIfTI-2 where an axis is longer than 32767) with an sform, and a qform where the axes are
- * orthogonal. `description` (may be NULL) becomes the header's, cut to 79 bytes. The same input gives
- * the same bytes. VN_E_IO, VN_E_MEMORY, VN_E_ARGUMENT. */
+/* Writes a dense label map (elem_bytes 1 or 2) of `labels` classes as a single NIfTI file to an
+ * open descriptor, gzipped or not. With `like`, grid, affines, codes and units are that file's, bit
+ * for bit; extensions and timing are not carried over. With `like` NULL they are `image`'s: a
+ * NIfTI-1 file (NIfTI-2 where an axis is longer than 32767) with an sform, and a qform where the
+ * axes are orthogonal. `description` (may be NULL) becomes the header's, cut to 79 bytes. The same
+ * input gives the same bytes. VN_E_IO, VN_E_MEMORY, VN_E_ARGUMENT. */
 VN_NIFTI_API enum vn_status vn_nifti_write_labels(int fd, bool gzip, const struct vn_nifti *like,
                                                   const struct vn_image *image,
                                                   const struct vn_label_map *map, size_t labels,
                                                   const char *description, struct vn_diag *diag);
 
-/* Writes the map's probabilities as a series i j k label on the same grid; 16-bit ones with scl_slope
- * 1/65535, so that readers see probabilities either way. Otherwise as vn_nifti_write_labels. */
-VN_NIFTI_API enum vn_status vn_nifti_write_probabilities(
-    int fd, bool gzip, const struct vn_nifti *like, const struct vn_image *image,
-    const struct vn_label_map *map, size_t labels, const char *description, struct vn_diag *diag);
+/* Writes the map's probabilities as a series i j k label on the same grid; 16-bit ones with
+ * scl_slope 1/65535, so that readers see probabilities either way. Otherwise as
+ * vn_nifti_write_labels. */
+VN_NIFTI_API enum vn_status
+vn_nifti_write_probabilities(int fd, bool gzip, const struct vn_nifti *like,
+                             const struct vn_image *image, const struct vn_label_map *map,
+                             size_t labels, const char *description, struct vn_diag *diag);
 
-/* vn_nifti_write_labels to a file that is whole or absent: written beside `path` under another name,
- * flushed and renamed. Gzipped where `path` ends in .gz. */
+/* vn_nifti_write_labels to a file that is whole or absent: written beside `path` under another
+ * name, flushed and renamed. Gzipped where `path` ends in .gz. */
 VN_NIFTI_API enum vn_status vn_nifti_save_labels(const char *path, const struct vn_nifti *like,
                                                  const struct vn_image *image,
                                                  const struct vn_label_map *map, size_t labels,

@@ -1,9 +1,9 @@
 /* Segments an image that lies in a host's memory: voxels in, labels out, on the image's own grid.
  *
  * The host says where its voxels lie and how they lie in the world; orientation, resampling,
- * intensities, sliding windows, blending and clean-up are done here, as the model's metadata ask for
- * it. Nothing is copied but what a window needs. What vnet.h says of threads, bits, fork, growth and
- * errors holds here, too. A segmenter runs one call at a time; several may share a plan.
+ * intensities, sliding windows, blending and clean-up are done here, as the model's metadata ask
+ * for it. Nothing is copied but what a window needs. What vnet.h says of threads, bits, fork,
+ * growth and errors holds here, too. A segmenter runs one call at a time; several may share a plan.
  *
  *   struct vn_segmenter *segmenter = NULL;
  *   if (vn_segmenter_open(plan, NULL, &segmenter, &diag)) …
@@ -47,12 +47,12 @@ enum vn_voxel {
  * superior (DICOM, ITK). UNKNOWN: a model that was trained in an orientation refuses the image. */
 enum vn_world { VN_WORLD_UNKNOWN, VN_WORLD_RAS, VN_WORLD_LPS };
 
-/* A borrowed view of a host's voxels. Voxel (i, j, k) lies `i*stride[0] + j*stride[1] + k*stride[2]`
- * bytes from `voxels`, at any alignment, in the machine's byte order, and is
- * slope * stored + inter. */
+/* A borrowed view of a host's voxels. Voxel (i, j, k) lies `i*stride[0] + j*stride[1] +
+ * k*stride[2]` bytes from `voxels`, at any alignment, in the machine's byte order, and is slope *
+ * stored + inter. */
 struct vn_image {
-  size_t size;         /* sizeof(struct vn_image) */
-  const void *voxels;  /* of (0, 0, 0); NULL is enough for vn_segmenter_memory */
+  size_t size;        /* sizeof(struct vn_image) */
+  const void *voxels; /* of (0, 0, 0); NULL is enough for vn_segmenter_memory */
   enum vn_voxel type;
   enum vn_world world;
   size_t dim[3];       /* of i, j, k; each at least 1 */
@@ -63,11 +63,12 @@ struct vn_image {
 
 /* ---- segmenter ---- */
 
-/* A plan made ready for images: threads, memory and the model's metadata, for any number of runs. */
+/* A plan made ready for images: threads, memory and the model's metadata, for any number of runs.
+ */
 struct vn_segmenter;
 
-/* Opens an exec (vn_exec_open says what may be asked of it) and reads the metadata. `options` may be
- * NULL; its memory limit holds for opening and for every run. Borrows the plan. Sets *segmenter,
+/* Opens an exec (vn_exec_open says what may be asked of it) and reads the metadata. `options` may
+ * be NULL; its memory limit holds for opening and for every run. Borrows the plan. Sets *segmenter,
  * which the caller owns, or leaves it NULL. As vn_exec_open; VN_E_UNSUPPORTED: the network does not
  * take images; VN_E_FORMAT: metadata that cannot be read. */
 VN_SEGMENT_API enum vn_status vn_segmenter_open(const struct vn_plan *plan,
@@ -95,8 +96,8 @@ VN_SEGMENT_API enum vn_status vn_segmenter_info(const struct vn_segmenter *segme
                                                 struct vn_diag *diag);
 
 struct vn_label_info {
-  size_t value;        /* in the label map */
-  const char *name;    /* UTF-8; belongs to the segmenter */
+  size_t value;     /* in the label map */
+  const char *name; /* UTF-8; belongs to the segmenter */
   unsigned char rgb[3];
 };
 /* index < labels. */
@@ -112,15 +113,15 @@ enum vn_weighting { VN_WEIGHTING_GAUSSIAN, VN_WEIGHTING_CONSTANT };
 
 /* All 0 but `size` is what vnet-run does without options. */
 struct vn_segment_options {
-  size_t size;               /* sizeof(struct vn_segment_options) */
-  double overlap;            /* of windows, below 1; 0: the default of 0.5; negative: none */
+  size_t size;    /* sizeof(struct vn_segment_options) */
+  double overlap; /* of windows, below 1; 0: the default of 0.5; negative: none */
   enum vn_weighting weighting;
-  bool mirror[3];            /* along the model's d, h, w: averages over flipped windows, too */
-  bool every_window;         /* those with nothing but background are run, too */
-  bool replace_nan;          /* voxels that are not finite become the smallest value, not an error */
-  bool largest_component;    /* keeps the largest piece of each label, 26 neighbours */
-  double min_volume_ml;      /* removes smaller pieces; 0: none */
-  struct vn_cancel *cancel;  /* see struct vn_run_options */
+  bool mirror[3];           /* along the model's d, h, w: averages over flipped windows, too */
+  bool every_window;        /* those with nothing but background are run, too */
+  bool replace_nan;         /* voxels that are not finite become the smallest value, not an error */
+  bool largest_component;   /* keeps the largest piece of each label, 26 neighbours */
+  double min_volume_ml;     /* removes smaller pieces; 0: none */
+  struct vn_cancel *cancel; /* see struct vn_run_options */
   vn_progress_fn *progress;
   void *progress_context;
 };
@@ -138,12 +139,14 @@ struct vn_label_map {
 };
 
 struct vn_segment_report {
-  size_t size;              /* sizeof(struct vn_segment_report), set by the caller */
-  size_t windows, skipped;  /* skipped ones, with background alone, are among the windows */
-  size_t replaced_vox;      /* that were not finite */
-  uint64_t removed_vox;     /* by clean-up */
-  double shift, scale;      /* the network saw (value - shift) * scale, */
-  double low, high;         /* clipped to these */
+  size_t size;    /* sizeof(struct vn_segment_report), set by the caller */
+  size_t grid[3]; /* voxels along the model's d, h, w that the image became */
+  double grid_spacing_mm[3];
+  size_t windows, skipped; /* skipped ones, with background alone, are among the windows */
+  size_t replaced_vox;     /* that were not finite */
+  uint64_t removed_vox;    /* by clean-up */
+  double shift, scale;     /* the network saw (value - shift) * scale, */
+  double low, high;        /* clipped to these */
   uint64_t intensity_ns, network_ns, outside_ns, clean_ns; /* outside: windows and resampling */
 };
 
@@ -183,8 +186,9 @@ struct vn_measure {
   double centroid_mm[3]; /* in the image's world */
 };
 
-/* Fills measures[count]; labels of `count` and above are refused. A label without voxels has NaN for
- * what it has no mean of. Sums run in double in the order of the voxels. VN_E_ARGUMENT. */
+/* Fills measures[count]; labels of `count` and above are refused. Values that are not finite are
+ * left out of mean and sd; what a label has no mean of is NaN. Sums run in double in the order of
+ * the voxels. VN_E_ARGUMENT. */
 VN_SEGMENT_API enum vn_status vn_measure_labels(const struct vn_image *image,
                                                 const struct vn_label_map *labels, size_t count,
                                                 struct vn_measure *measures, struct vn_diag *diag);

@@ -7,9 +7,9 @@
 #define VNET_KERNELS_H
 
 #include "fail.h"
+#include "pool.h"
 #include "types.h"
 
-#include <pthreadpool.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -38,8 +38,8 @@ struct vn_epilogue {
 
 /* Conv and transposed conv. weight: [out c][kd][kh][kw][in c / groups], dense, for both. `pad` is
  * the padding before each axis; what lies outside the input counts as zero, so that the padding
- * after an axis follows from the output's size. Axes of the arrays: d, h, w. For simd/ the weight
- * may be NULL: a trainer's, which change from run to run; see `pack` of struct vn_prepared. */
+ * after an axis follows from the output's size. Axes of the arrays: d, h, w. A kernel that packs
+ * does not look at `weight`, which may be NULL. */
 struct vn_conv {
   struct vn_tensor in, out;
   const float *weight;
@@ -73,20 +73,24 @@ struct vn_prepared {
   char name[48]; /* for people: "winograd 4x4x4 avx512" */
   size_t jobs;   /* independent pieces of about equal cost, cut finely enough for 8 threads */
   size_t scratch_bytes; /* for each thread; a multiple of 64 */
-  size_t packed_bytes;  /* memory that `state` holds: packed weights and tables */
+  size_t packed_bytes;  /* what `pack` fills; without it: what `state` holds */
   void (*run)(const void *state, size_t job, void *scratch);
-  enum vn_status (*run_pool)(void *state, pthreadpool_t pool);
+  enum vn_status (*run_pool)(void *state, struct vn_pool *pool, struct vn_watch *watch);
   void (*close)(void *state);
-  /* Of simd/'s convolutions that were prepared without weights: packs these into `memory`, the
-   * caller's packed_bytes at 64-byte alignment, from where runs take them until the next call. */
-  void (*pack)(void *state, pthreadpool_t pool, const float *weight, void *memory);
+  /* Of kernels that want weights in an order of their own, NULL for others. pack: from the dense
+   * ones to `memory`, packed_bytes at 64-byte alignment; the bytes depend on shape and instruction
+   * set alone, so that states of one step may share them. False: `watch` (may be NULL) stopped it.
+   * use: runs take them from there until the next call. */
+  bool (*pack)(const void *state, struct vn_pool *pool, const float *weight, void *memory,
+               struct vn_watch *watch);
+  void (*use)(void *state, const void *memory);
   void *state;
 };
 
 /* prepare functions return VN_E_UNSUPPORTED, with the reason, for a shape that the kernel does not
- * cover; they never write to the tensors. `pool` may be used to pack weights. */
-typedef enum vn_status vn_conv_prepare_fn(const struct vn_conv *conv, pthreadpool_t pool,
-                                          struct vn_prepared *prepared, struct vn_diag *diag);
+ * cover; they never write to the tensors. */
+typedef enum vn_status vn_conv_prepare_fn(const struct vn_conv *conv, struct vn_prepared *prepared,
+                                          struct vn_diag *diag);
 typedef enum vn_status vn_simple_prepare_fn(const struct vn_simple *simple,
                                             struct vn_prepared *prepared, struct vn_diag *diag);
 
@@ -112,6 +116,8 @@ extern const struct vn_simd vn_simd_neon;
 vn_conv_prepare_fn vn_conv_ref;   /* any convolution, plain C */
 vn_conv_prepare_fn vn_deconv_ref; /* any transposed convolution */
 vn_simple_prepare_fn vn_simple_ref;
+#ifdef VN_XNNPACK
 vn_conv_prepare_fn vn_conv_xnnpack; /* stride 1; dilation and groups as far as it goes */
+#endif
 
 #endif

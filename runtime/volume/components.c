@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fail.h"
-
 /* Voxels [x, end) of one row, all of `label`. */
 struct piece_run {
   uint32_t x, end;
@@ -14,16 +12,12 @@ struct piece_run {
 };
 
 struct pieces {
+  const size_t *dim; /* i j k */
   struct piece_run *runs;
   size_t count, room;
   size_t *row;    /* [dim y * dim z + 1]: the row's first run */
   uint64_t *size; /* [runs]: voxels, at the root */
 };
-
-static size_t label_at(const struct vn_labels *labels, size_t i) {
-  return labels->elem_bytes == 1 ? ((const uint8_t *)labels->data)[i]
-                                 : (size_t)((const int16_t *)labels->data)[i];
-}
 
 static bool run_add(struct pieces *p, size_t x, size_t end, size_t label) {
   if (p->count == p->room) {
@@ -39,18 +33,28 @@ static bool run_add(struct pieces *p, size_t x, size_t end, size_t label) {
   return true;
 }
 
-static bool runs_find(struct pieces *p, const struct vn_labels *labels, const size_t dim[3]) {
-  size_t rows = dim[1] * dim[2];
+static bool row_find(struct pieces *p, const struct vn_label_map *map, size_t width, size_t row) {
+  const char *at = vn_label_at(map, 0, row % p->dim[1], row / p->dim[1]);
+  for (size_t x = 0; x < width;) {
+    size_t begin = x, label = vn_label_get(map, at);
+    while (x < width && vn_label_get(map, at) == label) x++, at += map->stride[0];
+    if (label && !run_add(p, begin, x, label)) return false;
+  }
+  return true;
+}
+
+static enum vn_status runs_find(struct pieces *p, const struct vn_label_map *map,
+                                struct vn_stage *stage, struct vn_diag *diag) {
+  size_t rows = p->dim[1] * p->dim[2];
   for (size_t row = 0; row < rows; row++) {
     p->row[row] = p->count;
-    for (size_t x = 0; x < dim[0];) {
-      size_t begin = x, label = label_at(labels, row * dim[0] + x);
-      while (x < dim[0] && label_at(labels, row * dim[0] + x) == label) x++;
-      if (label && !run_add(p, begin, x, label)) return false;
-    }
+    if (!row_find(p, map, p->dim[0], row))
+      return vn_fail(diag, VN_E_MEMORY, "out of memory for the labels' pieces");
+    if (row % 64 == 0 && !vn_stage_tell(stage, 0.4 * (double)row / (double)rows))
+      return vn_stage_cancelled(diag);
   }
   p->row[rows] = p->count;
-  return true;
+  return VN_OK;
 }
 
 static uint32_t root_of(struct pieces *p, uint32_t run) {
@@ -81,8 +85,9 @@ static void rows_join(struct pieces *p, size_t row, size_t other) {
   }
 }
 
-static void neighbours_join(struct pieces *p, const size_t dim[3]) {
-  for (size_t z = 0; z < dim[2]; z++)
+static bool neighbours_join(struct pieces *p, struct vn_stage *stage) {
+  const size_t *dim = p->dim;
+  for (size_t z = 0; z < dim[2]; z++) {
     for (size_t y = 0; y < dim[1]; y++) {
       size_t row = z * dim[1] + y;
       if (y) rows_join(p, row, row - 1);
@@ -91,16 +96,21 @@ static void neighbours_join(struct pieces *p, const size_t dim[3]) {
       rows_join(p, row, row - dim[1]);
       if (y + 1 < dim[1]) rows_join(p, row, row - dim[1] + 1);
     }
+    if (!vn_stage_tell(stage, 0.4 + 0.5 * (double)z / (double)dim[2])) return false;
+  }
+  return true;
 }
 
-static enum vn_status pieces_make(struct pieces *p, const struct vn_labels *labels,
-                                  const size_t dim[3], struct vn_diag *diag) {
-  *p = (struct pieces){0};
-  p->row = malloc((dim[1] * dim[2] + 1) * sizeof *p->row);
-  bool made = p->row && dim[0] <= UINT32_MAX && runs_find(p, labels, dim);
-  if (made) p->size = calloc(p->count + 1, sizeof *p->size);
-  if (!made || !p->size) return vn_fail(diag, VN_E_MEMORY, "out of memory for the labels' pieces");
-  neighbours_join(p, dim);
+static enum vn_status pieces_make(struct pieces *p, const struct vn_label_map *map,
+                                  struct vn_stage *stage, struct vn_diag *diag) {
+  p->row = malloc((p->dim[1] * p->dim[2] + 1) * sizeof *p->row);
+  if (!p->row || p->dim[0] > UINT32_MAX)
+    return vn_fail(diag, VN_E_MEMORY, "out of memory for the labels' pieces");
+  enum vn_status status = runs_find(p, map, stage, diag);
+  if (status) return status;
+  p->size = calloc(p->count + 1, sizeof *p->size);
+  if (!p->size) return vn_fail(diag, VN_E_MEMORY, "out of memory for the labels' pieces");
+  if (!neighbours_join(p, stage)) return vn_stage_cancelled(diag);
   for (size_t i = 0; i < p->count; i++)
     p->size[root_of(p, (uint32_t)i)] += p->runs[i].end - p->runs[i].x;
   return VN_OK;
@@ -122,44 +132,35 @@ static void largest_find(const struct pieces *p, uint32_t *keep) {
 
 /* Removes the pieces below `least_vox` and, with `keep`, those that are not a label's chosen one.
  */
-static void pieces_remove(struct pieces *p, struct vn_labels *labels, const size_t dim[3],
-                          uint64_t least_vox, const uint32_t *keep, uint64_t *removed_vox) {
-  for (size_t row = 0; row < dim[1] * dim[2]; row++)
+static uint64_t pieces_remove(struct pieces *p, const struct vn_label_map *map, uint64_t least_vox,
+                              const uint32_t *keep) {
+  uint64_t removed = 0;
+  for (size_t row = 0; row < p->dim[1] * p->dim[2]; row++)
     for (size_t i = p->row[row]; i < p->row[row + 1]; i++) {
       const struct piece_run *run = &p->runs[i];
       uint32_t root = root_of(p, (uint32_t)i);
       if (p->size[root] >= least_vox && (!keep || keep[run->label] == root)) continue;
-      memset((char *)labels->data + (row * dim[0] + run->x) * labels->elem_bytes, 0,
-             (run->end - run->x) * labels->elem_bytes);
-      if (removed_vox) removed_vox[run->label] += run->end - run->x;
+      for (size_t x = run->x; x < run->end; x++)
+        vn_label_put(map, vn_label_at(map, x, row % p->dim[1], row / p->dim[1]), 0);
+      removed += run->end - run->x;
     }
+  return removed;
 }
 
-static enum vn_status labels_clean(struct vn_labels *labels, const size_t dim[3], bool largest,
-                                   uint64_t least_vox, uint64_t *removed_vox,
-                                   struct vn_diag *diag) {
-  struct pieces p;
-  enum vn_status status = pieces_make(&p, labels, dim, diag);
-  uint32_t *keep = malloc(labels->classes * sizeof *keep);
+enum vn_status vn_labels_clean(const struct vn_label_map *map, const struct vn_image *image,
+                               size_t labels, bool largest, uint64_t least_vox,
+                               struct vn_stage *stage, uint64_t *removed_vox,
+                               struct vn_diag *diag) {
+  struct pieces p = {.dim = image->dim};
+  enum vn_status status = pieces_make(&p, map, stage, diag);
+  uint32_t *keep = malloc(labels * sizeof *keep);
   if (status == VN_OK && !keep) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
   if (status == VN_OK) {
-    memset(keep, 0xFF, labels->classes * sizeof *keep);
+    memset(keep, 0xFF, labels * sizeof *keep);
     if (largest) largest_find(&p, keep);
-    if (removed_vox) memset(removed_vox, 0, labels->classes * sizeof *removed_vox);
-    pieces_remove(&p, labels, dim, least_vox, largest ? keep : NULL, removed_vox);
+    *removed_vox = pieces_remove(&p, map, least_vox, largest ? keep : NULL);
   }
   free(keep);
   pieces_free(&p);
   return status;
-}
-
-enum vn_status vn_labels_largest(struct vn_labels *labels, const size_t dim[3],
-                                 uint64_t *removed_vox, struct vn_diag *diag) {
-  return labels_clean(labels, dim, true, 0, removed_vox, diag);
-}
-
-enum vn_status vn_labels_drop_small(struct vn_labels *labels, const size_t dim[3],
-                                    uint64_t least_vox, uint64_t *removed_vox,
-                                    struct vn_diag *diag) {
-  return labels_clean(labels, dim, false, least_vox, removed_vox, diag);
 }

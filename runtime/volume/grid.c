@@ -101,32 +101,34 @@ size_t vn_grid_scratch(const struct vn_grid *grid, const size_t extent[3]) {
   return (rows + 1) * columns;
 }
 
-/* to[x] = sum over the taps of d of the scan's voxel (z, y, begin + x). */
-static void row_gather(const struct vn_grid *grid, const float *voxels, size_t d, size_t y,
-                       size_t begin, size_t count, float *to) {
+/* to[x] = sum over the taps of d of the scan's voxel (z, y, begin + x). `one` has room for a row.
+ */
+static void row_gather(const struct vn_grid *grid, const struct vn_voxels *voxels,
+                       const struct vn_walk *walk, size_t d, size_t y, size_t begin, size_t count,
+                       float *one, float *to) {
   const struct vn_taps *taps = &grid->in[0];
-  const ptrdiff_t *step = grid->view.step;
   for (size_t k = 0; k < taps->count; k++) {
     float weight = taps->weight[d * taps->count + k];
     if (weight == 0 && k > 0) continue;
-    const float *from = voxels + (ptrdiff_t)grid->view.origin +
-                        (ptrdiff_t)(taps->first[d] + k) * step[0] + (ptrdiff_t)y * step[1] +
-                        (ptrdiff_t)begin * step[2];
+    const ptrdiff_t at = walk->origin + (ptrdiff_t)(taps->first[d] + k) * walk->step[0] +
+                         (ptrdiff_t)y * walk->step[1] + (ptrdiff_t)begin * walk->step[2];
+    vn_voxels_row(voxels, at, walk->step[2], count, one);
     if (k == 0)
-      for (size_t x = 0; x < count; x++, from += step[2]) to[x] = weight * *from;
+      for (size_t x = 0; x < count; x++) to[x] = weight * one[x];
     else
-      for (size_t x = 0; x < count; x++, from += step[2]) to[x] += weight * *from;
+      for (size_t x = 0; x < count; x++) to[x] += weight * one[x];
   }
 }
 
-void vn_grid_sample(const struct vn_grid *grid, const float *voxels, size_t d,
-                    const size_t start[2], const size_t extent[2], float *scratch, float *plane) {
+void vn_grid_sample(const struct vn_grid *grid, const struct vn_voxels *voxels,
+                    const struct vn_walk *walk, size_t d, const size_t start[2],
+                    const size_t extent[2], float *scratch, float *plane) {
   const struct vn_taps *th = &grid->in[1], *tw = &grid->in[2];
   size_t top, left, bottom = taps_reach(th, start[0], extent[0], &top);
   size_t columns = taps_reach(tw, start[1], extent[1], &left) - left;
   float *rows = scratch + columns;
   for (size_t y = top; y < bottom; y++)
-    row_gather(grid, voxels, d, y, left, columns, rows + (y - top) * columns);
+    row_gather(grid, voxels, walk, d, y, left, columns, scratch, rows + (y - top) * columns);
   for (size_t h = start[0]; h < start[0] + extent[0]; h++, plane += extent[1]) {
     const float *weight = th->weight + h * th->count, *from = rows + (th->first[h] - top) * columns;
     for (size_t x = 0; x < columns; x++) scratch[x] = weight[0] * from[x];

@@ -41,9 +41,10 @@ void vn_grid_close(struct vn_grid *grid);
 /* Floats that vn_grid_sample wants as scratch for a part of `extent` grid points. */
 size_t vn_grid_scratch(const struct vn_grid *grid, const size_t extent[3]);
 
-/* Fills plane[h][w] with the extent[1] x extent[2] grid points from (d, start[1], start[2]) on,
- * all inside the grid; `voxels` is the scan. */
-void vn_grid_sample(const struct vn_grid *grid, const float *voxels, size_t d,
-                    const size_t start[2], const size_t extent[2], float *scratch, float *plane);
+/* Fills plane[h][w] with the extent[0] x extent[1] grid points from (d, start[0], start[1]) on,
+ * all inside the grid. `voxels` and `walk` (orient.h) say where the image lies. */
+void vn_grid_sample(const struct vn_grid *grid, const struct vn_voxels *voxels,
+                    const struct vn_walk *walk, size_t d, const size_t start[2],
+                    const size_t extent[2], float *scratch, float *plane);
 
 #endif

@@ -16,7 +16,8 @@
 #ifndef VNET_INTENSITY_H
 #define VNET_INTENSITY_H
 
-#include "vnet.h"
+#include "image.h"
+#include "stage.h"
 
 enum vn_intensity_kind {
   VN_INTENSITY_NONE,
@@ -38,10 +39,27 @@ struct vn_intensity {
 enum vn_status vn_intensity_parse(const char *text, struct vn_intensity_rule *rule,
                                   struct vn_diag *diag);
 
-/* `voxels` must be finite, `elems` at least 1; `exec` lends its threads and may be NULL.
- * VN_E_UNSUPPORTED for a scan with nothing to tell apart: all voxels equal, or both percentiles. */
-enum vn_status vn_intensity_fit(const struct vn_intensity_rule *rule, const float *voxels,
-                                size_t elems, struct vn_exec *exec, struct vn_intensity *intensity,
+/* What all voxels of an image are like. */
+struct vn_survey {
+  size_t elems, bad, first_bad; /* bad: NaN, infinite or beyond float32; in the order of k, j, i */
+  float least;                  /* of those that are not bad; infinite: there is none */
+  double mean;
+};
+
+/* VN_E_MEMORY, VN_E_CANCELLED. `stage` lends threads and may be NULL. */
+enum vn_status vn_survey_take(const struct vn_image *image, const struct vn_voxels *voxels,
+                              struct vn_stage *stage, struct vn_survey *survey,
+                              struct vn_diag *diag);
+
+/* VN_E_FORMAT with a sentence unless every voxel is finite. */
+enum vn_status vn_survey_finite(const struct vn_image *image, const struct vn_survey *survey,
+                                struct vn_diag *diag);
+
+/* Over an image without bad voxels, or mended ones. VN_E_UNSUPPORTED for a scan with nothing to
+ * tell apart: all voxels equal, or both percentiles; VN_E_MEMORY, VN_E_CANCELLED. */
+enum vn_status vn_intensity_fit(const struct vn_intensity_rule *rule, const struct vn_image *image,
+                                const struct vn_voxels *voxels, const struct vn_survey *survey,
+                                struct vn_stage *stage, struct vn_intensity *intensity,
                                 struct vn_diag *diag);
 
 static inline float vn_intensity_apply(const struct vn_intensity *i, float x) {

@@ -1,30 +1,35 @@
-/* Axis permutation and flips from the scan's affine; see orient.h. */
+/* Axis permutation and flips from the image's affine; see orient.h. */
 #include "orient.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "fail.h"
-
-static size_t scan_step(const struct vn_scan *scan, int axis) {
-  return axis == 0 ? 1 : axis == 1 ? scan->dim[0] : scan->dim[0] * scan->dim[1];
-}
-
-/* View axis w, h, d (0, 1, 2) is scan axis from[i], reversed where flip[i]. */
-static struct vn_view view_make(const struct vn_scan *scan, const int from[3], const bool flip[3]) {
-  struct vn_view view = {0};
+/* View axis w, h, d (0, 1, 2) is the image's from[i], reversed where flip[i]. */
+static struct vn_view view_make(const struct vn_image *image, const int from[3],
+                                const bool flip[3]) {
+  struct vn_view view;
+  double spacing_mm[3];
+  vn_image_spacing(image, spacing_mm);
   for (int i = 0; i < 3; i++) {
-    size_t step = scan_step(scan, from[i]), extent = scan->dim[from[i]];
-    view.dim[2 - i] = extent;
-    view.step[2 - i] = flip[i] ? -(ptrdiff_t)step : (ptrdiff_t)step;
-    view.spacing_mm[2 - i] = scan->spacing_mm[from[i]];
-    if (flip[i]) view.origin += (extent - 1) * step;
+    view.dim[2 - i] = image->dim[from[i]];
+    view.axis[2 - i] = from[i];
+    view.flip[2 - i] = flip[i];
+    view.spacing_mm[2 - i] = spacing_mm[from[i]];
   }
   return view;
 }
 
-struct vn_view vn_view_plain(const struct vn_scan *scan) {
-  return view_make(scan, (const int[]){0, 1, 2}, (const bool[]){false, false, false});
+struct vn_view vn_view_plain(const struct vn_image *image) {
+  return view_make(image, (const int[]){0, 1, 2}, (const bool[]){false, false, false});
+}
+
+struct vn_walk vn_view_walk(const struct vn_view *view, const ptrdiff_t stride[3]) {
+  struct vn_walk walk = {0};
+  for (int i = 0; i < 3; i++) {
+    walk.step[i] = view->flip[i] ? -stride[view->axis[i]] : stride[view->axis[i]];
+    if (view->flip[i]) walk.origin += (ptrdiff_t)(view->dim[i] - 1) * stride[view->axis[i]];
+  }
+  return walk;
 }
 
 /* World axis (x y z) and sense of each letter. */
@@ -42,7 +47,7 @@ static bool letters_parse(const char *letters, int world[3], bool positive[3]) {
   return seen == 7;
 }
 
-/* The scan axis that lies nearest to each world axis: of the six assignments the one with the
+/* The image axis that lies nearest to each world axis: of the six assignments the one with the
  * largest sum of |cosines|. */
 static void nearest_axes(const double affine[3][4], int axis_of[3]) {
   static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
@@ -61,28 +66,21 @@ static void nearest_axes(const double affine[3][4], int axis_of[3]) {
   }
 }
 
-enum vn_status vn_view_orient(const struct vn_scan *scan, const char *letters, struct vn_view *view,
-                              struct vn_diag *diag) {
+enum vn_status vn_view_orient(const struct vn_image *image, const char *letters,
+                              struct vn_view *view, struct vn_diag *diag) {
   int world[3], axis_of[3], from[3];
   bool positive[3], flip[3];
   if (!letters_parse(letters, world, positive))
     return vn_fail(diag, VN_E_FORMAT,
                    "the model's vnet.orientation is '%.20s', not one such as RAS", letters);
-  if (!scan->oriented)
+  if (image->world == VN_WORLD_UNKNOWN)
     return vn_fail(diag, VN_E_UNSUPPORTED,
-                   "the model wants %s, but the scan has neither sform nor qform and does not say "
-                   "left from right",
-                   letters);
-  if (scan->contradictory)
-    return vn_fail(diag, VN_E_UNSUPPORTED,
-                   "the model wants %s, but the scan's sform and qform point its axes in different "
-                   "directions: remove the wrong one",
-                   letters);
-  nearest_axes(scan->affine, axis_of);
+                   "the model wants %s, but the image does not say left from right", letters);
+  nearest_axes(image->affine, axis_of);
   for (int i = 0; i < 3; i++) {
     from[i] = axis_of[world[i]];
-    flip[i] = (scan->affine[world[i]][from[i]] > 0) != positive[i];
+    flip[i] = (image->affine[world[i]][from[i]] > 0) != positive[i];
   }
-  *view = view_make(scan, from, flip);
+  *view = view_make(image, from, flip);
   return VN_OK;
 }

@@ -1,4 +1,4 @@
-/* A reader for the little JSON of vnet.labels, and two writers; see palette.h. The text comes with
+/* A reader for the little JSON of vnet.labels; see palette.h. The text comes with
  * a model from anywhere: depth and lengths are bounded. */
 #include "palette.h"
 
@@ -307,30 +307,4 @@ void vn_palette_close(struct vn_palette *palette) {
   if (!palette) return;
   free(palette->entries);
   *palette = (struct vn_palette){0};
-}
-
-void vn_palette_itksnap(const struct vn_palette *palette, FILE *out) {
-  fputs("################################################\n"
-        "# ITK-SnAP Label Description File\n"
-        "# File format:\n"
-        "# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL\n"
-        "################################################\n",
-        out);
-  for (size_t i = 0; i < palette->count; i++) {
-    const struct vn_palette_entry *e = &palette->entries[i];
-    fprintf(out, "%5zu  %4u %4u %4u  %7d  %d  %d    \"", i, e->rgb[0], e->rgb[1], e->rgb[2], i > 0,
-            i > 0, i > 0);
-    for (const char *c = e->name; *c; c++) fputc(*c == '"' ? '\'' : *c, out);
-    fputs("\"\n", out);
-  }
-}
-
-void vn_palette_slicer(const struct vn_palette *palette, FILE *out) {
-  fprintf(out, "# Color table file\n# %zu values\n", palette->count);
-  for (size_t i = 0; i < palette->count; i++) {
-    const struct vn_palette_entry *e = &palette->entries[i];
-    fprintf(out, "%zu ", i);
-    for (const char *c = e->name; *c; c++) fputc(*c == ' ' ? '_' : *c, out);
-    fprintf(out, " %u %u %u %d\n", e->rgb[0], e->rgb[1], e->rgb[2], i > 0 ? 255 : 0);
-  }
 }

@@ -1,4 +1,5 @@
-/* Names and colours of labels, from a model's `vnet.labels`, and as the tables that viewers read.
+/* Names and colours of labels, from a model's `vnet.labels`. Private to this library and the
+ * trainer.
  *
  * The metadata is JSON: an array of objects with "value" (the label), "name" and "colour" (or
  * "color"), "#rrggbb" or [r, g, b] from 0 to 255; other members are passed over. Names are
@@ -11,7 +12,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
 enum { VN_PALETTE_NAME_MOST = 63 }; /* bytes of UTF-8 */
 
@@ -30,9 +30,5 @@ struct vn_palette {
 enum vn_status vn_palette_parse(const char *text, size_t classes, struct vn_palette *palette,
                                 struct vn_diag *diag);
 void vn_palette_close(struct vn_palette *palette);
-
-/* ITK-SNAP's label description file and 3D Slicer's colour table. Errors are left in the stream. */
-void vn_palette_itksnap(const struct vn_palette *palette, FILE *out);
-void vn_palette_slicer(const struct vn_palette *palette, FILE *out);
 
 #endif

@@ -13,11 +13,15 @@
 #include <string.h>
 #include <time.h>
 
-#include "fail.h"
-#include "parallel.h"
+struct work {                        /* of the parts, in the stage's unit */
+  double sample, fill, blend, plane; /* of a window; to fill and blend it for a run; of a plane */
+  size_t runs;                       /* of the network in a window */
+  double all;
+};
 
 struct run {
   const struct vn_window_job *job;
+  struct work work;
   struct vn_window_axis axis[3];
   size_t patch[3], classes;
   struct vn_buffer in, out;
@@ -162,8 +166,8 @@ static void window_sample(void *context, size_t d) {
   size_t extent[2] = {end[1] - begin[1], end[2] - begin[2]};
   size_t start[2] = {run->at[1] + begin[1] - run->axis[1].before,
                      run->at[2] + begin[2] - run->axis[2].before};
-  vn_grid_sample(job->grid, job->voxels, run->at[0] + d - run->axis[0].before, start, extent,
-                 scratch, to);
+  vn_grid_sample(job->grid, job->voxels, &job->walk, run->at[0] + d - run->axis[0].before, start,
+                 extent, scratch, to);
   bool lit = false;
   for (size_t i = 0; i < extent[0] * extent[1]; i++) lit = lit || to[i] > job->background;
   run->lit[d] = lit;
@@ -289,6 +293,59 @@ static void plane_hand_on(void *context, size_t job) {
 
 /* ---- the run ---- */
 
+/* Rough, for progress alone: nanoseconds of a thread for each voxel, and for each of its classes.
+ */
+static struct work work_of(const struct vn_window_job *job, const struct run *run) {
+  const double classes = (double)run->classes;
+  const double window = (double)(run->patch[0] * run->patch[1] * run->patch[2]);
+  const size_t *dim = job->grid->view.dim;
+  double count = 1;
+  struct work work = {.sample = 8 * window, .fill = 2 * window, .runs = 1};
+  for (int i = 0; i < 3; i++) {
+    work.runs <<= job->mirror[i];
+    count *= (double)run->axis[i].count;
+  }
+  work.blend = (1 + classes) * window;
+  work.plane = (4 + 6 * classes) * (double)(dim[1] * dim[2]);
+  work.all =
+      count * (work.sample + (double)work.runs * (work.fill + job->network_work + work.blend)) +
+      work.plane * (double)dim[0];
+  return work;
+}
+
+static void run_measure(struct run *run, const struct vn_window_job *job) {
+  run->job = job;
+  run->in = vn_exec_input(job->stage->exec, 0);
+  run->out = vn_exec_output(job->stage->exec, job->output);
+  run->classes = run->out.dim[1];
+  for (int i = 0; i < 3; i++) {
+    run->patch[i] = run->in.dim[2 + i];
+    run->axis[i] = vn_window_axis_make(job->grid->dim[i], run->patch[i], job->overlap);
+  }
+  run->work = work_of(job, run);
+}
+
+double vn_window_work(const struct vn_window_job *job) {
+  struct run run = {0};
+  run_measure(&run, job);
+  return run.work.all;
+}
+
+/* The network on the present window, flipped as run->flip says. */
+static enum vn_status network_run(struct run *run, uint64_t *network_ns, struct vn_diag *diag) {
+  struct vn_stage *stage = run->job->stage;
+  vn_stage_begin(stage, run->work.fill);
+  enum vn_status status = vn_stage_jobs(stage, run->patch[0], window_fill, run, diag);
+  if (status) return status;
+  uint64_t filled = now_ns();
+  vn_stage_begin(stage, run->job->network_work);
+  status = vn_stage_network(stage, diag);
+  *network_ns += now_ns() - filled;
+  if (status) return status;
+  vn_stage_begin(stage, run->work.blend);
+  return vn_stage_jobs(stage, run->patch[0], window_blend, run, diag);
+}
+
 static enum vn_status window_run(struct run *run, struct vn_window_report *report,
                                  struct vn_diag *diag) {
   const struct vn_window_job *job = run->job;
@@ -296,59 +353,67 @@ static enum vn_status window_run(struct run *run, struct vn_window_report *repor
   for (int i = 0; i < 3; i++) mirror |= (unsigned)job->mirror[i] << i;
   uint64_t start = now_ns(), network_ns = 0;
   bool lit = false;
-  vn_parallel(job->exec, run->patch[0], window_sample, run);
+  vn_stage_begin(job->stage, run->work.sample);
+  enum vn_status status = vn_stage_jobs(job->stage, run->patch[0], window_sample, run, diag);
   for (size_t d = 0; d < run->patch[0]; d++) lit = lit || run->lit[d];
-  for (run->flip = 0; lit && run->flip < 8; run->flip++) {
-    if (run->flip & ~mirror) continue;
-    vn_parallel(job->exec, run->patch[0], window_fill, run);
-    uint64_t filled = now_ns();
-    enum vn_status status = vn_exec_run_in_place(job->exec, diag);
-    if (status) return status;
-    network_ns += now_ns() - filled;
-    vn_parallel(job->exec, run->patch[0], window_blend, run);
-  }
+  for (run->flip = 0; status == VN_OK && lit && run->flip < 8; run->flip++)
+    if (!(run->flip & ~mirror)) status = network_run(run, &network_ns, diag);
+  if (status == VN_OK && !lit)
+    vn_stage_begin(job->stage,
+                   (double)run->work.runs * (run->work.fill + job->network_work + run->work.blend));
   report->network_ns += network_ns;
   report->outside_ns += now_ns() - start - network_ns;
   report->windows++;
   report->skipped += !lit;
-  return VN_OK;
+  return status;
 }
 
-/* Planes up to `next` are final: on to the scan. */
-static enum vn_status planes_finish(struct run *run, size_t next, struct vn_diag *diag) {
+/* Planes of the scan that need none from `next` on. */
+static enum vn_status planes_hand_on(struct run *run, size_t next, struct vn_diag *diag) {
   const struct vn_window_job *job = run->job;
   const struct vn_taps *td = &job->grid->out[0];
   size_t before = run->axis[0].before, depth = job->grid->view.dim[0];
-  vn_parallel(job->exec, next - run->first, plane_normalise, run);
-  if (atomic_load(&run->broken))
-    return vn_fail(diag, VN_E_FORMAT, "the network yields scores that are not finite numbers");
   for (size_t ready = run->written; run->written < depth; run->written = ready) {
     while (ready < depth && ready - run->written < run->patch[0] &&
            before + td->first[ready] + td->count <= next)
       ready++;
     if (ready == run->written) break;
-    vn_parallel(job->exec, ready - run->written, plane_hand_on, run);
+    vn_stage_begin(job->stage, run->work.plane * (double)(ready - run->written));
+    enum vn_status status =
+        vn_stage_jobs(job->stage, ready - run->written, plane_hand_on, run, diag);
+    if (status) return status;
   }
+  return VN_OK;
+}
+
+/* Planes up to `next` are final: on to the scan. */
+static enum vn_status planes_finish(struct run *run, size_t next, struct vn_diag *diag) {
+  struct vn_stage *stage = run->job->stage;
+  vn_stage_begin(stage, 0);
+  enum vn_status status = vn_stage_jobs(stage, next - run->first, plane_normalise, run, diag);
+  if (status) return status;
+  if (atomic_load(&run->broken))
+    return vn_fail(diag, VN_E_FORMAT, "the network yields scores that are not finite numbers");
+  status = planes_hand_on(run, next, diag);
+  if (status) return status;
   memcpy(run->last, run->scores + ring_row(run, next - 1, 0) * run->classes,
          run->axis[1].total * run->axis[2].total * run->classes * sizeof(float));
-  vn_parallel(job->exec, next - run->first, plane_clear, run);
+  vn_stage_begin(stage, 0);
+  status = vn_stage_jobs(stage, next - run->first, plane_clear, run, diag);
   run->first = next;
   const char *refusal = atomic_load(&run->refusal);
-  return refusal ? vn_fail(diag, VN_E_UNSUPPORTED, "%s", refusal) : VN_OK;
+  return refusal ? vn_fail(diag, VN_E_UNSUPPORTED, "%s", refusal) : status;
 }
 
 /* All windows that start at plane at[0], then the planes that no later row touches. */
 static enum vn_status row_run(struct run *run, size_t next, struct vn_window_report *report,
                               struct vn_diag *diag) {
-  const struct vn_window_job *job = run->job;
-  size_t total = run->axis[0].count * run->axis[1].count * run->axis[2].count;
   for (size_t h = 0; h < run->axis[1].count; h++)
     for (size_t w = 0; w < run->axis[2].count; w++) {
       run->at[1] = vn_window_start(&run->axis[1], h);
       run->at[2] = vn_window_start(&run->axis[2], w);
       enum vn_status status = window_run(run, report, diag);
       if (status) return status;
-      if (job->progress) job->progress(job->progress_context, report->windows, total);
     }
   uint64_t start = now_ns();
   enum vn_status status = planes_finish(run, next, diag);
@@ -358,15 +423,9 @@ static enum vn_status row_run(struct run *run, size_t next, struct vn_window_rep
 
 enum vn_status vn_window_run(const struct vn_window_job *job, struct vn_window_report *report,
                              struct vn_diag *diag) {
-  struct run run = {.job = job};
+  struct run run = {0};
   *report = (struct vn_window_report){0};
-  run.in = vn_exec_input(job->exec, 0);
-  run.out = vn_exec_output(job->exec, job->output);
-  run.classes = run.out.dim[1];
-  for (int i = 0; i < 3; i++) {
-    run.patch[i] = run.in.dim[2 + i];
-    run.axis[i] = vn_window_axis_make(job->grid->dim[i], run.patch[i], job->overlap);
-  }
+  run_measure(&run, job);
   enum vn_status status = VN_OK;
   if (!run_alloc(&run))
     status = vn_fail(diag, VN_E_MEMORY, "out of memory for the scores of %zu planes", run.patch[0]);

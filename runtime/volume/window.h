@@ -15,7 +15,8 @@
 
 #include "grid.h"
 #include "intensity.h"
-#include "vnet.h"
+#include "stage.h"
+#include "vnet_segment.h"
 
 /* Where windows lie along one axis. */
 struct vn_window_axis {
@@ -26,8 +27,6 @@ struct vn_window_axis {
 struct vn_window_axis vn_window_axis_make(size_t size, size_t patch, double overlap);
 size_t vn_window_start(const struct vn_window_axis *axis, size_t index);
 
-enum vn_weighting { VN_WEIGHTING_GAUSSIAN, VN_WEIGHTING_CONSTANT };
-
 /* Fills weights[d][h][w] for a patch. */
 void vn_window_weights(enum vn_weighting weighting, const size_t patch[3], float *weights);
 
@@ -37,9 +36,11 @@ void vn_window_weights(enum vn_weighting weighting, const size_t patch[3], float
 typedef const char *vn_window_sink(void *context, size_t d, size_t h, const float *scores);
 
 struct vn_window_job {
-  struct vn_exec *exec;
-  size_t output; /* which output of the network holds the scores */
-  const float *voxels;
+  struct vn_stage *stage; /* whose exec runs */
+  double network_work;    /* of one run, in the stage's unit: about a thread's nanoseconds */
+  size_t output;          /* which output of the network holds the scores */
+  const struct vn_voxels *voxels;
+  struct vn_walk walk; /* of the grid's view over the voxels */
   const struct vn_grid *grid;
   struct vn_intensity intensity;
   double overlap; /* in [0, 1) */
@@ -51,8 +52,6 @@ struct vn_window_job {
   const float *idle;
   vn_window_sink *sink;
   void *sink_context;
-  void (*progress)(void *context, size_t done, size_t total); /* NULL: nobody asks */
-  void *progress_context;
 };
 
 struct vn_window_report {
@@ -62,6 +61,9 @@ struct vn_window_report {
 
 /* Bytes that vn_window_run allocates; SIZE_MAX when uncountable. */
 size_t vn_window_bytes(const struct vn_grid *grid, const size_t patch[3], size_t classes);
+
+/* What vn_window_run will tell the stage that it does. */
+double vn_window_work(const struct vn_window_job *job);
 
 /* One-channel input of batch 1, output of batch 1 on the input's grid. VN_E_MEMORY,
  * VN_E_CANCELLED, VN_E_UNSUPPORTED (the sink's sentence), VN_E_FORMAT: the network yields scores

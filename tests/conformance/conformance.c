@@ -153,7 +153,7 @@ static enum outcome run_plan(const struct attempt *a, const struct vn_plan *plan
     inputs[i] = in[i].f;
   }
   for (size_t i = 0; i < n_out; i++) outputs[i] = malloc(8 * vn_plan_output(plan, i).elems);
-  const struct vn_exec_options options = {.threads = 1};
+  const struct vn_exec_options options = {.size = sizeof options, .threads = 1};
   if (outcome == PASSED &&
       (vn_exec_open(plan, &options, &exec, &diag) || vn_exec_run(exec, inputs, outputs, &diag)))
     outcome = say(a->r, FAILED, "runtime: %.400s", diag.text);

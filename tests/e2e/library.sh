@@ -19,7 +19,7 @@ if objdump -p "$library" | grep NEEDED | grep -iE 'protobuf|nifti|libz\.'; then
   bad=1
 fi
 
-flags=(-Wall -Wextra -Werror -fsyntax-only -I"$source_dir/schemas" -I"$source_dir/runtime/include")
+flags=(-Wall -Wextra -Werror -fsyntax-only -I"$source_dir/schemas" -I"$source_dir/runtime/include" -I"$source_dir/runtime")
 for header in "$source_dir"/runtime/include/*.h "$source_dir"/schemas/vnet_status.h \
   "$source_dir"/runtime/volume/*.h; do
   "$cc" -std=c11 "${flags[@]}" -x c "$header" || { echo "$header does not compile alone"; bad=1; }

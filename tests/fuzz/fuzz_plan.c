@@ -22,10 +22,11 @@ static void repair(uint8_t *bytes, size_t size) {
 }
 
 static enum vn_status run(const struct vn_plan *plan, struct vn_diag *diag) {
-  const struct vn_exec_options options = {.threads = 1, .memory_limit_bytes = 256u << 20};
+  const struct vn_exec_options options = {
+      .size = sizeof options, .threads = 1, .memory_limit_bytes = 256u << 20};
   struct vn_exec *exec = NULL;
   enum vn_status status = vn_exec_open(plan, &options, &exec, diag);
-  if (!status) status = vn_exec_run_in_place(exec, diag);
+  if (!status) status = vn_exec_run_with(exec, NULL, NULL, NULL, diag);
   vn_exec_close(&exec);
   return status;
 }

@@ -2,7 +2,7 @@
  * compressed stream that it is. */
 #include "fuzz.h"
 
-#include "nifti.h"
+#include "vnet_nifti.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,13 +10,17 @@
 #include <string.h>
 #include <unistd.h>
 
-static enum vn_status write_labels(const struct vn_scan *scan, struct vn_diag *diag) {
-  struct vn_labels labels = {calloc(scan->elems, 1), 1, scan->elems, 2};
+static enum vn_status write_labels(const struct vn_nifti *scan, struct vn_diag *diag) {
+  struct vn_image image = {.size = sizeof image};
+  vn_nifti_image(scan, &image);
+  struct vn_label_map map = {.size = sizeof map, .elem_bytes = 1};
+  map.data = calloc(image.dim[0] * image.dim[1], image.dim[2]);
   int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
-  if (!labels.data || fd < 0) exit(2);
-  enum vn_status status = vn_labels_write(fd, false, scan, &labels, "fuzz", diag);
+  if (!map.data || fd < 0) exit(2);
+  enum vn_status status = vn_nifti_write_labels(fd, false, scan, NULL, &map, 2, "fuzz", diag);
+  if (!status) status = vn_nifti_write_labels(fd, false, NULL, &image, &map, 2, "fuzz", diag);
   close(fd);
-  free(labels.data);
+  free(map.data);
   return status;
 }
 
@@ -28,11 +32,11 @@ static int load_bytes(uint8_t *bytes, size_t size, const char *folder, char sent
   if (!f || fwrite(bytes, 1, size, f) != size || fclose(f)) exit(2);
 
   struct vn_diag diag = {""};
-  struct vn_scan scan = {0};
-  enum vn_status status = vn_scan_open(path, &scan, &diag);
-  if (!status) status = vn_scan_load(&scan, size % 2, &diag);
-  if (!status) status = write_labels(&scan, &diag);
-  vn_scan_close(&scan);
+  struct vn_nifti *scan;
+  enum vn_status status = vn_nifti_open(path, &scan, &diag);
+  if (!status) status = vn_nifti_load(scan, NULL, &diag);
+  if (!status) status = write_labels(scan, &diag);
+  vn_nifti_close(&scan);
   unlink(path);
   memcpy(sentence, diag.text, sizeof diag.text);
   return (int)status;

@@ -17,9 +17,8 @@
 #endif
 
 static struct vn_view view_of(const size_t dim[3]) {
-  return (struct vn_view){.dim = {dim[0], dim[1], dim[2]},
-                          .step = {(ptrdiff_t)(dim[1] * dim[2]), (ptrdiff_t)dim[2], 1},
-                          .spacing_mm = {1, 1, 1}};
+  return (struct vn_view){
+      .dim = {dim[0], dim[1], dim[2]}, .axis = {2, 1, 0}, .spacing_mm = {1, 1, 1}};
 }
 
 static float *volume_make(const size_t dim[3]) {
@@ -31,7 +30,10 @@ static float *volume_make(const size_t dim[3]) {
 
 /* The whole grid, sampled in parts of `part` rows and columns. */
 static float *grid_fill(const struct vn_grid *grid, const float *voxels, size_t part) {
-  const size_t *n = grid->dim;
+  const size_t *n = grid->dim, *in = grid->view.dim;
+  const struct vn_voxels source = {.data = (const unsigned char *)voxels, .type = VN_VOXEL_F32};
+  const struct vn_walk walk = vn_view_walk(
+      &grid->view, (const ptrdiff_t[]){4, (ptrdiff_t)in[2] * 4, (ptrdiff_t)(in[1] * in[2]) * 4});
   float *all = malloc(n[0] * n[1] * n[2] * sizeof *all);
   size_t most[3] = {1, part < n[1] ? part : n[1], part < n[2] ? part : n[2]};
   float *scratch = malloc(vn_grid_scratch(grid, most) * sizeof *scratch);
@@ -42,7 +44,7 @@ static float *grid_fill(const struct vn_grid *grid, const float *voxels, size_t 
         size_t start[2] = {h, w};
         size_t extent[2] = {h + most[1] < n[1] ? most[1] : n[1] - h,
                             w + most[2] < n[2] ? most[2] : n[2] - w};
-        vn_grid_sample(grid, voxels, d, start, extent, scratch, plane);
+        vn_grid_sample(grid, &source, &walk, d, start, extent, scratch, plane);
         for (size_t y = 0; y < extent[0]; y++)
           for (size_t x = 0; x < extent[1]; x++)
             all[(d * n[1] + h + y) * n[2] + w + x] = plane[y * extent[1] + x];
@@ -148,12 +150,42 @@ static void strange_spacings_are_refused(void **state) {
   }
 }
 
+static void orientation_is_nearest(void **state) {
+  (void)state;
+  /* i runs to posterior and a little down, j to superior, k to left */
+  struct vn_image image = {
+      .world = VN_WORLD_RAS,
+      .dim = {4, 3, 2},
+      .affine = {{0, 0, -3, 0}, {-0.9, 0.2, 0, 0}, {-0.4, 2, 0, 0}},
+  };
+  static const ptrdiff_t stride[3] = {1, 4, 12};
+  struct vn_view view;
+  struct vn_diag diag;
+  assert_int_equal(vn_view_orient(&image, "RAS", &view, &diag), VN_OK);
+  struct vn_walk walk = vn_view_walk(&view, stride);
+  /* w = R = -k, h = A = -i, d = S = j */
+  assert_memory_equal(view.dim, ((const size_t[]){3, 4, 2}), sizeof view.dim);
+  assert_memory_equal(walk.step, ((const ptrdiff_t[]){4, -1, -12}), sizeof walk.step);
+  assert_int_equal(walk.origin, 3 + 12);
+  assert_true(fabs(view.spacing_mm[0] - hypot(0.2, 2)) < 1e-12 && view.spacing_mm[2] == 3);
+  size_t ijk[3];
+  vn_view_voxel(&view, (const size_t[]){2, 1, 0}, ijk);
+  assert_memory_equal(ijk, ((const size_t[]){2, 2, 1}), sizeof ijk);
+  assert_int_equal(vn_view_orient(&image, "PSL", &view, &diag), VN_OK);
+  walk = vn_view_walk(&view, stride);
+  assert_memory_equal(walk.step, ((const ptrdiff_t[]){12, 4, 1}), sizeof walk.step);
+  static const char *const bad[] = {"", "RA", "RAP", "RAX", "ras", "RASR"};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    assert_int_equal(vn_view_orient(&image, bad[i], &view, &diag), VN_E_FORMAT);
+  image.world = VN_WORLD_UNKNOWN;
+  assert_int_equal(vn_view_orient(&image, "RAS", &view, &diag), VN_E_UNSUPPORTED);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(samples_are_torch),
-      cmocka_unit_test(same_spacing_is_exact),
-      cmocka_unit_test(taps_are_sound),
-      cmocka_unit_test(strange_spacings_are_refused),
+      cmocka_unit_test(samples_are_torch),      cmocka_unit_test(same_spacing_is_exact),
+      cmocka_unit_test(taps_are_sound),         cmocka_unit_test(strange_spacings_are_refused),
+      cmocka_unit_test(orientation_is_nearest),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

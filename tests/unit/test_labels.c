@@ -11,8 +11,8 @@
 #include <cmocka.h>
 
 #include "components.h"
-#include "measure.h"
 #include "palette.h"
+#include "tables.h"
 
 /* ---- pieces ---- */
 
@@ -83,27 +83,32 @@ static void pieces_are_floods(void **state) {
     size_t elems = dim[0] * dim[1] * dim[2];
     uint32_t density = 2 + noise(12), classes = 2 + noise(3);
     uint8_t *map = malloc(elems), *want = malloc(elems);
-    int16_t *wide = malloc(elems * sizeof *wide);
+    uint16_t *wide = malloc(3 * elems * sizeof *wide);
+    const struct vn_image image = {.dim = {dim[0], dim[1], dim[2]}};
     for (size_t i = 0; i < elems; i++) map[i] = (uint8_t)(noise(density) ? 0 : noise(classes));
-    for (int mode = 0; mode < 2; mode++) {
-      uint64_t least = 1 + noise(8), removed[4], count[4] = {0};
+    for (int mode = 0; mode < 3; mode++) { /* the largest; no small ones; both */
+      uint64_t least = mode ? 1 + noise(8) : 0, removed, count = 0;
+      bool largest = mode != 1;
       uint8_t *copy = malloc(elems);
       memcpy(copy, map, elems);
-      for (size_t i = 0; i < elems; i++) wide[i] = map[i];
-      struct vn_labels small = {copy, 1, elems, classes}, large = {wide, 2, elems, classes};
+      for (size_t i = 0; i < 3 * elems; i++) wide[i] = i % 3 == 1 ? map[elems - 1 - i / 3] : 9;
+      /* Dense bytes; words with gaps between, stored from the last to the first. */
+      const ptrdiff_t x = (ptrdiff_t)dim[0], y = x * (ptrdiff_t)dim[1];
+      const struct vn_label_map both[2] = {
+          {.data = copy, .elem_bytes = 1, .stride = {1, x, y}},
+          {.data = wide + 3 * elems - 2, .elem_bytes = 2, .stride = {-6, -6 * x, -6 * y}}};
       struct vn_diag diag;
-      expect(map, dim, mode == 0, mode == 0 ? 0 : least, want);
-      for (size_t i = 0; i < elems; i++) count[map[i]] += map[i] != want[i];
-      struct vn_labels *both[2] = {&small, &large};
+      expect(map, dim, largest, least, want);
+      for (size_t i = 0; i < elems; i++) count += map[i] != want[i];
       for (int b = 0; b < 2; b++) {
-        enum vn_status status = mode == 0
-                                    ? vn_labels_largest(both[b], dim, removed, &diag)
-                                    : vn_labels_drop_small(both[b], dim, least, removed, &diag);
-        assert_int_equal(status, VN_OK);
-        assert_memory_equal(removed, count, classes * sizeof *count);
+        assert_int_equal(
+            vn_labels_clean(&both[b], &image, classes, largest, least, NULL, &removed, &diag),
+            VN_OK);
+        assert_int_equal(removed, count);
       }
       assert_memory_equal(copy, want, elems);
-      for (size_t i = 0; i < elems; i++) assert_int_equal(wide[i], want[i]);
+      for (size_t i = 0; i < 3 * elems; i++)
+        assert_int_equal(wide[i], i % 3 == 1 ? want[elems - 1 - i / 3] : 9);
       free(copy);
     }
     free(map);
@@ -119,15 +124,17 @@ static void measures_are_right(void **state) {
   float voxels[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 1000001};
   uint8_t map[12] = {0, 1, 1, 0, 0, 0, 0, 1, 0, 0, 3, 3};
   /* x to -y, y to z, z to x: a determinant of -2 * 3 * 4 mm. */
-  struct vn_scan scan = {.dim = {2, 3, 2},
-                         .elems = 12,
-                         .affine = {{0, 0, 4, 10}, {-2, 0, 0, 20}, {0, 3, 0, -30}},
-                         .voxels = voxels};
-  struct vn_labels labels = {map, 1, 12, 4};
+  struct vn_image scan = {.size = sizeof scan,
+                          .voxels = voxels,
+                          .type = VN_VOXEL_F32,
+                          .world = VN_WORLD_RAS,
+                          .dim = {2, 3, 2},
+                          .affine = {{0, 0, 4, 10}, {-2, 0, 0, 20}, {0, 3, 0, -30}}};
+  const struct vn_label_map labels = {.size = sizeof labels, .data = map, .elem_bytes = 1};
   struct vn_measure m[4];
-  vn_labels_measure(&scan, &labels, m);
+  assert_int_equal(vn_measure_labels(&scan, &labels, 4, m, NULL), VN_OK);
   assert_int_equal(m[1].voxels, 3);
-  assert_true(fabs(m[1].ml - 3 * 0.024) < 1e-12 && fabs(vn_voxel_ml(&scan) - 0.024) < 1e-15);
+  assert_true(fabs(m[1].ml - 3 * 0.024) < 1e-12);
   assert_true(fabs(m[1].mean - 13.0 / 3) < 1e-12);
   assert_true(fabs(m[1].sd - sqrt((49 / 9.0 + 16 / 9.0 + 121 / 9.0) / 3)) < 1e-12);
   /* Voxels (1 0 0), (0 1 0), (1 0 1): mean index 2/3, 1/3, 1/3. */
@@ -139,10 +146,18 @@ static void measures_are_right(void **state) {
   /* Turned by the 3-4-5 triangle and sheared as a tilted gantry does: 2 * 3 * 4 mm again. */
   const double oblique[3][4] = {{1.2, -2.4, 0, 5}, {1.6, 1.8, 0.5, -7}, {0, 0, 4, 100}};
   memcpy(scan.affine, oblique, sizeof oblique);
-  vn_labels_measure(&scan, &labels, m);
+  assert_int_equal(vn_measure_labels(&scan, &labels, 4, m, NULL), VN_OK);
   const double there[3] = {5, -7 + 5.5 / 3, 100 + 4 / 3.0};
   for (int i = 0; i < 3; i++) assert_true(fabs(m[1].centroid_mm[i] - there[i]) < 1e-12);
   assert_true(fabs(m[1].ml - 3 * 0.024) < 1e-12);
+  /* In DICOM's world the same numbers mean another place, and come back in it. */
+  scan.world = VN_WORLD_LPS;
+  assert_int_equal(vn_measure_labels(&scan, &labels, 4, m, NULL), VN_OK);
+  for (int i = 0; i < 3; i++) assert_true(fabs(m[1].centroid_mm[i] - there[i]) < 1e-12);
+  voxels[1] = NAN; /* is left out of means */
+  assert_int_equal(vn_measure_labels(&scan, &labels, 4, m, NULL), VN_OK);
+  assert_true(m[1].voxels == 3 && m[1].mean == 5.5 && m[1].sd == 2.5);
+  assert_int_equal(vn_measure_labels(&scan, &labels, 3, m, NULL), VN_E_ARGUMENT);
 }
 
 /* ---- names and colours ---- */
@@ -164,8 +179,13 @@ static void palettes_are_read(void **state) {
   char *written = NULL;
   size_t size;
   FILE *out = open_memstream(&written, &size);
-  vn_palette_itksnap(&p, out);
-  vn_palette_slicer(&p, out);
+  struct vn_label_info labels[4];
+  for (size_t i = 0; i < 4; i++) {
+    labels[i] = (struct vn_label_info){.value = i, .name = p.entries[i].name};
+    memcpy(labels[i].rgb, p.entries[i].rgb, 3);
+  }
+  table_itksnap(labels, 4, out);
+  table_slicer(labels, 4, out);
   fclose(out);
   assert_non_null(
       strstr(written, "\n    2    10  255   16        1  1  1    \"left 'lung' \xc3\xa9\"\n"));

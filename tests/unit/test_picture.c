@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <fcntl.h>
+#include <math.h>
 #include <png.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,42 +26,46 @@ static float value_at(const double mm[3]) {
 }
 
 struct body {
-  struct vn_scan scan;
-  struct vn_labels labels;
+  struct vn_image image;
+  struct vn_label_map map;
+  float *voxels;
 };
+
+static const struct vn_label_info labels[2] = {{0, "background", {0, 0, 0}},
+                                               {1, "body", {0, 255, 0}}};
 
 /* Scan axis i runs along world axis axes[i], from the far end where flip[i]. */
 static void body_make(struct body *b, const double spacing[3], const int axes[3],
                       const bool flip[3]) {
   static const double size[3] = {40, 60, 30};
-  *b = (struct body){.scan = {.oriented = true}};
+  *b = (struct body){
+      .image = {.size = sizeof b->image, .type = VN_VOXEL_F32, .world = VN_WORLD_RAS}};
   for (int i = 0; i < 3; i++) {
     int w = axes[i];
-    b->scan.dim[i] = (size_t)(size[w] / spacing[w]);
-    b->scan.spacing_mm[i] = spacing[w];
-    b->scan.affine[w][i] = flip[i] ? -spacing[w] : spacing[w];
-    b->scan.affine[w][3] = flip[i] ? size[w] - spacing[w] / 2 : spacing[w] / 2;
+    b->image.dim[i] = (size_t)(size[w] / spacing[w]);
+    b->image.affine[w][i] = flip[i] ? -spacing[w] : spacing[w];
+    b->image.affine[w][3] = flip[i] ? size[w] - spacing[w] / 2 : spacing[w] / 2;
   }
-  size_t elems = b->scan.elems = b->scan.dim[0] * b->scan.dim[1] * b->scan.dim[2];
-  b->scan.voxels = malloc(elems * sizeof(float));
+  size_t elems = b->image.dim[0] * b->image.dim[1] * b->image.dim[2];
+  b->image.voxels = b->voxels = malloc(elems * sizeof(float));
   uint8_t *map = calloc(elems, 1);
   for (size_t i = 0; i < elems; i++) {
-    double ijk[3] = {(double)(i % b->scan.dim[0]), (double)(i / b->scan.dim[0] % b->scan.dim[1]),
-                     (double)(i / b->scan.dim[0] / b->scan.dim[1])};
+    double ijk[3] = {(double)(i % b->image.dim[0]), (double)(i / b->image.dim[0] % b->image.dim[1]),
+                     (double)(i / b->image.dim[0] / b->image.dim[1])};
     double mm[3];
     for (int w = 0; w < 3; w++) {
-      mm[w] = b->scan.affine[w][3];
-      for (int k = 0; k < 3; k++) mm[w] += b->scan.affine[w][k] * ijk[k];
+      mm[w] = b->image.affine[w][3];
+      for (int k = 0; k < 3; k++) mm[w] += b->image.affine[w][k] * ijk[k];
     }
-    b->scan.voxels[i] = value_at(mm);
+    b->voxels[i] = value_at(mm);
     map[i] = label_at(mm);
   }
-  b->labels = (struct vn_labels){map, 1, elems, 2};
+  b->map = (struct vn_label_map){.size = sizeof b->map, .data = map, .elem_bytes = 1};
 }
 
 static void body_free(struct body *b) {
-  free(b->scan.voxels);
-  free(b->labels.data);
+  free(b->voxels);
+  free(b->map.data);
 }
 
 struct image {
@@ -69,13 +74,10 @@ struct image {
 };
 
 static struct image draw(const struct body *b) {
-  struct vn_palette palette;
   struct vn_diag diag;
   char path[] = "/tmp/vnet-picture-XXXXXX";
   int fd = mkstemp(path);
-  assert_int_equal(vn_palette_parse("[{\"value\":1,\"colour\":\"#00ff00\"}]", 2, &palette, &diag),
-                   0);
-  struct picture_job job = {&b->scan, &b->labels, &palette};
+  struct picture_job job = {&b->image, &b->map, labels};
   if (picture_write(fd, &job, &diag)) fail_msg("%s", diag.text);
   close(fd);
   png_image png = {.version = PNG_IMAGE_VERSION};
@@ -84,7 +86,6 @@ static struct image draw(const struct body *b) {
   struct image image = {png.width, png.height, malloc(PNG_IMAGE_SIZE(png))};
   assert_true(png_image_finish_read(&png, NULL, image.rgb, 0, NULL));
   unlink(path);
-  vn_palette_close(&palette);
   return image;
 }
 
@@ -161,8 +162,9 @@ static void odd_scans_are_drawn(void **state) {
     for (int lost = 0; lost < 2; lost++) {
       struct body b;
       body_make(&b, spacings[i], (const int[]){2, 0, 1}, (const bool[]){true, false, false});
-      b.scan.oriented = !lost;
-      if (i == 0) memset(b.labels.data, 0, b.labels.elems);
+      if (lost) b.image.world = VN_WORLD_UNKNOWN;
+      b.voxels[0] = lost ? NAN : b.voxels[0];
+      if (i == 0) memset(b.map.data, 0, b.image.dim[0] * b.image.dim[1] * b.image.dim[2]);
       struct image image = draw(&b);
       assert_true(image.width <= 2000 && image.height <= 2000);
       free(image.rgb);
@@ -173,16 +175,13 @@ static void odd_scans_are_drawn(void **state) {
 static void full_disks_are_told(void **state) {
   (void)state;
   struct body b;
-  struct vn_palette palette;
   struct vn_diag diag;
   body_make(&b, cube, (const int[]){0, 1, 2}, (const bool[]){false, false, false});
-  assert_int_equal(vn_palette_parse(NULL, 2, &palette, &diag), VN_OK);
-  struct picture_job job = {&b.scan, &b.labels, &palette};
+  struct picture_job job = {&b.image, &b.map, labels};
   int fd = open("/dev/full", O_WRONLY);
   assert_int_equal(picture_write(fd, &job, &diag), VN_E_IO);
   assert_non_null(strstr(diag.text, "No space left"));
   close(fd);
-  vn_palette_close(&palette);
   body_free(&b);
 }
 

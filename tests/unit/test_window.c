@@ -1,6 +1,6 @@
 /* Sliding windows against MONAI: placement, padding, weights and blended scores, with a formula in
  * the place of the network (goldens: tests/peers/monai_window.py). This program brings its own
- * vn_exec_*, so that nothing but window.c is under test. */
+ * vn_exec_*, so that nothing but window.c and what it stands on is under test. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,8 +41,20 @@ struct vn_buffer vn_exec_output(struct vn_exec *exec, size_t index) {
   return (struct vn_buffer){exec->out, {1, 2, p[0], p[1], p[2]}, OUT_STRIDE};
 }
 
-enum vn_status vn_exec_run_in_place(struct vn_exec *exec, struct vn_diag *diag) {
+/* Backwards: no job may count on another's being done. */
+enum vn_status vn_exec_parallel(struct vn_exec *exec, size_t jobs,
+                                void (*fn)(void *context, size_t job), void *context,
+                                const struct vn_run_options *run, struct vn_diag *diag) {
+  (void)exec, (void)run, (void)diag;
+  while (jobs--) fn(context, jobs);
+  return VN_OK;
+}
+
+enum vn_status vn_exec_run_with(struct vn_exec *exec, const void *const inputs[],
+                                void *const outputs[], const struct vn_run_options *run,
+                                struct vn_diag *diag) {
   (void)diag;
+  assert_true(!inputs && !outputs);
   if (exec->runs++ == exec->runs_allowed) return VN_E_CANCELLED;
   size_t i = 0;
   for (size_t d = 0; d < exec->patch[0]; d++)
@@ -52,14 +64,12 @@ enum vn_status vn_exec_run_in_place(struct vn_exec *exec, struct vn_diag *diag) 
         exec->out[i * OUT_STRIDE] = x + place + exec->poison;
         exec->out[i * OUT_STRIDE + 1] = x * x - place;
       }
-  return VN_OK;
+  return run->progress(run->progress_context, 1) ? VN_E_CANCELLED : VN_OK;
 }
 
-/* Backwards: no job may count on another's being done. */
-void vn_exec_parallel(struct vn_exec *exec, size_t jobs, void (*fn)(void *context, size_t job),
-                      void *context) {
-  (void)exec;
-  while (jobs--) fn(context, jobs);
+bool vn_cancel_pressed(const struct vn_cancel *cancel) {
+  (void)cancel;
+  return true;
 }
 
 /* ---- a run ---- */
@@ -84,6 +94,8 @@ struct net {
   float *voxels;
   struct result result;
   struct vn_grid grid;
+  struct vn_voxels source;
+  struct vn_stage stage;
   struct vn_window_job job;
 };
 
@@ -100,13 +112,15 @@ static void net_open(struct net *net, const size_t size[3], const size_t patch[3
   net->voxels = calloc(elems, sizeof(float));
   net->result.scores = calloc(2 * elems, sizeof(float));
   for (uint32_t i = 0; i < elems; i++) net->voxels[i] = (float)((i * 2654435761u) >> 20) / 4096;
-  struct vn_view view = {.dim = {size[0], size[1], size[2]},
-                         .step = {(ptrdiff_t)(size[1] * size[2]), (ptrdiff_t)size[2], 1},
-                         .spacing_mm = {1, 1, 1}};
+  struct vn_view view = {.dim = {size[0], size[1], size[2]}, .spacing_mm = {1, 1, 1}};
+  net->source = (struct vn_voxels){.data = (unsigned char *)net->voxels, .type = VN_VOXEL_F32};
+  net->stage = (struct vn_stage){.exec = &net->exec};
   assert_int_equal(vn_grid_make(&view, NULL, &net->grid, NULL), VN_OK);
   net->job = (struct vn_window_job){
-      .exec = &net->exec,
-      .voxels = net->voxels,
+      .stage = &net->stage,
+      .network_work = 1,
+      .voxels = &net->source,
+      .walk = {0, {(ptrdiff_t)(size[1] * size[2] * 4), (ptrdiff_t)size[2] * 4, 4}},
       .grid = &net->grid,
       .background = -INFINITY,
       .idle = idle,
@@ -191,11 +205,9 @@ static void view_is_followed(void **state) {
     for (size_t h = 0; h < n[1]; h++)
       for (size_t w = 0; w < n[2]; w++)
         flipped[(h * n[2] + (n[2] - 1 - w)) * n[0] + d] = net.voxels[(d * n[1] + h) * n[2] + w];
-  net.job.voxels = flipped;
-  net.grid.view.step[0] = 1;
-  net.grid.view.step[1] = (ptrdiff_t)(n[2] * n[0]);
-  net.grid.view.step[2] = -(ptrdiff_t)n[0];
-  net.grid.view.origin = (n[2] - 1) * n[0];
+  net.source.data = (unsigned char *)flipped;
+  net.job.walk = (struct vn_walk){(ptrdiff_t)((n[2] - 1) * n[0] * 4),
+                                  {4, (ptrdiff_t)(n[2] * n[0] * 4), -(ptrdiff_t)n[0] * 4}};
   assert_int_equal(vn_window_run(&net.job, &report, NULL), VN_OK);
   assert_true(worst(net.result.scores, want.data, want.elems) < 1e-6f);
   free(flipped);
@@ -237,6 +249,36 @@ static void failures_end_the_run(void **state) {
   net_close(&net);
 }
 
+static int stop_at(void *context, double fraction) {
+  double *told = context;
+  assert_true(fraction > told[0] && fraction <= 1);
+  told[0] = fraction;
+  return fraction > told[1];
+}
+
+/* What is told grows to 1, where all of it was counted beforehand; a refusal and a pressed button
+ * end the run before the next window. */
+static void progress_is_told(void **state) {
+  (void)state;
+  for (int k = 0; k < 3; k++) {
+    struct net net;
+    struct vn_window_report report;
+    struct vn_diag diag;
+    double told[2] = {-1, k == 1 ? 0 : 2};
+    net_open(&net, cases[0][0], cases[0][1]);
+    net.stage.progress = stop_at;
+    net.stage.context = told;
+    if (k == 2) net.stage.cancel = (struct vn_cancel *)told;
+    net.stage.all = vn_window_work(&net.job);
+    enum vn_status status = vn_window_run(&net.job, &report, &diag);
+    assert_int_equal(status, k ? VN_E_CANCELLED : VN_OK);
+    vn_stage_begin(&net.stage, 0);
+    if (k == 0) assert_true(fabs(net.stage.done / net.stage.all - 1) < 1e-9);
+    if (k) assert_true(net.exec.runs <= 1);
+    net_close(&net);
+  }
+}
+
 /* Every voxel of every extent is under a window, the last window ends with the scan. */
 static void axes_are_covered(void **state) {
   (void)state;
@@ -272,7 +314,7 @@ int main(void) {
       cmocka_unit_test(weights_are_monai),    cmocka_unit_test(scores_are_monai),
       cmocka_unit_test(view_is_followed),     cmocka_unit_test(intensity_is_applied),
       cmocka_unit_test(failures_end_the_run), cmocka_unit_test(axes_are_covered),
-      cmocka_unit_test(bytes_are_counted),
+      cmocka_unit_test(bytes_are_counted),    cmocka_unit_test(progress_is_told),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,11 +10,11 @@
 #include <unistd.h>
 
 #include "cli.h"
-#include "components.h"
 #include "fail.h"
 #include "picture.h"
 #include "report.h"
 #include "slicer.h"
+#include "tables.h"
 
 enum { FILES = 8 };
 
@@ -58,63 +57,101 @@ char *run_name(const char *scan, const char *folder, const char *ending) {
 
 /* ---- in ---- */
 
+static size_t elems_of(const struct run_input *input) {
+  return input->image.dim[0] * input->image.dim[1] * input->image.dim[2];
+}
+
+static size_t label_bytes(const struct run_session *session) {
+  return session->info.labels > 256 ? 2 : 1;
+}
+
+static enum vn_status named(enum vn_status status, const char *path, const struct vn_diag *inner,
+                            struct vn_diag *diag) {
+  return status ? vn_fail(diag, status, "%.200s: %.300s", path, inner->text) : VN_OK;
+}
+
+/* Does the file say how its scan lies, where the model wants to know? */
+static enum vn_status orientation_check(const struct run_session *session,
+                                        const struct run_input *input, struct vn_diag *diag) {
+  const char *letters = session->info.orientation, *reason = vn_nifti_unoriented(input->file);
+  if (!letters || !reason) return VN_OK;
+  return vn_fail(diag, VN_E_UNSUPPORTED, "the model wants %.20s, but the scan %s", letters, reason);
+}
+
+/* The figure is known before a voxel is read. */
+static enum vn_status memory_count(const struct run_session *session, struct run_input *input,
+                                   struct vn_diag *diag) {
+  const struct run_options *o = session->options;
+  const struct vn_image *images[] = {&input->image};
+  const uint64_t limit = o->exec.memory_limit_bytes;
+  enum vn_status status =
+      vn_segmenter_memory(session->segmenter, images, 1, &o->segment, &input->memory_bytes, diag);
+  if (status) return status;
+  input->memory_bytes += (uint64_t)elems_of(input) * (sizeof(float) + label_bytes(session));
+  if (limit && input->memory_bytes > limit)
+    return vn_fail(diag, VN_E_MEMORY, "takes %.0f MiB, the limit is %.0f MiB",
+                   (double)input->memory_bytes / 1048576, (double)limit / 1048576);
+  return VN_OK;
+}
+
 enum vn_status run_read(const struct run_session *session, const char *path,
                         struct run_input *input, struct vn_diag *diag) {
-  const struct run_options *o = session->options;
+  const struct vn_run_options run = {.size = sizeof run, .cancel = session->cancel};
   struct vn_diag inner;
-  uint64_t start = now_ns(), limit = o->exec.memory_limit_bytes;
-  *input = (struct run_input){0};
-  enum vn_status status = vn_scan_open(path, &input->scan, diag);
+  uint64_t start = now_ns();
+  *input = (struct run_input){.image.size = sizeof input->image};
+  enum vn_status status = vn_nifti_open(path, &input->file, diag);
   if (status) return status;
-  status = vn_segment_plan(session->plan, session->exec, &input->scan, &o->segment, &input->segment,
-                           &inner);
-  if (status) return vn_fail(diag, status, "%.200s: %.300s", path, inner.text);
-  if (limit && input->segment.memory_bytes > limit)
-    return vn_fail(diag, VN_E_MEMORY, "%.200s: takes %.0f MiB, the limit is %.0f MiB", path,
-                   (double)input->segment.memory_bytes / 1048576, (double)limit / 1048576);
-  status = vn_scan_load(&input->scan, o->replace_nan, diag);
+  vn_nifti_image(input->file, &input->image);
+  status = orientation_check(session, input, &inner);
+  if (!status) status = memory_count(session, input, &inner);
+  if (status) return named(status, path, &inner, diag);
+  status = vn_nifti_load(input->file, &run, diag);
+  vn_nifti_image(input->file, &input->image);
   input->read_ns = now_ns() - start;
   return status;
 }
 
 void run_input_close(struct run_input *input) {
-  vn_segment_close(&input->segment);
-  vn_scan_close(&input->scan);
+  vn_nifti_close(&input->file);
 }
 
 /* ---- probabilities: in a nameless file beside the output, not in memory ---- */
 
-static enum vn_status scores_open(const struct run_session *session, const struct run_files *files,
-                                  struct run_input *input, size_t *bytes, struct vn_diag *diag) {
-  struct vn_scores *scores = &input->segment.scores;
-  scores->kind = session->options->scores_kind;
-  size_t each = input->segment.classes * vn_scores_elem_bytes(scores->kind);
-  char *folder = strdup(files->scores);
+static int scores_create(const char *path) {
+  char *folder = strdup(path), *name;
   int fd = -1;
-  if (folder) {
-    char *slash = strrchr(folder, '/');
-    strcpy(slash ? slash + 1 : folder, "");
-    char *name;
-    if (asprintf(&name, "%s.scores-XXXXXX", folder) >= 0) {
-      fd = mkstemp(name);
-      if (fd >= 0) unlink(name);
-      free(name);
-    }
-    free(folder);
+  if (!folder) return -1;
+  char *slash = strrchr(folder, '/');
+  strcpy(slash ? slash + 1 : folder, "");
+  if (asprintf(&name, "%s.scores-XXXXXX", folder) >= 0) {
+    fd = mkstemp(name);
+    if (fd >= 0) unlink(name);
+    free(name);
   }
-  bool fits = !__builtin_mul_overflow(each, input->scan.elems, bytes) && *bytes <= INT64_MAX;
+  free(folder);
+  return fd;
+}
+
+static enum vn_status scores_open(const struct run_session *session, const struct run_files *files,
+                                  const struct run_input *input, struct vn_label_map *map,
+                                  size_t *bytes, struct vn_diag *diag) {
+  map->probability = session->options->scores_kind;
+  size_t each = session->info.labels * (map->probability == VN_PROBABILITY_F32 ? 4 : 2);
+  int fd = scores_create(files->scores);
+  bool fits = !__builtin_mul_overflow(each, elems_of(input), bytes) && *bytes <= INT64_MAX;
   /* Reserved, so that a full disk shows here and not as a signal while writing. */
   int reason = fd < 0 ? errno : fits ? posix_fallocate(fd, 0, (off_t)*bytes) : EFBIG;
-  void *map = MAP_FAILED;
+  void *pages = MAP_FAILED;
   if (reason == 0) {
-    map = mmap(NULL, *bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (map == MAP_FAILED) reason = errno;
+    pages = mmap(NULL, *bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (pages == MAP_FAILED) reason = errno;
   }
   if (fd >= 0) close(fd);
-  if (map == MAP_FAILED)
+  if (pages == MAP_FAILED)
     return vn_fail(diag, VN_E_IO, "%s: no room for the probabilities: %s", files->scores,
                    strerror(reason));
-  scores->data = map;
+  map->probabilities = pages;
   return VN_OK;
 }
 
@@ -140,7 +177,7 @@ static enum vn_status outputs_create(const struct run_session *session,
                                      const struct run_files *files, struct outputs *out,
                                      struct vn_diag *diag) {
   enum vn_status status = VN_OK;
-  if (session->named) {
+  if (session->info.named) {
     out->itksnap_path = run_name(files->labels, NULL, ".label.txt");
     out->slicer_path = run_name(files->labels, NULL, ".ctbl");
     if (!out->itksnap_path || !out->slicer_path) return vn_fail(diag, VN_E_MEMORY, "out of memory");
@@ -196,11 +233,6 @@ static enum vn_status text_close(FILE *file, const struct cli_output *output,
              : VN_OK;
 }
 
-static enum vn_status named(enum vn_status status, const char *path, const struct vn_diag *inner,
-                            struct vn_diag *diag) {
-  return status ? vn_fail(diag, status, "%.200s: %.300s", path, inner->text) : VN_OK;
-}
-
 static enum vn_status images_write(const struct run_session *session, struct outputs *out,
                                    const struct run_input *input, const struct run_result *result,
                                    struct vn_diag *diag) {
@@ -208,12 +240,14 @@ static enum vn_status images_write(const struct run_session *session, struct out
   struct vn_diag inner;
   snprintf(text, sizeof text, "vnet-run %s, plan %016llx", vn_version(),
            (unsigned long long)vn_plan_checksum(session->plan));
-  enum vn_status status = vn_labels_write(out->labels.fd, cli_ends(out->labels.path, ".gz"),
-                                          &input->scan, &result->labels, text, &inner);
+  enum vn_status status =
+      vn_nifti_write_labels(out->labels.fd, cli_ends(out->labels.path, ".gz"), input->file, NULL,
+                            &result->map, session->info.labels, text, &inner);
   if (status) return named(status, out->labels.path, &inner, diag);
   if (out->scores.fd < 0) return VN_OK;
-  status = vn_scores_write(out->scores.fd, cli_ends(out->scores.path, ".gz"), &input->scan,
-                           &input->segment.scores, result->labels.classes, text, &inner);
+  status =
+      vn_nifti_write_probabilities(out->scores.fd, cli_ends(out->scores.path, ".gz"), input->file,
+                                   NULL, &result->map, session->info.labels, text, &inner);
   return named(status, out->scores.path, &inner, diag);
 }
 
@@ -222,8 +256,7 @@ static enum vn_status picture_draw(const struct run_session *session, struct out
                                    struct vn_diag *diag) {
   if (out->picture.fd < 0) return VN_OK;
   struct vn_diag inner;
-  struct picture_job job = {
-      .scan = &input->scan, .labels = &result->labels, .palette = &session->palette};
+  struct picture_job job = {.image = &input->image, .map = &result->map, .labels = session->labels};
   return named(picture_write(out->picture.fd, &job, &inner), out->picture.path, &inner, diag);
 }
 
@@ -244,13 +277,14 @@ static enum vn_status texts_write(const struct run_session *session, const struc
     if ((status = text_close(file, &out->csv, diag))) return status;
   }
   if (out->itksnap.fd >= 0) {
-    if ((file = text_open(&out->itksnap))) vn_palette_itksnap(&session->palette, file);
+    if ((file = text_open(&out->itksnap)))
+      table_itksnap(session->labels, session->info.labels, file);
     if ((status = text_close(file, &out->itksnap, diag))) return status;
-    if ((file = text_open(&out->slicer))) vn_palette_slicer(&session->palette, file);
+    if ((file = text_open(&out->slicer))) table_slicer(session->labels, session->info.labels, file);
     if ((status = text_close(file, &out->slicer, diag))) return status;
   }
   if (out->returned.fd >= 0) {
-    if ((file = text_open(&out->returned))) slicer_return(file, result);
+    if ((file = text_open(&out->returned))) slicer_return(file, session, result);
     status = text_close(file, &out->returned, diag);
   }
   return status;
@@ -258,45 +292,34 @@ static enum vn_status texts_write(const struct run_session *session, const struc
 
 /* ---- the work ---- */
 
-static enum vn_status labels_clean(const struct run_options *o, const struct vn_scan *scan,
-                                   struct run_result *result, struct vn_diag *diag) {
-  size_t classes = result->labels.classes;
-  double voxel_ml = vn_voxel_ml(scan);
-  uint64_t *removed = calloc(classes, sizeof *removed);
-  if (!removed) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  enum vn_status status = VN_OK;
-  if (o->largest) {
-    status = vn_labels_largest(&result->labels, scan->dim, removed, diag);
-    for (size_t i = 0; i < classes; i++) result->removed_vox += removed[i];
-  }
-  if (o->least_ml > 0 && status == VN_OK) {
-    memset(removed, 0, classes * sizeof *removed);
-    double least = fmin(ceil(o->least_ml / voxel_ml - 1e-9), (double)scan->elems + 1);
-    status = vn_labels_drop_small(&result->labels, scan->dim, (uint64_t)least, removed, diag);
-    for (size_t i = 0; i < classes; i++) result->removed_vox += removed[i];
-  }
-  free(removed);
-  return status;
-}
-
 static enum vn_status scan_segment(const struct run_session *session, const struct run_files *files,
-                                   struct run_input *input, struct run_result *result,
+                                   const struct run_input *input, struct run_result *result,
                                    struct vn_diag *diag) {
-  const struct run_options *o = session->options;
+  struct vn_segment_options options = session->options->segment;
+  const struct vn_image *images[] = {&input->image};
   struct vn_diag inner;
-  input->segment.progress = session->progress;
-  enum vn_status status = vn_segment_run(&input->segment, &result->labels, &result->report, &inner);
+  options.cancel = session->cancel;
+  options.progress = session->progress;
+  result->report.size = sizeof result->report;
+  enum vn_status status =
+      vn_segment(session->segmenter, images, 1, &options, &result->map, &result->report, &inner);
   if (status) return named(status, files->scan, &inner, diag);
   uint64_t start = now_ns();
-  if ((o->largest || o->least_ml > 0) && (status = labels_clean(o, &input->scan, result, diag)))
-    return status;
-  result->clean_ns = now_ns() - start;
-  start = now_ns();
-  result->measures = calloc(result->labels.classes, sizeof *result->measures);
+  result->measures = calloc(session->info.labels, sizeof *result->measures);
   if (!result->measures) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  vn_labels_measure(&input->scan, &result->labels, result->measures);
+  status = vn_measure_labels(&input->image, &result->map, session->info.labels, result->measures,
+                             &inner);
   result->measure_ns = now_ns() - start;
-  return VN_OK;
+  return named(status, files->scan, &inner, diag);
+}
+
+static enum vn_status map_open(const struct run_session *session, const struct run_files *files,
+                               const struct run_input *input, struct vn_label_map *map,
+                               size_t *scores_bytes, struct vn_diag *diag) {
+  *map = (struct vn_label_map){.size = sizeof *map, .elem_bytes = label_bytes(session)};
+  map->data = malloc(elems_of(input) * map->elem_bytes);
+  if (!map->data) return vn_fail(diag, VN_E_MEMORY, "out of memory for the labels");
+  return files->scores ? scores_open(session, files, input, map, scores_bytes, diag) : VN_OK;
 }
 
 enum vn_status run_case(const struct run_session *session, const struct run_files *files,
@@ -305,9 +328,11 @@ enum vn_status run_case(const struct run_session *session, const struct run_file
   struct outputs out = {0};
   size_t scores_bytes = 0;
   enum vn_status status = outputs_create(session, files, &out, diag);
-  if (status == VN_OK && files->scores)
-    status = scores_open(session, files, input, &scores_bytes, diag);
+  if (status == VN_OK) status = map_open(session, files, input, &result.map, &scores_bytes, diag);
   if (status == VN_OK) status = scan_segment(session, files, input, &result, diag);
+  if (status == VN_OK && result.report.replaced_vox && !session->options->quiet)
+    fprintf(stderr, "vnet-run: note: %s: %zu voxels were not finite and took the smallest value\n",
+            files->scan, result.report.replaced_vox);
   uint64_t start = now_ns();
   if (status == VN_OK) status = images_write(session, &out, input, &result, diag);
   result.write_ns = now_ns() - start;
@@ -319,9 +344,8 @@ enum vn_status run_case(const struct run_session *session, const struct run_file
   if (status == VN_OK && session->options->json)
     report_json(stdout, session, files, input, &result);
   outputs_close(&out);
-  if (input->segment.scores.data) munmap(input->segment.scores.data, scores_bytes);
-  input->segment.scores.data = NULL;
-  free(result.labels.data);
+  if (result.map.probabilities) munmap(result.map.probabilities, scores_bytes);
+  free(result.map.data);
   free(result.measures);
   return status;
 }

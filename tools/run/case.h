@@ -3,18 +3,18 @@
 #ifndef VNET_RUN_CASE_H
 #define VNET_RUN_CASE_H
 
-#include "measure.h"
 #include "options.h"
-#include "palette.h"
+#include "vnet_nifti.h"
 
 /* What all scans share. */
 struct run_session {
   const struct run_options *options;
   const struct vn_plan *plan;
-  struct vn_exec *exec;
-  struct vn_palette palette;
-  bool named; /* the model names its labels: colour tables are written */
-  void (*progress)(void *context, size_t done, size_t total);
+  struct vn_segmenter *segmenter;
+  struct vn_segmenter_info info;
+  struct vn_label_info *labels; /* [info.labels] */
+  struct vn_cancel *cancel;     /* pressed by Ctrl-C, for all that the program does */
+  vn_progress_fn *progress;
 };
 
 /* Files of one scan; the strings are the case's own. NULL: not wanted. */
@@ -25,8 +25,10 @@ void run_files_free(struct run_files *files);
 
 /* A scan on its way: read ahead by many.c while another one computes. */
 struct run_input {
-  struct vn_scan scan;
-  struct vn_segment segment;
+  struct vn_nifti *file;
+  struct vn_image image;
+  uint64_t
+      memory_bytes; /* all that the run takes: segmenter, voxels, scores on their way, labels */
   uint64_t read_ns;
 };
 

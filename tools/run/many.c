@@ -151,7 +151,8 @@ static bool finished(const struct run_session *session, const struct run_files *
   size_t room = 0;
   bool same = false;
   snprintf(mark, sizeof mark, ",%s,%016" PRIx64 ",%s\n", vn_version(),
-           vn_plan_checksum(session->plan), vn_exec_info(session->exec).isa);
+           vn_plan_checksum(session->plan),
+           vn_exec_info(vn_segmenter_exec(session->segmenter)).isa);
   FILE *file = exists(files->labels) ? fopen(files->csv, "r") : NULL;
   if (!file) return false;
   for (size_t lines = 0; lines < 2 && getline(&line, &room, file) >= 0; lines++)

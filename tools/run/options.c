@@ -105,8 +105,9 @@ static const struct option longs[] = {
 };
 
 static double number(const char *option, const char *text, double least, double most) {
-  double value;
-  if (vn_numbers_parse(text, &value, 1) != 1 || !(value >= least && value <= most))
+  char *end;
+  double value = strtod(text, &end); /* the C locale's: no program here sets another */
+  if (end == text || *end || !(value >= least && value <= most))
     cli_fatal(VN_E_ARGUMENT, "%s: expected a number from %g to %g, got %s", option, least, most,
               text);
   return value;
@@ -155,7 +156,8 @@ static void option_take(struct run_options *o, int option) {
     o->scores = optarg;
     break;
   case SCORES_TYPE:
-    o->scores_kind = choice("--scores-type", optarg, kinds) ? VN_SCORES_F32 : VN_SCORES_UINT16;
+    o->scores_kind =
+        choice("--scores-type", optarg, kinds) ? VN_PROBABILITY_F32 : VN_PROBABILITY_U16;
     break;
   case REPORT:
     o->report = optarg;
@@ -168,13 +170,14 @@ static void option_take(struct run_options *o, int option) {
     o->pictures = true;
     break;
   case LARGEST:
-    o->largest = true;
+    o->segment.largest_component = true;
     break;
   case MIN_VOLUME:
-    o->least_ml = number("--min-volume-ml", optarg, 0, 1e6);
+    o->segment.min_volume_ml = number("--min-volume-ml", optarg, 0, 1e6);
     break;
   case OVERLAP:
     o->segment.overlap = number("--overlap", optarg, 0, 0.9);
+    if (o->segment.overlap == 0) o->segment.overlap = -1; /* none; 0 is the default */
     break;
   case WEIGHTING:
     o->segment.weighting =
@@ -187,7 +190,7 @@ static void option_take(struct run_options *o, int option) {
     o->segment.every_window = true;
     break;
   case REPLACE:
-    o->replace_nan = true;
+    o->segment.replace_nan = true;
     break;
   case LIST:
     o->list = optarg;
@@ -241,7 +244,7 @@ static void tensor_check(const struct run_options *o) {
   if (o->scan || run_options_many(o))
     cli_fatal(VN_E_ARGUMENT, "--tensor and a scan exclude each other");
   if (!o->outputs) cli_fatal(VN_E_ARGUMENT, "--tensor needs -o OUT.npy");
-  if (o->json || o->replace_nan || o->scores || o->report || o->csv || o->pictures)
+  if (o->json || o->segment.replace_nan || o->scores || o->report || o->csv || o->pictures)
     cli_fatal(VN_E_ARGUMENT, "--json, --replace-nan, --scores, --report, --csv and --picture are "
                              "for scans, not for --tensor");
 }
@@ -275,7 +278,7 @@ static void picture_value(struct run_options *o, int argc, char **argv) {
 }
 
 struct run_options run_options_parse(int argc, char **argv) {
-  struct run_options o = {.segment = {.overlap = 0.5}};
+  struct run_options o = {.segment.size = sizeof o.segment, .exec.size = sizeof o.exec};
   for (int option; (option = cli_option(argc, argv, "o:qhV", longs)) >= 0;) {
     if (option == PICTURE) {
       o.picture = optarg;

@@ -4,8 +4,7 @@
 #ifndef VNET_RUN_OPTIONS_H
 #define VNET_RUN_OPTIONS_H
 
-#include "segment.h"
-#include "vnet.h"
+#include "vnet_segment.h"
 
 enum { RUN_TENSORS_MOST = 8 };
 
@@ -17,11 +16,9 @@ struct run_options {
   bool resume;
   const char *scores, *report, *csv, *picture; /* files of one scan */
   bool pictures;                               /* many scans: --picture without a name to each */
-  enum vn_scores_kind scores_kind;
+  enum vn_probability scores_kind;
   struct vn_segment_options segment;
-  bool largest;
-  double least_ml;
-  bool replace_nan, json, quiet;
+  bool json, quiet;
   struct vn_exec_options exec;
   const char *slicer_state;  /* --processinformationaddress is accepted, and nothing is at it */
   const char *slicer_result; /* --returnparameterfile */

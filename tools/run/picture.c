@@ -38,7 +38,11 @@ static const struct row rows[3] = {
 
 struct drawing {
   const struct picture_job *job;
+  struct vn_image image; /* taken, as is the map */
+  struct vn_label_map map;
+  struct vn_voxels voxels;
   struct vn_view view;
+  struct vn_walk walk; /* of the view over the voxels */
   bool oriented;
   struct vn_intensity grey; /* to [0, 1] */
   size_t low[3], high[3];   /* of what is labelled, d h w */
@@ -48,15 +52,10 @@ struct drawing {
   uint16_t *label; /* of the slice being drawn, and one pixel around it */
 };
 
-static size_t voxel_at(const struct vn_view *view, const size_t at[3]) {
-  ptrdiff_t i = (ptrdiff_t)view->origin;
-  for (int axis = 0; axis < 3; axis++) i += (ptrdiff_t)at[axis] * view->step[axis];
-  return (size_t)i;
-}
-
-static size_t label_at(const struct vn_labels *labels, size_t i) {
-  return labels->elem_bytes == 1 ? ((const uint8_t *)labels->data)[i]
-                                 : (size_t)((const int16_t *)labels->data)[i];
+static size_t label_at(const struct drawing *p, const size_t at[3]) {
+  size_t ijk[3];
+  vn_view_voxel(&p->view, at, ijk);
+  return vn_label_get(&p->map, vn_label_at(&p->map, ijk[0], ijk[1], ijk[2]));
 }
 
 /* ---- what to show ---- */
@@ -68,7 +67,7 @@ static void bounds_find(struct drawing *p) {
   for (at[0] = 0; at[0] < dim[0]; at[0]++)
     for (at[1] = 0; at[1] < dim[1]; at[1]++)
       for (at[2] = 0; at[2] < dim[2]; at[2]++) {
-        if (!label_at(p->job->labels, voxel_at(&p->view, at))) continue;
+        if (!label_at(p, at)) continue;
         for (int i = 0; i < 3; i++) {
           if (!any || at[i] < p->low[i]) p->low[i] = at[i];
           if (!any || at[i] > p->high[i]) p->high[i] = at[i];
@@ -133,7 +132,12 @@ static uint8_t grey_at(const struct drawing *p, const struct row *row, size_t sl
     at[row->across] = a0 + (i & 1);
     at[row->down] = b0 + (i >> 1);
     at[row->through] = slice;
-    sum += weight * (double)p->job->scan->voxels[voxel_at(&p->view, at)];
+    float value;
+    vn_voxels_row(&p->voxels,
+                  p->walk.origin + (ptrdiff_t)at[0] * p->walk.step[0] +
+                      (ptrdiff_t)at[1] * p->walk.step[1] + (ptrdiff_t)at[2] * p->walk.step[2],
+                  0, 1, &value);
+    sum += weight * (double)value;
   }
   return (uint8_t)(vn_intensity_apply(&p->grey, (float)sum) * 255 + 0.5f);
 }
@@ -149,7 +153,7 @@ static void slice_draw(struct drawing *p, const struct row *row, size_t slice, s
       at[row->across] = (size_t)(a + 0.5);
       at[row->down] = (size_t)(b + 0.5);
       at[row->through] = slice;
-      p->label[y * wide + x] = (uint16_t)label_at(p->job->labels, voxel_at(&p->view, at));
+      p->label[y * wide + x] = (uint16_t)label_at(p, at);
       canvas_dot(&p->canvas, left + x, top + y, (const uint8_t[]){grey, grey, grey});
     }
   for (size_t y = 0; y < high; y++)
@@ -157,8 +161,7 @@ static void slice_draw(struct drawing *p, const struct row *row, size_t slice, s
       const uint16_t *here = &p->label[y * wide + x];
       bool edge = (x && here[-1] != *here) || (x + 1 < wide && here[1] != *here) ||
                   (y && *(here - wide) != *here) || (y + 1 < high && here[wide] != *here);
-      if (*here && edge)
-        canvas_dot(&p->canvas, left + x, top + y, p->job->palette->entries[*here].rgb);
+      if (*here && edge) canvas_dot(&p->canvas, left + x, top + y, p->job->labels[*here].rgb);
     }
 }
 
@@ -181,17 +184,14 @@ static void marks_draw(struct drawing *p, const struct row *row, size_t left, si
  */
 static void caption_draw(struct drawing *p, const struct row *row, size_t slice, size_t left,
                          size_t top) {
-  const struct vn_scan *scan = p->job->scan;
-  size_t at[3] = {p->view.dim[0] / 2, p->view.dim[1] / 2, p->view.dim[2] / 2};
+  size_t at[3] = {p->view.dim[0] / 2, p->view.dim[1] / 2, p->view.dim[2] / 2}, ijk[3];
   at[row->through] = slice;
-  size_t i = voxel_at(&p->view, at), world = (size_t)(row->world - 'x');
-  double ijk[3] = {(double)(i % scan->dim[0]), (double)(i / scan->dim[0] % scan->dim[1]),
-                   (double)(i / scan->dim[0] / scan->dim[1])};
-  const double *a = scan->affine[world];
+  vn_view_voxel(&p->view, at, ijk);
+  const double *a = p->image.affine[row->world - 'x'];
   char text[40];
   if (p->oriented)
     snprintf(text, sizeof text, "%c %.0f mm", row->world,
-             a[0] * ijk[0] + a[1] * ijk[1] + a[2] * ijk[2] + a[3]);
+             a[0] * (double)ijk[0] + a[1] * (double)ijk[1] + a[2] * (double)ijk[2] + a[3]);
   else
     snprintf(text, sizeof text, "%c %zu", row->world, slice);
   canvas_text(&p->canvas, left, top, 1, ink, text);
@@ -215,19 +215,37 @@ static void rows_draw(struct drawing *p) {
   }
 }
 
-enum vn_status picture_write(int fd, const struct picture_job *job, struct vn_diag *diag) {
+/* Greys between the image's percentiles; what is not finite is black. */
+static void grey_choose(struct drawing *p) {
   static const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5};
-  const struct vn_scan *scan = job->scan;
-  struct drawing p = {.job = job, .oriented = scan->oriented && !scan->contradictory};
-  enum vn_status status = VN_OK;
-  p.view = vn_view_plain(scan);
-  if (p.oriented) status = vn_view_orient(scan, "RAS", &p.view, diag);
+  struct vn_survey survey;
+  enum vn_status status = vn_survey_take(&p->image, &p->voxels, NULL, &survey, NULL);
+  p->voxels.mended = true;
+  p->voxels.fill = isfinite(survey.least) ? survey.least : 0;
+  if (!status)
+    status = vn_intensity_fit(&rule, &p->image, &p->voxels, &survey, NULL, &p->grey, NULL);
+  if (status) p->grey = (struct vn_intensity){0, 0, 0, 1}; /* nothing to tell apart: all black */
+}
+
+static enum vn_status drawing_open(struct drawing *p, struct vn_diag *diag) {
+  enum vn_status status = vn_image_take(p->job->image, &p->image, diag);
+  if (!status) status = vn_label_map_take(p->job->map, &p->image, &p->map, diag);
   if (status) return status;
-  /* Nothing to tell apart: all of it black. */
-  if (vn_intensity_fit(&rule, scan->voxels, scan->elems, NULL, &p.grey, NULL))
-    p.grey = (struct vn_intensity){0, 0, 0, 1};
-  bounds_find(&p);
-  scale_choose(&p);
+  p->oriented = p->image.world != VN_WORLD_UNKNOWN;
+  p->view = vn_view_plain(&p->image);
+  if (p->oriented && (status = vn_view_orient(&p->image, "RAS", &p->view, diag))) return status;
+  p->walk = vn_view_walk(&p->view, p->image.stride);
+  p->voxels = vn_voxels_of(&p->image);
+  grey_choose(p);
+  bounds_find(p);
+  scale_choose(p);
+  return VN_OK;
+}
+
+enum vn_status picture_write(int fd, const struct picture_job *job, struct vn_diag *diag) {
+  struct drawing p = {.job = job};
+  enum vn_status status = drawing_open(&p, diag);
+  if (status) return status;
   size_t most = 0;
   for (int r = 0; r < 3; r++) {
     size_t area = pixels(&p, rows[r].across) * pixels(&p, rows[r].down);

@@ -4,17 +4,16 @@
  * slices look from the left so that the nose points left. True proportions whatever the voxels.
  *
  * Oblique scans are drawn along their own axes, named after the nearest ones of the body; a scan
- * that does not say how it lies, or says two things, has x, y and z for marks. */
+ * that does not say how it lies has x, y and z for marks. */
 #ifndef VNET_RUN_PICTURE_H
 #define VNET_RUN_PICTURE_H
 
-#include "nifti.h"
-#include "palette.h"
+#include "vnet_segment.h"
 
 struct picture_job {
-  const struct vn_scan *scan; /* loaded */
-  const struct vn_labels *labels;
-  const struct vn_palette *palette;
+  const struct vn_image *image; /* of world UNKNOWN: it does not say how it lies */
+  const struct vn_label_map *map;
+  const struct vn_label_info *labels; /* a colour for each label that the map holds */
 };
 
 /* Writes a PNG, the same bytes for the same job. VN_E_IO, VN_E_MEMORY. */

@@ -27,7 +27,7 @@ static uint64_t peak_resident_bytes(void) {
 
 static void manifest_print(struct cli_json *json, const struct run_session *session,
                            const struct run_input *input) {
-  struct vn_exec_info info = vn_exec_info(session->exec);
+  struct vn_exec_info info = vn_exec_info(vn_segmenter_exec(session->segmenter));
   char checksum[17];
   snprintf(checksum, sizeof checksum, "%016" PRIx64, vn_plan_checksum(session->plan));
   cli_json_text(json, "program", "vnet-run");
@@ -38,59 +38,59 @@ static void manifest_print(struct cli_json *json, const struct run_session *sess
   cli_json_text(json, "isa", info.isa);
   cli_json_count(json, "threads", info.threads);
   cli_json_count(json, "network_bytes", info.arena_bytes + info.scratch_bytes + info.packed_bytes);
-  cli_json_count(json, "memory_bytes", input->segment.memory_bytes);
+  cli_json_count(json, "memory_bytes", input->memory_bytes);
   cli_json_count(json, "peak_resident_bytes", peak_resident_bytes());
 }
 
+static double spacing_mm(const struct vn_image *image, int axis) {
+  const double(*m)[4] = image->affine;
+  return sqrt(m[0][axis] * m[0][axis] + m[1][axis] * m[1][axis] + m[2][axis] * m[2][axis]);
+}
+
 static void scan_print(struct cli_json *json, const struct run_session *session,
-                       const struct run_files *files, const struct run_input *input) {
-  const struct vn_scan *scan = &input->scan;
-  const struct vn_grid *grid = &input->segment.grid;
-  const char *intensity = vn_plan_meta(session->plan, "vnet.intensity");
+                       const struct run_files *files, const struct run_input *input,
+                       const struct vn_segment_report *report) {
+  const struct vn_image *image = &input->image;
   cli_json_text(json, "scan", files->scan);
   cli_json_text(json, "output", files->labels);
   cli_json_open(json, "shape", '[');
-  for (int i = 0; i < 3; i++) cli_json_count(json, NULL, scan->dim[i]);
+  for (int i = 0; i < 3; i++) cli_json_count(json, NULL, image->dim[i]);
   cli_json_close(json, ']');
   cli_json_open(json, "spacing_mm", '[');
-  for (int i = 0; i < 3; i++) cli_json_real(json, NULL, scan->spacing_mm[i], 6);
+  for (int i = 0; i < 3; i++) cli_json_real(json, NULL, spacing_mm(image, i), 6);
   cli_json_close(json, ']');
   cli_json_open(json, "network_shape", '['); /* w h d, in the order of the model's orientation */
-  for (int i = 2; i >= 0; i--) cli_json_count(json, NULL, grid->dim[i]);
+  for (int i = 2; i >= 0; i--) cli_json_count(json, NULL, report->grid[i]);
   cli_json_close(json, ']');
   cli_json_open(json, "network_spacing_mm", '[');
-  for (int i = 2; i >= 0; i--) cli_json_real(json, NULL, grid->spacing_mm[i], 6);
+  for (int i = 2; i >= 0; i--) cli_json_real(json, NULL, report->grid_spacing_mm[i], 6);
   cli_json_close(json, ']');
-  cli_json_text(json, "intensity", intensity ? intensity : "none");
-  cli_json_count(json, "replaced_voxels", scan->replaced);
+  cli_json_text(json, "intensity", session->info.intensity);
+  cli_json_count(json, "replaced_voxels", report->replaced_vox);
 }
 
-static void work_print(struct cli_json *json, const struct run_input *input,
-                       const struct run_result *result) {
-  const struct vn_segment_options *o = &input->segment.options;
+static void work_print(struct cli_json *json, const struct run_session *session,
+                       const struct run_input *input, const struct run_result *result) {
+  const struct vn_segment_options *o = &session->options->segment;
+  const struct vn_segment_report *report = &result->report;
   char mirror[4] = "", *end = mirror;
   for (int i = 0; i < 3; i++)
     if (o->mirror[i]) *end++ = "dhw"[i];
   *end = '\0';
-  cli_json_count(json, "windows", result->report.window.windows);
-  cli_json_count(json, "windows_skipped", result->report.window.skipped);
-  cli_json_real(json, "overlap", o->overlap, 6);
+  cli_json_count(json, "windows", report->windows);
+  cli_json_count(json, "windows_skipped", report->skipped);
+  cli_json_real(json, "overlap", o->overlap == 0 ? 0.5 : fmax(o->overlap, 0), 6);
   cli_json_text(json, "weighting", o->weighting == VN_WEIGHTING_CONSTANT ? "constant" : "gaussian");
   cli_json_text(json, "mirror", *mirror ? mirror : "none");
-  cli_json_count(json, "removed_voxels", result->removed_vox);
-  const struct vn_segment_report *report = &result->report;
+  cli_json_count(json, "removed_voxels", report->removed_vox);
   const struct {
     const char *name;
     uint64_t ns;
   } stages[] = {
-      {"read", input->read_ns},
-      {"normalise", report->normalize_ns},
-      {"network", report->window.network_ns},
-      {"blend", report->window.outside_ns},
-      {"clean", result->clean_ns},
-      {"measure", result->measure_ns},
-      {"write", result->write_ns},
-      {"picture", result->picture_ns},
+      {"read", input->read_ns},        {"normalise", report->intensity_ns},
+      {"network", report->network_ns}, {"blend", report->outside_ns},
+      {"clean", report->clean_ns},     {"measure", result->measure_ns},
+      {"write", result->write_ns},     {"picture", result->picture_ns},
   };
   cli_json_open(json, "seconds", '{');
   for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
@@ -118,11 +118,11 @@ void report_json(FILE *out, const struct run_session *session, const struct run_
   struct cli_json json = {.out = out};
   cli_json_open(&json, NULL, '{');
   manifest_print(&json, session, input);
-  scan_print(&json, session, files, input);
-  work_print(&json, input, result);
+  scan_print(&json, session, files, input, &result->report);
+  work_print(&json, session, input, result);
   cli_json_open(&json, "labels", '[');
-  for (size_t i = 0; i < result->labels.classes; i++)
-    label_print(&json, i, session->palette.entries[i].name, &result->measures[i]);
+  for (size_t i = 0; i < session->info.labels; i++)
+    label_print(&json, i, session->labels[i].name, &result->measures[i]);
   cli_json_close(&json, ']');
   cli_json_close(&json, '}');
 }
@@ -146,7 +146,7 @@ static void number_print(FILE *out, double value) {
 
 static void row_end(FILE *out, const struct run_session *session) {
   fprintf(out, ",%s,%016" PRIx64 ",%s\n", vn_version(), vn_plan_checksum(session->plan),
-          vn_exec_info(session->exec).isa);
+          vn_exec_info(vn_segmenter_exec(session->segmenter)).isa);
 }
 
 void report_csv_header(FILE *out) {
@@ -155,11 +155,11 @@ void report_csv_header(FILE *out) {
 
 void report_csv_rows(FILE *out, const struct run_session *session, const char *scan,
                      const struct run_result *result) {
-  for (size_t i = 0; i < result->labels.classes; i++) {
+  for (size_t i = 0; i < session->info.labels; i++) {
     const struct vn_measure *m = &result->measures[i];
     field_print(out, scan);
     fprintf(out, ",ok,%zu,", i);
-    field_print(out, session->palette.entries[i].name);
+    field_print(out, session->labels[i].name);
     fprintf(out, ",%" PRIu64, (uint64_t)m->voxels);
     number_print(out, m->ml);
     number_print(out, m->mean);

@@ -7,11 +7,10 @@
 #include "case.h"
 
 struct run_result {
-  struct vn_labels labels;
-  struct vn_measure *measures; /* [classes] */
+  struct vn_label_map map;
+  struct vn_measure *measures; /* [labels] */
   struct vn_segment_report report;
-  uint64_t removed_vox; /* by --largest-component and --min-volume-ml */
-  uint64_t clean_ns, measure_ns, write_ns, picture_ns;
+  uint64_t measure_ns, write_ns, picture_ns;
 };
 
 void report_json(FILE *out, const struct run_session *session, const struct run_files *files,

@@ -157,18 +157,21 @@ void slicer_describe(FILE *out) {
   fprintf(out, description, vn_version());
 }
 
-void slicer_return(FILE *out, const struct run_result *result) {
+void slicer_return(FILE *out, const struct run_session *session, const struct run_result *result) {
   double ml = 0;
-  for (size_t i = 1; i < result->labels.classes; i++) ml += result->measures[i].ml;
+  for (size_t i = 1; i < session->info.labels; i++) ml += result->measures[i].ml;
   fprintf(out, "foreground_ml = %.6f\n", ml);
 }
 
-void slicer_progress(void *context, size_t done, size_t total) {
+int slicer_progress(void *context, double fraction) {
+  static bool begun;
   (void)context;
-  if (done == 1)
+  if (!begun)
     puts("<filter-start><filter-name>vnet-run</filter-name>"
          "<filter-comment>segmenting</filter-comment></filter-start>");
-  printf("<filter-progress>%.4f</filter-progress>\n", (double)done / (double)total);
-  if (done == total) puts("<filter-end><filter-name>vnet-run</filter-name></filter-end>");
+  begun = true;
+  printf("<filter-progress>%.4f</filter-progress>\n", fraction);
+  if (fraction >= 1) puts("<filter-end><filter-name>vnet-run</filter-name></filter-end>");
   fflush(stdout);
+  return 0;
 }

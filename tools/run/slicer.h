@@ -3,18 +3,18 @@
 #ifndef VNET_RUN_SLICER_H
 #define VNET_RUN_SLICER_H
 
-#include <stddef.h>
 #include <stdio.h>
 
 struct run_result;
+struct run_session;
 
 /* The module's description in XML. */
 void slicer_describe(FILE *out);
 
 /* What the description promises as output parameters: "name = value" lines. */
-void slicer_return(FILE *out, const struct run_result *result);
+void slicer_return(FILE *out, const struct run_session *session, const struct run_result *result);
 
-/* <filter-progress> on standard output. */
-void slicer_progress(void *context, size_t done, size_t total);
+/* <filter-progress> on standard output: a vn_progress_fn. */
+int slicer_progress(void *context, double fraction);
 
 #endif

@@ -7,10 +7,6 @@
 #include "cli.h"
 #include "npy.h"
 
-static void exec_cancel(void *exec) {
-  vn_exec_cancel(exec);
-}
-
 /* An output may replace an older one, never what is being read. */
 static void inputs_spare(const struct run_options *o, const char *output) {
   bool input = cli_same_file(output, o->plan);
@@ -30,7 +26,8 @@ static void tensor_check(const struct npy *array, const struct vn_port *port, co
             port->type == VN_TYPE_F32 ? "float32" : "int64", shape);
 }
 
-void tensors_run(const struct run_options *o, const struct vn_plan *plan) {
+void tensors_run(const struct run_options *o, const struct vn_plan *plan,
+                 struct vn_cancel *cancel) {
   struct vn_diag diag;
   struct vn_exec *exec;
   struct npy in[RUN_TENSORS_MOST] = {0}, out[RUN_TENSORS_MOST] = {0};
@@ -57,10 +54,9 @@ void tensors_run(const struct run_options *o, const struct vn_plan *plan) {
     inputs_spare(o, o->output[i]);
     cli_output_open(&file[i], o->output[i]);
   }
+  const struct vn_run_options run = {.size = sizeof run, .cancel = cancel};
   cli_check(vn_exec_open(plan, &o->exec, &exec, &diag), &diag);
-  cli_on_interrupt(exec_cancel, exec);
-  cli_check(vn_exec_run(exec, from, to, &diag), &diag);
-  cli_on_interrupt(NULL, NULL);
+  cli_check(vn_exec_run_with(exec, from, to, &run, &diag), &diag);
   cli_check_interrupt();
   vn_exec_close(&exec);
   for (size_t i = 0; i < o->outputs; i++)

@@ -5,6 +5,7 @@
 #include "options.h"
 
 /* Ends the program on failure. */
-void tensors_run(const struct run_options *options, const struct vn_plan *plan);
+void tensors_run(const struct run_options *options, const struct vn_plan *plan,
+                 struct vn_cancel *cancel);
 
 #endif

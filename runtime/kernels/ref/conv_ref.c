@@ -96,14 +96,12 @@ static enum vn_status prepare(const struct vn_conv *conv, bool transposed,
   return VN_OK;
 }
 
-enum vn_status vn_conv_ref(const struct vn_conv *conv, pthreadpool_t pool,
-                           struct vn_prepared *prepared, struct vn_diag *diag) {
-  (void)pool;
+enum vn_status vn_conv_ref(const struct vn_conv *conv, struct vn_prepared *prepared,
+                           struct vn_diag *diag) {
   return prepare(conv, false, prepared, diag);
 }
 
-enum vn_status vn_deconv_ref(const struct vn_conv *conv, pthreadpool_t pool,
-                             struct vn_prepared *prepared, struct vn_diag *diag) {
-  (void)pool;
+enum vn_status vn_deconv_ref(const struct vn_conv *conv, struct vn_prepared *prepared,
+                             struct vn_diag *diag) {
   return prepare(conv, true, prepared, diag);
 }

@@ -20,8 +20,7 @@ struct direct {
   size_t in_rows;                   /* those of one depth */
   size_t segments, length;          /* runs of taps along w and their floats */
   size_t packed_group;              /* floats of packed weights per group */
-  float *owned;                     /* packed, unless it is the caller's */
-  float *packed;                    /* [group][panel][tap d][tap h][tap w][in][vector] */
+  const float *packed;              /* [group][panel][tap d][tap h][tap w][in][vector] */
 };
 
 static size_t smaller(size_t a, size_t b) {
@@ -174,27 +173,40 @@ static void direct_run(const void *state, size_t job, void *scratch) {
 static void direct_close(void *state) {
   struct direct *k = state;
   if (!k) return;
-  free(k->owned);
   free(k);
 }
 
-static void pack_panel(void *context, size_t group, size_t index) {
-  const struct direct *k = context;
+struct packing {
+  const struct direct *k;
+  const float *weight;
+  float *to;
+};
+
+static void pack_panel(void *context, size_t job, size_t slot) {
+  const struct packing *p = context;
+  const struct direct *k = p->k;
   const size_t *r = k->conv.kernel, depth = r[0] * r[1] * r[2] * k->in_group;
-  const size_t v = index * GEMM_PANEL, vecs = smaller(k->vecs - v, GEMM_PANEL);
-  float *to = k->packed + group * k->packed_group + v * VEC_LANES * depth;
+  const size_t panels = ceil_div(k->vecs, GEMM_PANEL), group = job / panels;
+  const size_t v = job % panels * GEMM_PANEL, vecs = smaller(k->vecs - v, GEMM_PANEL);
+  float *to = p->to + group * k->packed_group + v * VEC_LANES * depth;
+  (void)slot;
   for (size_t i = 0; i < depth; i++)
     for (size_t l = 0; l < vecs * VEC_LANES; l++) {
       const size_t o = v * VEC_LANES + l;
-      *to++ = o < k->out_group ? k->conv.weight[(group * k->out_group + o) * depth + i] : 0;
+      *to++ = o < k->out_group ? p->weight[(group * k->out_group + o) * depth + i] : 0;
     }
 }
 
-static void direct_pack(void *state, pthreadpool_t pool, const float *weight, void *memory) {
-  struct direct *k = state;
-  k->conv.weight = weight;
-  k->packed = memory;
-  pthreadpool_parallelize_2d(pool, pack_panel, k, k->conv.groups, ceil_div(k->vecs, GEMM_PANEL), 0);
+static bool direct_pack(const void *state, struct vn_pool *pool, const float *weight, void *memory,
+                        struct vn_watch *watch) {
+  const struct direct *k = state;
+  struct packing packing = {k, weight, memory};
+  return vn_pool_run_watched(pool, k->conv.groups * ceil_div(k->vecs, GEMM_PANEL), pack_panel,
+                             &packing, watch);
+}
+
+static void direct_use(void *state, const void *memory) {
+  ((struct direct *)state)->packed = memory;
 }
 
 static void measure(struct direct *k) {
@@ -214,10 +226,10 @@ static void measure(struct direct *k) {
   k->packed_group = k->vecs * VEC_LANES * r[0] * r[1] * r[2] * k->in_group;
 }
 
-enum vn_status VN_ISA_NAME(direct)(const struct vn_conv *conv, pthreadpool_t pool,
-                                   struct vn_prepared *prepared, struct vn_diag *diag) {
+enum vn_status VN_ISA_NAME(direct)(const struct vn_conv *conv, struct vn_prepared *prepared,
+                                   struct vn_diag *diag) {
 #if VEC_LANES == 16
-  if (conv->out.dim[VN_C] <= 8 * conv->groups) return vn_direct_avx2(conv, pool, prepared, diag);
+  if (conv->out.dim[VN_C] <= 8 * conv->groups) return vn_direct_avx2(conv, prepared, diag);
 #endif
   for (size_t a = 0; a < 3; a++)
     if (conv->stride[a] != 1) return vn_fail(diag, VN_E_UNSUPPORTED, "direct: stride 1");
@@ -228,12 +240,6 @@ enum vn_status VN_ISA_NAME(direct)(const struct vn_conv *conv, pthreadpool_t poo
   k->conv = *conv;
   measure(k);
   const size_t bytes = k->packed_group * conv->groups * sizeof(float);
-  if (conv->weight) k->owned = aligned_alloc(64, ceil_div(bytes, 64) * 64);
-  if (conv->weight && !k->owned) {
-    direct_close(k);
-    return vn_fail(diag, VN_E_MEMORY, "direct: %zu bytes for weights", bytes);
-  }
-  if (conv->weight) direct_pack(k, pool, conv->weight, k->owned);
   const size_t rows = conv->kernel[0] * k->in_rows;
   *prepared =
       (struct vn_prepared){.name = "direct " VN_ISA_TEXT,
@@ -244,6 +250,7 @@ enum vn_status VN_ISA_NAME(direct)(const struct vn_conv *conv, pthreadpool_t poo
                            .run = direct_run,
                            .close = direct_close,
                            .pack = direct_pack,
+                           .use = direct_use,
                            .state = k};
   return VN_OK;
 }

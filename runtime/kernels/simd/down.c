@@ -20,10 +20,10 @@ static void place_segments(struct product *p, size_t runs) {
   }
 }
 
-enum vn_status VN_ISA_NAME(down)(const struct vn_conv *conv, pthreadpool_t pool,
-                                 struct vn_prepared *prepared, struct vn_diag *diag) {
+enum vn_status VN_ISA_NAME(down)(const struct vn_conv *conv, struct vn_prepared *prepared,
+                                 struct vn_diag *diag) {
 #if VEC_LANES == 16
-  if (conv->out.dim[VN_C] <= 8) return vn_down_avx2(conv, pool, prepared, diag);
+  if (conv->out.dim[VN_C] <= 8) return vn_down_avx2(conv, prepared, diag);
 #endif
   const size_t *k = conv->kernel, *dim = conv->out.dim;
   bool covers = product_covers(conv);
@@ -42,5 +42,6 @@ enum vn_status VN_ISA_NAME(down)(const struct vn_conv *conv, pthreadpool_t pool,
   p->in_at = in_at;
   p->out_at = out_at;
   place_segments(p, runs);
-  return VN_ISA_NAME(product_prepare)(p, "down", pool, prepared, diag);
+  VN_ISA_NAME(product_prepare)(p, "down", prepared);
+  return VN_OK;
 }

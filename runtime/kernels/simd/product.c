@@ -103,7 +103,6 @@ static void product_run(const void *state, size_t job, void *scratch) {
 static void product_close(void *state) {
   struct product *p = state;
   if (!p) return;
-  free(p->owned);
   free(p->segment_at);
   free(p->tap_at);
   free(p);
@@ -122,21 +121,33 @@ struct product *VN_ISA_NAME(product_new)(const struct vn_conv *conv, size_t taps
   return NULL;
 }
 
-static void pack_panel(void *context, size_t tap, size_t index) {
-  const struct product *p = context;
+struct packing {
+  const struct product *p;
+  const float *weight;
+  float *to;
+};
+
+static void pack_panel(void *context, size_t job, size_t slot) {
+  const struct packing *packing = context;
+  const struct product *p = packing->p;
   const size_t depth = p->segments * p->depth, channels = p->conv.out.dim[VN_C];
-  const size_t v = index * GEMM_PANEL, vecs = smaller(p->vecs - v, GEMM_PANEL);
-  float *to = p->packed + (tap * p->vecs + v) * VEC_LANES * depth;
+  const size_t per_tap = p->panels / p->taps, tap = job / per_tap;
+  const size_t v = job % per_tap * GEMM_PANEL, vecs = smaller(p->vecs - v, GEMM_PANEL);
+  float *to = packing->to + (tap * p->vecs + v) * VEC_LANES * depth;
+  (void)slot;
   for (size_t i = 0; i < depth; i++)
     for (size_t o = v * VEC_LANES; o < (v + vecs) * VEC_LANES; o++)
-      *to++ = o < channels ? p->conv.weight[(o * p->taps + tap) * depth + i] : 0;
+      *to++ = o < channels ? packing->weight[(o * p->taps + tap) * depth + i] : 0;
 }
 
-static void product_pack(void *state, pthreadpool_t pool, const float *weight, void *memory) {
-  struct product *p = state;
-  p->conv.weight = weight;
-  p->packed = memory;
-  pthreadpool_parallelize_2d(pool, pack_panel, p, p->taps, p->panels / p->taps, 0);
+static bool product_pack(const void *state, struct vn_pool *pool, const float *weight, void *memory,
+                         struct vn_watch *watch) {
+  struct packing packing = {state, weight, memory};
+  return vn_pool_run_watched(pool, packing.p->panels, pack_panel, &packing, watch);
+}
+
+static void product_use(void *state, const void *memory) {
+  ((struct product *)state)->packed = memory;
 }
 
 /* Few inputs per job, so that they stay in cache from panel to panel; all weights pass by in each.
@@ -155,25 +166,19 @@ static void cut(struct product *p) {
   }
 }
 
-enum vn_status VN_ISA_NAME(product_prepare)(struct product *p, const char *name, pthreadpool_t pool,
-                                            struct vn_prepared *prepared, struct vn_diag *diag) {
+void VN_ISA_NAME(product_prepare)(struct product *p, const char *name,
+                                  struct vn_prepared *prepared) {
   p->vecs = ceil_div(p->conv.out.dim[VN_C], VEC_LANES);
   p->panels = p->taps * ceil_div(p->vecs, GEMM_PANEL);
   const size_t bytes = p->taps * p->vecs * VEC_LANES * p->segments * p->depth * sizeof(float);
-  if (p->conv.weight) p->owned = aligned_alloc(64, ceil_div(bytes, 64) * 64);
-  if (p->conv.weight && !p->owned) {
-    product_close(p);
-    return vn_fail(diag, VN_E_MEMORY, "%s: %zu bytes for weights", name, bytes);
-  }
   cut(p);
   p->stream = vn_wants_stream(&p->conv.out);
-  if (p->conv.weight) product_pack(p, pool, p->conv.weight, p->owned);
   *prepared = (struct vn_prepared){.jobs = p->line_jobs * ceil_div(p->panels, p->panels_job),
                                    .packed_bytes = bytes,
                                    .run = product_run,
                                    .close = product_close,
                                    .pack = product_pack,
+                                   .use = product_use,
                                    .state = p};
   snprintf(prepared->name, sizeof prepared->name, "%s " VN_ISA_TEXT, name);
-  return VN_OK;
 }

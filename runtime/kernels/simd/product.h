@@ -18,8 +18,7 @@ struct product {
   size_t lines_job, line_jobs;  /* lines in a job; jobs along lines */
   size_t panels_job;            /* panels in a job */
   bool stream;                  /* the output is too large for any cache: see vec_stream */
-  float *packed;                /* [tap][panel][segment][depth][vector] */
-  float *owned;                 /* packed, unless it is the caller's */
+  const float *packed;          /* [tap][panel][segment][depth][vector] */
   size_t (*in_at)(const struct product *p, size_t line);  /* float of a line's first pixel */
   size_t (*out_at)(const struct product *p, size_t line); /* output pixel of tap_at[0] = 0 */
 };
@@ -27,9 +26,9 @@ struct product {
 /* Allocates with tables for that many taps and segments, zeroed; NULL: out of memory. */
 struct product *VN_ISA_NAME(product_new)(const struct vn_conv *conv, size_t taps, size_t segments);
 
-/* Packs and cuts a filled product; owns and, on failure, frees it. */
-enum vn_status VN_ISA_NAME(product_prepare)(struct product *p, const char *name, pthreadpool_t pool,
-                                            struct vn_prepared *prepared, struct vn_diag *diag);
+/* Cuts a filled product, which becomes the state of *prepared. */
+void VN_ISA_NAME(product_prepare)(struct product *p, const char *name,
+                                  struct vn_prepared *prepared);
 
 /* One tap or block of taps moved as a whole: no groups, no dilation, no padding, stride = kernel.
  */

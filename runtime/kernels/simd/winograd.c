@@ -7,7 +7,6 @@
 #include "winograd.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 
 static void winograd_run(const void *state, size_t index, void *scratch) {
   const struct wino *w = state;
@@ -25,18 +24,13 @@ static void winograd_run(const void *state, size_t index, void *scratch) {
   }
 }
 
-static void winograd_close(void *state) {
-  struct wino *w = state;
-  if (!w) return;
-  free(w->owned);
-  free(w);
+static bool winograd_pack(const void *state, struct vn_pool *pool, const float *weight,
+                          void *memory, struct vn_watch *watch) {
+  return wino_pack(state, pool, weight, memory, watch);
 }
 
-static void winograd_pack(void *state, pthreadpool_t pool, const float *weight, void *memory) {
-  struct wino *w = state;
-  w->conv.weight = weight;
-  w->packed = memory;
-  wino_pack(w, pool);
+static void winograd_use(void *state, const void *memory) {
+  ((struct wino *)state)->packed = memory;
 }
 
 static enum vn_status check(const struct vn_conv *c, struct vn_diag *diag) {
@@ -53,23 +47,12 @@ static enum vn_status check(const struct vn_conv *c, struct vn_diag *diag) {
   return VN_OK;
 }
 
-/* Large pages halve the time to fill it, and leave the TLB to the activations. */
-static float *packed_alloc(size_t bytes) {
-  const size_t page = bytes < ((size_t)4 << 20) ? 64 : (size_t)2 << 20;
-  bytes = (bytes + page - 1) / page * page;
-  float *p = aligned_alloc(page, bytes);
-#ifdef MADV_HUGEPAGE
-  if (p && page > 64) madvise(p, bytes, MADV_HUGEPAGE);
-#endif
-  return p;
-}
-
 /* A tile of 0 0 0 leaves tile and refusal, where direct convolution costs less, to winograd_cut.c.
  */
-enum vn_status VN_ISA_NAME(winograd)(const struct vn_conv *conv, pthreadpool_t pool,
-                                     struct vn_prepared *prepared, struct vn_diag *diag) {
+enum vn_status VN_ISA_NAME(winograd)(const struct vn_conv *conv, struct vn_prepared *prepared,
+                                     struct vn_diag *diag) {
 #if VEC_LANES == 16
-  if (conv->out.dim[VN_C] <= 8) return vn_winograd_avx2(conv, pool, prepared, diag);
+  if (conv->out.dim[VN_C] <= 8) return vn_winograd_avx2(conv, prepared, diag);
 #endif
   enum vn_status status = check(conv, diag);
   if (status) return status;
@@ -82,23 +65,17 @@ enum vn_status VN_ISA_NAME(winograd)(const struct vn_conv *conv, pthreadpool_t p
   w->vecs_out = (w->channels_out + VEC_LANES - 1) / VEC_LANES;
   const size_t scratch = wino_cut(w);
   if (!scratch) {
-    winograd_close(w);
+    free(w);
     return vn_fail(diag, VN_E_UNSUPPORTED, "winograd: direct convolution is cheaper here");
   }
   w->stream = vn_wants_stream(&conv->out);
-  const size_t bytes = w->chunk_elems * w->chunks * sizeof(float);
-  if (conv->weight) w->owned = packed_alloc(bytes);
-  if (conv->weight && !w->owned) {
-    winograd_close(w);
-    return vn_fail(diag, VN_E_MEMORY, "winograd: %zu bytes for weights", bytes);
-  }
-  if (conv->weight) winograd_pack(w, pool, conv->weight, w->owned);
   *prepared = (struct vn_prepared){.jobs = wino_jobs(w),
                                    .scratch_bytes = scratch,
-                                   .packed_bytes = bytes,
+                                   .packed_bytes = w->chunk_elems * w->chunks * sizeof(float),
                                    .run = winograd_run,
-                                   .close = winograd_close,
+                                   .close = free,
                                    .pack = winograd_pack,
+                                   .use = winograd_use,
                                    .state = w};
   snprintf(prepared->name, sizeof prepared->name, "winograd %zux%zux%zu " VN_ISA_TEXT, w->axis[0].m,
            w->axis[1].m, w->axis[2].m);

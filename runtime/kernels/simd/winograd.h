@@ -30,10 +30,9 @@ struct wino {
   size_t plane_row, plane_vec, plane_tile, plane_freq; /* depth-transformed input */
   size_t v_freq, v_row, m_freq, m_row;                 /* GEMM operands: [freq][tile][channel] */
   size_t planes_at, v_at, m_at, pair_at, acc_at;       /* in the scratch */
-  int stream;         /* the output is too large for any cache: see vec_stream */
-  size_t chunk_elems; /* packed weights of a chunk */
-  float *packed;      /* [chunk][depth freq][freq][panel][channel in][vector of the panel] */
-  float *owned;       /* packed, unless it is the caller's */
+  int stream;          /* the output is too large for any cache: see vec_stream */
+  size_t chunk_elems;  /* packed weights of a chunk */
+  const float *packed; /* [chunk][depth freq][freq][panel][channel in][vector of the panel] */
 };
 
 /* The part of the output that one job computes. */
@@ -58,8 +57,9 @@ size_t wino_cut(struct wino *w);
 size_t wino_jobs(const struct wino *w);
 void wino_job_at(const struct wino *w, size_t index, struct wino_job *job);
 
-/* winograd_weights.c: fills w->packed from the convolution's weights, in double. */
-void wino_pack(const struct wino *w, pthreadpool_t pool);
+/* winograd_weights.c: fills `packed` from the convolution's weights, in double. False: stopped. */
+bool wino_pack(const struct wino *w, struct vn_pool *pool, const float *weight, float *packed,
+               struct vn_watch *watch);
 
 /* winograd_input.c: B^T along depth for the whole job; then for one depth frequency along h and w.
  */

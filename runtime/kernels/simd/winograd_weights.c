@@ -113,8 +113,8 @@ static void along_last_any(const struct taps *a, size_t before, const double *in
 
 /* to[input channel from `first` on][tap][output channel of the vector]; the weights are read in
  * their own order. Lanes beyond the last output channel are zero. */
-static void gather(const struct wino *w, size_t vec_index, size_t first, size_t count,
-                   size_t n_taps, float *to) {
+static void gather(const struct wino *w, const float *weight, size_t vec_index, size_t first,
+                   size_t count, size_t n_taps, float *to) {
   const size_t ic = w->channels_in;
   for (size_t l = 0; l < VEC_LANES; l++) {
     const size_t o = vec_index * VEC_LANES + l;
@@ -122,7 +122,7 @@ static void gather(const struct wino *w, size_t vec_index, size_t first, size_t 
       for (size_t k = 0; k < count * n_taps; k++) to[k * VEC_LANES + l] = 0;
       continue;
     }
-    const float *from = w->conv.weight + o * n_taps * ic + first;
+    const float *from = weight + o * n_taps * ic + first;
     for (size_t k = 0; k < n_taps; k++, from += ic)
       for (size_t i = 0; i < count; i++) to[(i * n_taps + k) * VEC_LANES + l] = from[i];
   }
@@ -130,7 +130,8 @@ static void gather(const struct wino *w, size_t vec_index, size_t first, size_t 
 
 /* Where frequency 0 of input channel 0 of an output vector is packed, and the distances from there
  * to the next frequency and channel. */
-static float *place(const struct wino *w, size_t vec_index, size_t *freq, size_t *channel) {
+static float *place(const struct wino *w, float *packed, size_t vec_index, size_t *freq,
+                    size_t *channel) {
   const size_t chunk = vec_index / w->chunk_vecs, in_chunk = vec_index % w->chunk_vecs;
   const size_t left = w->vecs_out - chunk * w->chunk_vecs;
   const size_t vecs = left < w->chunk_vecs ? left : w->chunk_vecs;
@@ -138,22 +139,31 @@ static float *place(const struct wino *w, size_t vec_index, size_t *freq, size_t
   const size_t panel_vecs = vecs - panel < GEMM_PANEL ? vecs - panel : GEMM_PANEL;
   *freq = vecs * w->channels_in * VEC_LANES;
   *channel = panel_vecs * VEC_LANES;
-  return w->packed + chunk * w->chunk_elems +
+  return packed + chunk * w->chunk_elems +
          (panel * w->channels_in + (in_chunk - panel)) * VEC_LANES;
 }
 
+struct packing {
+  const struct wino *w;
+  const float *weight;
+  float *packed;
+};
+
 /* One output vector for VEC_LANES input channels. */
-static void pack_task(void *context, size_t vec_index, size_t block) {
-  const struct wino *w = context;
+static void pack_task(void *context, size_t job, size_t slot) {
+  const struct packing *p = context;
+  const struct wino *w = p->w;
+  const size_t vec_index = job / w->vecs_in, block = job % w->vecs_in;
+  (void)slot;
   const struct wino_axis *ax = w->axis;
   const size_t *r = w->conv.kernel, n_taps = r[0] * r[1] * r[2], first = block * VEC_LANES;
   const size_t left = w->channels_in - first, count = left < VEC_LANES ? left : VEC_LANES;
   const struct taps a[3] = {taps_of(ax[0].t, r[0]), taps_of(ax[1].t, r[1]), taps_of(ax[2].t, r[2])};
   size_t freq, channel;
-  float *u = place(w, vec_index, &freq, &channel) + first * channel;
+  float *u = place(w, p->packed, vec_index, &freq, &channel) + first * channel;
   float weights[VEC_LANES * MAX_R * MAX_R * MAX_R * VEC_LANES];
   double one[WINO_MAX_T * WINO_MAX_T * MAX_R * VEC_LANES], two[sizeof one / sizeof *one];
-  gather(w, vec_index, first, count, n_taps, weights);
+  gather(w, p->weight, vec_index, first, count, n_taps, weights);
   for (size_t i = 0; i < count; i++, u += channel) {
     for (size_t k = 0; k < n_taps * VEC_LANES; k++) two[k] = weights[i * n_taps * VEC_LANES + k];
     along_any(&a[0], 1, r[1] * r[2], two, one);
@@ -162,6 +172,8 @@ static void pack_task(void *context, size_t vec_index, size_t block) {
   }
 }
 
-void wino_pack(const struct wino *w, pthreadpool_t pool) {
-  pthreadpool_parallelize_2d(pool, pack_task, (void *)w, w->vecs_out, w->vecs_in, 0);
+bool wino_pack(const struct wino *w, struct vn_pool *pool, const float *weight, float *packed,
+               struct vn_watch *watch) {
+  struct packing packing = {w, weight, packed};
+  return vn_pool_run_watched(pool, w->vecs_out * w->vecs_in, pack_task, &packing, watch);
 }

@@ -10,18 +10,25 @@
  * channels in it; groups) or where truncated kernels would take more memory than the input, the
  * input is first copied, group by group, with zeros at both ends of w.
  *
- * Workers sleep between dispatches: on a machine with other work, spinning ones cost a factor of
- * two.
+ * XNNPACK computes on a pthreadpool alone: the pool keeps one as its guest, whose workers sleep
+ * between dispatches.
  *
  * The bias is XNNPACK's; the rest of the epilogue follows on the position just written, while it is
  * in cache. XNNPACK is initialised and never shut down: the process may use it, too. */
 #include "../ref/ref.h"
+#include "pool.h"
 #include "xnn.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_GROUPS = 16, MAX_WINDOW = 128, MAX_VARIANTS = 256, SLACK_BYTES = 64 << 20 };
+enum {
+  MAX_GROUPS = 16,
+  MAX_WINDOW = 128,
+  MAX_VARIANTS = 256,
+  SLACK_BYTES = 64 << 20,
+  TAIL_ROWS = 64
+};
 
 struct variant { /* taps [lo, hi) of the window along w lie inside the volume */
   size_t lo, hi;
@@ -167,8 +174,7 @@ static struct xnn_place place_at(const struct state *s, size_t w, size_t group) 
 }
 
 /* All operators, and their first set-up, which allocates. */
-static enum xnn_status operators_open(struct state *s, pthreadpool_t pool,
-                                      size_t *workspace_bytes) {
+static enum xnn_status operators_open(struct state *s, size_t *workspace_bytes) {
   const struct vn_conv *c = &s->conv;
   size_t largest = group_out(c) * c->kernel[0] * c->kernel[1] * s->window * group_in(c);
   float *kernel = malloc(largest * sizeof *kernel);
@@ -183,7 +189,7 @@ static enum xnn_status operators_open(struct state *s, pthreadpool_t pool,
       const struct xnn_place place = place_at(s, w, g);
       kernel_fill(s, v, g, kernel);
       status = operator_create(s, v, g, kernel, &v->ops[g]);
-      if (!status) status = xnn_shape(v->ops[g], &place, pool, &need);
+      if (!status) status = xnn_shape(v->ops[g], &place, NULL, &need);
       if (!status && need > *workspace_bytes) *workspace_bytes = need;
     }
   }
@@ -193,8 +199,9 @@ static enum xnn_status operators_open(struct state *s, pthreadpool_t pool,
 
 /* ---- run ---- */
 
-static void copy_row(void *state, size_t row) {
+static void copy_row(void *state, size_t row, size_t slot) {
   const struct state *s = state;
+  (void)slot;
   const struct vn_conv *c = &s->conv;
   size_t in = group_in(c), width = c->in.dim[VN_W];
   const float *from = (const float *)c->in.data + row * width * c->in.stride;
@@ -211,11 +218,12 @@ struct tail { /* the epilogue of one position along w */
   size_t w;
 };
 
-static void epilogue_rows(void *context, size_t first, size_t count) {
+static void epilogue_rows(void *context, size_t job, size_t slot) {
   const struct tail *t = context;
   const struct vn_conv *c = &t->state->conv;
-  size_t channels = c->out.dim[VN_C];
-  for (size_t row = first; row < first + count; row++) {
+  size_t channels = c->out.dim[VN_C], rows = output_rows(c), first = job * TAIL_ROWS;
+  (void)slot;
+  for (size_t row = first; row < first + TAIL_ROWS && row < rows; row++) {
     size_t pixel = row * c->out.dim[VN_W] + t->w;
     float *y = (float *)c->out.data + pixel * c->out.stride, *sum = y;
     if (t->state->position) sum = t->state->position + row * channels;
@@ -224,26 +232,38 @@ static void epilogue_rows(void *context, size_t first, size_t count) {
   }
 }
 
-static enum vn_status run_pool(void *state, pthreadpool_t pool) {
+static void guest_close(void *guest) {
+  pthreadpool_destroy(guest);
+}
+
+/* One thread alone: NULL. */
+static pthreadpool_t guest_of(struct vn_pool *pool) {
+  if (vn_pool_threads(pool) == 1) return NULL;
+  pthreadpool_t guest = vn_pool_guest(pool);
+  if (!guest && (guest = pthreadpool_create(vn_pool_threads(pool))))
+    vn_pool_guest_keep(pool, guest, guest_close);
+  return guest;
+}
+
+static enum vn_status run_pool(void *state, struct vn_pool *pool, struct vn_watch *watch) {
   struct state *s = state;
+  pthreadpool_t guest = guest_of(pool);
   const struct vn_conv *c = &s->conv;
   const struct vn_epilogue *e = &c->epilogue;
   bool plain = !e->act[0].kind && !e->act[1].kind && !e->residual.data;
   enum xnn_status status = xnn_status_success;
-  if (s->copy)
-    pthreadpool_parallelize_1d(pool, copy_row, s, input_rows(c), PTHREADPOOL_FLAG_YIELD_WORKERS);
-  for (size_t w = 0; !status && w < c->out.dim[VN_W]; w++) {
+  if (s->copy) vn_pool_run(pool, input_rows(c), copy_row, s);
+  for (size_t w = 0; !status && w < c->out.dim[VN_W] && !vn_watch_stopped(watch); w++) {
     struct tail tail = {s, w};
     for (size_t g = 0; !status && g < c->groups; g++) {
       xnn_operator_t op = s->variants[s->variant_of[w]].ops[g];
       const struct xnn_place place = place_at(s, w, g);
-      status = xnn_point(op, &place, pool);
-      if (!status) status = xnn_run_operator(op, pool);
+      status = xnn_point(op, &place, guest);
+      if (!status) status = xnn_run_operator(op, guest);
     }
     if (!plain)
-      pthreadpool_parallelize_1d_tile_1d(pool, epilogue_rows, &tail, output_rows(c), 64,
-                                         PTHREADPOOL_FLAG_DISABLE_DENORMALS |
-                                             PTHREADPOOL_FLAG_YIELD_WORKERS);
+      vn_pool_run(pool, (output_rows(c) + TAIL_ROWS - 1) / TAIL_ROWS, epilogue_rows, &tail);
+    vn_watch_tell(watch, (double)(w + 1) / (double)c->out.dim[VN_W]);
   }
   return status ? VN_E_INTERNAL : VN_OK;
 }
@@ -295,8 +315,7 @@ static bool affordable(const struct state *s) {
          4 * (4 * tensors + (double)kernel_bytes(c, c->kernel[2])) + (double)SLACK_BYTES;
 }
 
-static enum vn_status state_fill(struct state *s, pthreadpool_t pool, size_t *bytes,
-                                 struct vn_diag *diag) {
+static enum vn_status state_fill(struct state *s, size_t *bytes, struct vn_diag *diag) {
   const struct vn_conv *c = &s->conv;
   s->variants = calloc(MAX_VARIANTS, sizeof *s->variants);
   s->variant_of = calloc(c->out.dim[VN_W], sizeof *s->variant_of);
@@ -319,7 +338,7 @@ static enum vn_status state_fill(struct state *s, pthreadpool_t pool, size_t *by
   }
   if (s->copy_width && !s->copy) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   size_t workspace_bytes = 0;
-  enum xnn_status status = operators_open(s, pool, &workspace_bytes);
+  enum xnn_status status = operators_open(s, &workspace_bytes);
   if (!status && workspace_bytes) {
     s->workspace = aligned_alloc(64, (workspace_bytes + 63) / 64 * 64);
     if (!s->workspace) status = xnn_status_out_of_memory;
@@ -330,8 +349,8 @@ static enum vn_status state_fill(struct state *s, pthreadpool_t pool, size_t *by
                 : VN_OK;
 }
 
-enum vn_status vn_conv_xnnpack(const struct vn_conv *conv, pthreadpool_t pool,
-                               struct vn_prepared *prepared, struct vn_diag *diag) {
+enum vn_status vn_conv_xnnpack(const struct vn_conv *conv, struct vn_prepared *prepared,
+                               struct vn_diag *diag) {
   if (!covered(conv))
     return vn_fail(diag, VN_E_UNSUPPORTED, "xnnpack: padding, window or groups out of range");
   if (xnn_initialize(NULL) != xnn_status_success)
@@ -341,7 +360,7 @@ enum vn_status vn_conv_xnnpack(const struct vn_conv *conv, pthreadpool_t pool,
   if (!s) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   s->conv = *conv;
   s->window = (conv->kernel[2] - 1) * conv->dilation[2] + 1;
-  enum vn_status status = state_fill(s, pool, &bytes, diag);
+  enum vn_status status = state_fill(s, &bytes, diag);
   if (status) {
     state_close(s);
     return status;

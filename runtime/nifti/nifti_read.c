@@ -1,11 +1,10 @@
-/* Opens and loads scans; see nifti.h. Header bytes are judged in nifti_header.c. zlib reads plain
- * and gzipped files alike; voxels are converted as they stream in, so that the float volume is the
- * only large block. */
-#include "nifti.h"
+/* Opens and loads scans; see vnet_nifti.h. Header bytes are judged in nifti_header.c. zlib reads
+ * plain and gzipped files alike; voxels are converted as they stream in, so that the float volume
+ * is the only large block. */
+#include "nifti_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +13,7 @@
 #include <zlib.h>
 
 #include "fail.h"
-#include "nifti_header.h"
+#include "options.h"
 
 enum {
   CHUNK_ELEMS = 1 << 17,
@@ -174,8 +173,8 @@ static bool affines_agree(const double a[3][4], const double b[3][4]) {
 }
 
 /* Sets the affine in the file's units, and what is known of it. */
-static enum vn_status affine_choose(struct vn_scan *scan, struct vn_diag *diag) {
-  const struct nifti_2_header *field = &scan->header->field;
+static enum vn_status affine_choose(struct vn_nifti *scan, struct vn_diag *diag) {
+  const struct nifti_2_header *field = &scan->header.field;
   double sform[3][4], qform[3][4];
   bool has_s = field->sform_code > 0, has_q = field->qform_code > 0;
   for (int j = 0; j < 4; j++) {
@@ -197,8 +196,8 @@ static enum vn_status affine_choose(struct vn_scan *scan, struct vn_diag *diag) 
   return VN_OK;
 }
 
-static enum vn_status geometry_read(struct vn_scan *scan, struct vn_diag *diag) {
-  const struct nifti_2_header *field = &scan->header->field;
+static enum vn_status geometry_read(struct vn_nifti *scan, struct vn_diag *diag) {
+  const struct nifti_2_header *field = &scan->header.field;
   for (int j = 1; j <= 3; j++)
     if (!isfinite(field->pixdim[j]))
       return vn_fail(diag, VN_E_FORMAT, "the voxel size is not finite");
@@ -209,7 +208,6 @@ static enum vn_status geometry_read(struct vn_scan *scan, struct vn_diag *diag) 
   double mm = units == 1 ? 1000 : units == 3 ? 0.001 : 1;
   for (int i = 0; i < 3; i++)
     for (int j = 0; j < 4; j++) scan->affine[i][j] *= mm;
-  for (int j = 0; j < 3; j++) scan->spacing_mm[j] = column_length(scan->affine, j);
   return VN_OK;
 }
 
@@ -244,43 +242,38 @@ static enum vn_status size_check(const struct vn_header *header, const struct st
   return VN_OK;
 }
 
-static enum vn_status scan_open(const char *path, struct vn_scan *scan, struct vn_diag *diag) {
+static enum vn_status scan_open(const char *path, struct vn_nifti *scan, struct vn_diag *diag) {
   if (ends(path, ".nia"))
     return vn_fail(diag, VN_E_UNSUPPORTED, "the ASCII form of NIfTI: convert it to .nii.gz");
-  scan->header = malloc(sizeof *scan->header);
   bool image = ends(path, ".img") || ends(path, ".img.gz");
   char *header_path = image ? partner(path, ".img", ".hdr") : strdup(path);
-  if (!scan->header || !header_path) {
-    int reason = scan->header ? errno : ENOMEM;
-    free(header_path);
-    return vn_fail(diag, reason == ENOMEM ? VN_E_MEMORY : VN_E_IO, "its header: %s",
-                   strerror(reason));
-  }
+  if (!header_path)
+    return vn_fail(diag, errno == ENOMEM ? VN_E_MEMORY : VN_E_IO, "its header: %s",
+                   strerror(errno));
   struct stream stream;
-  enum vn_status status = header_read(header_path, scan->header, &stream, diag);
+  enum vn_status status = header_read(header_path, &scan->header, &stream, diag);
   if (status == VN_OK) {
-    scan->image_path = scan->header->pair ? partner(header_path, ".hdr", ".img") : header_path;
+    scan->image_path = scan->header.pair ? partner(header_path, ".hdr", ".img") : header_path;
     if (!scan->image_path)
       status = vn_fail(diag, VN_E_IO, "a header whose voxels are in an .img file beside it: %s",
                        strerror(errno));
   }
-  if (status == VN_OK && scan->header->pair) {
+  if (status == VN_OK && scan->header.pair) {
     stream_close(&stream);
     status = stream_open(scan->image_path, &stream, diag);
   }
-  if (status == VN_OK) status = size_check(scan->header, &stream, diag);
+  if (status == VN_OK) status = size_check(&scan->header, &stream, diag);
   stream_close(&stream);
   if (header_path != scan->image_path) free(header_path);
-  if (status) return status;
-  memcpy(scan->dim, scan->header->dim, sizeof scan->dim);
-  scan->elems = scan->header->elems;
-  return geometry_read(scan, diag);
+  return status ? status : geometry_read(scan, diag);
 }
 
-enum vn_status vn_scan_open(const char *path, struct vn_scan *scan, struct vn_diag *diag) {
-  *scan = (struct vn_scan){0};
+enum vn_status vn_nifti_open(const char *path, struct vn_nifti **file, struct vn_diag *diag) {
   struct vn_diag inner;
-  enum vn_status status = scan_open(path, scan, &inner);
+  *file = calloc(1, sizeof **file);
+  if (!*file) return vn_fail(diag, VN_E_MEMORY, "%.200s: out of memory", path);
+  enum vn_status status = scan_open(path, *file, &inner);
+  if (status) vn_nifti_close(file);
   return status ? vn_fail(diag, status, "%.200s: %.300s", path, inner.text) : VN_OK;
 }
 
@@ -295,17 +288,14 @@ static void swap_elems(unsigned char *raw, size_t elems, size_t bytes) {
     }
 }
 
-/* Returns how many values are not finite as float32. */
-static size_t convert(const unsigned char *raw, const struct vn_header *header, size_t elems,
-                      float *to) {
+static void convert(const unsigned char *raw, const struct vn_header *header, size_t elems,
+                    float *to) {
   double slope = header->slope, inter = header->inter;
-  size_t bad = 0;
 #define FROM(T)                                                                                    \
   for (size_t i = 0; i < elems; i++) {                                                             \
     T value;                                                                                       \
     memcpy(&value, raw + i * sizeof value, sizeof value);                                          \
     to[i] = (float)(slope * (double)value + inter);                                                \
-    bad += !(fabsf(to[i]) <= FLT_MAX);                                                             \
   }                                                                                                \
   break
   switch (header->field.datatype) {
@@ -331,23 +321,30 @@ static size_t convert(const unsigned char *raw, const struct vn_header *header, 
     FROM(double);
   }
 #undef FROM
-  return bad;
 }
 
-static enum vn_status voxels_read(struct stream *stream, struct vn_scan *scan, unsigned char *raw,
-                                  struct vn_diag *diag) {
-  const struct vn_header *header = scan->header;
+/* Who looks on: at each chunk of the file. */
+static bool stopped(const struct vn_run_options *run, double fraction) {
+  if (run->cancel && vn_cancel_pressed(run->cancel)) return true;
+  return run->progress && run->progress(run->progress_context, fraction) != 0;
+}
+
+static enum vn_status voxels_read(struct stream *stream, struct vn_nifti *scan, unsigned char *raw,
+                                  const struct vn_run_options *run, struct vn_diag *diag) {
+  const struct vn_header *header = &scan->header;
   enum vn_status status = stream_skip(stream, (uint64_t)header->field.vox_offset, diag);
   if (status) return status;
-  for (size_t from = 0; from < scan->elems;) {
-    size_t elems = scan->elems - from < CHUNK_ELEMS ? scan->elems - from : CHUNK_ELEMS, got;
+  for (size_t from = 0; from < header->elems;) {
+    size_t elems = header->elems - from < CHUNK_ELEMS ? header->elems - from : CHUNK_ELEMS, got;
+    if (stopped(run, (double)from / (double)header->elems))
+      return vn_fail(diag, VN_E_CANCELLED, "cancelled");
     status = stream_read(stream, raw, elems * header->elem_bytes, &got, diag);
     if (status) return status;
     if (got != elems * header->elem_bytes)
       return vn_fail(diag, VN_E_FORMAT, "truncated: %zu of %zu voxels are there",
-                     from + got / header->elem_bytes, scan->elems);
+                     from + got / header->elem_bytes, header->elems);
     if (header->swapped) swap_elems(raw, elems, header->elem_bytes);
-    scan->replaced += convert(raw, header, elems, scan->voxels + from);
+    convert(raw, header, elems, scan->voxels + from);
     from += elems;
   }
   /* To the end, for the checksum of a gzipped file comes last. */
@@ -357,43 +354,24 @@ static enum vn_status voxels_read(struct stream *stream, struct vn_scan *scan, u
       return vn_fail(diag, VN_E_FORMAT, "the file holds more than its header describes");
     if ((status = stream_read(stream, raw, CHUNK_ELEMS, &got, diag))) return status;
   }
-  return VN_OK;
+  return stopped(run, 1) ? vn_fail(diag, VN_E_CANCELLED, "cancelled") : VN_OK;
 }
 
-static enum vn_status finite_check(struct vn_scan *scan, bool replace, struct vn_diag *diag) {
-  if (scan->replaced == 0) return VN_OK;
-  size_t first = SIZE_MAX;
-  float least = INFINITY;
-  for (size_t i = 0; i < scan->elems; i++) {
-    bool finite = isfinite(scan->voxels[i]);
-    if (!finite && first == SIZE_MAX) first = i;
-    if (finite && scan->voxels[i] < least) least = scan->voxels[i];
-  }
-  size_t x = first % scan->dim[0], y = first / scan->dim[0] % scan->dim[1],
-         z = first / scan->dim[0] / scan->dim[1];
-  if (!replace || least == INFINITY)
-    return vn_fail(
-        diag, VN_E_FORMAT,
-        "%zu of %zu voxels are NaN, infinite or beyond float32, the first at %zu %zu %zu",
-        scan->replaced, scan->elems, x, y, z);
-  for (size_t i = first; i < scan->elems; i++)
-    if (!isfinite(scan->voxels[i])) scan->voxels[i] = least;
-  return VN_OK;
-}
-
-enum vn_status vn_scan_load(struct vn_scan *scan, bool replace, struct vn_diag *diag) {
+enum vn_status vn_nifti_load(struct vn_nifti *scan, const struct vn_run_options *theirs,
+                             struct vn_diag *diag) {
   struct stream stream = {0};
   struct vn_diag inner;
-  enum vn_status status = VN_OK;
-  unsigned char *raw = malloc(CHUNK_ELEMS * scan->header->elem_bytes);
+  struct vn_run_options run;
+  enum vn_status status = vn_options_take(&run, sizeof run, theirs, "vn_run_options", diag);
+  if (status || scan->voxels) return status;
+  unsigned char *raw = malloc(CHUNK_ELEMS * scan->header.elem_bytes);
   size_t bytes;
-  if (!__builtin_mul_overflow(scan->elems, sizeof *scan->voxels, &bytes))
+  if (!__builtin_mul_overflow(scan->header.elems, sizeof *scan->voxels, &bytes))
     scan->voxels = malloc(bytes);
   if (!raw || !scan->voxels)
-    status = vn_fail(&inner, VN_E_MEMORY, "out of memory for %zu voxels", scan->elems);
+    status = vn_fail(&inner, VN_E_MEMORY, "out of memory for %zu voxels", scan->header.elems);
   if (status == VN_OK) status = stream_open(scan->image_path, &stream, &inner);
-  if (status == VN_OK) status = voxels_read(&stream, scan, raw, &inner);
-  if (status == VN_OK) status = finite_check(scan, replace, &inner);
+  if (status == VN_OK) status = voxels_read(&stream, scan, raw, &run, &inner);
   stream_close(&stream);
   free(raw);
   if (status == VN_OK) return VN_OK;
@@ -402,10 +380,29 @@ enum vn_status vn_scan_load(struct vn_scan *scan, bool replace, struct vn_diag *
   return vn_fail(diag, status, "%.200s: %.300s", scan->image_path, inner.text);
 }
 
-void vn_scan_close(struct vn_scan *scan) {
-  if (!scan) return;
-  free(scan->voxels);
-  free(scan->header);
-  free(scan->image_path);
-  *scan = (struct vn_scan){0};
+void vn_nifti_close(struct vn_nifti **file) {
+  if (!file || !*file) return;
+  free((*file)->voxels);
+  free((*file)->image_path);
+  free(*file);
+  *file = NULL;
+}
+
+/* ---- questions ---- */
+
+void vn_nifti_image(const struct vn_nifti *file, struct vn_image *image) {
+  struct vn_image mine = {.voxels = file->voxels,
+                          .type = VN_VOXEL_F32,
+                          .world = vn_nifti_unoriented(file) ? VN_WORLD_UNKNOWN : VN_WORLD_RAS};
+  memcpy(mine.dim, file->header.dim, sizeof mine.dim);
+  memcpy(mine.affine, file->affine, sizeof mine.affine);
+  vn_options_give(&mine, sizeof mine, image, "vn_image", NULL);
+}
+
+const char *vn_nifti_unoriented(const struct vn_nifti *file) {
+  if (!file->oriented) return "has neither sform nor qform and does not say left from right";
+  if (file->contradictory)
+    return "has a sform and a qform that point its axes in different directions: remove the wrong "
+           "one";
+  return NULL;
 }
