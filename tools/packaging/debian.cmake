@@ -10,7 +10,7 @@ set(CPACK_RESOURCE_FILE_LICENSE ${PROJECT_SOURCE_DIR}/LICENSE)
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_COMPONENTS_ALL runtime dev tools)
 set(CPACK_STRIP_FILES ON)
-set(CPACK_PRE_BUILD_SCRIPTS ${PROJECT_SOURCE_DIR}/packaging/debian_tidy.cmake)
+set(CPACK_PRE_BUILD_SCRIPTS ${PROJECT_SOURCE_DIR}/tools/packaging/debian_tidy.cmake)
 
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
@@ -65,7 +65,7 @@ foreach(component RUNTIME DEV TOOLS)
   file(WRITE ${PROJECT_BINARY_DIR}/debian/${lower}/changelog.Debian
        "vnet (${exact}) unstable; urgency=low\n\n  * Built from source by cpack.\n\n"
        " -- ${CPACK_PACKAGE_CONTACT}  ${date}\n")
-  install(FILES ${PROJECT_SOURCE_DIR}/packaging/copyright
+  install(FILES ${PROJECT_SOURCE_DIR}/tools/packaging/copyright
                 ${PROJECT_BINARY_DIR}/debian/${lower}/changelog.Debian
           DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${VN_DEB_NAME} COMPONENT ${lower}
           EXCLUDE_FROM_ALL)

@@ -51,7 +51,7 @@ function(vn_pkg_config target description requires)
   set(VN_PC_REQUIRES "${requires}")
   file(RELATIVE_PATH VN_PC_PREFIX ${CMAKE_INSTALL_PREFIX}/${VN_PC_DIR} ${CMAKE_INSTALL_PREFIX})
   string(REGEX REPLACE "/$" "" VN_PC_PREFIX "${VN_PC_PREFIX}")
-  configure_file(${PROJECT_SOURCE_DIR}/packaging/vnet.pc.in ${PROJECT_BINARY_DIR}/${VN_PC_NAME}.pc
+  configure_file(${PROJECT_SOURCE_DIR}/tools/packaging/vnet.pc.in ${PROJECT_BINARY_DIR}/${VN_PC_NAME}.pc
                  @ONLY)
   install(FILES ${PROJECT_BINARY_DIR}/${VN_PC_NAME}.pc DESTINATION ${VN_PC_DIR} COMPONENT dev)
 endfunction()
@@ -81,7 +81,7 @@ install(FILES runtime/include/vnet.h runtime/include/vnet_segment.h runtime/incl
               schemas/vnet_status.h
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/vnet COMPONENT dev)
 configure_package_config_file(
-  packaging/vnetConfig.cmake.in ${PROJECT_BINARY_DIR}/vnetConfig.cmake
+  tools/packaging/vnetConfig.cmake.in ${PROJECT_BINARY_DIR}/vnetConfig.cmake
   INSTALL_DESTINATION ${VN_CMAKE_DIR} NO_SET_AND_CHECK_MACRO)
 # While 0.x, what a minor version promises ends with it, as the soname says.
 write_basic_package_version_file(
@@ -91,7 +91,7 @@ install(FILES ${PROJECT_BINARY_DIR}/vnetConfig.cmake ${PROJECT_BINARY_DIR}/vnetC
 
 # ---- vnet(3) ----
 
-configure_file(packaging/vnet.3.in ${PROJECT_BINARY_DIR}/vnet.3 @ONLY)
+configure_file(tools/packaging/vnet.3.in ${PROJECT_BINARY_DIR}/vnet.3 @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/vnet.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3 COMPONENT dev)
 foreach(page vnet_segment vnet_nifti)
   file(WRITE ${PROJECT_BINARY_DIR}/${page}.3 ".so man3/vnet.3\n")
@@ -104,7 +104,7 @@ endforeach()
 if(PROJECT_IS_TOP_LEVEL)
   add_custom_target(
     uninstall COMMAND ${CMAKE_COMMAND} -DMANIFEST=${PROJECT_BINARY_DIR}/install_manifest.txt -P
-                      ${PROJECT_SOURCE_DIR}/packaging/uninstall.cmake
+                      ${PROJECT_SOURCE_DIR}/tools/packaging/uninstall.cmake
     VERBATIM)
-  include(packaging/debian.cmake)
+  include(tools/packaging/debian.cmake)
 endif()
