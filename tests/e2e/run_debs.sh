@@ -48,8 +48,10 @@ inside apt-get update -qq >/dev/null
 inside sh -c 'apt-get install -y -qq --no-install-recommends /debs/*.deb' >"$folder/apt.log" 2>&1 ||
   { tail "$folder/apt.log" && fail "packages do not install"; }
 libraries=/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)
-[ -e "$root$libraries/libvnet.so.0.2" ] ||
-  fail "no library in $libraries: is this build folder's CMAKE_INSTALL_LIBDIR from an older tree?"
+for name in vnet vnet-segment vnet-nifti; do
+  [ -e "$root$libraries/lib$name.so.0.2" ] && [ -e "$root$libraries/lib$name.a" ] ||
+    fail "lib$name is not in $libraries"
+done
 inside ldconfig -p | grep 'libvnet-nifti\.so\.0\.2' >/dev/null || fail "ldconfig does not know the libraries"
 
 # The same bytes as on this machine.
@@ -68,6 +70,25 @@ inside vnetc /debs/m.onnx -o /debs/m.plan
 inside vnet-plan /debs/m.plan >/dev/null
 inside vnet-run /debs/m.plan /debs/head.nii.gz -o /debs/seg.nii.gz >/dev/null
 "$python" "$phantom" compare "$folder/seg.nii.gz" "$root/debs/seg.nii.gz"
+
+# What libvnet-dev says of its places, to this machine's compiler.
+mkdir "$folder/host"
+cp "$source_dir/examples/segment.c" "$folder/host"
+cat >"$folder/host/CMakeLists.txt" <<'END'
+cmake_minimum_required(VERSION 3.16)
+project(host LANGUAGES C)
+find_package(vnet 0.2 REQUIRED)
+foreach(kind "" _static)
+  add_executable(host${kind} segment.c)
+  target_link_libraries(host${kind} PRIVATE vnet::segment${kind})
+endforeach()
+END
+{ cmake -S "$folder/host" -B "$folder/host/build" -DCMAKE_PREFIX_PATH="$root/usr" &&
+  cmake --build "$folder/host/build"; } >"$folder/host/log" 2>&1 ||
+  { cat "$folder/host/log" && fail "a host by CMake"; }
+# shellcheck disable=SC2046 # flags are words
+cc "$folder/host/segment.c" $(PKG_CONFIG_LIBDIR=$root/usr/lib/pkgconfig:$root$libraries/pkgconfig \
+  pkg-config --cflags --libs vnet-segment) -o "$folder/host/segment" || fail "a host by pkg-config"
 
 # Removed, nothing of ours is left: no file of the packages, no name of theirs, no loader entry.
 for deb in "$root"/debs/*.deb; do
