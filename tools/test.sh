@@ -13,7 +13,7 @@ case "${1:-}" in release | plain | clang | sanitize | thread) preset=$1 && shift
 folder=build
 [ "$preset" = release ] || folder=build-$preset
 
-install_packages "${BUILD_PACKAGES[@]}" "${SCAN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+install_packages "${BUILD_PACKAGES[@]}" "${SCAN_PACKAGES[@]}" "${TEST_PACKAGES[@]}" "${VIEWER_PACKAGES[@]}"
 [ "$preset" = clang ] && install_packages clang
 cmake --preset "$preset" -DBUILD_TESTING=ON >/dev/null
 cmake --build --preset "$preset"
