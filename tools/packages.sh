@@ -19,7 +19,7 @@ install_packages() {
 }
 
 BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libprotobuf-c-dev protobuf-c-compiler
-  libxnnpack-dev libpthreadpool-dev libcpuinfo-dev libnifti-dev zlib1g-dev libxxhash-dev libpng-dev
+  libxnnpack-dev libpthreadpool-dev libnifti-dev zlib1g-dev libxxhash-dev libpng-dev
   libopenmpi-dev openmpi-bin help2man)
 SCAN_PACKAGES=(mricron-data)
 TEST_PACKAGES=(g++ libcmocka-dev libonnx-dev libonnx-testdata python3 python3-numpy python3-scipy
