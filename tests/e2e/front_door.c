@@ -1,13 +1,12 @@
 /* The front door as a host uses it, for run_front.py.
  *
- *   front_door same PLAN FOLDER             one buffer seen in 48 orientations, as every voxel type,
- *                                           padded, flipped and in both worlds: labels are those that
- *                                           vnet-run wrote for FOLDER's files
- *   front_door stop PLAN SCAN ROUNDS SEED MS pressed at random moments of opening, loading, fitting,
- *                                           network and clean-up: the run ends soon, the next is right
- *   front_door share PLAN SCAN              two threads with a segmenter each on one plan
- *   front_door file PLAN SCAN               the plan's file is overwritten, cut and deleted meanwhile
- *   front_door progress PLAN SCAN           how often it moves, and where it ends
+ *   front_door same PLAN FOLDER             one buffer seen in 48 orientations, as every voxel
+ * type, padded, flipped and in both worlds: labels are those that vnet-run wrote for FOLDER's files
+ *   front_door stop PLAN SCAN ROUNDS SEED MS pressed at random moments of opening, loading,
+ * fitting, network and clean-up: the run ends soon, the next is right front_door share PLAN SCAN
+ * two threads with a segmenter each on one plan front_door file PLAN SCAN               the plan's
+ * file is overwritten, cut and deleted meanwhile front_door progress PLAN SCAN           how often
+ * it moves, and where it ends
  *
  * Says what is wrong and exits with 1. */
 #include "vnet_nifti.h"
@@ -78,8 +77,11 @@ struct store {
 };
 
 #define EACH_TYPE(F)                                                                               \
-  F(U8, uint8_t) F(I8, int8_t) F(U16, uint16_t) F(I16, int16_t) F(U32, uint32_t) F(I32, int32_t)   \
-      F(U64, uint64_t) F(I64, int64_t) F(F32, float) F(F64, double)
+  F(U8, uint8_t)                                                                                   \
+  F(I8, int8_t)                                                                                    \
+  F(U16, uint16_t)                                                                                 \
+  F(I16, int16_t) F(U32, uint32_t) F(I32, int32_t) F(U64, uint64_t) F(I64, int64_t) F(F32, float)  \
+      F(F64, double)
 
 static size_t value_put(enum vn_voxel type, double value, void *to) {
   switch (type) {
@@ -210,7 +212,8 @@ struct button {
 
 static void *press(void *context) {
   struct button *b = context;
-  const struct timespec wait = {(time_t)b->after, (long)((b->after - (double)(time_t)b->after) * 1e9)};
+  const struct timespec wait = {(time_t)b->after,
+                                (long)((b->after - (double)(time_t)b->after) * 1e9)};
   nanosleep(&wait, NULL);
   b->pressed_wall = clock_of(CLOCK_MONOTONIC);
   b->pressed_cpu = clock_of(CLOCK_PROCESS_CPUTIME_ID);
@@ -223,10 +226,8 @@ static enum vn_status whole(const char *plan_path, const char *scan_path, struct
                             uint8_t *labels, struct vn_diag *diag) {
   const struct vn_run_options run = {.size = sizeof run, .cancel = cancel};
   const struct vn_exec_options opening = {.size = sizeof opening, .threads = 2, .cancel = cancel};
-  const struct vn_segment_options options = {.size = sizeof options,
-                                             .largest_component = true,
-                                             .min_volume_ml = 0.01,
-                                             .cancel = cancel};
+  const struct vn_segment_options options = {
+      .size = sizeof options, .largest_component = true, .min_volume_ml = 0.01, .cancel = cancel};
   struct vn_plan *plan = NULL;
   struct vn_segmenter *segmenter = NULL;
   struct vn_nifti *file = NULL;
@@ -289,10 +290,11 @@ static int stop(const char *plan_path, const char *scan_path, size_t rounds, uns
   qsort(cpu_ms, ended, sizeof *cpu_ms, by_size);
   qsort(wall_ms, ended, sizeof *wall_ms, by_size);
   if (ended < rounds / 2) wrong("pressing", "most runs were over before");
-  printf("a run of %.0f ms; %zu of %zu stopped, %.1f ms of CPU later at the median and %.1f at most; "
-         "wall %.1f, %.1f\n",
-         all * 1e3, ended, rounds, cpu_ms[ended / 2], cpu_ms[ended - 1], wall_ms[ended / 2],
-         wall_ms[ended - 1]);
+  printf(
+      "a run of %.0f ms; %zu of %zu stopped, %.1f ms of CPU later at the median and %.1f at most; "
+      "wall %.1f, %.1f\n",
+      all * 1e3, ended, rounds, cpu_ms[ended / 2], cpu_ms[ended - 1], wall_ms[ended / 2],
+      wall_ms[ended - 1]);
   if (cpu_ms[ended - 1] > most_ms) wrong("a stopped run", "went on for too long");
   vn_nifti_close(&file);
   free(want);
