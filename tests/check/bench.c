@@ -29,14 +29,16 @@ struct peak {
 };
 enum { TURNS = 2000000, COPY_ELEMS = 1 << 25 }; /* 128 MiB each way: beyond every cache */
 
-static void fma_task(void *context, size_t i) {
-  (void)i;
+static void fma_job(void *context, size_t i, size_t slot) {
+  (void)i, (void)slot;
   ((struct peak *)context)->fma(TURNS);
 }
 
-static void copy_task(void *context, size_t i) {
-  enum { PARTS = 64, PART = COPY_ELEMS / PARTS };
+enum { COPY_PARTS = 64 };
+static void copy_job(void *context, size_t i, size_t slot) {
+  enum { PART = COPY_ELEMS / COPY_PARTS };
   const struct peak *p = context;
+  (void)slot;
   p->copy(p->to + i * PART, p->from + i * PART, PART);
 }
 
@@ -55,19 +57,19 @@ static const struct peak *peak_of(const char *isa) {
   return &list[i];
 }
 
-void bench_limits(const char *isa, const struct vn_simd *simd, pthreadpool_t pool) {
+void bench_limits(const char *isa, const struct vn_simd *simd, struct vn_pool *pool) {
   struct peak p = *peak_of(isa);
-  const size_t threads = pthreadpool_get_threads_count(pool);
+  const size_t threads = vn_pool_threads(pool);
   limits = (struct limits){0};
   if (!simd) return; /* XNNPACK picks its own instructions */
   p.from = calloc(COPY_ELEMS, sizeof(float));
   p.to = calloc(COPY_ELEMS, sizeof(float));
   for (int turn = 0; p.from && p.to && turn < 5; turn++) {
     double begin = now();
-    pthreadpool_parallelize_1d(pool, fma_task, &p, threads, 0);
+    vn_pool_run(pool, threads, fma_job, &p);
     limits.flops = fmax(limits.flops, p.fma(1) * TURNS * (double)threads / (now() - begin));
     begin = now();
-    pthreadpool_parallelize_1d(pool, copy_task, &p, 64, 0);
+    vn_pool_run(pool, COPY_PARTS, copy_job, &p);
     limits.bytes = fmax(limits.bytes, 2. * COPY_ELEMS * sizeof(float) / (now() - begin));
   }
   free(p.from);
@@ -80,40 +82,48 @@ void bench_limits(const char *isa, const struct vn_simd *simd, pthreadpool_t poo
 
 struct crew {
   const struct vn_prepared *p;
-  size_t next;
   unsigned char *scratch;
 };
 
-static void crew_task(void *context, size_t slot) {
-  struct crew *c = context;
-  for (;;) {
-    const size_t job = __atomic_fetch_add(&c->next, 1, __ATOMIC_RELAXED);
-    if (job >= c->p->jobs) return;
-    c->p->run(c->p->state, job, c->scratch + slot * c->p->scratch_bytes);
-  }
+static void crew_job(void *context, size_t job, size_t slot) {
+  const struct crew *c = context;
+  c->p->run(c->p->state, job, c->scratch + slot * c->p->scratch_bytes);
 }
 
-static double step_once(const struct vn_prepared *p, pthreadpool_t pool, unsigned char *scratch) {
+static double step_once(const struct vn_prepared *p, struct vn_pool *pool, unsigned char *scratch) {
   struct crew crew = {.p = p, .scratch = scratch};
   const double begin = now();
   if (p->run_pool)
-    p->run_pool(p->state, pool);
+    p->run_pool(p->state, pool, NULL);
   else
-    pthreadpool_parallelize_1d(pool, crew_task, &crew, pthreadpool_get_threads_count(pool),
-                               PTHREADPOOL_FLAG_DISABLE_DENORMALS);
+    vn_pool_run(pool, p->jobs, crew_job, &crew);
   return now() - begin;
 }
 
-/* The best of at least three, and of half a second's worth. Closes the step. */
-static double step_seconds(struct vn_prepared *p, pthreadpool_t pool) {
-  const size_t bytes = (p->scratch_bytes + 64) * pthreadpool_get_threads_count(pool);
-  unsigned char *scratch = aligned_alloc(64, bytes);
+/* Memory as the arena has it, in large pages. NULL: not to be had. */
+static void *memory_new(size_t bytes) {
+  const size_t page = (size_t)2 << 20, all = (bytes + page - 1) / page * page;
+  void *memory = aligned_alloc(page, all);
+  if (memory) madvise(memory, all, MADV_HUGEPAGE);
+  return memory;
+}
+
+/* The best of at least three, and of half a second's worth, packing left out. Closes the step. */
+static double step_seconds(struct vn_prepared *p, const float *weight, struct vn_pool *pool) {
+  unsigned char *scratch = memory_new((p->scratch_bytes + 64) * vn_pool_threads(pool));
+  void *packed = p->pack ? memory_new(p->packed_bytes) : NULL;
+  bool ready = scratch && (packed || !p->pack);
   double best = INFINITY, sum = 0;
-  for (int i = 0; scratch && (i < 3 || (sum < 0.5 && i < 1000)); i++) {
+  if (packed && ready) {
+    p->pack(p->state, pool, weight, packed, NULL);
+    p->use(p->state, packed);
+  }
+  for (int i = 0; ready && (i < 3 || (sum < 0.5 && i < 1000)); i++) {
     const double t = step_once(p, pool, scratch);
     best = fmin(best, t);
     sum += t;
   }
+  free(packed);
   free(scratch);
   p->close(p->state);
   return best;
@@ -137,9 +147,7 @@ static struct vn_tensor tensor_new(const size_t dim[VN_AXES], size_t stride) {
   struct vn_tensor t = {.stride = stride};
   memcpy(t.dim, dim, sizeof t.dim);
   const size_t elems = tensor_pixels(&t) * stride;
-  const size_t page = (size_t)2 << 20, bytes = (elems * sizeof(float) + page - 1) / page * page;
-  float *data = aligned_alloc(page, bytes); /* large pages, as the arena has */
-  if (data) madvise(data, bytes, MADV_HUGEPAGE);
+  float *data = memory_new(elems * sizeof *data);
   struct random r = {elems};
   for (size_t i = 0; data && i < elems; i++) data[i] = random_real(&r);
   t.data = data;
@@ -191,7 +199,7 @@ static struct vn_conv conv_new(const struct family *f, const struct shape *s) {
   return c;
 }
 
-static void bench_conv(const struct family *f, const struct shape *s, pthreadpool_t pool) {
+static void bench_conv(const struct family *f, const struct shape *s, struct vn_pool *pool) {
   struct vn_conv c = conv_new(f, s);
   struct vn_prepared p = {0};
   char what[64];
@@ -200,8 +208,8 @@ static void bench_conv(const struct family *f, const struct shape *s, pthreadpoo
   const double taps = (double)(s->kernel * s->kernel * s->kernel);
   const double pixels = (double)(s->grid[0] * s->grid[1] * s->grid[2]);
   const double weights = taps * (double)(s->in * s->out);
-  if (!f->conv(&c, pool, &p, NULL))
-    report(f->name, what, &p, step_seconds(&p, pool), 2 * pixels * weights,
+  if (!f->conv(&c, &p, NULL))
+    report(f->name, what, &p, step_seconds(&p, c.weight, pool), 2 * pixels * weights,
            4 * ((double)(tensor_elems(&c.in) + tensor_elems(&c.out)) + weights));
   free(c.in.data);
   free(c.out.data);
@@ -220,7 +228,7 @@ static const struct {
     {VN_OP_ARGMAX, 0, 2, 0},          {VN_OP_ARGMAX, 0, 32, 0},
 };
 
-static void bench_simple(const struct family *f, size_t i, pthreadpool_t pool) {
+static void bench_simple(const struct family *f, size_t i, struct vn_pool *pool) {
   const size_t c = simples[i].channels, second = simples[i].second,
                tables[VN_AXES] = {1, c, 1, 1, 1};
   const bool argmax = simples[i].op == VN_OP_ARGMAX;
@@ -240,7 +248,7 @@ static void bench_simple(const struct family *f, size_t i, pthreadpool_t pool) {
   snprintf(what, sizeof what, "%s %s c %zu%s", vn_op_text(s.op),
            simples[i].act ? vn_act_text(simples[i].act) : "", c, second == 1 ? " + 1" : "");
   if (!f->simple(&s, &p, NULL))
-    report(f->name, what, &p, step_seconds(&p, pool), 0,
+    report(f->name, what, &p, step_seconds(&p, NULL, pool), 0,
            4. * (double)(tensor_elems(&s.in[0]) + (second ? tensor_elems(&s.in[1]) : 0) +
                          tensor_elems(&s.out)));
   free(s.in[0].data);
@@ -249,7 +257,7 @@ static void bench_simple(const struct family *f, size_t i, pthreadpool_t pool) {
   free(table);
 }
 
-void bench(const struct family *family, pthreadpool_t pool) {
+void bench(const struct family *family, struct vn_pool *pool) {
   for (size_t i = 0; family->conv && i < sizeof shapes / sizeof *shapes; i++)
     if (!strcmp(shapes[i].family, family->name)) bench_conv(family, &shapes[i], pool);
   for (size_t i = 0;

@@ -31,6 +31,7 @@ struct fence {
 };
 void fence_open(struct fence *f, size_t bytes, bool at_end);
 void fence_lock(struct fence *f); /* from now on read only */
+void fence_hide(struct fence *f); /* from now on nobody's */
 void fence_close(struct fence *f);
 
 /* A tensor with memory of its own. Between its channels and its stride lies what belongs to others:
@@ -49,9 +50,12 @@ bool tensor_gaps_equal(const struct fenced_tensor *f, const unsigned char *befor
 
 /* ---- run.c ---- */
 
-/* Runs a prepared step, job by job in order and again in another order; the bits must be equal and
- * nobody else's memory changed. NULL: well; else what was wrong. Closes the step. */
-const char *run_prepared(struct vn_prepared *p, struct fenced_tensor *out, struct random *r);
+/* Packs a prepared step's `weight` (NULL: it has none), alone and on two threads, and runs it, job
+ * by job in order and again in another order; the bits must be equal and nobody else's memory
+ * changed. Runs do not see weights that have been packed. NULL: well; else what was wrong. Closes
+ * the step. */
+const char *run_prepared(struct vn_prepared *p, struct fence *weight, struct fenced_tensor *out,
+                         struct random *r);
 
 /* ---- oracle.c: double arithmetic, sums without any cleverness ---- */
 
@@ -90,7 +94,7 @@ extern char check_case[512];
 /* ---- bench.c ---- */
 
 /* Measures the machine's limits, which bench() then compares with. */
-void bench_limits(const char *isa, const struct vn_simd *simd, pthreadpool_t pool);
-void bench(const struct family *family, pthreadpool_t pool);
+void bench_limits(const char *isa, const struct vn_simd *simd, struct vn_pool *pool);
+void bench(const struct family *family, struct vn_pool *pool);
 
 #endif

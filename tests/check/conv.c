@@ -238,11 +238,17 @@ static const char *compare_rms(const struct problem *p, const struct oracle *o) 
   return "inexact";
 }
 
+/* These get their weights when they pack. */
+static bool packs(const struct family *f) {
+  return !is(f, "ref") && !is(f, "ref-up") && !is(f, "xnnpack");
+}
+
 static enum outcome judge(const struct family *family, struct problem *p, struct random *r) {
   struct vn_prepared prepared = {0};
   struct vn_diag diag = {""};
   struct vn_conv used = p->conv;
-  const enum vn_status status = family->conv(&used, NULL, &prepared, &diag);
+  if (packs(family)) used.weight = NULL;
+  const enum vn_status status = family->conv(&used, &prepared, &diag);
   if (status == VN_E_UNSUPPORTED && diag.text[0]) return OUTCOME_DECLINED;
   if (status) {
     printf("FAIL %s: status %d (%s)\n", check_case, status, diag.text);
@@ -250,7 +256,7 @@ static enum outcome judge(const struct family *family, struct problem *p, struct
   }
   memset(&used, 0xff, sizeof used); /* kernels keep pointers, not the struct */
   const bool winograd = !strncmp(prepared.name, "winograd", 8);
-  const char *fault = run_prepared(&prepared, &p->out, r);
+  const char *fault = run_prepared(&prepared, &p->weight, &p->out, r);
   if (!fault) {
     struct oracle o;
     oracle_open(&o, tensor_elems(&p->out.t));

@@ -19,9 +19,17 @@ void fence_open(struct fence *f, size_t bytes, bool at_end) {
   f->data = f->map + page + (at_end ? inside - bytes : 0);
 }
 
-void fence_lock(struct fence *f) {
+static void fence_protect(struct fence *f, int how) {
   const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-  mprotect(f->map + page, f->map_bytes - 2 * page, PROT_READ);
+  mprotect(f->map + page, f->map_bytes - 2 * page, how);
+}
+
+void fence_lock(struct fence *f) {
+  fence_protect(f, PROT_READ);
+}
+
+void fence_hide(struct fence *f) {
+  fence_protect(f, PROT_NONE);
 }
 
 void fence_close(struct fence *f) {

@@ -205,7 +205,7 @@ static enum outcome judge(const struct family *family, struct problem *p, struct
   if (p->s.op == VN_OP_COPY) /* the rest keeps what it held */
     for (size_t i = 0; i < tensor_elems(&p->s.out); i++) o.value[i] = output(p, i);
   oracle_simple(&p->s, p->values[0], p->values[1], &o);
-  const char *fault = run_prepared(&prepared, &p->out, r);
+  const char *fault = run_prepared(&prepared, NULL, &p->out, r);
   if (!fault) fault = compare(p, &o);
   oracle_close(&o);
   if (fault) printf("FAIL %s: %s\n", check_case, fault);

@@ -34,7 +34,7 @@ static const char help[] =
     "  --count N        problems per family, default 120\n"
     "  --case N         one problem alone\n"
     "  --bench          measure speed instead\n"
-    "  --threads N      for --bench, default 1\n"
+    "  --threads N      for --bench, default 1; 0: one for each core\n"
     "Exit status: 0 all right, 1 something is wrong, 2 wrong arguments, 77 no such instructions\n";
 
 static void crashed(int signal_number) {
@@ -66,8 +66,10 @@ static bool family_check(const struct family *f, const char *isa, const struct o
 static bool isa_check(const char *isa, const struct vn_simd *simd, const struct options *o) {
   const struct family plain[] = {{.name = "ref", .conv = vn_conv_ref},
                                  {.name = "ref-up", .conv = vn_deconv_ref, .transposed = true},
-                                 {.name = "ref-simple", .simple = vn_simple_ref},
-                                 {.name = "xnnpack", .conv = vn_conv_xnnpack}};
+#ifdef VN_XNNPACK
+                                 {.name = "xnnpack", .conv = vn_conv_xnnpack},
+#endif
+                                 {.name = "ref-simple", .simple = vn_simple_ref}};
   const struct family vectors[] = {
       {.name = "winograd", .conv = simd ? simd->winograd : NULL},
       {.name = "direct", .conv = simd ? simd->direct : NULL},
@@ -77,8 +79,13 @@ static bool isa_check(const char *isa, const struct vn_simd *simd, const struct 
       {.name = "simple", .simple = simd ? simd->simple : NULL}};
   const struct family *families = simd ? vectors : plain;
   const size_t n = simd ? sizeof vectors / sizeof *vectors : sizeof plain / sizeof *plain;
-  pthreadpool_t pool = o->bench ? pthreadpool_create(o->threads) : NULL;
+  struct vn_pool *pool = NULL;
+  struct vn_diag diag;
   bool right = true;
+  if (o->bench && vn_pool_open(o->threads, &pool, &diag)) {
+    printf("FAIL %s\n", diag.text);
+    return false;
+  }
   if (o->bench) bench_limits(isa, simd, pool);
   for (size_t i = 0; i < n; i++) {
     if (o->filter && !strstr(families[i].name, o->filter)) continue;
@@ -88,7 +95,7 @@ static bool isa_check(const char *isa, const struct vn_simd *simd, const struct 
     else
       right = family_check(&families[i], isa, o) && right;
   }
-  pthreadpool_destroy(pool);
+  vn_pool_close(&pool);
   return right;
 }
 

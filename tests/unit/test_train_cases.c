@@ -169,12 +169,13 @@ static void bad_cases_are_refused(void **state) {
     for (size_t threads = 0; threads <= 4; threads += 2) {
       struct vnt_cases cases;
       struct vn_diag diag = {{0}};
-      pthreadpool_t pool = threads ? pthreadpool_create(threads) : NULL;
+      struct vn_pool *pool = NULL;
+      if (threads) assert_int_equal(vn_pool_open(threads, &pool, NULL), VN_OK);
       enum vn_status got = vnt_cases_open(path_of(line), &plain, pool, &cases, &diag);
       if ((int)got != atoi(status) || !strstr(diag.text, sentence))
         fail_msg("%s: status %d '%s', not %s '%s'", line, got, diag.text, status, sentence);
       vnt_cases_close(&cases);
-      if (pool) pthreadpool_destroy(pool);
+      vn_pool_close(&pool);
     }
   }
   fclose(table);
@@ -301,12 +302,13 @@ static void samples_are_their_index(void **state) {
           augment.blur_p = augment.slices_p = augment.noise_p = 1;
     for (uint64_t index = 0; index < 6; index++) {
       for (int t = 0; t < 4; t++) {
-        pthreadpool_t pool = threads[t] ? pthreadpool_create(threads[t]) : NULL;
+        struct vn_pool *pool = NULL;
+        if (threads[t]) assert_int_equal(vn_pool_open(threads[t], &pool, NULL), VN_OK);
         memset(image[t], t, sizeof image[t]);
         assert_int_equal(
             vnt_cases_sample(&cases, &augment, patch, 7, index, pool, image[t], target[t], NULL),
             VN_OK);
-        if (pool) pthreadpool_destroy(pool);
+        vn_pool_close(&pool);
         assert_memory_equal(image[0], image[t], sizeof image[0]);
         assert_memory_equal(target[0], target[t], sizeof target[0]);
       }

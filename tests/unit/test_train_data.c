@@ -118,11 +118,12 @@ static void samples_are_their_index(void **state) {
   size_t brains = 0;
   for (uint64_t index = 0; index < 12; index++) {
     for (size_t threads = 1; threads <= 3; threads++) {
-      pthreadpool_t pool = pthreadpool_create(threads);
+      struct vn_pool *pool;
+      assert_int_equal(vn_pool_open(threads, &pool, &diag), VN_OK);
       assert_int_equal(
           vnt_generate(&g, &map, 1, 7, index, pool, image[threads - 1], target[threads - 1], &diag),
           VN_OK);
-      pthreadpool_destroy(pool);
+      vn_pool_close(&pool);
     }
     assert_memory_equal(image[0], image[2], sizeof image[0]);
     assert_memory_equal(target[0], target[2], sizeof target[0]);

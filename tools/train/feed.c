@@ -28,7 +28,7 @@ struct vnt_feed {
   bool stop;
 };
 
-static enum vn_status sample_make(const struct vnt_feed *f, uint64_t k, pthreadpool_t pool,
+static enum vn_status sample_make(const struct vnt_feed *f, uint64_t k, struct vn_pool *pool,
                                   float *image, uint8_t *target, struct vn_diag *diag) {
   const struct vnt_feed_spec *s = &f->spec;
   const uint64_t step = s->step + k / s->count, index = step * s->batch + s->first + k % s->count;

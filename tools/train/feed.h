@@ -8,7 +8,7 @@
 
 struct vnt_feed_spec {
   const struct vnt_samples *samples; /* to outlive the feed */
-  pthreadpool_t pool; /* makes the samples, when they are asked for, if threads is 0 */
+  struct vn_pool *pool; /* makes the samples, when they are asked for, if threads is 0 */
   size_t threads;
   uint64_t seed, step; /* the first to be fed */
   /* Sample k of a step has the index step * batch + first + k, 0 <= k < count: a rank's share. */

@@ -57,10 +57,12 @@ static double probabilities(const struct job *job, const float *s, size_t label,
   return log_p;
 }
 
-static void sums_task(void *context, size_t sample, size_t part) {
+static void sums_job(void *context, size_t index, size_t slot) {
   const struct job *job = context;
-  struct sums *sums = job->sums + (sample * PARTS + part) * job->classes;
+  const size_t sample = index / PARTS, part = index % PARTS;
+  struct sums *sums = job->sums + index * job->classes;
   double entropy = 0;
+  (void)slot;
   memset(sums, 0, job->classes * sizeof *sums);
   for (size_t i = part * job->voxels / PARTS; i < (part + 1) * job->voxels / PARTS; i++) {
     const size_t at = sample * job->voxels + i, label = job->labels[at];
@@ -76,13 +78,15 @@ static void sums_task(void *context, size_t sample, size_t part) {
     sums[best].hard_p += 1;
     if (best == label) sums[label].hard_both += 1;
   }
-  job->entropy[sample * PARTS + part] = entropy;
+  job->entropy[index] = entropy;
 }
 
-static void grad_task(void *context, size_t sample, size_t part) {
+static void grad_job(void *context, size_t index, size_t slot) {
   const struct job *job = context;
+  const size_t sample = index / PARTS, part = index % PARTS;
   const double *a = job->a + sample * job->classes, *b = job->b + sample * job->classes;
   const float share = (float)(job->spec->cross_entropy / ((double)job->voxels * job->samples));
+  (void)slot;
   for (size_t i = part * job->voxels / PARTS; i < (part + 1) * job->voxels / PARTS; i++) {
     const size_t at = sample * job->voxels + i, label = job->labels[at];
     float p[CLASSES_MOST], dp[CLASSES_MOST], *to = row_of(job->grad, at);
@@ -156,9 +160,9 @@ enum vn_status vnt_loss_run(const struct vnt_machine *machine, const struct vnt_
   enum vn_status status = VN_OK;
   if (job.sums && job.entropy && job.a) {
     job.b = job.a + samples * job.classes;
-    pthreadpool_parallelize_2d(machine->pool, sums_task, &job, samples, PARTS, 0);
+    vn_pool_run(machine->pool, samples * PARTS, sums_job, &job);
     for (size_t s = 0; s < samples; s++) loss->loss += sample_finish(&job, s, loss) / job.samples;
-    pthreadpool_parallelize_2d(machine->pool, grad_task, &job, samples, PARTS, 0);
+    vn_pool_run(machine->pool, samples * PARTS, grad_job, &job);
   } else {
     status = vn_fail(diag, VN_E_MEMORY, "out of memory for the loss");
   }

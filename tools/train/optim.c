@@ -37,8 +37,9 @@ static void bounds(const struct job *job, size_t part, size_t *begin, size_t *en
   *end = *begin + PART < job->optim->elems ? *begin + PART : job->optim->elems;
 }
 
-static void norm_task(void *context, size_t part) {
+static void norm_job(void *context, size_t part, size_t slot) {
   const struct job *job = context;
+  (void)slot;
   size_t begin, end;
   bounds(job, part, &begin, &end);
   double sums[SUMS] = {0}, sum = 0; /* side by side, or each addition waits for the one before */
@@ -51,8 +52,9 @@ static void norm_task(void *context, size_t part) {
   job->squares[part] = sum;
 }
 
-static void sgd_task(void *context, size_t part) {
+static void sgd_job(void *context, size_t part, size_t slot) {
   const struct job *job = context;
+  (void)slot;
   struct vnt_optim *o = job->optim;
   const float scale = (float)job->scale, momentum = (float)o->momentum, rate = (float)job->rate,
               decay = (float)o->decay;
@@ -65,8 +67,9 @@ static void sgd_task(void *context, size_t part) {
   }
 }
 
-static void adamw_task(void *context, size_t part) {
+static void adamw_job(void *context, size_t part, size_t slot) {
   const struct job *job = context;
+  (void)slot;
   struct vnt_optim *o = job->optim;
   const double n = (double)o->steps; /* this one included */
   const float scale = (float)job->scale, b1 = (float)o->beta1, b2 = (float)o->beta2;
@@ -90,15 +93,14 @@ double vnt_optim_step(const struct vnt_machine *machine, struct vnt_optim *optim
   double *squares = calloc(parts, sizeof *squares), norm = 0;
   if (!squares) return NAN;
   struct job job = {optim, rate, 1, param, grad, squares};
-  pthreadpool_parallelize_1d(machine->pool, norm_task, &job, parts, 0);
+  vn_pool_run(machine->pool, parts, norm_job, &job);
   for (size_t i = 0; i < parts; i++) norm += squares[i];
   free(squares);
   norm = sqrt(norm);
   if (!isfinite(norm)) return norm;
   if (optim->clip > 0 && norm > optim->clip) job.scale = optim->clip / norm;
   optim->steps++;
-  pthreadpool_parallelize_1d(machine->pool, optim->kind == VNT_SGD ? sgd_task : adamw_task, &job,
-                             parts, 0);
+  vn_pool_run(machine->pool, parts, optim->kind == VNT_SGD ? sgd_job : adamw_job, &job);
   return norm;
 }
 

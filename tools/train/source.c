@@ -28,8 +28,9 @@ struct reading {
   struct vn_diag *diag;   /* [maps] */
 };
 
-static void map_open(void *context, size_t i) {
+static void map_open(void *context, size_t i, size_t slot) {
   struct reading *r = context;
+  (void)slot;
   r->status[i] = vnt_labelmap_open(r->path[i], &r->maps[i], &r->diag[i]);
 }
 
@@ -64,13 +65,13 @@ static void file_print(FILE *out, const char *path) {
   fprintf(out, "the file %s of %lld bytes\n", slash ? slash + 1 : path, (long long)file.st_size);
 }
 
-static enum vn_status maps_read(struct vnt_samples *s, struct reading *r, pthreadpool_t pool,
+static enum vn_status maps_read(struct vnt_samples *s, struct reading *r, struct vn_pool *pool,
                                 FILE *list, struct vn_diag *diag) {
   s->maps = r->maps = calloc(s->n_maps, sizeof *s->maps);
   r->status = calloc(s->n_maps, sizeof *r->status);
   r->diag = calloc(s->n_maps, sizeof *r->diag);
   if (!s->maps || !r->status || !r->diag) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  pthreadpool_parallelize_1d(pool, map_open, r, s->n_maps, 0);
+  vn_pool_run(pool, s->n_maps, map_open, r);
   for (size_t i = 0; i < s->n_maps; i++) {
     if (r->status[i]) return vn_fail(diag, r->status[i], "%s", r->diag[i].text);
     file_print(list, r->path[i]);
@@ -78,7 +79,7 @@ static enum vn_status maps_read(struct vnt_samples *s, struct reading *r, pthrea
   return VN_OK;
 }
 
-static enum vn_status maps_open(const struct vnt_samples_spec *spec, pthreadpool_t pool,
+static enum vn_status maps_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
                                 struct vnt_samples *s, FILE *list, struct vn_diag *diag) {
   struct reading r = {0};
   enum vn_status status = maps_list(spec->labels, &r.path, &s->n_maps, diag);
@@ -93,7 +94,7 @@ static enum vn_status maps_open(const struct vnt_samples_spec *spec, pthreadpool
 
 /* ---- cases ---- */
 
-static enum vn_status cases_open(const struct vnt_samples_spec *spec, pthreadpool_t pool,
+static enum vn_status cases_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
                                  struct vnt_samples *s, FILE *list, struct vn_diag *diag) {
   struct vnt_cases_spec cases = {.classes = spec->classes};
   struct vn_diag inner;
@@ -124,7 +125,7 @@ static enum vn_status cases_open(const struct vnt_samples_spec *spec, pthreadpoo
 
 /* ---- either ---- */
 
-enum vn_status vnt_samples_open(const struct vnt_samples_spec *spec, pthreadpool_t pool,
+enum vn_status vnt_samples_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
                                 struct vnt_samples *samples, struct vn_diag *diag) {
   size_t size;
   *samples = (struct vnt_samples){0};
@@ -148,7 +149,7 @@ void vnt_samples_close(struct vnt_samples *samples) {
 }
 
 enum vn_status vnt_samples_make(const struct vnt_samples *s, uint64_t seed, uint64_t index,
-                                pthreadpool_t pool, float *image, uint8_t *target,
+                                struct vn_pool *pool, float *image, uint8_t *target,
                                 struct vn_diag *diag) {
   if (s->maps)
     return vnt_generate(&s->generator, s->maps, s->n_maps, seed, index, pool, image, target, diag);

@@ -27,14 +27,14 @@ struct vnt_samples {
 
 /* Reads all of it, on `pool`. To be closed in any case. VN_E_ARGUMENT: nothing to train with;
  * otherwise as vnt_labelmap_open and vnt_cases_open. */
-enum vn_status vnt_samples_open(const struct vnt_samples_spec *spec, pthreadpool_t pool,
+enum vn_status vnt_samples_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
                                 struct vnt_samples *samples, struct vn_diag *diag);
 void vnt_samples_close(struct vnt_samples *samples);
 
 /* Fills image and target [d][h][w] with sample `index` under `seed`; several threads may. `pool`
  * NULL: on the caller's thread. */
 enum vn_status vnt_samples_make(const struct vnt_samples *samples, uint64_t seed, uint64_t index,
-                                pthreadpool_t pool, float *image, uint8_t *target,
+                                struct vn_pool *pool, float *image, uint8_t *target,
                                 struct vn_diag *diag);
 
 #endif

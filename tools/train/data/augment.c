@@ -197,10 +197,12 @@ static float exp_about(float x) {
   return 1 + x * (1 + x * (0.5f + x * (1.0f / 6 + x * (1.0f / 24))));
 }
 
-static void row_render(void *context, size_t d, size_t h) {
+static void row_render(void *context, size_t job, size_t slot) {
   const struct sample *s = context;
-  const size_t n = s->patch->size[2], row = (d * s->patch->size[1] + h) * n;
+  const size_t d = job / s->patch->size[1], h = job % s->patch->size[1];
+  const size_t n = s->patch->size[2], row = job * n;
   float at[3][ROW_MOST], *image = s->image + row;
+  (void)slot;
   row_place(s, d, h, at);
   row_sample(s, at, image, s->target + row, s->outside + row);
   if (s->curved)
@@ -232,7 +234,7 @@ static bool curve_draw(struct sample *s, const struct vnt_source *other, uint64_
 
 /* Runs the taps along one axis from image to other, and swaps them. */
 static bool filter_run(struct sample *s, struct vn_taps *taps, bool made, int axis,
-                       pthreadpool_t pool) {
+                       struct vn_pool *pool) {
   if (made) {
     vnt_taps_run(taps, axis, s->patch->size, s->image, s->other, pool);
     float *image = s->image;
@@ -243,7 +245,7 @@ static bool filter_run(struct sample *s, struct vn_taps *taps, bool made, int ax
   return made;
 }
 
-static bool filters_run(struct sample *s, uint64_t seed, uint64_t index, pthreadpool_t pool) {
+static bool filters_run(struct sample *s, uint64_t seed, uint64_t index, struct vn_pool *pool) {
   const struct vnt_augment *a = s->augment;
   if (!a) return true;
   const size_t *size = s->patch->size;
@@ -264,12 +266,13 @@ static bool filters_run(struct sample *s, uint64_t seed, uint64_t index, pthread
 }
 
 /* Noise, limits, padding. */
-static void row_finish(void *context, size_t d, size_t h) {
+static void row_finish(void *context, size_t row, size_t slot) {
   const struct sample *s = context;
-  const size_t n = s->patch->size[2], row = d * s->patch->size[1] + h, eights = (n + 7) / 8;
+  const size_t n = s->patch->size[2], eights = (n + 7) / 8;
   const struct vn_intensity *limit = &s->source->intensity;
   float *image = s->image + row * n, eight[8];
   const uint8_t *outside = s->outside + row * n;
+  (void)slot;
   for (size_t w = 0; w < n && s->noise_sd > 0; w++) {
     if (w % 8 == 0)
       vnt_normals_at(&s->augment->normals, &s->grain, (uint32_t)(row * eights + w / 8), eight);
@@ -295,7 +298,7 @@ static void noise_draw(struct sample *s, uint64_t seed, uint64_t index) {
 
 enum vn_status vnt_augment_apply(const struct vnt_augment *augment, const struct vnt_source *source,
                                  const struct vnt_source *other, const struct vnt_patch *patch,
-                                 uint64_t seed, uint64_t index, pthreadpool_t pool, float *image,
+                                 uint64_t seed, uint64_t index, struct vn_pool *pool, float *image,
                                  uint8_t *target, struct vn_diag *diag) {
   const size_t *size = patch->size, elems = size[0] * size[1] * size[2];
   if (size[2] > ROW_MOST)
@@ -309,9 +312,9 @@ enum vn_status vnt_augment_apply(const struct vnt_augment *augment, const struct
   bool good =
       buffer && s.outside && fields_draw(&s, seed, index) && curve_draw(&s, other, seed, index);
   if (good) {
-    pthreadpool_parallelize_2d(pool, row_render, &s, size[0], size[1], 0);
+    vn_pool_run(pool, size[0] * size[1], row_render, &s);
     good = filters_run(&s, seed, index, pool);
-    pthreadpool_parallelize_2d(pool, row_finish, &s, size[0], size[1], 0);
+    vn_pool_run(pool, size[0] * size[1], row_finish, &s);
     if (s.image != image) memcpy(image, s.image, elems * sizeof *image);
   }
   for (int i = 0; i < 3; i++) vnt_field_close(&s.bend[i]);

@@ -22,7 +22,7 @@
 #include "intensity.h"
 #include "random.h"
 
-#include <pthreadpool.h>
+#include "pool.h"
 
 struct vnt_augment {
   double foreground; /* share of the patches that are centred on a voxel of a random label */
@@ -82,7 +82,7 @@ struct vnt_patch {
  * more than 512 along w. */
 enum vn_status vnt_augment_apply(const struct vnt_augment *augment, const struct vnt_source *source,
                                  const struct vnt_source *other, const struct vnt_patch *patch,
-                                 uint64_t seed, uint64_t index, pthreadpool_t pool, float *image,
+                                 uint64_t seed, uint64_t index, struct vn_pool *pool, float *image,
                                  uint8_t *target, struct vn_diag *diag);
 
 #endif

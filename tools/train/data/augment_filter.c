@@ -71,25 +71,28 @@ struct filter {
   float *to;
 };
 
-static void row_filter(void *context, size_t d, size_t h) {
+static void row_filter(void *context, size_t row, size_t slot) {
   const struct filter *f = context;
+  const size_t d = row / f->dim[1], h = row % f->dim[1];
   const size_t n = f->dim[2], count = f->taps->count;
   const size_t step = f->axis == 0 ? f->dim[1] * n : n, at = f->axis == 0 ? d : h;
   const float *weight = f->taps->weight + at * count;
-  const float *from = f->from + ((d * f->dim[1] + h) * n - at * step + f->taps->first[at] * step);
-  float *restrict to = f->to + (d * f->dim[1] + h) * n;
+  const float *from = f->from + (row * n - at * step + f->taps->first[at] * step);
+  float *restrict to = f->to + row * n;
+  (void)slot;
   for (size_t w = 0; w < n; w++) to[w] = weight[0] * from[w];
   for (size_t k = 1; k < count; k++)
     for (size_t w = 0; w < n; w++) to[w] += weight[k] * from[k * step + w];
 }
 
-static void row_filter_along(void *context, size_t d, size_t h) {
+static void row_filter_along(void *context, size_t row, size_t slot) {
   const struct filter *f = context;
   const size_t n = f->dim[2], count = f->taps->count;
-  const float *row = f->from + (d * f->dim[1] + h) * n, *weight = f->taps->weight;
-  float *to = f->to + (d * f->dim[1] + h) * n;
+  const float *line = f->from + row * n, *weight = f->taps->weight;
+  float *to = f->to + row * n;
+  (void)slot;
   for (size_t w = 0; w < n; w++, weight += count) {
-    const float *from = row + f->taps->first[w];
+    const float *from = line + f->taps->first[w];
     float sum = weight[0] * from[0];
     for (size_t k = 1; k < count; k++) sum += weight[k] * from[k];
     to[w] = sum;
@@ -97,8 +100,7 @@ static void row_filter_along(void *context, size_t d, size_t h) {
 }
 
 void vnt_taps_run(const struct vn_taps *taps, int axis, const size_t dim[3], const float *from,
-                  float *to, pthreadpool_t pool) {
+                  float *to, struct vn_pool *pool) {
   struct filter filter = {taps, axis, dim, from, to};
-  pthreadpool_parallelize_2d(pool, axis == 2 ? row_filter_along : row_filter, &filter, dim[0],
-                             dim[1], 0);
+  vn_pool_run(pool, dim[0] * dim[1], axis == 2 ? row_filter_along : row_filter, &filter);
 }

@@ -43,6 +43,6 @@ void vnt_taps_close(struct vn_taps *taps);
 
 /* to = taps applied to from along `axis` (d h w: 0 1 2); both [dim 0][dim 1][dim 2]. */
 void vnt_taps_run(const struct vn_taps *taps, int axis, const size_t dim[3], const float *from,
-                  float *to, pthreadpool_t pool);
+                  float *to, struct vn_pool *pool);
 
 #endif

@@ -235,8 +235,9 @@ static enum vn_status pair_load(struct pair *p) {
   return status;
 }
 
-static void case_load(void *context, size_t index) {
+static void case_load(void *context, size_t index, size_t slot) {
   struct loading *loading = context;
+  (void)slot;
   if (index > atomic_load(&loading->first_bad)) return;
   struct vn_diag inner = {{0}};
   struct pair p = {
@@ -288,7 +289,7 @@ static enum vn_status rows_take(struct vnt_list *list, const char *csv, struct v
   return vn_fail(diag, VN_E_FORMAT, "%s: there is no case to train on", vnt_path_end(csv));
 }
 
-static enum vn_status cases_load(struct vnt_cases *cases, const char *csv, pthreadpool_t pool,
+static enum vn_status cases_load(struct vnt_cases *cases, const char *csv, struct vn_pool *pool,
                                  struct vn_diag *diag) {
   struct loading loading = {.cases = cases, .first_bad = SIZE_MAX};
   loading.status = calloc(cases->count, sizeof *loading.status);
@@ -297,7 +298,7 @@ static enum vn_status cases_load(struct vnt_cases *cases, const char *csv, pthre
   if (!loading.status || !loading.diag)
     status = vn_fail(diag, VN_E_MEMORY, "out of memory for the list of cases");
   else
-    pthreadpool_parallelize_1d(pool, case_load, &loading, cases->count, 0);
+    vn_pool_run(pool, cases->count, case_load, &loading);
   const size_t bad = atomic_load(&loading.first_bad);
   if (!status && bad != SIZE_MAX)
     status = vn_fail(diag, loading.status[bad], "%s, line %zu: %.380s", vnt_path_end(csv),
@@ -308,7 +309,7 @@ static enum vn_status cases_load(struct vnt_cases *cases, const char *csv, pthre
 }
 
 enum vn_status vnt_cases_open(const char *csv, const struct vnt_cases_spec *spec,
-                              pthreadpool_t pool, struct vnt_cases *cases, struct vn_diag *diag) {
+                              struct vn_pool *pool, struct vnt_cases *cases, struct vn_diag *diag) {
   struct vnt_list list = {0};
   *cases = (struct vnt_cases){.spec = *spec};
   enum vn_status status = spec_check(spec, diag);

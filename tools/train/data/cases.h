@@ -55,7 +55,7 @@ struct vnt_cases {
  * the list is told, whatever the threads. VN_E_IO, VN_E_FORMAT, VN_E_UNSUPPORTED, VN_E_MEMORY;
  * VN_E_ARGUMENT: the spec makes no sense. */
 enum vn_status vnt_cases_open(const char *csv, const struct vnt_cases_spec *spec,
-                              pthreadpool_t pool, struct vnt_cases *cases, struct vn_diag *diag);
+                              struct vn_pool *pool, struct vnt_cases *cases, struct vn_diag *diag);
 
 /* Accepts NULL, zeroed and half-built ones. */
 void vnt_cases_close(struct vnt_cases *cases);
@@ -68,7 +68,7 @@ void vnt_cases_close(struct vnt_cases *cases);
  * several threads at once. VN_E_MEMORY, VN_E_UNSUPPORTED. */
 enum vn_status vnt_cases_sample(const struct vnt_cases *cases, const struct vnt_augment *augment,
                                 const size_t patch[3], uint64_t seed, uint64_t index,
-                                pthreadpool_t pool, float *image, uint8_t *target,
+                                struct vn_pool *pool, float *image, uint8_t *target,
                                 struct vn_diag *diag);
 
 /* Where sample `index` lies: the case, and the patch on its grid. For tests and pictures. */

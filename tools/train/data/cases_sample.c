@@ -70,7 +70,7 @@ size_t vnt_cases_place(const struct vnt_cases *cases, const struct vnt_augment *
 
 enum vn_status vnt_cases_sample(const struct vnt_cases *cases, const struct vnt_augment *augment,
                                 const size_t patch[3], uint64_t seed, uint64_t index,
-                                pthreadpool_t pool, float *image, uint8_t *target,
+                                struct vn_pool *pool, float *image, uint8_t *target,
                                 struct vn_diag *diag) {
   struct vnt_patch place;
   const size_t chosen = vnt_cases_place(cases, augment, patch, seed, index, &place);

@@ -118,11 +118,12 @@ static void look_draw(struct sample *s, struct vnt_random *r) {
   }
 }
 
-static void render_row(void *context, size_t d, size_t h) {
+static void render_row(void *context, size_t job, size_t slot) {
   struct sample *s = context;
   const size_t *n = s->g->patch, *dim = s->map->dim;
   float bend[3][512], eight[8];
-  const size_t row = (d * n[1] + h) * n[2];
+  const size_t d = job / n[1], h = job % n[1], row = job * n[2];
+  (void)slot;
   for (int i = 0; i < 3; i++) vnt_field_row(&s->bend[i], d, h, n[2], bend[i]);
   for (size_t w = 0; w < n[2]; w++) {
     if (w % 8 == 0) vnt_normals_at(&s->g->normals, &s->texture, (uint32_t)(row + w), eight);
@@ -144,12 +145,13 @@ static void render_row(void *context, size_t d, size_t h) {
 
 /* ---- what the scanner does ---- */
 
-static void blur_row(void *context, size_t d, size_t h) {
+static void blur_row(void *context, size_t job, size_t slot) {
   struct sample *s = context;
-  const size_t *n = s->g->patch;
+  const size_t *n = s->g->patch, d = job / n[1], h = job % n[1];
   const size_t step = s->axis == 2 ? 1 : s->axis == 1 ? n[2] : n[1] * n[2];
+  (void)slot;
   for (size_t w = 0; w < n[2]; w++) {
-    const size_t i = (d * n[1] + h) * n[2] + w, at = s->axis == 2 ? w : s->axis == 1 ? h : d;
+    const size_t i = job * n[2] + w, at = s->axis == 2 ? w : s->axis == 1 ? h : d;
     float sum = 0, total = 0;
     for (size_t k = 0; k <= 2 * s->reach; k++) {
       if (at + k < s->reach || at + k - s->reach >= n[s->axis]) continue;
@@ -160,7 +162,7 @@ static void blur_row(void *context, size_t d, size_t h) {
   }
 }
 
-static void blur(struct sample *s, int axis, double sd, pthreadpool_t pool) {
+static void blur(struct sample *s, int axis, double sd, struct vn_pool *pool) {
   float kernel[2 * 12 + 1];
   if (sd < 0.15) return;
   s->axis = axis;
@@ -168,17 +170,19 @@ static void blur(struct sample *s, int axis, double sd, pthreadpool_t pool) {
   for (size_t k = 0; k <= 2 * s->reach; k++)
     kernel[k] = (float)exp(-0.5 * pow(((double)k - (double)s->reach) / sd, 2));
   s->kernel = kernel;
-  pthreadpool_parallelize_2d(pool, blur_row, s, s->g->patch[0], s->g->patch[1], 0);
+  vn_pool_run(pool, s->g->patch[0] * s->g->patch[1], blur_row, s);
   float *image = s->image;
   s->image = s->other;
   s->other = image;
 }
 
-static void bias_row(void *context, size_t d, size_t h) {
+static void bias_row(void *context, size_t job, size_t slot) {
   struct sample *s = context;
-  float row[512], *to = s->image + (d * s->g->patch[1] + h) * s->g->patch[2];
-  vnt_field_row(&s->bias, d, h, s->g->patch[2], row);
-  for (size_t w = 0; w < s->g->patch[2]; w++) to[w] *= expf(row[w]);
+  const size_t *n = s->g->patch;
+  float row[512], *to = s->image + job * n[2];
+  (void)slot;
+  vnt_field_row(&s->bias, job / n[1], job % n[1], n[2], row);
+  for (size_t w = 0; w < n[2]; w++) to[w] *= expf(row[w]);
 }
 
 static bool in_view(const struct sample *s, size_t d, size_t h, size_t w) {
@@ -187,10 +191,11 @@ static bool in_view(const struct sample *s, size_t d, size_t h, size_t w) {
 }
 
 /* Noise, gamma, field of view, in the order of a scanner and of what is then done to its image. */
-static void finish_row(void *context, size_t d, size_t h) {
+static void finish_row(void *context, size_t job, size_t slot) {
   struct sample *s = context;
-  const size_t *n = s->g->patch, row = (d * n[1] + h) * n[2];
+  const size_t *n = s->g->patch, d = job / n[1], h = job % n[1], row = job * n[2];
   float eight[8];
+  (void)slot;
   for (size_t w = 0; w < n[2]; w++) {
     if (w % 4 == 0) vnt_normals_at(&s->g->normals, &s->noise, (uint32_t)(row + w), eight);
     const float a = s->noise_sd * eight[2 * (w % 4)], b = s->noise_sd * eight[2 * (w % 4) + 1];
@@ -203,10 +208,12 @@ static void finish_row(void *context, size_t d, size_t h) {
   }
 }
 
-static void window_row(void *context, size_t d, size_t h) {
+static void window_row(void *context, size_t job, size_t slot) {
   struct sample *s = context;
-  float *row = s->image + (d * s->g->patch[1] + h) * s->g->patch[2];
-  for (size_t w = 0; w < s->g->patch[2]; w++) {
+  const size_t *n = s->g->patch, d = job / n[1], h = job % n[1];
+  float *row = s->image + job * n[2];
+  (void)slot;
+  for (size_t w = 0; w < n[2]; w++) {
     const float v = vn_intensity_apply(&s->window, row[w]);
     row[w] = s->negative ? 1 - v : v;
     if (s->dark && !in_view(s, d, h, w)) row[w] = 0;
@@ -254,7 +261,7 @@ static bool sample_draw(struct sample *s, uint64_t seed, uint64_t index) {
 }
 
 enum vn_status vnt_generate(const struct vnt_generator *g, const struct vnt_labelmap *maps,
-                            size_t n_maps, uint64_t seed, uint64_t index, pthreadpool_t pool,
+                            size_t n_maps, uint64_t seed, uint64_t index, struct vn_pool *pool,
                             float *image, uint8_t *target, struct vn_diag *diag) {
   const size_t elems = g->patch[0] * g->patch[1] * g->patch[2];
   struct vnt_random r = vnt_random_open(seed, index, 0);
@@ -266,18 +273,19 @@ enum vn_status vnt_generate(const struct vnt_generator *g, const struct vnt_labe
   if (!status && (!buffer || !sample_draw(&s, seed, index)))
     status = vn_fail(diag, VN_E_MEMORY, "out of memory for a sample");
   if (status == VN_OK) {
-    pthreadpool_parallelize_2d(pool, render_row, &s, g->patch[0], g->patch[1], 0);
+    const size_t rows = g->patch[0] * g->patch[1];
+    vn_pool_run(pool, rows, render_row, &s);
     const double sd = vnt_random_real(&r, 0.2, g->blur_vox);
     const int thick = (int)vnt_random_below(&r, 6); /* half of the samples have thick slices */
     const double slice_mm = vnt_random_real(&r, g->spacing_mm, g->slice_mm);
     for (int axis = 0; axis < 3; axis++)
       blur(&s, axis, axis == thick ? 0.42 * slice_mm / g->spacing_mm : sd, pool);
-    pthreadpool_parallelize_2d(pool, bias_row, &s, g->patch[0], g->patch[1], 0);
-    pthreadpool_parallelize_2d(pool, finish_row, &s, g->patch[0], g->patch[1], 0);
+    vn_pool_run(pool, rows, bias_row, &s);
+    vn_pool_run(pool, rows, finish_row, &s);
     const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5};
     if (vn_intensity_fit(&rule, s.image, elems, NULL, &s.window, NULL))
       s.window = (struct vn_intensity){0, 1, 0, 1}; /* nothing in view */
-    pthreadpool_parallelize_2d(pool, window_row, &s, g->patch[0], g->patch[1], 0);
+    vn_pool_run(pool, rows, window_row, &s);
     if (s.image != image) memcpy(image, s.image, elems * sizeof *image);
   }
   for (int i = 0; i < 3; i++) vnt_field_close(&s.bend[i]);

@@ -8,7 +8,7 @@
 #include "labelmap.h"
 #include "random.h"
 
-#include <pthreadpool.h>
+#include "pool.h"
 
 /* Strengths; vnt_generator_defaults gives those that the shipped model was trained with. */
 struct vnt_generator {
@@ -36,7 +36,7 @@ void vnt_generator_defaults(struct vnt_generator *g, const size_t patch[3], doub
  * percentile as 0 to 1 (as intensity.h does for "percentile 0.5 99.5"), and target[d][h][w].
  * Depends on its arguments alone. VN_E_MEMORY. */
 enum vn_status vnt_generate(const struct vnt_generator *g, const struct vnt_labelmap *maps,
-                            size_t n_maps, uint64_t seed, uint64_t index, pthreadpool_t pool,
+                            size_t n_maps, uint64_t seed, uint64_t index, struct vn_pool *pool,
                             float *image, uint8_t *target, struct vn_diag *diag);
 
 #endif

@@ -74,8 +74,8 @@ static vn_conv_prepare_fn *kernel_choose(const struct vnt_machine *m, struct vn_
 
 /* ---- the data pass's weights ---- */
 
-/* [in c][taps][out c], those of a stride-1 convolution back to front: TURN by TURN channels at a
- * time, a line of either. */
+/* [in c][taps][out c], those of a stride-1 convolution back to front: TURN by TURN channels for a
+ * job, a line of either. */
 enum { TURN = 16 };
 
 struct turn {
@@ -83,12 +83,20 @@ struct turn {
   float *to;
 };
 
-static void turn_task(void *context, size_t in_first, size_t out_first, size_t ins, size_t outs) {
+static size_t turns(size_t channels) {
+  return (channels + TURN - 1) / TURN;
+}
+
+static void turn_job(void *context, size_t job, size_t slot) {
   const struct turn *t = context;
   const struct vnt_conv_spec *s = t->spec;
   const size_t in = s->in.dim[VN_C], out = s->out.dim[VN_C];
+  const size_t in_first = job / turns(out) * TURN, out_first = job % turns(out) * TURN;
+  const size_t ins = in - in_first < TURN ? in - in_first : TURN;
+  const size_t outs = out - out_first < TURN ? out - out_first : TURN;
   const size_t taps = s->kernel[0] * s->kernel[1] * s->kernel[2];
   const bool flip = s->stride[0] == 1;
+  (void)slot;
   for (size_t k = 0; k < taps; k++) {
     const float *from = s->weight + (out_first * taps + k) * in + in_first;
     float *to = t->to + (in_first * taps + (flip ? taps - 1 - k : k)) * out + out_first;
@@ -102,20 +110,16 @@ static void turn_task(void *context, size_t in_first, size_t out_first, size_t i
 struct crew {
   const struct vn_prepared *prepared;
   unsigned char *scratch;
-  size_t next, scratch_bytes;
+  size_t scratch_bytes;
 };
 
 static size_t lines(size_t bytes) {
   return (bytes + 63) / 64 * 64;
 }
 
-static void crew_task(void *context, size_t slot) {
-  struct crew *crew = context;
-  for (;;) {
-    const size_t job = __atomic_fetch_add(&crew->next, 1, __ATOMIC_RELAXED);
-    if (job >= crew->prepared->jobs) return;
-    crew->prepared->run(crew->prepared->state, job, crew->scratch + slot * crew->scratch_bytes);
-  }
+static void pass_job(void *context, size_t job, size_t slot) {
+  const struct crew *crew = context;
+  crew->prepared->run(crew->prepared->state, job, crew->scratch + slot * crew->scratch_bytes);
 }
 
 static size_t pass_bytes(const struct vnt_conv *conv, const struct pass *pass) {
@@ -124,11 +128,11 @@ static size_t pass_bytes(const struct vnt_conv *conv, const struct pass *pass) {
 
 static void pass_run(const struct vnt_conv *conv, const struct pass *pass, const float *weight,
                      unsigned char *memory) {
-  pass->prepared.pack(pass->prepared.state, conv->machine.pool, weight, memory);
-  struct crew crew = {&pass->prepared, memory + pass->packed_bytes, 0,
-                      lines(pass->prepared.scratch_bytes)};
-  pthreadpool_parallelize_1d(conv->machine.pool, crew_task, &crew, conv->machine.threads,
-                             PTHREADPOOL_FLAG_DISABLE_DENORMALS);
+  const struct vn_prepared *p = &pass->prepared;
+  p->pack(p->state, conv->machine.pool, weight, memory, NULL);
+  p->use(p->state, memory);
+  struct crew crew = {p, memory + pass->packed_bytes, lines(p->scratch_bytes)};
+  vn_pool_run(conv->machine.pool, p->jobs, pass_job, &crew);
 }
 
 size_t vnt_conv_bytes(const struct vnt_conv *conv) {
@@ -142,10 +146,9 @@ void vnt_conv_forward(struct vnt_conv *conv, void *workspace) {
 void vnt_conv_backward(struct vnt_conv *conv, void *workspace) {
   conv->weights.run(conv->weights.state, conv->machine.pool, workspace);
   if (!conv->data.prepare) return;
-  const struct turn turn = {&conv->spec, workspace};
-  pthreadpool_parallelize_2d_tile_2d(conv->machine.pool, turn_task, (void *)&turn,
-                                     conv->spec.in.dim[VN_C], conv->spec.out.dim[VN_C], TURN, TURN,
-                                     0);
+  struct turn turn = {&conv->spec, workspace};
+  const size_t jobs = turns(conv->spec.in.dim[VN_C]) * turns(conv->spec.out.dim[VN_C]);
+  vn_pool_run(conv->machine.pool, jobs, turn_job, &turn);
   pass_run(conv, &conv->data, workspace, (unsigned char *)workspace + conv->turned_bytes);
 }
 
@@ -200,8 +203,8 @@ static enum vn_status wgrad_open(struct vnt_conv *conv, struct vn_diag *diag) {
   return (product ? simd->product : simd->winograd)(&spec, &conv->weights, diag);
 }
 
-static enum vn_status pass_prepare(struct vnt_conv *conv, struct pass *pass, struct vn_diag *diag) {
-  enum vn_status status = pass->prepare(&pass->conv, conv->machine.pool, &pass->prepared, diag);
+static enum vn_status pass_prepare(struct pass *pass, struct vn_diag *diag) {
+  enum vn_status status = pass->prepare(&pass->conv, &pass->prepared, diag);
   pass->packed_bytes = lines(pass->prepared.packed_bytes);
   return status;
 }
@@ -216,11 +219,11 @@ enum vn_status vnt_conv_open(const struct vnt_machine *machine, const struct vnt
   enum vn_status status = wgrad_open(conv, diag);
   if (status) return status;
   passes_fill(conv);
-  if ((status = pass_prepare(conv, &conv->forward, diag))) return status;
+  if ((status = pass_prepare(&conv->forward, diag))) return status;
   conv->bytes = pass_bytes(conv, &conv->forward);
   if (conv->weights.bytes > conv->bytes) conv->bytes = conv->weights.bytes;
   if (conv->data.prepare) {
-    if ((status = pass_prepare(conv, &conv->data, diag))) return status;
+    if ((status = pass_prepare(&conv->data, diag))) return status;
     conv->turned_bytes = lines(taps * spec->in.dim[VN_C] * spec->out.dim[VN_C] * sizeof(float));
     const size_t data = conv->turned_bytes + pass_bytes(conv, &conv->data);
     if (data > conv->bytes) conv->bytes = data;

@@ -26,20 +26,20 @@ enum vn_status vnt_machine_open(const char *isa, size_t threads, struct vnt_mach
 #endif
     &vnt_simd_portable
   };
-  *machine = (struct vnt_machine){.threads = threads ? threads : vn_cpu_cores(), .processes = 1};
+  *machine = (struct vnt_machine){.processes = 1};
   enum vn_status status = vn_cpu_simd(isa, &machine->forward, diag);
   if (status) return status;
   for (size_t i = 0; machine->forward && i < sizeof tables / sizeof *tables; i++)
     if (strcmp(tables[i]->name, machine->forward->name) == 0) machine->backward = tables[i];
   if (!machine->backward)
     return vn_fail(diag, VN_E_UNSUPPORTED, "no training with the instruction set %s", isa);
-  machine->pool = pthreadpool_create(machine->threads);
-  if (!machine->pool) return vn_fail(diag, VN_E_MEMORY, "out of memory for threads");
-  return VN_OK;
+  status = vn_pool_open(threads, &machine->pool, diag);
+  machine->threads = vn_pool_threads(machine->pool);
+  return status;
 }
 
 void vnt_machine_close(struct vnt_machine *machine) {
-  if (machine->pool) pthreadpool_destroy(machine->pool);
+  vn_pool_close(&machine->pool);
   *machine = (struct vnt_machine){0};
 }
 
@@ -82,12 +82,13 @@ struct sweep {
   void (*fn)(const struct sweep *s, const struct vnt_pixels *p, double *sums);
 };
 
-static void sweep_task(void *context, size_t sample, size_t part) {
+static void sweep_job(void *context, size_t job, size_t slot) {
   const struct sweep *s = context;
-  const size_t first = sample * s->pixels;
+  const size_t first = job / s->parts * s->pixels, part = job % s->parts;
+  (void)slot;
   struct vnt_pixels p = {first + part * s->pixels / s->parts,
                          first + (part + 1) * s->pixels / s->parts, s->channels};
-  double *sums = s->scratch ? s->scratch + (sample * s->parts + part) * 2 * s->channels : NULL;
+  double *sums = s->scratch ? s->scratch + job * 2 * s->channels : NULL;
   if (sums) memset(sums, 0, 2 * s->channels * sizeof *sums);
   s->fn(s, &p, sums);
 }
@@ -98,8 +99,7 @@ static void sweep_run(struct sweep *s, double *first, double *second) {
   s->pixels = pixels_of(s->x) / samples;
   s->channels = s->channels ? s->channels : s->x->dim[VN_C];
   s->parts = parts_of(s->pixels);
-  pthreadpool_parallelize_2d(s->m->pool, sweep_task, s, samples, s->parts,
-                             PTHREADPOOL_FLAG_DISABLE_DENORMALS);
+  vn_pool_run(s->m->pool, samples * s->parts, sweep_job, s);
   double *to[2] = {first, second};
   for (int k = 0; k < 2; k++)
     for (size_t c = 0; to[k] && c < s->channels; c++) {

@@ -12,7 +12,7 @@
 struct vnt_machine {
   const struct vn_simd *forward;
   const struct vnt_simd *backward;
-  pthreadpool_t pool;
+  struct vn_pool *pool;
   size_t threads;
   /* A batch is spread over so many processes, 1: alone. With more, `sum` makes values[count] their
    * sums over all of them, for BatchNorm's statistics. */
@@ -21,8 +21,8 @@ struct vnt_machine {
   void *sum_context;
 };
 
-/* isa NULL: the best here; threads 0: one for each core. VN_E_UNSUPPORTED, VN_E_MEMORY. To be
- * closed in any case. */
+/* isa NULL: the best here; threads as for vn_pool_open. VN_E_UNSUPPORTED, VN_E_ARGUMENT,
+ * VN_E_MEMORY. To be closed in any case. */
 enum vn_status vnt_machine_open(const char *isa, size_t threads, struct vnt_machine *machine,
                                 struct vn_diag *diag);
 void vnt_machine_close(struct vnt_machine *machine);

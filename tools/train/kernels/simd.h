@@ -26,7 +26,7 @@ static inline void vnt_wgrad_put(const struct vnt_wgrad_spec *spec, size_t at, d
 
 struct vnt_wgrad {
   size_t bytes; /* of memory, aligned to 64, for a run */
-  void (*run)(void *state, pthreadpool_t pool, void *memory);
+  void (*run)(void *state, struct vn_pool *pool, void *memory);
   void (*close)(void *state);
   void *state;
   char name[48];

@@ -30,11 +30,10 @@ struct wgrad {
   size_t sum_freq, sum_chunk, sum_share;
 };
 
-/* A run: threads take the jobs in turn, each with work of its own. */
+/* A run: sums for each share, work for each thread. */
 struct crew {
   const struct wgrad *g;
   float *sums, *work;
-  size_t next;
 };
 
 /* ---- G' and A' ---- */
@@ -201,16 +200,12 @@ static void share_run(const struct wgrad *g, size_t index, size_t chunk, float *
   }
 }
 
-static void share_task(void *context, size_t slot) {
-  struct crew *c = context;
+static void share_job(void *context, size_t job, size_t slot) {
+  const struct crew *c = context;
   const struct wgrad *g = c->g;
-  for (;;) {
-    const size_t job = __atomic_fetch_add(&c->next, 1, __ATOMIC_RELAXED);
-    const size_t share = job / g->w.chunks, chunk = job % g->w.chunks;
-    if (share >= g->samples * g->shares) return;
-    share_run(g, share, chunk, c->sums + share * g->sum_share + chunk * g->sum_chunk,
-              c->work + slot * g->scratch);
-  }
+  const size_t share = job / g->w.chunks, chunk = job % g->w.chunks;
+  share_run(g, share, chunk, c->sums + share * g->sum_share + chunk * g->sum_chunk,
+            c->work + slot * g->scratch);
 }
 
 /* ---- back to taps ---- */
@@ -261,16 +256,18 @@ static void taps_one(const struct wgrad *g, const float *from, float *taps) {
 }
 
 /* One vector of output channels, LANES input channels: the gradient is written in lines. */
-static void taps_task(void *context, size_t vec_index, size_t block) {
+static void taps_job(void *context, size_t job, size_t slot) {
   enum { LANES = VEC_LANES, TAPS = 5 * 5 * 5 };
   const struct crew *c = context;
   const struct wgrad *g = c->g;
   const struct wino *w = &g->w;
   const size_t *r = g->spec.kernel, taps = r[0] * r[1] * r[2], in = w->channels_in;
+  const size_t vec_index = job / w->vecs_in, block = job % w->vecs_in;
   const size_t chunk = vec_index / w->chunk_vecs, v = vec_index % w->chunk_vecs;
   const size_t first = block * LANES, count = in - first < LANES ? in - first : LANES;
   const float *from = c->sums + chunk * g->sum_chunk + (first * w->chunk_vecs + v) * LANES;
   double all[TAPS * LANES][LANES];
+  (void)slot;
   memset(all, 0, count * taps * sizeof *all);
   for (size_t s = 0; s < g->samples; s++, from += g->shares * g->sum_share)
     for (size_t i = 0; i < count; i++) {
@@ -287,14 +284,12 @@ static void taps_task(void *context, size_t vec_index, size_t block) {
   }
 }
 
-static void wgrad_run(void *state, pthreadpool_t pool, void *memory) {
+static void wgrad_run(void *state, struct vn_pool *pool, void *memory) {
   const struct wgrad *g = state;
   struct crew crew = {.g = g, .sums = memory};
   crew.work = crew.sums + g->samples * g->shares * g->sum_share;
-  pthreadpool_parallelize_1d(pool, share_task, &crew, g->spec.threads,
-                             PTHREADPOOL_FLAG_DISABLE_DENORMALS);
-  pthreadpool_parallelize_2d(pool, taps_task, &crew, g->w.vecs_out, g->w.vecs_in,
-                             PTHREADPOOL_FLAG_DISABLE_DENORMALS);
+  vn_pool_run(pool, g->samples * g->shares * g->w.chunks, share_job, &crew);
+  vn_pool_run(pool, g->w.vecs_out * g->w.vecs_in, taps_job, &crew);
 }
 
 static void wgrad_close(void *state) {

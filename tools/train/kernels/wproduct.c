@@ -34,13 +34,15 @@ static size_t fine_at(const struct vn_tensor *fine, const struct vn_tensor *coar
          fine->stride;
 }
 
-static void share_task(void *context, size_t sample, size_t share) {
+static void share_job(void *context, size_t job, size_t slot) {
   const struct sums *c = context;
   const struct wproduct *p = c->p;
+  const size_t sample = job / p->shares, share = job % p->shares;
   const struct vnt_wgrad_spec *s = &p->spec;
   const struct vn_tensor *fine = s->transposed ? &s->grad_out : &s->in;
   const struct vn_tensor *coarse = s->transposed ? &s->in : &s->grad_out;
-  float *sums = c->sums + (sample * p->shares + share) * p->sum_share;
+  float *sums = c->sums + job * p->sum_share;
+  (void)slot;
   memset(sums, 0, p->sum_share * sizeof *sums);
   const size_t first = sample * p->lines, begin = first + share * p->lines / p->shares,
                end = first + (share + 1) * p->lines / p->shares;
@@ -61,9 +63,10 @@ static void share_task(void *context, size_t sample, size_t share) {
 }
 
 /* The shares in order, then the samples, turned to [out c][tap][in c]. */
-static void store_task(void *context, size_t tap) {
+static void store_job(void *context, size_t tap, size_t slot) {
   const struct sums *c = context;
   const struct wproduct *p = c->p;
+  (void)slot;
   for (size_t i = 0; i < p->in; i++)
     for (size_t o = 0; o < p->out; o++) {
       const float *from = c->sums + tap * p->sum_tap + i * p->out_padded + o;
@@ -77,12 +80,11 @@ static void store_task(void *context, size_t tap) {
     }
 }
 
-static void product_run(void *state, pthreadpool_t pool, void *memory) {
+static void product_run(void *state, struct vn_pool *pool, void *memory) {
   const struct wproduct *p = state;
   struct sums c = {p, memory};
-  pthreadpool_parallelize_2d(pool, share_task, &c, p->samples, p->shares,
-                             PTHREADPOOL_FLAG_DISABLE_DENORMALS);
-  pthreadpool_parallelize_1d(pool, store_task, &c, p->taps, PTHREADPOOL_FLAG_DISABLE_DENORMALS);
+  vn_pool_run(pool, p->samples * p->shares, share_job, &c);
+  vn_pool_run(pool, p->taps, store_job, &c);
 }
 
 static void product_close(void *state) {
