@@ -16,8 +16,13 @@ enum {
   JOB_ROWS = 8,             /* output rows and planes per job, at most */
   JOB_PLANES = 8,           /* */
   FEWEST_JOBS = 32,         /* if possible */
+  NEAR_PIXELS = 8,          /* of a block whose pixels and taps are neighbours */
+  MOST_NEAR = 7,            /* taps along w of such a block */
   MOST_SCRATCH = 256 << 20, /* bytes */
 };
+
+struct block;
+typedef void block_fn(const struct block *b);
 
 struct depthwise {
   struct vn_conv conv;
@@ -27,6 +32,7 @@ struct depthwise {
   size_t pixels, row_step;         /* a padded row's pixels; floats from one row to the next */
   size_t planes_at;                /* bytes into the scratch, behind the planes' numbers */
   bool stream;
+  block_fn *near;      /* for NEAR_PIXELS at once; or NULL */
   const float *packed; /* [vector][tap d][tap h][tap w][lane] */
 };
 
@@ -65,21 +71,43 @@ struct block {
   float *sum;
 };
 
-VEC_INLINE void block(const struct block *b, const size_t n) {
-  vec sum[GEMM_ROWS];
+/* One row of taps, each vector of weights loaded once. */
+VEC_INLINE void taps_any(vec sum[GEMM_ROWS], const struct block *b, const float *in, const float *u,
+                         const size_t n) {
   const size_t step = b->pixel_step;
+  for (size_t t = 0; t < b->taps; t++, in += b->tap_step, u += VEC_LANES) {
+    const float *at[3] = {in, in + 4 * step, in + 8 * step};
+    const vec w = vec_load(u);
+    VEC_UNROLL for (size_t i = 0; i < n; i++) sum[i] =
+        vec_fma(w, vec_load(at[i / 4] + i % 4 * step), sum[i]);
+  }
+}
+
+/* Neighbouring pixels and taps: each pixel, too, is loaded once. */
+VEC_INLINE void taps_near(vec sum[GEMM_ROWS], const float *in, const float *u, const size_t n,
+                          const size_t taps) {
+  vec w[MOST_NEAR], x[MOST_NEAR];
+  VEC_UNROLL for (size_t t = 0; t < taps; t++) w[t] = vec_load(u + t * VEC_LANES);
+  VEC_UNROLL for (size_t t = 0; t + 1 < taps; t++) x[t] = vec_load(in + t * VEC_LANES);
+  VEC_UNROLL for (size_t i = 0; i < n; i++) {
+    x[(i + taps - 1) % taps] = vec_load(in + (i + taps - 1) * VEC_LANES);
+    VEC_UNROLL for (size_t t = 0; t < taps; t++) sum[i] = vec_fma(w[t], x[(i + t) % taps], sum[i]);
+  }
+}
+
+/* near: the constant count of taps along w, or 0. */
+VEC_INLINE void block(const struct block *b, const size_t n, const size_t near) {
+  vec sum[GEMM_ROWS];
   size_t slot = b->slot;
   VEC_UNROLL for (size_t i = 0; i < n; i++) sum[i] = vec_zero();
   for (size_t z = 0; z < b->planes; z++) {
     for (size_t y = 0; y < b->rows; y++) {
       const float *in = b->in + slot * b->plane_step + y * b->row_step;
       const float *u = b->u + z * b->u_plane_step + y * b->u_row_step;
-      for (size_t t = 0; t < b->taps; t++, in += b->tap_step, u += VEC_LANES) {
-        const float *at[3] = {in, in + 4 * step, in + 8 * step};
-        const vec w = vec_load(u);
-        VEC_UNROLL for (size_t i = 0; i < n; i++) sum[i] =
-            vec_fma(w, vec_load(at[i / 4] + i % 4 * step), sum[i]);
-      }
+      if (near)
+        taps_near(sum, in, u, n, near);
+      else
+        taps_any(sum, b, in, u, n);
     }
     slot += b->slot_step;
     if (slot >= b->ring) slot -= b->ring;
@@ -87,14 +115,21 @@ VEC_INLINE void block(const struct block *b, const size_t n) {
   VEC_UNROLL for (size_t i = 0; i < n; i++) vec_store(b->sum + i * VEC_LANES, sum[i]);
 }
 
-typedef void block_fn(const struct block *b);
 #define DEFINE(N)                                                                                  \
   static void block_##N(const struct block *b) {                                                   \
-    block(b, N);                                                                                   \
+    block(b, N, 0);                                                                                \
+  }
+#define DEFINE_NEAR(T)                                                                             \
+  static void near_##T(const struct block *b) {                                                    \
+    block(b, NEAR_PIXELS, T);                                                                      \
   }
 GEMM_EACH_ROWS(DEFINE)
 #define ENTRY(N) block_##N,
 static block_fn *const blocks_of[GEMM_ROWS] = {GEMM_EACH_ROWS(ENTRY)};
+DEFINE_NEAR(3)
+DEFINE_NEAR(5)
+DEFINE_NEAR(7)
+static block_fn *const near_of[MOST_NEAR + 1] = {[3] = near_3, [5] = near_5, [7] = near_7};
 
 /* ---- a job ---- */
 
@@ -154,9 +189,9 @@ static void finish(const struct depthwise *k, const struct vn_epi *epi, const fl
   }
 }
 
-/* Output pixels [x, x + count) of each of the job's rows in plane d. */
+/* `run` on output pixels [x, x + count) of each of the job's rows in plane d. */
 static void column(const struct depthwise *k, const struct place *p, const struct vn_epi *e,
-                   size_t d, size_t x, size_t count) {
+                   size_t d, size_t x, size_t count, block_fn *run) {
   const struct vn_conv *c = &k->conv;
   const size_t *out = &c->out.dim[VN_D], *r = c->kernel;
   const struct span z = span_at(c, 0, d);
@@ -178,8 +213,21 @@ static void column(const struct depthwise *k, const struct place *p, const struc
     b.planes = h.count ? z.count : 0;
     if (b.planes) b.in = p->ring + (h.in - p->in_h) * k->row_step + x * b.pixel_step;
     b.u = k->packed + ((p->vec * r[0] + z.tap) * r[1] + h.tap) * b.u_row_step;
-    blocks_of[count - 1](&b);
+    run(&b);
     finish(k, e, sum, ((p->n * out[0] + d) * out[1] + y) * out[2] + x, count);
+  }
+}
+
+static void columns(const struct depthwise *k, const struct place *p, const struct vn_epi *e,
+                    size_t d) {
+  const size_t width = k->conv.out.dim[VN_W];
+  size_t x = 0;
+  for (; k->near && x + NEAR_PIXELS <= width; x += NEAR_PIXELS)
+    column(k, p, e, d, x, NEAR_PIXELS, k->near);
+  for (size_t left = ceil_div(width - x, GEMM_ROWS); left; left--) {
+    const size_t n = ceil_div(width - x, left);
+    column(k, p, e, d, x, n, blocks_of[n - 1]);
+    x += n;
   }
 }
 
@@ -206,17 +254,12 @@ static struct place place_of(const struct depthwise *k, size_t job, void *scratc
 static void depthwise_run(const void *state, size_t job, void *scratch) {
   const struct depthwise *k = state;
   const struct place p = place_of(k, job, scratch);
-  const size_t width = k->conv.out.dim[VN_W], columns = ceil_div(width, GEMM_ROWS);
   const size_t channel = p.vec * VEC_LANES;
   const size_t count = smaller(k->conv.out.dim[VN_C] - channel, VEC_LANES);
   const struct vn_epi e = vn_epi_open(&k->conv.epilogue, channel, count);
   for (size_t d = p.d; d < p.d + p.planes; d++) {
     copy_planes(k, &p, d, count);
-    for (size_t i = 0, x = 0; i < columns; i++) {
-      const size_t n = width / columns + (i < width % columns);
-      column(k, &p, &e, d, x, n);
-      x += n;
-    }
+    columns(k, &p, &e, d);
   }
   if (k->stream) vec_stream_end();
 }
@@ -282,6 +325,7 @@ static void measure(struct depthwise *k) {
   while (k->row_step % PAGE < PAGE / 5 || k->row_step % PAGE > PAGE - PAGE / 5)
     k->row_step += VEC_LANES; /* else the rows of a block would share sets of the first cache */
   k->planes_at = ceil_div(k->ring * sizeof(size_t), 64) * 64;
+  if (c->stride[2] == 1 && c->dilation[2] == 1 && r[2] <= MOST_NEAR) k->near = near_of[r[2]];
   k->stream = vn_wants_stream(&c->out);
 }
 
