@@ -118,7 +118,7 @@ vn_conv_prepare_fn vn_conv_ref;   /* any convolution, plain C */
 vn_conv_prepare_fn vn_deconv_ref; /* any transposed convolution */
 vn_simple_prepare_fn vn_simple_ref;
 #ifdef VN_XNNPACK
-vn_conv_prepare_fn vn_conv_xnnpack; /* stride 1; dilation and groups as far as it goes */
+vn_conv_prepare_fn vn_conv_xnnpack; /* up to 16 groups, windows of 128 along w */
 #endif
 
 #endif
