@@ -5,11 +5,8 @@
 #include "cli.h"
 #include "run.h"
 
-static volatile int stopped;
-
-static void stop(void *context) {
-  (void)context;
-  stopped = 1;
+static void press(void *cancel) {
+  vn_cancel_press(cancel);
 }
 
 int main(int argc, char **argv) {
@@ -18,8 +15,8 @@ int main(int argc, char **argv) {
   const struct vnt_options options = vnt_options_parse(argc, argv);
   vnt_comm_open(options.timeout_s);
   vnt_run_open(&run, &options);
-  cli_on_interrupt(stop, NULL);
-  const bool finished = vnt_run_steps(&run, &stopped);
+  cli_on_interrupt(press, run.cancel);
+  const bool finished = vnt_run_steps(&run);
   cli_on_interrupt(NULL, NULL);
   if (!finished && vnt_comm_rank() == 0)
     fprintf(stderr, "\nvnet-train: stopped after step %llu and saved; go on with --resume\n",

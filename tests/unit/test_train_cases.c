@@ -13,6 +13,7 @@
 #include "cases.h"
 #include "cases_list.h"
 #include "grid.h"
+#include "scan.h"
 #include "window.h"
 
 static const char *folder;
@@ -102,17 +103,18 @@ static void samples_are_windows(void **state) {
   struct vnt_cases_spec spec = plain;
   spec.spacing_mm[0] = 1.3;
   struct vnt_cases cases = cases_open("plain.csv", &spec);
-  struct vn_scan scan;
+  struct vnt_scan scan;
   struct vn_view view;
   struct vn_grid grid;
   struct vn_intensity intensity;
-  assert_int_equal(vn_scan_open(path_of("a.nii.gz"), &scan, NULL), VN_OK);
-  assert_int_equal(vn_scan_load(&scan, false, NULL), VN_OK);
-  assert_int_equal(vn_view_orient(&scan, "RAS", &view, NULL), VN_OK);
+  assert_int_equal(vnt_scan_open(path_of("a.nii.gz"), &scan, NULL), VN_OK);
+  assert_int_equal(vnt_scan_load(&scan, NULL, NULL), VN_OK);
+  assert_int_equal(vnt_scan_orient(&scan, "RAS", &view, NULL), VN_OK);
   const double spacing_mm[3] = {1.3, view.spacing_mm[1], view.spacing_mm[2]};
   assert_int_equal(vn_grid_make(&view, spacing_mm, &grid, NULL), VN_OK);
-  assert_int_equal(
-      vn_intensity_fit(&spec.intensity, scan.voxels, scan.elems, NULL, &intensity, NULL), VN_OK);
+  assert_int_equal(vnt_intensity_fit(&spec.intensity, &scan.image, &intensity, NULL), VN_OK);
+  const struct vn_voxels voxels = vn_voxels_of(&scan.image);
+  const struct vn_walk walk = vn_view_walk(&grid.view, scan.image.stride);
   /* The second is longer than the scan along h, the third everywhere. */
   static const size_t patches[][3] = {{12, 20, 16}, {16, 64, 24}, {64, 64, 64}};
   static float image[64 * 64 * 64], plane[64 * 64], scratch[65 * 128];
@@ -138,8 +140,8 @@ static void samples_are_windows(void **state) {
         const bool deep = d >= begin[0] && d < end[0];
         assert_true(vn_grid_scratch(&grid, extent) <= sizeof scratch / sizeof *scratch);
         if (deep)
-          vn_grid_sample(&grid, scan.voxels, from[0] + d - begin[0], from + 1, extent + 1, scratch,
-                         plane);
+          vn_grid_sample(&grid, &voxels, &walk, from[0] + d - begin[0], from + 1, extent + 1,
+                         scratch, plane);
         for (size_t h = 0; h < patch[1]; h++)
           for (size_t w = 0; w < patch[2]; w++, at++) {
             const bool in = deep && h >= begin[1] && h < end[1] && w >= begin[2] && w < end[2];
@@ -152,7 +154,7 @@ static void samples_are_windows(void **state) {
       }
     }
   vn_grid_close(&grid);
-  vn_scan_close(&scan);
+  vnt_scan_close(&scan);
   vnt_cases_close(&cases);
 }
 

@@ -8,7 +8,7 @@
 #include "canvas.h"
 #include "fail.h"
 #include "font.h"
-#include "intensity.h"
+#include "scan.h"
 
 enum {
   SIDE_MOST = 1024,
@@ -98,11 +98,10 @@ static size_t sample_high(const size_t dim[3], size_t zoom) {
 static void sample_draw(struct canvas *canvas, struct sample *s, size_t number, size_t left,
                         size_t top) {
   static const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5};
-  const size_t elems = s->dim[0] * s->dim[1] * s->dim[2];
+  const struct vn_image image = vnt_array_image(s->image, s->dim);
   char text[64];
   /* Nothing to tell apart: all of it black. */
-  if (vn_intensity_fit(&rule, s->image, elems, NULL, &s->grey, NULL))
-    s->grey = (struct vn_intensity){0, 0, 0, 1};
+  if (vnt_intensity_fit(&rule, &image, &s->grey, NULL)) s->grey = (struct vn_intensity){0, 0, 0, 1};
   int length = snprintf(text, sizeof text, "sample %zu", number + 1);
   if (s->predicted)
     snprintf(text + length, sizeof text - (size_t)length, "  Dice %.3f", dice_of(s));

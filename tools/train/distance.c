@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "fail.h"
-#include "parallel.h"
 
 enum { LABELS_MOST = 256, MAPS = 2 };
 
@@ -142,12 +141,18 @@ static size_t surface_gather(const struct transform *t, const uint8_t *map, doub
   return count;
 }
 
+static void jobs_run(struct vn_exec *exec, size_t jobs, void (*fn)(void *context, size_t job),
+                     void *context) {
+  if (exec) vn_exec_parallel(exec, jobs, fn, context, NULL, NULL); /* unwatched, it cannot fail */
+  for (size_t job = 0; !exec && job < jobs; job++) fn(context, job);
+}
+
 /* From the surface in one map to that in the other; NAN for lack of memory. */
 static double directed95(struct transform *t, const uint8_t *from, const uint8_t *to,
                          struct vn_exec *exec) {
   t->map = to;
-  vn_parallel(exec, t->dim[0], plane_transform, t);
-  vn_parallel(exec, t->dim[1], rows_transform, t);
+  jobs_run(exec, t->dim[0], plane_transform, t);
+  jobs_run(exec, t->dim[1], rows_transform, t);
   const size_t count = surface_gather(t, from, NULL);
   double *values = malloc(count * sizeof *values), result = NAN;
   if (values) {

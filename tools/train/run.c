@@ -138,13 +138,12 @@ static void line_print(const struct vnt_run *run, struct clock *clock, double to
 
 struct errand {
   struct vnt_run *run;
-  const volatile int *stop;
   bool save;
 };
 
 static void errand_do(void *context) {
   const struct errand *e = context;
-  vnt_run_validate(e->run, e->stop);
+  vnt_run_validate(e->run);
   if (e->save) vnt_run_save(e->run);
 }
 
@@ -153,17 +152,17 @@ static bool validation_due(const struct vnt_run *run) {
   return every && step && (step % every == 0 || step == run->options.steps);
 }
 
-bool vnt_run_steps(struct vnt_run *run, const volatile int *stop) {
+bool vnt_run_steps(struct vnt_run *run) {
   const struct vnt_options *o = &run->options;
   struct clock clock = {.shown = seconds()};
-  struct errand errand = {run, stop, false};
+  struct errand errand = {run, false};
   /* What a resumed run has at its beginning the other had at that step's end. */
   errand.save = run->optim.steps == o->steps;
   if (validation_due(run) || errand.save) vnt_comm_root(errand_do, &errand);
   bool stopped = false;
   while (run->optim.steps < o->steps && !stopped) {
     double norm, start = seconds(), rate = rate_at(o, run->optim.steps);
-    stopped = *stop;
+    stopped = vn_cancel_pressed(run->cancel);
     struct vnt_loss loss = step_run(run, rate, &norm, &stopped);
     const double took = seconds() - start;
     if (vnt_comm_rank() == 0) vnt_run_log(run, &loss, rate, norm, took);

@@ -26,14 +26,16 @@ struct vnt_run {
   uint8_t *target; /* [share][d][h][w]: of the batch in net.input … */
   bool fed;        /* … where there has been one */
   size_t share;    /* samples of this rank in a step */
-  FILE *log;       /* rank 0, where asked for, as are the two paths */
+  /* Pressed: saves and stops after the present step; a validation ends at once. */
+  struct vn_cancel *cancel;
+  FILE *log; /* rank 0, where asked for, as are the two paths */
   char *scores_path, *best_path;
 };
 
 void vnt_run_open(struct vnt_run *run, const struct vnt_options *options);
-/* Trains to the last step, or until `*stop`, and leaves everything saved. True: to the last step.
- */
-bool vnt_run_steps(struct vnt_run *run, const volatile int *stop);
+/* Trains to the last step, or until it is cancelled, and leaves everything saved. True: to the last
+ * step. */
+bool vnt_run_steps(struct vnt_run *run);
 void vnt_run_close(struct vnt_run *run);
 
 /* ---- run_save.c; called on rank 0 alone ---- */
@@ -44,8 +46,8 @@ void vnt_run_outputs(struct vnt_run *run);
 void vnt_run_log(struct vnt_run *run, const struct vnt_loss *loss, double rate, double norm,
                  double seconds);
 /* Segments the validation scans with the present weights; keeps the best. Nothing where that is
- * not due at this step, or was done. `stop` ends it early, undone. */
-void vnt_run_validate(struct vnt_run *run, const volatile int *stop);
+ * not due at this step, or was done. Cancelled, it ends early, undone. */
+void vnt_run_validate(struct vnt_run *run);
 /* The model, then the checkpoint, then the charts. */
 void vnt_run_save(struct vnt_run *run);
 

@@ -171,6 +171,7 @@ void vnt_run_open(struct vnt_run *run, const struct vnt_options *options) {
   struct vn_diag diag;
   *run = (struct vnt_run){.options = *options};
   const struct vnt_options *o = &run->options;
+  cli_check(vn_cancel_create(&run->cancel, &diag), &diag);
   machine_open(run);
   graph_open(run);
   net_open(run);
@@ -211,4 +212,5 @@ void vnt_run_close(struct vnt_run *run) {
   vnc_graph_free(&run->graph);
   vnc_graph_free(&run->dropped);
   vnt_machine_close(&run->machine);
+  vn_cancel_close(&run->cancel);
 }

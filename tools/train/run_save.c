@@ -75,15 +75,6 @@ static void model_write(struct vnt_run *run, const char *path) {
 
 /* ---- validation ---- */
 
-struct watch {
-  const volatile int *stop;
-};
-
-static bool go_on(void *context) {
-  const struct watch *watch = context;
-  return !*watch->stop;
-}
-
 static void field_print(FILE *out, const char *text) {
   if (!strpbrk(text, ",\"\n\r")) {
     fputs(text, out);
@@ -128,23 +119,21 @@ static enum vn_status scores_make(struct vnt_run *run, struct vnt_validation *v,
   return status;
 }
 
-void vnt_run_validate(struct vnt_run *run, const volatile int *stop) {
+void vnt_run_validate(struct vnt_run *run) {
   const struct vnt_options *o = &run->options;
   const struct vnt_cases *cases = &run->samples.cases;
   const uint64_t step = run->optim.steps;
   if (!o->validate_every || !step || (step % o->validate_every && step != o->steps)) return;
-  if (run->progress.validated >= (double)step || *stop) return;
+  if (run->progress.validated >= (double)step || vn_cancel_pressed(run->cancel)) return;
   const char **paths = calloc(2 * cases->n_validation, sizeof *paths);
   struct vnt_score *scores = calloc(cases->n_validation * (o->classes - 1), sizeof *scores);
   if (!paths || !scores) cli_fatal(VN_E_MEMORY, "out of memory");
-  struct watch watch = {stop};
   struct vnt_validation v = {.image_paths = paths,
                              .label_paths = paths + cases->n_validation,
                              .classes = o->classes,
                              .isa = o->isa,
                              .threads = run->machine.threads,
-                             .go_on = go_on,
-                             .context = &watch};
+                             .cancel = run->cancel};
   for (size_t i = 0; i < cases->count; i++) {
     if (!cases->items[i].validation) continue;
     paths[v.count] = cases->items[i].image_path;

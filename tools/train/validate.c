@@ -7,7 +7,7 @@
 
 #include "compile.h"
 #include "fail.h"
-#include "segment.h"
+#include "scan.h"
 
 enum { CLASSES_MOST = 256 };
 
@@ -15,8 +15,7 @@ struct runner {
   const struct vnt_validation *job;
   void *bytes; /* of the plan */
   struct vn_plan *plan;
-  struct vn_exec *exec;
-  bool stopped;
+  struct vn_segmenter *segmenter;
 };
 
 static enum vn_status of_file(enum vn_status status, const char *path, const struct vn_diag *inner,
@@ -27,7 +26,7 @@ static enum vn_status of_file(enum vn_status status, const char *path, const str
 /* ---- the label map ---- */
 
 /* How far apart, in mm, the farthest corner of a grid of this size lies under two affines. */
-static double corners_apart_mm(const struct vn_scan *a, const struct vn_scan *b) {
+static double corners_apart_mm(const struct vn_image *a, const struct vn_image *b) {
   double most = 0;
   for (int corner = 0; corner < 8; corner++) {
     double square = 0;
@@ -42,17 +41,19 @@ static double corners_apart_mm(const struct vn_scan *a, const struct vn_scan *b)
   return most;
 }
 
-static enum vn_status grids_compare(const struct vn_scan *scan, const char *scan_path,
-                                    const struct vn_scan *map, const char *map_path,
+static enum vn_status grids_compare(const struct vn_image *scan, const char *scan_path,
+                                    const struct vn_image *map, const char *map_path,
                                     struct vn_diag *diag) {
-  const double *mm = scan->spacing_mm;
+  double mm[3], map_mm[3];
+  vn_image_spacing(scan, mm);
+  vn_image_spacing(map, map_mm);
   if (memcmp(scan->dim, map->dim, sizeof map->dim) != 0)
     return vn_fail(diag, VN_E_FORMAT,
                    "%.180s: %zux%zux%zu voxels, but its scan %.180s has %zux%zux%zu", map_path,
                    map->dim[0], map->dim[1], map->dim[2], scan_path, scan->dim[0], scan->dim[1],
                    scan->dim[2]);
   const double least_mm = fmin(fmin(mm[0], mm[1]), mm[2]);
-  if (scan->oriented && map->oriented) {
+  if (scan->world != VN_WORLD_UNKNOWN && map->world != VN_WORLD_UNKNOWN) {
     const double apart_mm = corners_apart_mm(scan, map);
     if (!(apart_mm <= 0.1 * least_mm))
       return vn_fail(diag, VN_E_FORMAT, "%.180s: lies %.3g mm away from its scan %.180s", map_path,
@@ -60,18 +61,18 @@ static enum vn_status grids_compare(const struct vn_scan *scan, const char *scan
     return VN_OK;
   }
   for (int i = 0; i < 3; i++)
-    if (!(fabs(map->spacing_mm[i] - mm[i]) * (double)scan->dim[i] <= 0.1 * least_mm))
+    if (!(fabs(map_mm[i] - mm[i]) * (double)scan->dim[i] <= 0.1 * least_mm))
       return vn_fail(diag, VN_E_FORMAT,
                      "%.180s: voxels of %gx%gx%g mm, but its scan %.180s has %gx%gx%g", map_path,
-                     map->spacing_mm[0], map->spacing_mm[1], map->spacing_mm[2], scan_path, mm[0],
-                     mm[1], mm[2]);
+                     map_mm[0], map_mm[1], map_mm[2], scan_path, mm[0], mm[1], mm[2]);
   return VN_OK;
 }
 
-static enum vn_status values_take(const struct vn_scan *map, size_t classes, uint8_t *target,
+static enum vn_status values_take(const struct vnt_scan *map, size_t classes, uint8_t *target,
                                   struct vn_diag *diag) {
-  for (size_t i = 0; i < map->elems; i++) {
-    const float v = map->voxels[i];
+  const float *voxels = vnt_scan_voxels(map);
+  for (size_t i = 0; i < vn_image_elems(&map->image); i++) {
+    const float v = voxels[i];
     if (!(v >= 0 && v < (float)classes && v == floorf(v)))
       return vn_fail(diag, VN_E_FORMAT,
                      "a voxel of it is %g, labels are whole numbers from 0 to %zu", (double)v,
@@ -81,82 +82,77 @@ static enum vn_status values_take(const struct vn_scan *map, size_t classes, uin
   return VN_OK;
 }
 
-/* Sets *target, which the caller frees. */
+/* Fills target, of the scan's size once that has been compared. */
 static enum vn_status target_read(const struct vnt_validation *job, size_t i,
-                                  const struct vn_scan *scan, uint8_t **target,
+                                  const struct vnt_scan *scan, uint8_t *target,
                                   struct vn_diag *diag) {
   const char *path = job->label_paths[i];
-  struct vn_scan map;
+  struct vnt_scan map;
   struct vn_diag inner;
-  enum vn_status status = vn_scan_open(path, &map, diag);
-  if (status == VN_OK) status = grids_compare(scan, job->image_paths[i], &map, path, diag);
-  if (status == VN_OK) status = vn_scan_load(&map, false, diag);
-  if (status == VN_OK && !(*target = malloc(map.elems)))
-    status = vn_fail(diag, VN_E_MEMORY, "%.200s: out of memory", path);
+  enum vn_status status = vnt_scan_open(path, &map, diag);
   if (status == VN_OK)
-    status = of_file(values_take(&map, job->classes, *target, &inner), path, &inner, diag);
-  vn_scan_close(&map);
+    status = grids_compare(&scan->image, job->image_paths[i], &map.image, path, diag);
+  if (status == VN_OK) status = vnt_scan_load(&map, job->cancel, diag);
+  if (status == VN_OK)
+    status = of_file(values_take(&map, job->classes, target, &inner), path, &inner, diag);
+  vnt_scan_close(&map);
   return status;
 }
 
 /* ---- one scan ---- */
 
-static void between_windows(void *context, size_t done, size_t total) {
-  struct runner *r = context;
-  (void)done, (void)total;
-  if (!r->job->go_on || r->job->go_on(r->job->context)) return;
-  r->stopped = true;
-  vn_exec_cancel(r->exec);
+static enum vn_status scan_segment(const struct runner *r, const struct vn_image *image,
+                                   uint8_t *predicted, struct vn_diag *diag) {
+  const struct vn_segment_options options = {.size = sizeof options, .cancel = r->job->cancel};
+  const struct vn_label_map map = {.size = sizeof map, .data = predicted, .elem_bytes = 1};
+  return vn_segment(r->segmenter, &image, 1, &options, &map, NULL, diag);
 }
 
-static enum vn_status scan_segment(struct runner *r, struct vn_segment *segment,
-                                   struct vn_labels *labels, struct vn_diag *diag) {
-  struct vn_segment_report report;
-  segment->progress = between_windows;
-  segment->progress_context = r;
-  enum vn_status status = vn_segment_run(segment, labels, &report, diag);
-  if (status == VN_OK && r->stopped) /* after the last window */
-    status = vn_fail(diag, VN_E_CANCELLED, "cancelled");
-  return status;
-}
-
-static enum vn_status scan_score(const struct runner *r, size_t i, const struct vn_scan *scan,
-                                 const uint8_t *target, const struct vn_labels *predicted,
+static enum vn_status scan_score(const struct runner *r, const struct vnt_validated *one,
                                  struct vnt_score *scores, struct vn_diag *diag) {
-  struct vnt_map_pair maps = {.target = target, .predicted = predicted->data};
+  struct vnt_map_pair maps = {.target = one->target, .predicted = one->predicted};
+  double spacing_mm[3];
+  vn_image_spacing(one->image, spacing_mm);
   for (int a = 0; a < 3; a++) {
-    maps.dim[a] = scan->dim[2 - a];
-    maps.spacing_mm[a] = scan->spacing_mm[2 - a];
+    maps.dim[a] = one->image->dim[2 - a];
+    maps.spacing_mm[a] = spacing_mm[2 - a];
   }
-  enum vn_status status = vnt_maps_score(&maps, r->job->classes, r->exec, scores, diag);
-  const struct vnt_validated one = {i, scan, target, predicted, scores};
-  if (status == VN_OK && r->job->seen) r->job->seen(r->job->context, &one);
+  enum vn_status status =
+      vnt_maps_score(&maps, r->job->classes, vn_segmenter_exec(r->segmenter), scores, diag);
+  if (status == VN_OK && r->job->seen) r->job->seen(r->job->context, one);
   return status;
 }
 
-static enum vn_status scan_validate(struct runner *r, size_t i, struct vnt_score *scores,
-                                    struct vn_diag *diag) {
+/* target, predicted: of the scan's size. */
+static enum vn_status maps_make(const struct runner *r, size_t i, struct vnt_scan *scan,
+                                uint8_t *target, uint8_t *predicted, struct vnt_score *scores,
+                                struct vn_diag *diag) {
   const char *path = r->job->image_paths[i];
-  struct vn_scan scan;
-  struct vn_segment segment = {0};
-  struct vn_labels predicted = {0};
-  uint8_t *target = NULL;
+  const struct vnt_validated one = {i, &scan->image, target, predicted, scores};
   struct vn_diag inner;
-  enum vn_status status = vn_scan_open(path, &scan, diag);
-  if (status == VN_OK) status = target_read(r->job, i, &scan, &target, diag);
-  if (status == VN_OK)
-    status = of_file(vn_segment_plan(r->plan, r->exec, &scan, NULL, &segment, &inner), path, &inner,
-                     diag);
-  if (status == VN_OK) status = vn_scan_load(&scan, false, diag);
-  if (status == VN_OK)
-    status = of_file(scan_segment(r, &segment, &predicted, &inner), path, &inner, diag);
-  if (status == VN_OK)
-    status =
-        of_file(scan_score(r, i, &scan, target, &predicted, scores, &inner), path, &inner, diag);
-  free(target);
-  free(predicted.data);
-  vn_segment_close(&segment);
-  vn_scan_close(&scan);
+  enum vn_status status = target_read(r->job, i, scan, target, diag);
+  if (status == VN_OK) status = vnt_scan_load(scan, r->job->cancel, diag);
+  if (status) return status;
+  status = scan_segment(r, &scan->image, predicted, &inner);
+  if (status == VN_OK) status = scan_score(r, &one, scores, &inner);
+  return of_file(status, path, &inner, diag);
+}
+
+static enum vn_status scan_validate(const struct runner *r, size_t i, struct vnt_score *scores,
+                                    struct vn_diag *diag) {
+  struct vnt_scan scan;
+  enum vn_status status = vnt_scan_open(r->job->image_paths[i], &scan, diag);
+  if (status == VN_OK) {
+    const size_t elems = vn_image_elems(&scan.image);
+    uint8_t *target = malloc(elems), *predicted = malloc(elems);
+    if (target && predicted)
+      status = maps_make(r, i, &scan, target, predicted, scores, diag);
+    else
+      status = vn_fail(diag, VN_E_MEMORY, "%.200s: out of memory", r->job->image_paths[i]);
+    free(target);
+    free(predicted);
+  }
+  vnt_scan_close(&scan);
   return status;
 }
 
@@ -165,17 +161,21 @@ static enum vn_status scan_validate(struct runner *r, size_t i, struct vnt_score
 static enum vn_status runner_open(struct runner *r, struct vnc_graph *model, struct vn_diag *diag) {
   /* Whatever the trainer takes may be validated, in the family's list or not. */
   const struct vnc_options options = {.topology = "any"};
-  const struct vn_exec_options exec = {.threads = r->job->threads, .isa = r->job->isa};
+  const struct vn_exec_options exec = {.size = sizeof exec,
+                                       .threads = r->job->threads,
+                                       .isa = r->job->isa,
+                                       .cancel = r->job->cancel};
+  struct vn_segmenter_info info = {.size = sizeof info};
   size_t size;
   enum vn_status status = vnc_compile_graph(model, &options, &r->bytes, &size, NULL, diag);
   if (status == VN_OK) status = vn_plan_open_memory(r->bytes, size, &r->plan, diag);
-  if (status == VN_OK) status = vn_exec_open(r->plan, &exec, &r->exec, diag);
+  if (status == VN_OK) status = vn_segmenter_open(r->plan, &exec, &r->segmenter, diag);
+  if (status == VN_OK) status = vn_segmenter_info(r->segmenter, &info, diag);
   if (status) return status;
-  const size_t classes = vn_segment_classes(r->plan, r->exec);
-  if (classes != r->job->classes || classes < 2 || classes > CLASSES_MOST)
+  if (info.labels != r->job->classes || info.labels < 2 || info.labels > CLASSES_MOST)
     return vn_fail(diag, VN_E_ARGUMENT,
                    "the network tells %zu classes apart, %zu are to be validated (2 to %d)",
-                   classes, r->job->classes, CLASSES_MOST);
+                   info.labels, r->job->classes, CLASSES_MOST);
   return VN_OK;
 }
 
@@ -185,7 +185,7 @@ enum vn_status vnt_validate(struct vnc_graph *model, const struct vnt_validation
   enum vn_status status = runner_open(&r, model, diag);
   for (size_t i = 0; i < validation->count && status == VN_OK; i++)
     status = scan_validate(&r, i, scores + i * (validation->classes - 1), diag);
-  vn_exec_close(&r.exec);
+  vn_segmenter_close(&r.segmenter);
   vn_plan_close(&r.plan);
   free(r.bytes);
   return status;

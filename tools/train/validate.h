@@ -5,15 +5,14 @@
 
 #include "distance.h"
 #include "graph.h"
-#include "nifti.h"
+#include "vnet_segment.h"
 
 /* A scan that has just been scored, for whoever draws or counts; it is all gone after the call. */
 struct vnt_validated {
-  size_t index;               /* in the lists */
-  const struct vn_scan *scan; /* loaded */
-  const uint8_t *target;      /* as are `predicted`'s, in the scan's order: x fastest */
-  const struct vn_labels *predicted;
-  const struct vnt_score *scores; /* [classes - 1] */
+  size_t index;                      /* in the lists */
+  const struct vn_image *image;      /* with its voxels */
+  const uint8_t *target, *predicted; /* in the image's order: i fastest */
+  const struct vnt_score *scores;    /* [classes - 1] */
 };
 
 struct vnt_validation {
@@ -21,11 +20,11 @@ struct vnt_validation {
   size_t count, classes;
   const char *isa; /* NULL: the best here */
   size_t threads;  /* 0: one for each core */
-  /* Both may be NULL. `seen` hears of each scan once it is scored; `go_on` is asked between windows
-   * and answers false to end it all with VN_E_CANCELLED. */
+  /* Both may be NULL. `seen` hears of each scan once it is scored; `cancel` ends it all with
+   * VN_E_CANCELLED. */
   void (*seen)(void *context, const struct vnt_validated *one);
-  bool (*go_on)(void *context);
   void *context;
+  struct vn_cancel *cancel;
 };
 
 /* Segments every scan as vnet-run does without options (overlap 0.5, Gaussian weights, no clean-up)
@@ -34,8 +33,8 @@ struct vnt_validation {
  * `model` is a graph of the patch that windows are to have, with the metadata that the exported
  * model will have; it is compiled here and good for nothing but vnc_graph_free afterwards. A label
  * map must have the scan's size, lie where the scan lies (its corners within a tenth of a voxel;
- * where one of the two files says nothing of that, the spacings must agree) and hold whole numbers
- * below `classes`, of which there are 2 to 256.
+ * where one of the two files does not say, or says two things, the spacings must agree) and hold
+ * whole numbers below `classes`, of which there are 2 to 256.
  *
  * The same scores for any number of threads. Whatever is wrong with a scan or a label map is told
  * by a sentence that begins with its path: VN_E_IO, VN_E_FORMAT, VN_E_UNSUPPORTED, VN_E_MEMORY;

@@ -10,6 +10,7 @@
 #include "cases_list.h"
 #include "fail.h"
 #include "grid.h"
+#include "scan.h"
 
 /* Of a voxel, at the farthest corner. A quaternion near half a turn, in float32, errs by 0.03 of
  * one at the edge of a head; a label that is off by this much is off by nothing. */
@@ -26,7 +27,7 @@ struct loading {
 struct pair {
   const struct vnt_cases_spec *spec;
   struct vnt_case *item;
-  struct vn_scan image, label;
+  struct vnt_scan image, label;
   struct vn_grid grid;
   uint8_t *voxel_label; /* of the scan's voxels along the network's axes */
   struct vn_diag *diag;
@@ -39,11 +40,13 @@ static const char *label_name(const struct pair *p) {
 }
 
 static enum vn_status grids_compare(const struct pair *p) {
-  const struct vn_scan *a = &p->image, *b = &p->label;
+  const struct vn_image *a = &p->image.image, *b = &p->label.image;
   if (memcmp(a->dim, b->dim, sizeof a->dim))
     return vn_fail(p->diag, VN_E_FORMAT, "%s has %zu x %zu x %zu voxels, its image %zu x %zu x %zu",
                    label_name(p), b->dim[0], b->dim[1], b->dim[2], a->dim[0], a->dim[1], a->dim[2]);
-  double most = 0, smallest = fmin(fmin(a->spacing_mm[0], a->spacing_mm[1]), a->spacing_mm[2]);
+  double most = 0, spacing_mm[3];
+  vn_image_spacing(a, spacing_mm);
+  const double smallest = fmin(fmin(spacing_mm[0], spacing_mm[1]), spacing_mm[2]);
   double at[2][3] = {{0}};
   size_t voxel[3] = {0};
   for (int corner = 0; corner < 8; corner++) {
@@ -72,16 +75,16 @@ static enum vn_status grids_compare(const struct pair *p) {
 }
 
 static enum vn_status values_check(const struct pair *p) {
-  const struct vn_scan *scan = &p->label;
+  const float *voxels = vnt_scan_voxels(&p->label);
+  const size_t *dim = p->label.image.dim;
   const float most = (float)(p->spec->classes - 1);
   bool empty = true;
-  for (size_t i = 0; i < scan->elems; i++) {
-    const float v = scan->voxels[i];
+  for (size_t i = 0; i < vn_image_elems(&p->label.image); i++) {
+    const float v = voxels[i];
     empty = empty && v == 0;
     if (v >= 0 && v <= most && v == floorf(v)) continue;
     return vn_fail(p->diag, VN_E_FORMAT, "%s: voxel %zu %zu %zu is %g, %s to %zu", label_name(p),
-                   i % scan->dim[0], i / scan->dim[0] % scan->dim[1],
-                   i / scan->dim[0] / scan->dim[1], (double)v,
+                   i % dim[0], i / dim[0] % dim[1], i / dim[0] / dim[1], (double)v,
                    v == floorf(v) ? "and the labels are 0" : "not a whole number from 0",
                    p->spec->classes - 1);
   }
@@ -92,11 +95,11 @@ static enum vn_status values_check(const struct pair *p) {
 /* ---- to the model's grid ---- */
 
 static enum vn_status grid_lay(struct pair *p) {
-  struct vn_view view = vn_view_plain(&p->image);
+  struct vn_view view = vn_view_plain(&p->image.image);
   struct vn_diag inner;
   enum vn_status status = VN_OK;
   if (*p->spec->orientation)
-    status = vn_view_orient(&p->image, p->spec->orientation, &view, &inner);
+    status = vnt_scan_orient(&p->image, p->spec->orientation, &view, &inner);
   double spacing_mm[3];
   for (int i = 0; i < 3; i++)
     spacing_mm[i] = p->spec->spacing_mm[i] > 0 ? p->spec->spacing_mm[i] : view.spacing_mm[i];
@@ -112,6 +115,8 @@ static enum vn_status out_of_memory(const struct pair *p) {
 static enum vn_status image_place(struct pair *p) {
   struct vnt_source *source = &p->item->source;
   const size_t *dim = p->grid.dim, start[2] = {0}, plane = dim[1] * dim[2];
+  const struct vn_voxels voxels = vn_voxels_of(&p->image.image);
+  const struct vn_walk walk = vn_view_walk(&p->grid.view, p->image.image.stride);
   float *scratch = malloc(vn_grid_scratch(&p->grid, dim) * sizeof *scratch);
   float *image = p->item->image = malloc(dim[0] * plane * sizeof *image);
   if (!scratch || !image) {
@@ -119,7 +124,7 @@ static enum vn_status image_place(struct pair *p) {
     return out_of_memory(p);
   }
   for (size_t d = 0; d < dim[0]; d++)
-    vn_grid_sample(&p->grid, p->image.voxels, d, start, dim + 1, scratch, image + d * plane);
+    vn_grid_sample(&p->grid, &voxels, &walk, d, start, dim + 1, scratch, image + d * plane);
   free(scratch);
   for (size_t i = 0; i < dim[0] * plane; i++)
     image[i] = vn_intensity_apply(&source->intensity, image[i]);
@@ -175,15 +180,16 @@ static enum vn_status target_place(struct pair *p) {
   struct vnt_case *item = p->item;
   const struct vn_view *view = &p->grid.view;
   const size_t *dim = p->grid.dim;
-  uint8_t *from = p->voxel_label = malloc(p->label.elems);
+  const float *voxels = vnt_scan_voxels(&p->label);
+  const struct vn_walk walk = vnt_scan_walk(&p->label, view);
+  uint8_t *from = p->voxel_label = malloc(vn_image_elems(&p->label.image));
   item->target = malloc(dim[0] * dim[1] * dim[2]);
   if (!from || !item->target) return out_of_memory(p);
   for (size_t d = 0; d < view->dim[0]; d++)
     for (size_t h = 0; h < view->dim[1]; h++)
       for (size_t w = 0; w < view->dim[2]; w++)
-        *from++ =
-            (uint8_t)p->label.voxels[(ptrdiff_t)view->origin + (ptrdiff_t)d * view->step[0] +
-                                     (ptrdiff_t)h * view->step[1] + (ptrdiff_t)w * view->step[2]];
+        *from++ = (uint8_t)voxels[walk.origin + (ptrdiff_t)d * walk.step[0] +
+                                  (ptrdiff_t)h * walk.step[1] + (ptrdiff_t)w * walk.step[2]];
   struct ballot ballot = {0};
   for (size_t d = 0; d < dim[0]; d++)
     for (size_t h = 0; h < dim[1]; h++)
@@ -215,20 +221,19 @@ static enum vn_status target_count(struct pair *p) {
 
 static enum vn_status pair_load(struct pair *p) {
   struct vnt_case *item = p->item;
-  enum vn_status status = vn_scan_open(item->image_path, &p->image, p->diag);
-  if (!status) status = vn_scan_open(item->label_path, &p->label, p->diag);
+  enum vn_status status = vnt_scan_open(item->image_path, &p->image, p->diag);
+  if (!status) status = vnt_scan_open(item->label_path, &p->label, p->diag);
   if (!status) status = grids_compare(p);
   if (!status) status = grid_lay(p);
-  if (!status) status = vn_scan_load(&p->image, false, p->diag);
+  if (!status) status = vnt_scan_load(&p->image, NULL, p->diag);
   if (status) return status;
   struct vn_diag inner;
-  status = vn_intensity_fit(&p->spec->intensity, p->image.voxels, p->image.elems, NULL,
-                            &item->source.intensity, &inner);
+  status = vnt_intensity_fit(&p->spec->intensity, &p->image.image, &item->source.intensity, &inner);
   if (status)
     return vn_fail(p->diag, status, "%s: %.300s", vnt_path_end(item->image_path), inner.text);
   if (!item->validation) status = image_place(p);
-  vn_scan_close(&p->image); /* its voxels, before those of the labels */
-  if (!status) status = vn_scan_load(&p->label, false, p->diag);
+  vnt_scan_close(&p->image); /* its voxels, before those of the labels */
+  if (!status) status = vnt_scan_load(&p->label, NULL, p->diag);
   if (!status) status = values_check(p);
   if (!status && !item->validation) status = target_place(p);
   if (!status && !item->validation) status = target_count(p);
@@ -243,8 +248,8 @@ static void case_load(void *context, size_t index, size_t slot) {
   struct pair p = {
       .spec = &loading->cases->spec, .item = &loading->cases->items[index], .diag = &inner};
   const enum vn_status status = pair_load(&p);
-  vn_scan_close(&p.image);
-  vn_scan_close(&p.label);
+  vnt_scan_close(&p.image);
+  vnt_scan_close(&p.label);
   vn_grid_close(&p.grid);
   free(p.voxel_label);
   loading->status[index] = status;

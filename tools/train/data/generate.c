@@ -8,7 +8,7 @@
 
 #include "fail.h"
 #include "field.h"
-#include "intensity.h"
+#include "scan.h"
 
 enum { STREAM_SHAPE = 1, STREAM_LOOK, STREAM_TEXTURE, STREAM_NOISE };
 
@@ -283,7 +283,8 @@ enum vn_status vnt_generate(const struct vnt_generator *g, const struct vnt_labe
     vn_pool_run(pool, rows, bias_row, &s);
     vn_pool_run(pool, rows, finish_row, &s);
     const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5};
-    if (vn_intensity_fit(&rule, s.image, elems, NULL, &s.window, NULL))
+    const struct vn_image seen = vnt_array_image(s.image, g->patch);
+    if (vnt_intensity_fit(&rule, &seen, &s.window, NULL))
       s.window = (struct vn_intensity){0, 1, 0, 1}; /* nothing in view */
     vn_pool_run(pool, rows, window_row, &s);
     if (s.image != image) memcpy(image, s.image, elems * sizeof *image);

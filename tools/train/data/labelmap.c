@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "fail.h"
-#include "orient.h"
+#include "scan.h"
 
 int vnt_is_brain(int value) {
   /* 24: CSF around the brain; 165, 258, 259: skull and head in other FreeSurfer versions. */
@@ -112,19 +112,21 @@ static bool fill_holes(uint8_t *mask, const size_t dim[3]) {
 
 /* ---- reading ---- */
 
-static enum vn_status values_take(struct vnt_labelmap *map, const struct vn_scan *scan,
+static enum vn_status values_take(struct vnt_labelmap *map, const struct vnt_scan *scan,
                                   const struct vn_view *view, const char *path,
                                   struct vn_diag *diag) {
   uint16_t *index = malloc(32768 * sizeof *index); /* of each value; 0xFFFF: not seen yet */
   if (!index) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   memset(index, 0xFF, 32768 * sizeof *index);
+  const float *voxels = vnt_scan_voxels(scan);
+  const struct vn_walk walk = vnt_scan_walk(scan, view);
   enum vn_status status = VN_OK;
   size_t i = 0;
   for (size_t d = 0; d < map->dim[0] && !status; d++)
     for (size_t h = 0; h < map->dim[1] && !status; h++)
       for (size_t w = 0; w < map->dim[2]; w++, i++) {
-        const float v = scan->voxels[(ptrdiff_t)view->origin + (ptrdiff_t)d * view->step[0] +
-                                     (ptrdiff_t)h * view->step[1] + (ptrdiff_t)w * view->step[2]];
+        const float v = voxels[walk.origin + (ptrdiff_t)d * walk.step[0] +
+                               (ptrdiff_t)h * walk.step[1] + (ptrdiff_t)w * walk.step[2]];
         if (!(v >= 0 && v < 32768 && v == floorf(v))) {
           status = vn_fail(diag, VN_E_FORMAT, "%.300s: %g is not a label", path, (double)v);
           break;
@@ -162,21 +164,21 @@ static bool centre_find(struct vnt_labelmap *map) {
 }
 
 enum vn_status vnt_labelmap_open(const char *path, struct vnt_labelmap *map, struct vn_diag *diag) {
-  struct vn_scan scan;
+  struct vnt_scan scan;
   struct vn_view view;
   *map = (struct vnt_labelmap){0};
-  enum vn_status status = vn_scan_open(path, &scan, diag);
-  if (status == VN_OK) status = vn_scan_load(&scan, false, diag);
+  enum vn_status status = vnt_scan_open(path, &scan, diag);
+  if (status == VN_OK) status = vnt_scan_load(&scan, NULL, diag);
   if (status == VN_OK) {
     struct vn_diag inner;
-    status = vn_view_orient(&scan, "RAS", &view, &inner);
+    status = vnt_scan_orient(&scan, "RAS", &view, &inner);
     if (status) vn_fail(diag, status, "%.300s: %.200s", path, inner.text);
   }
   if (status == VN_OK) {
     memcpy(map->dim, view.dim, sizeof map->dim);
     memcpy(map->spacing_mm, view.spacing_mm, sizeof map->spacing_mm);
-    map->structure = malloc(scan.elems);
-    map->target = malloc(scan.elems);
+    map->structure = malloc(vn_image_elems(&scan.image));
+    map->target = malloc(vn_image_elems(&scan.image));
     if (!map->structure || !map->target) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
   }
   if (status == VN_OK) status = values_take(map, &scan, &view, path, diag);
@@ -186,7 +188,7 @@ enum vn_status vnt_labelmap_open(const char *path, struct vnt_labelmap *map, str
   }
   if (status == VN_OK && !centre_find(map))
     status = vn_fail(diag, VN_E_FORMAT, "%.300s: no brain is labelled", path);
-  vn_scan_close(&scan);
+  vnt_scan_close(&scan);
   return status;
 }
 

@@ -1,0 +1,171 @@
+"""Images as the library takes them: nibabel's or numpy's, seen in place where they can be.
+
+Used by segment.py. A copy is made only of what the library has no type for: voxels in the other
+byte order, float16, and files whose scaling is not one slope and intercept. nibabel is never
+imported here; whatever has `dataobj`, `affine` and `header` is taken for one of its images.
+"""
+import sys
+from ctypes import sizeof
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from . import _abi, errors
+
+_VOXELS = {("u", 1): 0, ("i", 1): 1, ("u", 2): 2, ("i", 2): 3, ("u", 4): 4, ("i", 4): 5,
+           ("u", 8): 6, ("i", 8): 7, ("f", 4): 8, ("f", 8): 9}  # indices of _abi.VOXEL
+_WORLDS = {"UNKNOWN": 0, "RAS": 1, "LPS": 2}
+_MM = {"meter": 1000.0, "micron": 0.001}
+
+
+class Image(NamedTuple):
+    """A view for the library, and what results say about where they come from."""
+
+    view: _abi.vn_image
+    voxels: Optional[np.ndarray]  # i j k; keeps the memory alive; None: not loaded
+    shape: Tuple[int, ...]  # the caller's, with trailing axes of extent 1
+    affine: np.ndarray  # 4x4, the caller's
+    world: str
+    header: Any  # a copy of a nibabel image's, or None
+    kind: Any  # that image's class, or None
+
+
+def _three_axes(shape: Sequence[int]) -> Tuple[int, ...]:
+    if len(shape) < 3:
+        raise errors.ArgumentError(f"an image has three axes, not shape {tuple(shape)}")
+    for axis, extent in enumerate(shape[3:], 4):
+        if extent != 1:
+            raise errors.UnsupportedError(f"a series of {extent} volumes along axis {axis}: one "
+                                          "volume is segmented at a time, split it first")
+    return tuple(shape[:3])
+
+
+def _check_type(dtype: np.dtype) -> None:
+    if dtype.kind == "c":
+        raise errors.UnsupportedError("complex voxels: take the magnitude first")
+    if dtype.fields:
+        raise errors.UnsupportedError("colour voxels: a picture of a scan, not a scan")
+    if dtype.kind not in "biuf":
+        raise errors.UnsupportedError(f"voxels of type {dtype}: convert them to float32")
+    if dtype.itemsize > 8:
+        raise errors.UnsupportedError(f"{8 * dtype.itemsize}-bit float voxels: convert them to "
+                                      "float32")
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """The array itself, or a copy where the library cannot read it in place."""
+    _check_type(array.dtype)
+    array = array.reshape(_three_axes(array.shape)) if array.ndim > 3 else array
+    _three_axes(array.shape)
+    if array.dtype.kind == "b":
+        array = array.view(np.uint8)
+    elif array.dtype == np.float16 or array.dtype.newbyteorder("=") == np.float16:
+        array = array.astype(np.float32)
+    elif not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if array.size > 1 and not any(array.strides):  # one broadcast voxel; all 0 is "dense" below
+        array = np.array(array, order="F")
+    return array
+
+
+def _affine(affine: Any) -> np.ndarray:
+    try:
+        matrix = np.array(affine, np.float64)
+    except (TypeError, ValueError):
+        raise errors.ArgumentError("the affine is not a matrix of numbers") from None
+    if matrix.shape == (3, 4):
+        matrix = np.vstack([matrix, [0, 0, 0, 1]])
+    if matrix.shape != (4, 4) or not np.array_equal(matrix[3], [0, 0, 0, 1]):
+        raise errors.ArgumentError("the affine is not a 4x4 matrix with the last row 0 0 0 1, nor "
+                                   "3x4")
+    return matrix
+
+
+def _view(voxels: Optional[np.ndarray], dim: Sequence[int], affine: np.ndarray, world: str,
+          slope: float, inter: float) -> _abi.vn_image:
+    view = _abi.vn_image(size=sizeof(_abi.vn_image), world=_WORLDS[world], slope=slope, inter=inter)
+    view.dim[:] = dim
+    for row in range(3):
+        view.affine[row][:] = affine[row]
+    if voxels is not None:
+        view.voxels = voxels.ctypes.data
+        view.stride[:] = voxels.strides
+        view.type = _VOXELS[voxels.dtype.kind, voxels.dtype.itemsize]
+    return view
+
+
+# ---- nibabel ----
+
+
+def _nifti_world(header: Any) -> str:
+    """UNKNOWN where a NIfTI header has neither form, or two that point different ways; other
+    formats that nibabel reads do say how they lie."""
+    try:
+        has_s, has_q = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
+    except (KeyError, TypeError, ValueError, IndexError):
+        return "RAS"
+    if has_s and has_q:
+        axes = (header.get_sform()[:3, :3] * header.get_qform()[:3, :3]).sum(0)
+        return "RAS" if (axes > 0).all() else "UNKNOWN"
+    return "RAS" if has_s or has_q else "UNKNOWN"
+
+
+def _unit_mm(header: Any) -> float:
+    try:
+        return _MM.get(header.get_xyzt_units()[0], 1.0)
+    except (AttributeError, KeyError):
+        return 1.0
+
+
+def _stored(image: Any) -> Tuple[np.ndarray, float, float]:
+    """Voxels as they are stored, slope and inter. Only nibabel's plain proxy scales by these two
+    alone: those of other formats scale by slice, and are asked for scaled voxels."""
+    proxies = sys.modules.get("nibabel.arrayproxy")
+    data = image.dataobj
+    if proxies is not None and type(data) is proxies.ArrayProxy:
+        slope, inter = float(data.slope), float(data.inter)
+        plain = slope == 1 and inter == 0
+        return np.asanyarray(data.get_unscaled()), 0.0 if plain else slope, 0.0 if plain else inter
+    return np.asarray(data), 0.0, 0.0
+
+
+def _from_nibabel(image: Any, affine: Any, world: str, load: bool) -> Image:
+    if affine is not None or world != "RAS":
+        raise errors.ArgumentError("a nibabel image has an affine and a world of its own")
+    dim, header = _three_axes(image.shape), image.header
+    _check_type(np.dtype(image.get_data_dtype()))
+    own = _affine(image.affine if image.affine is not None else header.get_best_affine())
+    world = _nifti_world(header)
+    in_mm = own.copy()
+    in_mm[:3] *= _unit_mm(header)
+    voxels, slope, inter = None, 0.0, 0.0
+    if load:
+        stored, slope, inter = _stored(image)
+        voxels = _plain(stored)
+    return Image(_view(voxels, dim, in_mm, world, slope, inter), voxels, tuple(image.shape), own,
+                 world, header.copy(), type(image))
+
+
+# ---- all ----
+
+
+def image_of(image: Any, affine: Any, world: str, load: bool) -> Image:
+    """`load` False: for questions that do not need the voxels, which then are not read."""
+    if world not in _WORLDS:
+        raise errors.ArgumentError(f"world is {world!r}, not 'RAS', 'LPS' or 'UNKNOWN'")
+    if hasattr(image, "dataobj") and hasattr(image, "affine"):
+        return _from_nibabel(image, affine, world, load)
+    if affine is None:
+        raise errors.ArgumentError("an array needs affine=, from voxel indices to mm")
+    matrix, shape = _affine(affine), np.shape(image)
+    voxels = _plain(np.asarray(image))
+    return Image(_view(voxels, voxels.shape, matrix, world, 0.0, 0.0), voxels, tuple(shape), matrix,
+                 world, None, None)
+
+
+def images_of(image: Any, affine: Any, world: str, load: bool) -> List[Image]:
+    """A list or tuple is one image for each of the network's channels."""
+    several = image if isinstance(image, (list, tuple)) else [image]
+    if not several:
+        raise errors.ArgumentError("no image")
+    return [image_of(each, affine, world, load) for each in several]

@@ -1,0 +1,237 @@
+"""Segmenter: scans in, labels out. `open` is what most users call.
+
+Orientation, resampling, intensities and windows are the library's; what an image is, is image.py's.
+"""
+from ctypes import POINTER, byref, c_uint64, pointer as pointer_to, sizeof
+from typing import Any, List, Optional, Tuple
+
+import numpy as np
+
+from . import _abi, errors
+from ._call import Cancel, Progress, run
+from ._handle import Handle
+from ._library import lib
+from .image import Image, images_of
+from .plan import Plan, Source, text
+from .result import Label, Measure, Report, Result
+from .tensor import Step, exec_info, exec_options, exec_steps, open_on
+
+_WEIGHTINGS = {"gaussian": 0, "constant": 1}
+_PROBABILITIES = {"uint16": (0, np.uint16), "float32": (1, np.float32)}
+_READING = 0.25  # of opening, by rule of thumb
+
+
+def open(source: Source, *, threads: Optional[int] = None, isa: Optional[str] = None,
+         memory_limit: Optional[int] = None, progress: Optional[Progress] = None,
+         cancel: Optional[Cancel] = None) -> "Segmenter":
+    """Opens the plan (a path, or bytes) and makes it ready for scans. See Plan and Segmenter for
+    arguments and errors. Closing the segmenter frees the plan, too."""
+    plan = Plan(source, progress=progress, cancel=cancel, _part=(0.0, _READING))
+    try:
+        return Segmenter(plan, threads=threads, isa=isa, memory_limit=memory_limit,
+                         progress=progress, cancel=cancel, _part=(_READING, 1.0))
+    finally:
+        plan.close()  # the segmenter keeps it
+
+
+class Segmenter:
+    """A plan made ready for scans: threads, memory and the model's metadata. Context manager.
+
+    Runs one call at a time; a second one at the same time is refused with BusyError. To segment on
+    several threads, open several on one Plan: they share its weights.
+
+    channels: images that a run takes. labels: the model's, by value. patch: voxels of a window
+    along the model's d, h, w. spacing_mm: of the model's d, h, w, 0 where it is the image's own, or
+    None where all are. orientation: "RAS" …, or None: the image's own axes. intensity: "percentile
+    0.5 99.5" …. memory_bytes: that the open segmenter takes; memory(image) says what a run does.
+    """
+
+    def __init__(self, plan: Plan, *, threads: Optional[int] = None, isa: Optional[str] = None,
+                 memory_limit: Optional[int] = None, progress: Optional[Progress] = None,
+                 cancel: Optional[Cancel] = None, _part: Tuple[float, float] = (0.0, 1.0)):
+        """threads None: one for each core; isa None: the best here; memory_limit, in bytes, holds
+        for opening and for every run. ArgumentError; UnsupportedError: the network does not take
+        images, or this machine lacks the instruction set; FormatError: metadata that cannot be
+        read; OutOfMemoryError; CancelledError."""
+        self._handle: Handle = open_on(plan, lib.vn_segmenter_open, lib.vn_segmenter_close,
+                                       "segmenter", exec_options(threads, isa, memory_limit),
+                                       cancel=cancel, progress=progress, part=_part)
+        info, diag = _abi.vn_segmenter_info(size=sizeof(_abi.vn_segmenter_info)), _abi.vn_diag()
+        with self._handle.use() as segmenter:
+            errors.check(lib.vn_segmenter_info(segmenter, byref(info), byref(diag)), diag)
+            inside = exec_info(lib.vn_exec_info(lib.vn_segmenter_exec(segmenter)))
+            self.labels = tuple(_label(lib.vn_segmenter_label(segmenter, i))
+                                for i in range(info.labels))
+        self.channels: int = info.channels
+        self.patch: Tuple[int, ...] = tuple(info.patch)
+        self.spacing_mm = tuple(info.spacing_mm) if any(info.spacing_mm) else None
+        self.orientation = None if info.orientation is None else text(info.orientation)
+        self.intensity = text(info.intensity)
+        self.named: bool = info.named  # the model names its labels
+        self.memory_bytes: int = info.memory_bytes
+        self.isa, self.threads = inside.isa, inside.threads
+        self.topology, self.checksum = plan.topology, plan.checksum
+
+    def segment(self, image: Any, affine: Any = None, *, world: str = "RAS", overlap: float = 0.5,
+                weighting: str = "gaussian", mirror: str = "", every_window: bool = False,
+                replace_nan: bool = False, largest_component: bool = False,
+                min_volume_ml: float = 0.0, probabilities: Optional[str] = None,
+                progress: Optional[Progress] = None, cancel: Optional[Cancel] = None,
+                out: Optional[np.ndarray] = None) -> Result:
+        """Labels every voxel.
+
+        image: a nibabel image, or an array of any integer or float type up to 64 bits, in any
+            memory layout, indexed [i, j, k]; trailing axes of extent 1 are accepted. For a network
+            of several channels a list of them, in the model's order, of one grid.
+        affine: of arrays, 4x4 or 3x4: (i, j, k, 1) to mm of the voxels' centres in `world`: "RAS"
+            (NIfTI), "LPS" (DICOM, ITK), or "UNKNOWN".
+        overlap: of windows, 0 to below 1. weighting: "gaussian" or "constant". mirror: letters of
+            "dhw", the model's axes along which flipped windows are averaged, too. every_window:
+            those with nothing but background are run, too.
+        replace_nan: voxels that are not finite become the smallest value, not an error.
+        largest_component: keeps the largest piece of each label. min_volume_ml: removes smaller
+            pieces.
+        probabilities: "float32" or "uint16" (65535 is 1) asks for them.
+        progress: called with the share that is done, on this thread; what it raises stops the run
+            and is raised here. cancel: a Cancel, to be pressed from elsewhere.
+        out: takes the labels: an array of the image's three extents, uint8 or uint16, any layout.
+
+        ArgumentError; FormatError: voxels that are not finite; UnsupportedError: image and model do
+        not go together; OutOfMemoryError; CancelledError; BusyError. The segmenter is as before."""
+        options = _options(overlap, weighting, mirror, every_window, replace_nan,
+                           largest_component, min_volume_ml)
+        images = images_of(image, affine, world, load=True)
+        shape = tuple(images[0].view.dim)
+        labels = self._labels_array(shape, out, images)
+        label_map = _label_map(labels)
+        scores = self._add_scores(label_map, shape, probabilities)
+        report = _abi.vn_segment_report(size=sizeof(_abi.vn_segment_report))
+        pointers = _pointers(images)
+
+        def work(diag: _abi.vn_diag, _alive: Any = (images, labels, scores)) -> int:
+            with self._handle.use() as segmenter:
+                return lib.vn_segment(segmenter, pointers, len(images), byref(options),
+                                      byref(label_map), byref(report), byref(diag))
+
+        run(work, options=options, cancel=cancel, progress=progress)
+        measures = _measure(images[0], label_map, len(self.labels), labels)
+        view = None if scores is None else scores.transpose(0, 3, 2, 1)
+        return Result(labels, view, self.labels, measures, _report(report), images[0])
+
+    def memory(self, image: Any, affine: Any = None, *, world: str = "RAS", overlap: float = 0.5,
+               weighting: str = "gaussian", mirror: str = "", every_window: bool = False,
+               replace_nan: bool = False, largest_component: bool = False,
+               min_volume_ml: float = 0.0) -> int:
+        """The most bytes that this segmenter and segment() with these arguments would hold
+        together, without the image, the label map and probabilities; clean-up, which is not
+        counted, takes a little more. Reads no voxels of a nibabel image. Raises what segment()
+        would, as far as that can be known without voxels."""
+        options = _options(overlap, weighting, mirror, every_window, replace_nan,
+                           largest_component, min_volume_ml)
+        images = images_of(image, affine, world, load=False)
+        found, diag, pointers = c_uint64(), _abi.vn_diag(), _pointers(images)
+        with self._handle.use() as segmenter:
+            errors.check(lib.vn_segmenter_memory(segmenter, pointers, len(images), byref(options),
+                                                 byref(found), byref(diag)), diag)
+        return found.value
+
+    @property
+    def steps(self) -> Tuple[Step, ...]:
+        """The network's steps, with the times of the latest window."""
+        with self._handle.use() as segmenter:
+            return exec_steps(lib.vn_segmenter_exec(segmenter))
+
+    def close(self) -> None:
+        self._handle.close()
+
+    def __enter__(self) -> "Segmenter":
+        return self
+
+    def __exit__(self, *_exception: Any) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return (f"<vnet.Segmenter {self.topology}, {len(self.labels)} labels, {self.isa}, "
+                f"{self.threads} threads{', closed' if self._handle.closed else ''}>")
+
+    def _labels_array(self, shape: Tuple[int, ...], out: Optional[np.ndarray],
+                      images: List[Image]) -> np.ndarray:
+        least = np.uint8 if len(self.labels) <= 256 else np.uint16
+        if out is None:
+            return np.empty(shape, least, order="F")
+        if not isinstance(out, np.ndarray) or out.shape != shape:
+            raise errors.ArgumentError(f"out is not an array of shape {shape}")
+        if out.dtype not in (np.uint8, np.uint16) or out.dtype.itemsize < np.dtype(least).itemsize:
+            raise errors.ArgumentError(f"out is {out.dtype}, which is not uint8 or uint16, or does "
+                                       f"not hold {len(self.labels)} labels")
+        if not (out.flags.writeable and out.flags.aligned):
+            raise errors.ArgumentError("out cannot be written, or is not aligned")
+        if any(stride == 0 for stride, extent in zip(out.strides, shape) if extent > 1):
+            raise errors.ArgumentError("out has voxels that share their memory")
+        if any(np.may_share_memory(out, image.voxels) for image in images):
+            raise errors.ArgumentError("out shares memory with an image")
+        return out
+
+    def _add_scores(self, label_map: _abi.vn_label_map, shape: Tuple[int, ...],
+                    kind: Optional[str]) -> Optional[np.ndarray]:
+        if kind is None:
+            return None
+        if kind not in _PROBABILITIES:
+            raise errors.ArgumentError(f"probabilities is {kind!r}, not None, 'float32' or "
+                                       "'uint16'")
+        label_map.probability, dtype = _PROBABILITIES[kind]
+        scores = np.empty((len(self.labels), *shape[::-1]), dtype)
+        label_map.probabilities = scores.ctypes.data
+        return scores
+
+
+def _label(info: _abi.vn_label_info) -> Label:
+    return Label(info.value, text(info.name), tuple(info.rgb))
+
+
+def _options(overlap: float, weighting: str, mirror: str, every_window: bool, replace_nan: bool,
+             largest_component: bool, min_volume_ml: float) -> _abi.vn_segment_options:
+    if not 0 <= overlap < 1:
+        raise errors.ArgumentError(f"overlap is {overlap}, not 0 or more and below 1")
+    if weighting not in _WEIGHTINGS:
+        raise errors.ArgumentError(f"weighting is {weighting!r}, not 'gaussian' or 'constant'")
+    if not isinstance(mirror, str) or set(mirror) - set("dhw"):
+        raise errors.ArgumentError(f"mirror is {mirror!r}, not letters of 'dhw'")
+    if not min_volume_ml >= 0:
+        raise errors.ArgumentError(f"min_volume_ml is {min_volume_ml}, not 0 or more")
+    options = _abi.vn_segment_options(
+        size=sizeof(_abi.vn_segment_options), overlap=overlap if overlap else -1.0,
+        weighting=_WEIGHTINGS[weighting], every_window=every_window, replace_nan=replace_nan,
+        largest_component=largest_component, min_volume_ml=min_volume_ml)
+    options.mirror[:] = [axis in mirror for axis in "dhw"]
+    return options
+
+
+def _pointers(images: List[Image]) -> Any:
+    return (POINTER(_abi.vn_image) * len(images))(*(pointer_to(image.view) for image in images))
+
+
+def _label_map(labels: np.ndarray) -> _abi.vn_label_map:
+    label_map = _abi.vn_label_map(size=sizeof(_abi.vn_label_map), data=labels.ctypes.data,
+                                  elem_bytes=labels.itemsize)
+    label_map.stride[:] = labels.strides
+    return label_map
+
+
+def _measure(image: Image, label_map: _abi.vn_label_map, count: int,
+             labels: np.ndarray) -> List[Measure]:
+    found = (_abi.vn_measure * count)()
+
+    def work(diag: _abi.vn_diag, _alive: Any = (image, labels)) -> int:
+        return lib.vn_measure_labels(byref(image.view), byref(label_map), count, found, byref(diag))
+
+    run(work)  # cannot be stopped, and need not: seconds at most
+    return [Measure(each.voxels, each.ml, each.mean, each.sd, tuple(each.centroid_mm))
+            for each in found]
+
+
+def _report(raw: _abi.vn_segment_report) -> Report:
+    return Report(tuple(raw.grid), tuple(raw.grid_spacing_mm), raw.windows, raw.skipped,
+                  raw.replaced_vox, raw.removed_vox, raw.shift, raw.scale, raw.low, raw.high,
+                  raw.intensity_ns / 1e9, raw.network_ns / 1e9, raw.outside_ns / 1e9,
+                  raw.clean_ns / 1e9)

@@ -1,0 +1,69 @@
+/* Files and arrays as images; see scan.h. */
+#include "scan.h"
+
+#include "fail.h"
+
+enum vn_status vnt_scan_open(const char *path, struct vnt_scan *scan, struct vn_diag *diag) {
+  struct vn_image image = {.size = sizeof image};
+  struct vn_diag inner;
+  *scan = (struct vnt_scan){0};
+  enum vn_status status = vn_nifti_open(path, &scan->file, diag);
+  if (status) return status;
+  vn_nifti_image(scan->file, &image);
+  status = vn_image_take(&image, &scan->image, &inner);
+  return status ? vn_fail(diag, status, "%.200s: %.300s", path, inner.text) : VN_OK;
+}
+
+enum vn_status vnt_scan_load(struct vnt_scan *scan, struct vn_cancel *cancel,
+                             struct vn_diag *diag) {
+  const struct vn_run_options run = {.size = sizeof run, .cancel = cancel};
+  struct vn_image image = {.size = sizeof image};
+  enum vn_status status = vn_nifti_load(scan->file, &run, diag);
+  if (status) return status;
+  vn_nifti_image(scan->file, &image);
+  scan->image.voxels = image.voxels;
+  return VN_OK;
+}
+
+void vnt_scan_close(struct vnt_scan *scan) {
+  vn_nifti_close(&scan->file);
+  scan->image.voxels = NULL;
+}
+
+enum vn_status vnt_scan_orient(const struct vnt_scan *scan, const char *letters,
+                               struct vn_view *view, struct vn_diag *diag) {
+  const char *reason = vn_nifti_unoriented(scan->file);
+  if (reason)
+    return vn_fail(diag, VN_E_UNSUPPORTED, "the model wants %.20s, but the scan %s", letters,
+                   reason);
+  return vn_view_orient(&scan->image, letters, view, diag);
+}
+
+struct vn_walk vnt_scan_walk(const struct vnt_scan *scan, const struct vn_view *view) {
+  const size_t *dim = scan->image.dim;
+  const ptrdiff_t stride[3] = {1, (ptrdiff_t)dim[0], (ptrdiff_t)(dim[0] * dim[1])};
+  return vn_view_walk(view, stride);
+}
+
+struct vn_image vnt_array_image(const float *voxels, const size_t dim[3]) {
+  const struct vn_image array = {
+      .size = sizeof array,
+      .voxels = voxels,
+      .type = VN_VOXEL_F32,
+      .dim = {dim[2], dim[1], dim[0]},
+      .affine = {{1, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 1, 0}},
+  };
+  struct vn_image image;
+  vn_image_take(&array, &image, NULL); /* nothing about it can be refused: it lies in memory */
+  return image;
+}
+
+enum vn_status vnt_intensity_fit(const struct vn_intensity_rule *rule, const struct vn_image *image,
+                                 struct vn_intensity *intensity, struct vn_diag *diag) {
+  const struct vn_voxels voxels = vn_voxels_of(image);
+  struct vn_survey survey;
+  enum vn_status status = vn_survey_take(image, &voxels, NULL, &survey, diag);
+  if (!status) status = vn_survey_finite(image, &survey, diag);
+  if (status) return status;
+  return vn_intensity_fit(rule, image, &voxels, &survey, NULL, intensity, diag);
+}

@@ -1,0 +1,42 @@
+/* NIfTI files and arrays as images of the runtime, for all that the trainer reads: cases, label
+ * maps, whole scans to validate on, samples to draw. */
+#ifndef VNET_TRAIN_SCAN_H
+#define VNET_TRAIN_SCAN_H
+
+#include "intensity.h"
+#include "orient.h"
+#include "vnet_nifti.h"
+
+struct vnt_scan {
+  struct vn_nifti *file;
+  struct vn_image image; /* taken (image.h); voxels NULL until they are loaded, then dense floats */
+};
+
+/* Opens the file and takes its image. To be closed in any case; sentences begin with the path. As
+ * vn_nifti_open. */
+enum vn_status vnt_scan_open(const char *path, struct vnt_scan *scan, struct vn_diag *diag);
+/* As vn_nifti_load; `cancel` may be NULL. */
+enum vn_status vnt_scan_load(struct vnt_scan *scan, struct vn_cancel *cancel, struct vn_diag *diag);
+void vnt_scan_close(struct vnt_scan *scan);
+
+/* Of a loaded scan: i fastest. */
+static inline const float *vnt_scan_voxels(const struct vnt_scan *scan) {
+  return scan->image.voxels;
+}
+
+/* Where a view's element lies among vnt_scan_voxels: in elements, not bytes. */
+struct vn_walk vnt_scan_walk(const struct vnt_scan *scan, const struct vn_view *view);
+
+/* As vn_view_orient, with the file's reason where it does not say how it lies. */
+enum vn_status vnt_scan_orient(const struct vnt_scan *scan, const char *letters,
+                               struct vn_view *view, struct vn_diag *diag);
+
+/* A dense array [d][h][w] as a taken image of unknown world. */
+struct vn_image vnt_array_image(const float *voxels, const size_t dim[3]);
+
+/* How a taken image is normalised, on the calling thread. VN_E_FORMAT: voxels that are not finite;
+ * else as vn_intensity_fit. */
+enum vn_status vnt_intensity_fit(const struct vn_intensity_rule *rule, const struct vn_image *image,
+                                 struct vn_intensity *intensity, struct vn_diag *diag);
+
+#endif
