@@ -3,13 +3,17 @@
  *   isa "ref", or algo REF      plain C
  *   else                        the algorithm that the step names, if it can take the shape;
  *                               then the first of these that can:
- *     CONV3D    1x1x1           pointwise, direct, xnnpack, plain C
+ *     CONV3D    one channel per group
+ *                               depthwise, direct, xnnpack, plain C
+ *               1x1x1           pointwise, direct, xnnpack, plain C
  *               kernel = stride down, direct, xnnpack, plain C
  *               other           winograd (stride 1; not asked for DIRECT or XNNPACK), direct,
  *                               xnnpack, plain C
  *     DECONV3D                  up, plain C
  *     other ops                 simd, plain C
  *
+ * DIRECT is the sum as it is written, without transforms: with one channel per group depthwise's.
+ * xnnpack is there where it is built in, and is left out elsewhere.
  * A kernel declines with VN_E_UNSUPPORTED, never silently: the name in vn_step_info tells which one
  * runs. Padding beyond a kernel's own reach, which no training framework writes, is plain C's
  * alone, so that no other kernel needs to think of it. */
@@ -53,6 +57,10 @@ static bool conv_is_plain(const struct vn_conv *c, bool transposed) {
   return true;
 }
 
+static bool conv_is_depthwise(const struct vn_conv *c) {
+  return c->groups > 1 && c->in.dim[VN_C] == c->groups && c->out.dim[VN_C] == c->groups;
+}
+
 static bool conv_is_pointwise(const struct vn_conv *c) {
   for (int i = 0; i < 3; i++)
     if (c->kernel[i] != 1 || c->stride[i] != 1) return false;
@@ -71,10 +79,13 @@ static bool conv_is_block(const struct vn_conv *c, bool transposed) {
 
 static void conv_candidates(const struct vn_simd *simd, const struct vn_conv *conv, uint32_t algo,
                             struct candidates *c) {
+  const bool depthwise = conv_is_depthwise(conv);
   if (algo == VN_ALGO_WINOGRAD) candidates_add(c, simd->winograd);
-  if (algo == VN_ALGO_DIRECT) candidates_add(c, simd->direct);
+  if (algo == VN_ALGO_DIRECT) candidates_add(c, depthwise ? simd->depthwise : simd->direct);
   if (algo == VN_ALGO_XNNPACK) candidates_add(c, xnnpack);
-  if (conv_is_pointwise(conv))
+  if (depthwise)
+    candidates_add(c, simd->depthwise);
+  else if (conv_is_pointwise(conv))
     candidates_add(c, simd->pointwise);
   else if (conv_is_block(conv, false))
     candidates_add(c, simd->down);

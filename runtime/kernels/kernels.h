@@ -99,7 +99,8 @@ struct vn_simd {
   const char *name;              /* "avx512", "avx2", "neon", "portable" */
   size_t lanes;                  /* floats per vector */
   vn_conv_prepare_fn *winograd;  /* stride 1, no dilation, no groups, 5x5x5 or 3x3x3 */
-  vn_conv_prepare_fn *direct;    /* stride-1 convolution of any kernel size */
+  vn_conv_prepare_fn *depthwise; /* one channel in and out per group */
+  vn_conv_prepare_fn *direct;    /* any convolution that fits its scratch */
   vn_conv_prepare_fn *pointwise; /* 1x1x1 */
   vn_conv_prepare_fn *down;      /* kernel = stride, no padding, no dilation, no groups */
   vn_conv_prepare_fn *up;        /* transposed, kernel = stride, no padding, no groups */
@@ -117,7 +118,7 @@ vn_conv_prepare_fn vn_conv_ref;   /* any convolution, plain C */
 vn_conv_prepare_fn vn_deconv_ref; /* any transposed convolution */
 vn_simple_prepare_fn vn_simple_ref;
 #ifdef VN_XNNPACK
-vn_conv_prepare_fn vn_conv_xnnpack; /* stride 1; dilation and groups as far as it goes */
+vn_conv_prepare_fn vn_conv_xnnpack; /* up to 16 groups, windows of 128 along w */
 #endif
 
 #endif

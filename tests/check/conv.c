@@ -29,18 +29,28 @@ static bool is(const struct family *f, const char *name) {
 
 static void shape_taps(const struct family *f, struct random *r, struct shape *s) {
   const bool cube = is(f, "winograd"), block = is(f, "down") || is(f, "up");
-  const bool any = is(f, "ref") || is(f, "ref-up") || is(f, "xnnpack");
+  const bool own = is(f, "direct") || is(f, "depthwise");
+  const bool any = own || is(f, "ref") || is(f, "ref-up") || is(f, "xnnpack");
   const size_t k = random_below(r, 2) ? 3 : 5;
   for (int i = 0; i < 3; i++) {
     s->stride[i] = s->dilation[i] = 1;
     s->pad[i] = 0;
-    s->kernel[i] = is(f, "pointwise") ? 1 : cube ? k : random_in(r, 1, block ? 3 : 5);
+    s->kernel[i] = is(f, "pointwise") ? 1 : cube ? k : random_in(r, 1, block ? 3 : own ? 7 : 5);
     if (block && random_below(r, 2)) s->kernel[i] = 2;
     if (block) s->stride[i] = s->kernel[i];
     if (any) s->stride[i] = random_in(r, 1, 3);
-    if (any || is(f, "direct")) s->dilation[i] = random_in(r, 1, 2);
+    if (any) s->dilation[i] = random_in(r, 1, own ? 3 : 2);
   }
-  s->groups = (any || is(f, "direct")) && random_below(r, 3) == 0 ? random_in(r, 2, 3) : 1;
+  s->groups = any && random_below(r, 3) == 0 ? random_in(r, 2, 3) : 1;
+}
+
+/* Channels per group, and groups of one channel. */
+static void shape_channels(const struct family *f, struct random *r, struct shape *s) {
+  s->in = random_channels(r, 300);
+  s->out = random_channels(r, 300);
+  if (!is(f, "depthwise") && !(is(f, "direct") && random_below(r, 6) == 0)) return;
+  s->groups = random_channels(r, 300);
+  s->in = s->out = 1;
 }
 
 /* Padding before and after each axis decides the wide end's size; block kernels: remainders. */
@@ -70,12 +80,11 @@ static size_t shape_macs(const struct shape *s) {
 static struct shape shape_random(const struct family *f, struct random *r) {
   struct shape s = {.n = random_in(r, 1, 2)};
   shape_taps(f, r, &s);
-  s.in = random_channels(r, 300);
-  s.out = random_channels(r, 300);
+  shape_channels(f, r, &s);
   for (int i = 0; i < 3; i++) s.narrow[i] = random_in(r, 1, MOST_EDGE);
-  size_t *shrinkable[] = {&s.in, &s.out, &s.narrow[0], &s.narrow[1], &s.narrow[2], &s.n};
+  size_t *shrinkable[] = {&s.in, &s.out, &s.narrow[0], &s.narrow[1], &s.narrow[2], &s.n, &s.groups};
   while (shape_macs(&s) > MOST_MACS) {
-    size_t *which = shrinkable[random_below(r, 6)];
+    size_t *which = shrinkable[random_below(r, s.groups > 3 ? 7 : 6)];
     *which = random_in(r, (*which + 1) / 2, *which);
   }
   shape_grid(f, r, &s);

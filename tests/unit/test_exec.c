@@ -292,6 +292,78 @@ static void test_zero_copy(void **state) {
 #endif
 }
 
+/* ---- which kernel runs ---- */
+
+static const struct choice {
+  size_t in, out, edge, out_edge;
+  uint32_t kernel, stride, pad, dilation, groups, algo;
+  const char *kernel_name;
+} choices[] = {
+    {4, 4, 6, 6, 3, 1, 1, 1, 4, VN_ALGO_AUTO, "depthwise portable"},
+    {4, 4, 6, 6, 3, 1, 1, 1, 4, VN_ALGO_DIRECT, "depthwise portable"},
+    {6, 6, 6, 6, 1, 1, 0, 1, 6, VN_ALGO_AUTO, "depthwise portable"},
+    {4, 4, 6, 3, 2, 2, 0, 1, 4, VN_ALGO_AUTO, "depthwise portable"},
+    {1, 1, 6, 6, 7, 1, 3, 1, 1, VN_ALGO_AUTO, "direct portable"},
+    {4, 8, 6, 6, 3, 1, 1, 1, 4, VN_ALGO_AUTO, "direct portable"},
+    {4, 6, 7, 3, 3, 2, 0, 1, 2, VN_ALGO_AUTO, "direct portable"},
+    {2, 3, 9, 3, 3, 3, 2, 2, 1, VN_ALGO_SIMD, "direct portable"},
+    {1, 2, 37, 3, 35, 1, 0, 1, 1, VN_ALGO_AUTO, "direct portable"}, /* 1225 rows of taps */
+    {2, 3, 6, 6, 3, 1, 1, 1, 1, VN_ALGO_DIRECT, "direct portable"},
+    {2, 3, 6, 3, 2, 2, 0, 1, 1, VN_ALGO_AUTO, "down portable"},
+    {2, 3, 6, 6, 1, 1, 0, 1, 1, VN_ALGO_AUTO, "pointwise portable"},
+    {2, 3, 4, 6, 1, 1, 1, 1, 1, VN_ALGO_AUTO, "ref"}, /* padding beyond the kernel's reach */
+#ifdef VN_XNNPACK
+    {2, 3, 6, 6, 3, 1, 1, 1, 1, VN_ALGO_XNNPACK, "xnnpack copied"},
+    {4, 4, 7, 3, 3, 2, 0, 1, 4, VN_ALGO_XNNPACK, "xnnpack copied"},
+#else
+    {2, 3, 6, 6, 3, 1, 1, 1, 1, VN_ALGO_XNNPACK, "direct portable"},
+    {4, 4, 7, 3, 3, 2, 0, 1, 4, VN_ALGO_XNNPACK, "depthwise portable"},
+#endif
+};
+
+static float *choice_run(const struct vn_plan *plan, const struct choice *c, const char *isa,
+                         const char *name) {
+  const size_t elems = c->out * c->out_edge * c->out_edge * c->out_edge;
+  struct vn_exec *exec = exec_open(plan, isa, 2);
+  float *x = values(3, c->in * c->edge * c->edge * c->edge), *y = values(0, elems);
+  const void *ins[] = {x};
+  void *outs[] = {y};
+  assert_string_equal(vn_exec_step(exec, 0).kernel, name);
+  assert_int_equal(vn_exec_run(exec, ins, outs, NULL), VN_OK);
+  vn_exec_close(&exec);
+  free(x);
+  return y;
+}
+
+static void test_choice(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
+    const struct choice *c = &choices[i];
+    const size_t from[VN_AXES] = {1, c->in, c->edge, c->edge, c->edge};
+    const size_t to[VN_AXES] = {1, c->out, c->out_edge, c->out_edge, c->out_edge};
+    struct plan_builder b;
+    size_t size;
+    pb_start(&b);
+    const uint32_t in = pb_tensor(&b, from, 0, 0), out = pb_tensor(&b, to, 0, 0);
+    struct plan_step *s =
+        pb_conv(&b, VN_OP_CONV3D, in, out, c->kernel, c->stride, c->pad, c->groups);
+    for (int a = 0; a < 3; a++) s->u.conv.dilation[a] = c->dilation;
+    s->algo = c->algo;
+    pb_port(&b, "x", in, 0);
+    pb_port(&b, "y", out, 1);
+    void *bytes = pb_finish(&b, &size);
+    struct vn_plan *plan = plan_open(bytes, size);
+    float *y = choice_run(plan, c, "portable", c->kernel_name);
+    float *want = choice_run(plan, c, "ref", "ref");
+    for (size_t k = 0; k < c->out * c->out_edge * c->out_edge * c->out_edge; k++)
+      assert_true(fabsf(y[k] - want[k]) <= 1e-5f);
+    vn_plan_close(&plan);
+    free(bytes);
+    free(y);
+    free(want);
+  }
+}
+
 /* ---- ports, limits, cancelling ---- */
 
 /* Channels last outside, and a tensor that is input and output with no step between. */
@@ -568,12 +640,19 @@ static void test_in_place(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_ops),          cmocka_unit_test(test_same_bits),
-      cmocka_unit_test(test_algorithms),   cmocka_unit_test(test_zero_copy),
-      cmocka_unit_test(test_port_order),   cmocka_unit_test(test_limits),
-      cmocka_unit_test(test_cancel),       cmocka_unit_test(test_in_place),
-      cmocka_unit_test(test_option_sizes), cmocka_unit_test(test_file_is_left_alone),
-      cmocka_unit_test(test_shared_plan),  cmocka_unit_test(test_fork),
+      cmocka_unit_test(test_ops),
+      cmocka_unit_test(test_same_bits),
+      cmocka_unit_test(test_algorithms),
+      cmocka_unit_test(test_zero_copy),
+      cmocka_unit_test(test_choice),
+      cmocka_unit_test(test_port_order),
+      cmocka_unit_test(test_limits),
+      cmocka_unit_test(test_cancel),
+      cmocka_unit_test(test_in_place),
+      cmocka_unit_test(test_option_sizes),
+      cmocka_unit_test(test_file_is_left_alone),
+      cmocka_unit_test(test_shared_plan),
+      cmocka_unit_test(test_fork),
   };
   return cmocka_run_group_tests_name("exec", tests, NULL, NULL);
 }

@@ -1,8 +1,9 @@
-/* Direct convolution, stride 1: any kernel, padding, dilation and groups.
+/* Direct convolution: any kernel, stride, padding, dilation and groups.
  *
- * For the first layer of one channel and for tiny grids; elsewhere Winograd needs fewer products.
- * A job is a few output rows of one plane. It copies the input rows that they see into scratch,
- * with zeros at both ends, and then is a matrix product: pixels by (taps * channels) by outputs. */
+ * For the first layer of one channel, for tiny grids and for what the other kernels do not take;
+ * elsewhere Winograd needs fewer products. A job is a few output rows of one plane. It copies the
+ * input rows that they see into scratch, with zeros at both ends, and then is a matrix product:
+ * pixels by (taps * channels) by outputs. */
 #include "epilogue.h"
 #include "gemm.h"
 #include "simd.h"
@@ -10,14 +11,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DIRECT_ROWS = 8, FEWEST_JOBS = 32 }; /* output rows per job, at most; jobs, if possible */
+enum {
+  DIRECT_ROWS = 8,          /* output rows per job, at most */
+  FEWEST_JOBS = 32,         /* if possible */
+  GOOD_SCRATCH = 4 << 20,   /* bytes that are worth more than the rows that a job shares */
+  MOST_SCRATCH = 256 << 20, /* bytes; a kernel that sees more has most of its taps in padding */
+};
 
 struct direct {
   struct vn_conv conv;
   size_t in_group, out_group, vecs; /* channels per group; output vectors per group */
   size_t rows, blocks;              /* output rows per job; jobs per plane */
   size_t row_elems;                 /* a padded input row in the scratch */
-  size_t in_rows;                   /* those of one depth */
+  size_t in_rows;                   /* those of one depth: which_row's count */
+  size_t *which_row;                /* in ascending order, from the job's first padded row on */
+  size_t *row_of;                   /* [output row][tap h]: the index in which_row */
+  size_t starts_at, rows_at;        /* bytes into the scratch */
   size_t segments, length;          /* runs of taps along w and their floats */
   size_t packed_group;              /* floats of packed weights per group */
   const float *packed;              /* [group][panel][tap d][tap h][tap w][in][vector] */
@@ -36,20 +45,21 @@ struct block {
   const float *const *rows;
   const float *u;
   float *sum;
-  size_t taps, at, step, segments, length, in_group;
+  size_t taps, at, step, segments, length;
+  size_t pixel; /* floats between the inputs of neighbouring outputs */
 };
 
 VEC_INLINE void block(const struct block *b, const size_t rows, const size_t vecs) {
   vec sum[GEMM_ROWS][GEMM_PANEL];
   const float *u = b->u;
-  const size_t length = b->length, in_group = b->in_group, step = b->step;
+  const size_t length = b->length, pixel = b->pixel, step = b->step;
   gemm_clear(sum, rows, vecs);
   for (size_t t = 0; t < b->taps; t++) {
     const float *row = b->rows[t];
     if (row) {
       const float *in = row + b->at;
       for (size_t s = 0; s < b->segments; s++)
-        gemm_block(sum, in + s * step, in_group, u + s * length * vecs * VEC_LANES, length, 0, rows,
+        gemm_block(sum, in + s * step, pixel, u + s * length * vecs * VEC_LANES, length, 0, rows,
                    vecs);
     }
     u += b->segments * length * vecs * VEC_LANES;
@@ -74,6 +84,16 @@ struct place {
   size_t n, d, h, rows;
 };
 
+/* A few channels of `pixels` pixels, close together: too little for a call of memcpy each. */
+static void copy_pixels(float *to, const float *from, size_t stride, size_t channels,
+                        size_t pixels) {
+  const size_t whole = channels / VEC_LANES * VEC_LANES;
+  for (size_t i = 0; i < pixels; i++, to += channels, from += stride) {
+    for (size_t c = 0; c < whole; c += VEC_LANES) vec_store(to + c, vec_load(from + c));
+    for (size_t c = whole; c < channels; c++) to[c] = from[c];
+  }
+}
+
 /* Copies what one job sees of one group: scratch[tap d][row][padded w][channel in]. present[]: for
  * each of those rows whether it lies inside the input. */
 static void gather(const struct direct *k, const struct place *p, size_t group, float *to,
@@ -83,7 +103,8 @@ static void gather(const struct direct *k, const struct place *p, size_t group, 
   const size_t lead = c->pad[2] * channels, body = in[2] * channels;
   for (size_t z = 0; z < c->kernel[0]; z++)
     for (size_t y = 0; y < k->in_rows; y++, to += k->row_elems, present++) {
-      const size_t d = p->d + z * c->dilation[0], h = p->h + y;
+      const size_t d = p->d * c->stride[0] + z * c->dilation[0];
+      const size_t h = p->h * c->stride[1] + k->which_row[y];
       *present = d >= c->pad[0] && d - c->pad[0] < in[0] && h >= c->pad[1] && h - c->pad[1] < in[1];
       if (!*present) continue;
       const size_t pixel = ((p->n * in[0] + d - c->pad[0]) * in[1] + h - c->pad[1]) * in[2];
@@ -94,8 +115,7 @@ static void gather(const struct direct *k, const struct place *p, size_t group, 
       if (c->in.stride == channels) {
         if (kept > zeros) memcpy(to + zeros, from, (kept - zeros) * sizeof *to);
       } else {
-        for (size_t i = zeros; i < kept; i += channels, from += c->in.stride)
-          memcpy(to + i, from, channels * sizeof *to);
+        copy_pixels(to + zeros, from, c->in.stride, channels, (kept - zeros) / channels);
       }
       memset(to + kept, 0, (k->row_elems - kept) * sizeof *to);
     }
@@ -121,24 +141,30 @@ static void panel_row(const struct direct *k, const struct place *p, size_t y,
   const size_t pixel = ((p->n * out[0] + p->d) * out[1] + p->h + y) * out[2];
   for (size_t i = 0, x = 0; i < blocks; i++) {
     const size_t n = count + (i < longer);
-    b->at = x * k->in_group;
+    b->at = x * b->pixel;
     blocks_of[n - 1][vecs - 1](b);
     finish(k, e, vecs, b->sum, pixel + x, n);
     x += n;
   }
 }
 
+/* start: room for a pointer for each tap d and h. */
 static void run_group(const struct direct *k, const struct place *p, size_t group,
-                      const float *rows, const unsigned char *present) {
+                      const float *rows, const unsigned char *present, const float **start) {
   const struct vn_conv *c = &k->conv;
   const size_t taps = c->kernel[0] * c->kernel[1];
-  const float *start[taps];
   float sum[GEMM_ROWS * GEMM_PANEL * VEC_LANES];
-  struct block b = {start,       NULL,      sum,        taps, 0, c->dilation[2] * k->in_group,
-                    k->segments, k->length, k->in_group};
+  struct block b = {.rows = start,
+                    .sum = sum,
+                    .taps = taps,
+                    .step = c->dilation[2] * k->in_group,
+                    .segments = k->segments,
+                    .length = k->length,
+                    .pixel = c->stride[2] * k->in_group};
   for (size_t y = 0; y < p->rows; y++) {
     for (size_t t = 0; t < taps; t++) {
-      const size_t row = t / c->kernel[1] * k->in_rows + y + t % c->kernel[1] * c->dilation[1];
+      const size_t row =
+          t / c->kernel[1] * k->in_rows + k->row_of[y * c->kernel[1] + t % c->kernel[1]];
       start[t] = present[row] ? rows + row * k->row_elems : NULL;
     }
     b.u = k->packed + group * k->packed_group;
@@ -163,16 +189,19 @@ static void direct_run(const void *state, size_t job, void *scratch) {
   p.n = job / out[0];
   p.rows = smaller(k->rows, out[1] - p.h);
   unsigned char *present = scratch;
-  float *rows = (float *)(present + ceil_div(k->conv.kernel[0] * k->in_rows, 64) * 64);
+  const float **start = (const float **)(present + k->starts_at);
+  float *rows = (float *)(present + k->rows_at);
   for (size_t g = 0; g < k->conv.groups; g++) {
     gather(k, &p, g, rows, present);
-    run_group(k, &p, g, rows, present);
+    run_group(k, &p, g, rows, present, start);
   }
 }
 
 static void direct_close(void *state) {
   struct direct *k = state;
   if (!k) return;
+  free(k->which_row);
+  free(k->row_of);
   free(k);
 }
 
@@ -209,21 +238,72 @@ static void direct_use(void *state, const void *memory) {
   ((struct direct *)state)->packed = memory;
 }
 
+/* ---- the cut ---- */
+
+/* Rows of a job along h, `rows` outputs, that some tap sees; sets which_row and row_of where they
+ * are there. Both run through y * stride + t * dilation, t inner; a merge by value. */
+static size_t rows_seen(struct direct *k) {
+  const size_t taps = k->conv.kernel[1], stride = k->conv.stride[1];
+  const size_t dilation = k->conv.dilation[1];
+  size_t next[DIRECT_ROWS] = {0}, count = 0; /* the first tap of each output row that waits */
+  for (;; count++) {
+    size_t least = SIZE_MAX;
+    for (size_t y = 0; y < k->rows; y++)
+      if (next[y] < taps) least = smaller(least, y * stride + next[y] * dilation);
+    if (least == SIZE_MAX) return count;
+    if (k->which_row) k->which_row[count] = least;
+    for (size_t y = 0; y < k->rows; y++)
+      if (next[y] < taps && y * stride + next[y] * dilation == least) {
+        if (k->row_of) k->row_of[y * taps + next[y]] = count;
+        next[y]++;
+      }
+  }
+}
+
+/* About what a job needs; in double, because nothing bounds it yet. */
+static double scratch_bytes(const struct direct *k) {
+  const struct vn_conv *c = &k->conv;
+  const double rows = (double)c->kernel[0] * (double)k->in_rows;
+  const double width = (double)(c->out.dim[VN_W] - 1) * (double)c->stride[2] +
+                       (double)(c->kernel[2] - 1) * (double)c->dilation[2] + 1;
+  return rows + (double)c->kernel[0] * (double)c->kernel[1] * sizeof(float *) +
+         sizeof(float) * rows * width * (double)k->in_group;
+}
+
+static void rows_set(struct direct *k, size_t rows) {
+  k->rows = rows;
+  k->in_rows = rows_seen(k);
+}
+
 static void measure(struct direct *k) {
   const struct vn_conv *c = &k->conv;
   const size_t *out = &c->out.dim[VN_D], *r = c->kernel;
   k->in_group = c->in.dim[VN_C] / c->groups;
   k->out_group = c->out.dim[VN_C] / c->groups;
   k->vecs = ceil_div(k->out_group, VEC_LANES);
-  k->rows = smaller(DIRECT_ROWS, out[1]);
-  while (k->rows > 1 && c->out.dim[VN_N] * out[0] * ceil_div(out[1], k->rows) < FEWEST_JOBS)
-    k->rows = ceil_div(k->rows, 2);
-  k->blocks = ceil_div(out[1], k->rows);
-  k->row_elems = (out[2] + (r[2] - 1) * c->dilation[2]) * k->in_group;
-  k->in_rows = k->rows + (r[1] - 1) * c->dilation[1];
+  k->row_elems = ((out[2] - 1) * c->stride[2] + (r[2] - 1) * c->dilation[2] + 1) * k->in_group;
   k->segments = c->dilation[2] == 1 ? 1 : r[2];
   k->length = r[2] / k->segments * k->in_group;
   k->packed_group = k->vecs * VEC_LANES * r[0] * r[1] * r[2] * k->in_group;
+  rows_set(k, smaller(DIRECT_ROWS, out[1]));
+  while (k->rows > 1 && (c->out.dim[VN_N] * out[0] * ceil_div(out[1], k->rows) < FEWEST_JOBS ||
+                         scratch_bytes(k) > GOOD_SCRATCH))
+    rows_set(k, ceil_div(k->rows, 2));
+  k->blocks = ceil_div(out[1], k->rows);
+}
+
+static enum vn_status tables_make(struct direct *k, struct vn_diag *diag) {
+  const size_t *r = k->conv.kernel;
+  if (scratch_bytes(k) > MOST_SCRATCH)
+    return vn_fail(diag, VN_E_UNSUPPORTED, "direct: a kernel that sees less than %d MB at once",
+                   MOST_SCRATCH >> 20);
+  k->which_row = calloc(k->in_rows, sizeof *k->which_row);
+  k->row_of = calloc(k->rows * r[1], sizeof *k->row_of);
+  if (!k->which_row || !k->row_of) return vn_fail(diag, VN_E_MEMORY, "direct: out of memory");
+  rows_seen(k);
+  k->starts_at = ceil_div(r[0] * k->in_rows, 64) * 64;
+  k->rows_at = k->starts_at + ceil_div(r[0] * r[1] * sizeof(float *), 64) * 64;
+  return VN_OK;
 }
 
 enum vn_status VN_ISA_NAME(direct)(const struct vn_conv *conv, struct vn_prepared *prepared,
@@ -231,22 +311,21 @@ enum vn_status VN_ISA_NAME(direct)(const struct vn_conv *conv, struct vn_prepare
 #if VEC_LANES == 16
   if (conv->out.dim[VN_C] <= 8 * conv->groups) return vn_direct_avx2(conv, prepared, diag);
 #endif
-  for (size_t a = 0; a < 3; a++)
-    if (conv->stride[a] != 1) return vn_fail(diag, VN_E_UNSUPPORTED, "direct: stride 1");
-  if (conv->kernel[0] * conv->kernel[1] > 1024)
-    return vn_fail(diag, VN_E_UNSUPPORTED, "direct: a kernel of at most 1024 rows");
   struct direct *k = calloc(1, sizeof *k);
   if (!k) return vn_fail(diag, VN_E_MEMORY, "direct: out of memory");
   k->conv = *conv;
   measure(k);
-  const size_t bytes = k->packed_group * conv->groups * sizeof(float);
-  const size_t rows = conv->kernel[0] * k->in_rows;
+  const enum vn_status status = tables_make(k, diag);
+  if (status) {
+    direct_close(k);
+    return status;
+  }
+  const size_t floats = conv->kernel[0] * k->in_rows * k->row_elems;
   *prepared =
       (struct vn_prepared){.name = "direct " VN_ISA_TEXT,
                            .jobs = conv->out.dim[VN_N] * conv->out.dim[VN_D] * k->blocks,
-                           .scratch_bytes = ceil_div(rows, 64) * 64 +
-                                            ceil_div(rows * k->row_elems * sizeof(float), 64) * 64,
-                           .packed_bytes = bytes,
+                           .scratch_bytes = k->rows_at + ceil_div(floats * sizeof(float), 64) * 64,
+                           .packed_bytes = k->packed_group * conv->groups * sizeof(float),
                            .run = direct_run,
                            .close = direct_close,
                            .pack = direct_pack,

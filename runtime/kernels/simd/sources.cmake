@@ -1,5 +1,6 @@
 # Files that are compiled once per instruction set, with -DVN_ISA=<isa> and that set's flags.
 set(VN_SIMD_SOURCES
+  kernels/simd/depthwise.c
   kernels/simd/direct.c
   kernels/simd/down.c
   kernels/simd/pointwise.c
