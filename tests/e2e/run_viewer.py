@@ -34,7 +34,7 @@ except (ImportError, ValueError) as error:
     sys.exit(77)
 
 viewer, plan, scan, vnet_run = (pathlib.Path(p).resolve() for p in sys.argv[1:5])
-if INSIDE not in os.environ: # once more, on a display and a bus of its own
+if INSIDE not in os.environ:  # once more, on a display and a bus of its own
     with tempfile.TemporaryDirectory(prefix="vnet-home-") as home:
         surroundings = dict(os.environ, GSK_RENDERER="cairo", GTK_A11Y="atspi", GDK_BACKEND="x11", HOME=home,
                             XDG_RUNTIME_DIR=home, NO_AT_BRIDGE="0", LC_ALL="C.UTF-8", **{INSIDE: "1"})
@@ -70,7 +70,8 @@ class Window:
     def __init__(self, *words):
         self.process = subprocess.Popen([viewer, *map(str, words)])
         atexit.register(self.process.kill)
-        self.id = self.wait("a window", lambda: xdotool("search", "--onlyvisible", "--pid", self.process.pid).split())[0]
+        mine = ("search", "--onlyvisible", "--pid", self.process.pid)
+        self.id = self.wait("a window", lambda: xdotool(*mine).split())[0]
         self.wait("its tree", self.frame)
         self.focus(self.id)
 
@@ -155,7 +156,8 @@ class Window:
 
 
 def xdotool(*words):
-    return subprocess.run(["xdotool", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    return subprocess.run(["xdotool", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          text=True).stdout
 
 
 def children(node):
@@ -194,7 +196,8 @@ def expected(image, values, cursor, name, size):
     across, down, through = PLANES[name]
     marker = np.zeros(values.shape, np.uint8)
     marker[tuple(cursor)] = 1
-    turned = [nibabel.as_closest_canonical(nibabel.Nifti1Image(a, image.affine)) for a in (values.astype(np.float32), marker)]
+    turned = [nibabel.as_closest_canonical(nibabel.Nifti1Image(a, image.affine))
+              for a in (values.astype(np.float32), marker)]
     mm = np.abs(np.diag(turned[0].affine)[:3])
     at = np.argwhere(turned[1].get_fdata() > 0)[0][through]
     flat = np.take(turned[0].get_fdata(), at, axis=through) # remaining axes keep their order: across, down
@@ -300,7 +303,6 @@ def layout_check():
         box = [slice(l, h) for l, h in zip(low, high)]
         box[a] = slice(None)
         values[tuple(box)] = np.percentile(values, 99)
-    thin = np.diag([1, 1, 2.5, 1])
     marked = nibabel.Nifti1Image(values, image.affine @ np.diag([1, 1, 2.5, 1]))
     for axes in ("RAS", "PIR", "SLA"):
         there = nibabel.orientations.ornt_transform(nibabel.io_orientation(marked.affine),
@@ -337,7 +339,9 @@ def mouse_check(window):
     xdotool("click", 1)
     place = window.wait("another place", lambda: (text := window.says(" voxel ")) != before and text)
     was, now = ([float(word.strip(",")) for word in text.split(" mm")[0].split()] for text in (before, place))
-    check(now[0] < was[0] - 5 and now[1] < was[1] - 5 and now[2] == was[2], f"to the left and back: from {was} to {now}")
+    # The screen's right is the patient's left: to smaller x.
+    check(now[0] < was[0] - 5 and now[1] < was[1] - 5 and now[2] == was[2],
+          f"a click to the left and back: from {was} to {now}")
     xdotool("click", 4)
     place = window.wait("another slice", lambda: (text := window.says(" voxel ")) != place and text)
     up = float(place.split(" mm")[0].split()[2])
