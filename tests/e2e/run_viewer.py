@@ -332,7 +332,7 @@ def start_check():
 
 
 def mouse_check(window):
-    """A click moves the crosshair to where it is, wheel and keys the slice; the status line follows."""
+    """A click moves the crosshair, wheel and keys the slice, a right drag the window: the status line follows."""
     x, y, width, height = window.panes()["Axial plane"]
     before = window.says(" voxel ")
     xdotool("mousemove", x + width // 2 + 40, y + height // 2 + 30)
@@ -346,9 +346,13 @@ def mouse_check(window):
     place = window.wait("another slice", lambda: (text := window.says(" voxel ")) != place and text)
     up = float(place.split(" mm")[0].split()[2])
     check(up > now[2], f"the wheel went from {now[2]} to {up}")
+    window.press("Next")
+    place = window.wait("the slice before", lambda: (text := window.says(" voxel ")) != place and text)
+    down = float(place.split(" mm")[0].split()[2])
+    check(down == now[2], f"Page Down went from {up} to {down}")
     xdotool("mousemove", x + width // 2, y + height // 2)
     xdotool("mousedown", 3)
-    for i in range(1, 9):
+    for _ in range(8):
         xdotool("mousemove_relative", 10, 0)
     xdotool("mouseup", 3)
     window.wait("another window", lambda: place.split("window")[1] not in window.says(" voxel "))
