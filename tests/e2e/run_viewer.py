@@ -39,8 +39,8 @@ if INSIDE not in os.environ:  # once more, on a display and a bus of its own
         surroundings = dict(os.environ, GSK_RENDERER="cairo", GTK_A11Y="atspi", GDK_BACKEND="x11", HOME=home,
                             XDG_RUNTIME_DIR=home, NO_AT_BRIDGE="0", LC_ALL="C.UTF-8", **{INSIDE: "1"})
         os.chmod(home, 0o700)
-        number = str(100 + os.getpid() % 800) # xvfb-run's own first number may be another's that is just ending
-        done = subprocess.run(["xvfb-run", "-a", "-n", number, "-s", "-screen 0 1280x1000x24",
+        # Without -noreset Xvfb starts anew, and answers nobody, whenever its last window has closed.
+        done = subprocess.run(["xvfb-run", "-a", "-s", "-screen 0 1280x1000x24 -noreset",
                                "dbus-run-session", "--", sys.executable, *sys.argv],
                               env=surroundings, stderr=subprocess.PIPE, text=True)
     if done.returncode:
