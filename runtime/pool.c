@@ -61,6 +61,15 @@ static void pause_briefly(void) {
 #endif
 }
 
+/* Is it worth while to stay awake for another turn? `until` comes as 0. */
+static bool awake_still(const struct vn_pool *pool, unsigned turn, uint64_t *until) {
+  pause_briefly();
+  if (turn % 64) return true;
+  uint64_t now = vn_os_now_ns();
+  if (*until == 0) *until = now + pool->awake_ns;
+  return now < *until;
+}
+
 /* ---- jobs ---- */
 
 static void jobs_pull(struct vn_pool *pool, size_t slot) {
@@ -79,15 +88,9 @@ static void jobs_pull(struct vn_pool *pool, size_t slot) {
 /* Returns when there is a run after `seen`, or the pool ends. */
 static uint64_t run_await(struct vn_pool *pool, uint64_t seen) {
   uint64_t word, until = 0;
-  for (unsigned turn = 0;; turn++) {
+  for (unsigned turn = 0; turn == 0 || awake_still(pool, turn - 1, &until); turn++) {
     word = atomic_load_explicit(&pool->word, memory_order_acquire);
     if (RUN_OF(word) != seen || atomic_load(&pool->ending)) return word;
-    if (turn % 64 == 0) {
-      uint64_t now = vn_os_now_ns();
-      if (until == 0) until = now + pool->awake_ns;
-      if (now >= until) break;
-    }
-    pause_briefly();
   }
   pthread_mutex_lock(&pool->lock);
   atomic_fetch_add(&pool->asleep, 1);
@@ -241,15 +244,8 @@ static void sleepers_wake(struct vn_pool *pool, size_t jobs) {
 /* No worker joins any more; those inside finish the job that they are at. */
 static void run_close(struct vn_pool *pool) {
   uint64_t word = atomic_fetch_and(&pool->word, ~OPEN), until = 0;
-  for (unsigned turn = 0; word & INSIDE; turn++) {
-    if (turn % 64 == 0) {
-      uint64_t now = vn_os_now_ns();
-      if (until == 0) until = now + pool->awake_ns;
-      if (now >= until) break;
-    }
-    pause_briefly();
+  for (unsigned turn = 0; word & INSIDE && awake_still(pool, turn, &until); turn++)
     word = atomic_load_explicit(&pool->word, memory_order_acquire);
-  }
   if (!(word & INSIDE)) return;
   pthread_mutex_lock(&pool->lock);
   atomic_store(&pool->caller_asleep, true);

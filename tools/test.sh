@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Builds the project and runs every test. Sets up a fresh Debian 12 by itself (as root).
 #
-#   tools/test.sh [PRESET] [CTEST ARGUMENTS]      PRESET: release (default), clang, sanitize
+#   tools/test.sh [PRESET] [CTEST ARGUMENTS]
+#
+# PRESET: release (default), plain (without XNNPACK), clang, sanitize (addresses), thread (races)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/packages.sh
 
 preset=release
-case "${1:-}" in release | clang | sanitize) preset=$1 && shift ;; esac
+case "${1:-}" in release | plain | clang | sanitize | thread) preset=$1 && shift ;; esac
 folder=build
 [ "$preset" = release ] || folder=build-$preset
 
-install_packages "${BUILD_PACKAGES[@]}" "${SCAN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+install_packages "${BUILD_PACKAGES[@]}" "${SCAN_PACKAGES[@]}" "${TEST_PACKAGES[@]}" "${VIEWER_PACKAGES[@]}"
 [ "$preset" = clang ] && install_packages clang
 cmake --preset "$preset" -DBUILD_TESTING=ON >/dev/null
 cmake --build --preset "$preset"

@@ -20,7 +20,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "components.h"
 #include "options.h"
@@ -327,12 +326,6 @@ static const char *row_label(void *context, size_t d, size_t h, const float *sco
 
 /* ---- a run ---- */
 
-static uint64_t now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static enum vn_status output_check(const struct run *run, struct vn_diag *diag) {
   const size_t elems = vn_image_elems(&run->image);
   size_t bytes;
@@ -451,10 +444,10 @@ static enum vn_status labels_clean(struct run *run, struct vn_diag *diag) {
 }
 
 static enum vn_status run_all(struct run *run, struct vn_diag *diag) {
-  uint64_t start = now_ns();
+  uint64_t start = vn_stage_now_ns();
   enum vn_status status = voxels_fit(run, diag);
   const struct vn_intensity *seen = &run->window.intensity;
-  run->report.intensity_ns = now_ns() - start;
+  run->report.intensity_ns = vn_stage_now_ns() - start;
   run->report.shift = (double)seen->shift;
   run->report.scale = (double)seen->scale;
   run->report.low = (double)seen->low;
@@ -462,9 +455,9 @@ static enum vn_status run_all(struct run *run, struct vn_diag *diag) {
   memcpy(run->report.grid, run->grid.dim, sizeof run->report.grid);
   memcpy(run->report.grid_spacing_mm, run->grid.spacing_mm, sizeof run->report.grid_spacing_mm);
   if (!status) status = network_run(run, diag);
-  start = now_ns();
+  start = vn_stage_now_ns();
   if (!status) status = labels_clean(run, diag);
-  run->report.clean_ns = now_ns() - start;
+  run->report.clean_ns = vn_stage_now_ns() - start;
   vn_stage_begin(&run->stage, run->stage.all - run->stage.done - run->stage.weight);
   if (!status && !vn_stage_tell(&run->stage, 1)) status = vn_stage_cancelled(diag);
   return status;

@@ -5,7 +5,7 @@
 
 static const uint64_t TELL_NS = 30000000;
 
-static uint64_t now_ns(void) {
+uint64_t vn_stage_now_ns(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
@@ -23,7 +23,7 @@ bool vn_stage_tell(struct vn_stage *stage, double part) {
   double fraction = (stage->done + stage->weight * part) / (stage->all > 0 ? stage->all : 1);
   if (fraction > 1) fraction = 1; /* by rounding */
   if (!stage->progress || fraction <= stage->told) return true;
-  uint64_t now = now_ns();
+  uint64_t now = vn_stage_now_ns();
   if (now < stage->next_ns && fraction < 1) return true;
   stage->next_ns = now + TELL_NS;
   stage->told = fraction;

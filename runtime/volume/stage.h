@@ -34,6 +34,9 @@ enum vn_status vn_stage_jobs(struct vn_stage *stage, size_t jobs,
 /* A run of the network as the part in hand, on what lies in the arena. */
 enum vn_status vn_stage_network(struct vn_stage *stage, struct vn_diag *diag);
 
+/* Of a clock that never goes back. */
+uint64_t vn_stage_now_ns(void);
+
 /* VN_E_CANCELLED and its sentence. */
 enum vn_status vn_stage_cancelled(struct vn_diag *diag);
 

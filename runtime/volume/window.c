@@ -11,7 +11,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct work {                        /* of the parts, in the stage's unit */
   double sample, fill, blend, plane; /* of a window; to fill and blend it for a run; of a plane */
@@ -135,12 +134,6 @@ static void run_free(struct run *run) {
   free(run->last);
   free(run->scratch);
   free(run->lit);
-}
-
-static uint64_t now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 /* ---- into the network: jobs, each on one plane of the window ---- */
@@ -337,10 +330,10 @@ static enum vn_status network_run(struct run *run, uint64_t *network_ns, struct 
   vn_stage_begin(stage, run->work.fill);
   enum vn_status status = vn_stage_jobs(stage, run->patch[0], window_fill, run, diag);
   if (status) return status;
-  uint64_t filled = now_ns();
+  uint64_t filled = vn_stage_now_ns();
   vn_stage_begin(stage, run->job->network_work);
   status = vn_stage_network(stage, diag);
-  *network_ns += now_ns() - filled;
+  *network_ns += vn_stage_now_ns() - filled;
   if (status) return status;
   vn_stage_begin(stage, run->work.blend);
   return vn_stage_jobs(stage, run->patch[0], window_blend, run, diag);
@@ -351,7 +344,7 @@ static enum vn_status window_run(struct run *run, struct vn_window_report *repor
   const struct vn_window_job *job = run->job;
   unsigned mirror = 0;
   for (int i = 0; i < 3; i++) mirror |= (unsigned)job->mirror[i] << i;
-  uint64_t start = now_ns(), network_ns = 0;
+  uint64_t start = vn_stage_now_ns(), network_ns = 0;
   bool lit = false;
   vn_stage_begin(job->stage, run->work.sample);
   enum vn_status status = vn_stage_jobs(job->stage, run->patch[0], window_sample, run, diag);
@@ -362,7 +355,7 @@ static enum vn_status window_run(struct run *run, struct vn_window_report *repor
     vn_stage_begin(job->stage,
                    (double)run->work.runs * (run->work.fill + job->network_work + run->work.blend));
   report->network_ns += network_ns;
-  report->outside_ns += now_ns() - start - network_ns;
+  report->outside_ns += vn_stage_now_ns() - start - network_ns;
   report->windows++;
   report->skipped += !lit;
   return status;
@@ -415,9 +408,9 @@ static enum vn_status row_run(struct run *run, size_t next, struct vn_window_rep
       enum vn_status status = window_run(run, report, diag);
       if (status) return status;
     }
-  uint64_t start = now_ns();
+  uint64_t start = vn_stage_now_ns();
   enum vn_status status = planes_finish(run, next, diag);
-  report->outside_ns += now_ns() - start;
+  report->outside_ns += vn_stage_now_ns() - start;
   return status;
 }
 

@@ -1,0 +1,26 @@
+# Removes the files of the latest `cmake --install`, and folders of our own that this leaves empty.
+# Run by the target `uninstall`: cmake -DMANIFEST=install_manifest.txt -P uninstall.cmake
+if(NOT EXISTS "${MANIFEST}")
+  message(FATAL_ERROR "nothing is installed: no ${MANIFEST}")
+endif()
+file(STRINGS "${MANIFEST}" files)
+foreach(file IN LISTS files)
+  set(file "$ENV{DESTDIR}${file}")
+  if(EXISTS "${file}" OR IS_SYMLINK "${file}")
+    file(REMOVE "${file}")
+    message(STATUS "removed ${file}")
+  endif()
+  if(EXISTS "${file}" OR IS_SYMLINK "${file}")
+    message(FATAL_ERROR "cannot remove ${file}")
+  endif()
+  get_filename_component(folder "${file}" DIRECTORY)
+  list(APPEND folders "${folder}")
+endforeach()
+list(REMOVE_DUPLICATES folders)
+foreach(folder IN LISTS folders)
+  file(GLOB left LIST_DIRECTORIES true "${folder}/*")
+  if(folder MATCHES "/vnet$" AND NOT left) # include/vnet, lib/cmake/vnet …; never the prefix's own
+    file(REMOVE_RECURSE "${folder}")
+  endif()
+endforeach()
+file(REMOVE "${MANIFEST}") # a second run says so
