@@ -34,13 +34,13 @@ except (ImportError, ValueError) as error:
     sys.exit(77)
 
 viewer, plan, scan, vnet_run = (pathlib.Path(p).resolve() for p in sys.argv[1:5])
-if INSIDE not in os.environ: # once more, on a display and a bus of its own
+if INSIDE not in os.environ:  # once more, on a display and a bus of its own
     with tempfile.TemporaryDirectory(prefix="vnet-home-") as home:
         surroundings = dict(os.environ, GSK_RENDERER="cairo", GTK_A11Y="atspi", GDK_BACKEND="x11", HOME=home,
                             XDG_RUNTIME_DIR=home, NO_AT_BRIDGE="0", LC_ALL="C.UTF-8", **{INSIDE: "1"})
         os.chmod(home, 0o700)
-        number = str(100 + os.getpid() % 800) # xvfb-run's own first number may be another's that is just ending
-        done = subprocess.run(["xvfb-run", "-a", "-n", number, "-s", "-screen 0 1280x1000x24",
+        # Without -noreset Xvfb starts anew, and answers nobody, whenever its last window has closed.
+        done = subprocess.run(["xvfb-run", "-a", "-s", "-screen 0 1280x1000x24 -noreset",
                                "dbus-run-session", "--", sys.executable, *sys.argv],
                               env=surroundings, stderr=subprocess.PIPE, text=True)
     if done.returncode:
@@ -70,7 +70,8 @@ class Window:
     def __init__(self, *words):
         self.process = subprocess.Popen([viewer, *map(str, words)])
         atexit.register(self.process.kill)
-        self.id = self.wait("a window", lambda: xdotool("search", "--onlyvisible", "--pid", self.process.pid).split())[0]
+        mine = ("search", "--onlyvisible", "--pid", self.process.pid)
+        self.id = self.wait("a window", lambda: xdotool(*mine).split())[0]
         self.wait("its tree", self.frame)
         self.focus(self.id)
 
@@ -155,7 +156,8 @@ class Window:
 
 
 def xdotool(*words):
-    return subprocess.run(["xdotool", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    return subprocess.run(["xdotool", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          text=True).stdout
 
 
 def children(node):
@@ -194,7 +196,8 @@ def expected(image, values, cursor, name, size):
     across, down, through = PLANES[name]
     marker = np.zeros(values.shape, np.uint8)
     marker[tuple(cursor)] = 1
-    turned = [nibabel.as_closest_canonical(nibabel.Nifti1Image(a, image.affine)) for a in (values.astype(np.float32), marker)]
+    turned = [nibabel.as_closest_canonical(nibabel.Nifti1Image(a, image.affine))
+              for a in (values.astype(np.float32), marker)]
     mm = np.abs(np.diag(turned[0].affine)[:3])
     at = np.argwhere(turned[1].get_fdata() > 0)[0][through]
     flat = np.take(turned[0].get_fdata(), at, axis=through) # remaining axes keep their order: across, down
@@ -300,7 +303,6 @@ def layout_check():
         box = [slice(l, h) for l, h in zip(low, high)]
         box[a] = slice(None)
         values[tuple(box)] = np.percentile(values, 99)
-    thin = np.diag([1, 1, 2.5, 1])
     marked = nibabel.Nifti1Image(values, image.affine @ np.diag([1, 1, 2.5, 1]))
     for axes in ("RAS", "PIR", "SLA"):
         there = nibabel.orientations.ornt_transform(nibabel.io_orientation(marked.affine),
@@ -330,21 +332,27 @@ def start_check():
 
 
 def mouse_check(window):
-    """A click moves the crosshair to where it is, wheel and keys the slice; the status line follows."""
+    """A click moves the crosshair, wheel and keys the slice, a right drag the window: the status line follows."""
     x, y, width, height = window.panes()["Axial plane"]
     before = window.says(" voxel ")
     xdotool("mousemove", x + width // 2 + 40, y + height // 2 + 30)
     xdotool("click", 1)
     place = window.wait("another place", lambda: (text := window.says(" voxel ")) != before and text)
     was, now = ([float(word.strip(",")) for word in text.split(" mm")[0].split()] for text in (before, place))
-    check(now[0] < was[0] - 5 and now[1] < was[1] - 5 and now[2] == was[2], f"to the left and back: from {was} to {now}")
+    # The screen's right is the patient's left: to smaller x.
+    check(now[0] < was[0] - 5 and now[1] < was[1] - 5 and now[2] == was[2],
+          f"a click to the left and back: from {was} to {now}")
     xdotool("click", 4)
     place = window.wait("another slice", lambda: (text := window.says(" voxel ")) != place and text)
     up = float(place.split(" mm")[0].split()[2])
     check(up > now[2], f"the wheel went from {now[2]} to {up}")
+    window.press("Next")
+    place = window.wait("the slice before", lambda: (text := window.says(" voxel ")) != place and text)
+    down = float(place.split(" mm")[0].split()[2])
+    check(down == now[2], f"Page Down went from {up} to {down}")
     xdotool("mousemove", x + width // 2, y + height // 2)
     xdotool("mousedown", 3)
-    for i in range(1, 9):
+    for _ in range(8):
         xdotool("mousemove_relative", 10, 0)
     xdotool("mouseup", 3)
     window.wait("another window", lambda: place.split("window")[1] not in window.says(" voxel "))
