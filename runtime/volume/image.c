@@ -135,9 +135,12 @@ struct vn_voxels vn_voxels_of(const struct vn_image *taken) {
         to[n] = (float)(double)value;                                                              \
       }                                                                                            \
   }
+/* In the order of enum vn_voxel. */
+/* clang-format off */
 #define EACH_TYPE(F)                                                                               \
-  F(uint8_t)                                                                                       \
-  F(int8_t) F(uint16_t) F(int16_t) F(uint32_t) F(int32_t) F(uint64_t) F(int64_t) F(float) F(double)
+  F(uint8_t) F(int8_t) F(uint16_t) F(int16_t) F(uint32_t) F(int32_t) F(uint64_t) F(int64_t)        \
+  F(float) F(double)
+/* clang-format on */
 EACH_TYPE(ROW_OF)
 
 void vn_voxels_row(const struct vn_voxels *voxels, ptrdiff_t at, ptrdiff_t step, size_t count,

@@ -1,12 +1,13 @@
-/* The front door as a host uses it, for run_front.py.
+/* The front door as a host uses it, for run_front.py: front_door WHAT PLAN …
  *
- *   front_door same PLAN FOLDER             one buffer seen in 48 orientations, as every voxel
- * type, padded, flipped and in both worlds: labels are those that vnet-run wrote for FOLDER's files
- *   front_door stop PLAN SCAN ROUNDS SEED MS pressed at random moments of opening, loading,
- * fitting, network and clean-up: the run ends soon, the next is right front_door share PLAN SCAN
- * two threads with a segmenter each on one plan front_door file PLAN SCAN               the plan's
- * file is overwritten, cut and deleted meanwhile front_door progress PLAN SCAN           how often
- * it moves, and where it ends
+ *   same PLAN FOLDER            one buffer in 48 orientations, as every voxel type, padded, flipped
+ *                               and in both worlds: labels are what vnet-run wrote into FOLDER
+ *   stop PLAN SCAN ROUNDS SEED MS
+ *                               pressed at random moments of opening, loading, fitting, network
+ *                               and clean-up: the run ends soon, the next one is right
+ *   share PLAN SCAN             two threads with a segmenter each on one plan
+ *   file PLAN SCAN              the plan's file is overwritten, cut and deleted meanwhile
+ *   progress PLAN SCAN          how often it moves, and where it ends
  *
  * Says what is wrong and exits with 1. */
 #include "vnet_nifti.h"
@@ -76,12 +77,11 @@ struct store {
   ptrdiff_t stride[3];
 };
 
+/* clang-format off */
 #define EACH_TYPE(F)                                                                               \
-  F(U8, uint8_t)                                                                                   \
-  F(I8, int8_t)                                                                                    \
-  F(U16, uint16_t)                                                                                 \
-  F(I16, int16_t) F(U32, uint32_t) F(I32, int32_t) F(U64, uint64_t) F(I64, int64_t) F(F32, float)  \
-      F(F64, double)
+  F(U8, uint8_t) F(I8, int8_t) F(U16, uint16_t) F(I16, int16_t) F(U32, uint32_t)                   \
+  F(I32, int32_t) F(U64, uint64_t) F(I64, int64_t) F(F32, float) F(F64, double)
+/* clang-format on */
 
 static size_t value_put(enum vn_voxel type, double value, void *to) {
   switch (type) {
