@@ -311,6 +311,9 @@ static const struct choice {
     {2, 3, 6, 6, 3, 1, 1, 1, 1, VN_ALGO_DIRECT, "direct portable"},
     {2, 3, 6, 3, 2, 2, 0, 1, 1, VN_ALGO_AUTO, "down portable"},
     {2, 3, 6, 6, 1, 1, 0, 1, 1, VN_ALGO_AUTO, "pointwise portable"},
+    {4, 4, 6, 6, 2, 1, 30000, 60000, 1, VN_ALGO_AUTO, "direct portable"},
+    {4, 4, 6, 6, 2, 1, 30000, 60000, 4, VN_ALGO_AUTO, "depthwise portable"},
+    {300, 1, 6, 6, 2, 1, 30000, 60000, 1, VN_ALGO_AUTO, "ref"}, /* too much scratch */
     {2, 3, 4, 6, 1, 1, 1, 1, 1, VN_ALGO_AUTO, "ref"}, /* padding beyond the kernel's reach */
 #ifdef VN_XNNPACK
     {2, 3, 6, 6, 3, 1, 1, 1, 1, VN_ALGO_XNNPACK, "xnnpack copied"},

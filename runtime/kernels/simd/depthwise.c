@@ -13,8 +13,8 @@
 #include <string.h>
 
 enum {
-  JOB_ROWS = 8,             /* output rows and planes per job, at most */
-  JOB_PLANES = 8,           /* */
+  JOB_ROWS = 8,             /* output rows per job, at most */
+  JOB_PLANES = 8,           /* output planes per job, at most */
   FEWEST_JOBS = 32,         /* if possible */
   NEAR_PIXELS = 8,          /* of a block whose pixels and taps are neighbours */
   MOST_NEAR = 7,            /* taps along w of such a block */
