@@ -1,5 +1,6 @@
 /* Execs: ops alone against PyTorch's numbers, whole small networks bit for bit over threads and
- * runs, dead memory poisoned, ports in any order, limits, cancelling. */
+ * runs, dead memory poisoned, ports in any order, limits. What a host does with execs is in
+ * test_exec_host.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,41 +8,14 @@
 #include <cmocka.h>
 
 #include "exec.h"
-#include "plan_builder.h"
+#include "small_net.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 static const char *const isas[] = {"ref", "portable", "avx2", "avx512", "neon"};
 enum { N_ISAS = sizeof isas / sizeof *isas };
-
-/* NULL where this machine lacks the instruction set. */
-static struct vn_exec *exec_open(const struct vn_plan *plan, const char *isa, size_t threads) {
-  const struct vn_exec_options options = {.size = sizeof options, .threads = threads, .isa = isa};
-  struct vn_exec *exec = NULL;
-  struct vn_diag diag = {""};
-  enum vn_status status = vn_exec_open(plan, &options, &exec, &diag);
-  if (status && status != VN_E_UNSUPPORTED && status != VN_E_ARGUMENT) fail_msg("%s", diag.text);
-  return exec;
-}
-
-static struct vn_plan *plan_open(const void *bytes, size_t size) {
-  struct vn_plan *plan = NULL;
-  struct vn_diag diag = {""};
-  if (vn_plan_open_memory(bytes, size, &plan, &diag)) fail_msg("%s", diag.text);
-  return plan;
-}
-
-static float *values(uint64_t seed, size_t n) {
-  float *x = malloc(n * sizeof *x);
-  assert_non_null(x);
-  for (size_t i = 0; i < n; i++) x[i] = pb_value(seed, i);
-  return x;
-}
 
 /* ---- single ops against PyTorch ---- */
 
@@ -178,20 +152,6 @@ static void test_ops(void **state) {
 }
 
 /* ---- the small network ---- */
-
-struct result {
-  float odds[3 * 6 * 8 * 10];
-  int64_t labels[6 * 8 * 10];
-};
-
-static void small_run(struct vn_exec *exec, struct result *r) {
-  float *x = values(7, 2 * 6 * 8 * 10);
-  const void *in[] = {x};
-  void *out[] = {r->odds, r->labels};
-  memset(r, 0xff, sizeof *r);
-  assert_int_equal(vn_exec_run(exec, in, out, NULL), VN_OK);
-  free(x);
-}
 
 /* Threads, repeats and poison leave every bit as it is. */
 static void test_same_bits(void **state) {
@@ -367,7 +327,7 @@ static void test_choice(void **state) {
   }
 }
 
-/* ---- ports, limits, cancelling ---- */
+/* ---- ports, limits ---- */
 
 /* Channels last outside, and a tensor that is input and output with no step between. */
 static void test_port_order(void **state) {
@@ -435,188 +395,6 @@ static void test_limits(void **state) {
   free(bytes);
 }
 
-/* A struct of an older host is shorter, one of a newer host longer; what has no size is refused. */
-static void test_option_sizes(void **state) {
-  (void)state;
-  size_t size;
-  void *bytes = pb_small_net(&size);
-  struct vn_plan *plan = plan_open(bytes, size);
-  struct vn_exec *exec = NULL;
-  struct vn_diag diag;
-  struct {
-    struct vn_exec_options known;
-    size_t newer;
-  } options = {.known = {.size = 2 * sizeof(size_t), .threads = 3, .isa = "mmx"}};
-  assert_int_equal(vn_exec_open(plan, &options.known, &exec, &diag), VN_OK); /* isa is beyond */
-  assert_int_equal(vn_exec_info(exec).threads, 3);
-  vn_exec_close(&exec);
-  options.known = (struct vn_exec_options){.size = sizeof options};
-  assert_int_equal(vn_exec_open(plan, &options.known, &exec, &diag), VN_OK);
-  vn_exec_close(&exec);
-  options.newer = 1;
-  assert_int_equal(vn_exec_open(plan, &options.known, &exec, &diag), VN_E_UNSUPPORTED);
-  options.known.size = 0;
-  assert_int_equal(vn_exec_open(plan, &options.known, &exec, &diag), VN_E_ARGUMENT);
-  assert_null(exec);
-  struct vn_exec_info before = {0}, after;
-  assert_int_equal(vn_exec_measure(plan, NULL, &before, &diag), VN_OK);
-  assert_int_equal(vn_exec_open(plan, NULL, &exec, &diag), VN_OK);
-  after = vn_exec_info(exec);
-  assert_memory_equal(&before, &after, sizeof before);
-  vn_exec_close(&exec);
-  vn_plan_close(&plan);
-  free(bytes);
-}
-
-static void *press_soon(void *cancel) {
-  vn_cancel_press(cancel);
-  return NULL;
-}
-
-static int count_to(void *context, double fraction) {
-  double *last = context;
-  assert_true(fraction >= last[0] && fraction <= 1);
-  last[0] = fraction;
-  return last[0] >= last[1];
-}
-
-static void test_cancel(void **state) {
-  (void)state;
-  size_t size;
-  void *bytes = pb_small_net(&size);
-  struct vn_plan *plan = plan_open(bytes, size);
-  struct vn_exec *exec = exec_open(plan, NULL, 2);
-  struct vn_diag diag;
-  struct result before, after;
-  struct vn_run_options run = {.size = sizeof run};
-  small_run(exec, &before);
-  assert_int_equal(vn_cancel_create(&run.cancel, &diag), VN_OK);
-  pthread_t thread;
-  assert_int_equal(pthread_create(&thread, NULL, press_soon, run.cancel), 0);
-  enum vn_status status = VN_OK;
-  while (!status) status = vn_exec_run_with(exec, NULL, NULL, &run, &diag);
-  assert_int_equal(status, VN_E_CANCELLED);
-  pthread_join(thread, NULL);
-  assert_true(vn_cancel_pressed(run.cancel));
-  /* It stays pressed, for whatever is opened or run with it, and touches nothing else. */
-  assert_int_equal(vn_exec_run_with(exec, NULL, NULL, &run, &diag), VN_E_CANCELLED);
-  assert_int_equal(vn_exec_parallel(exec, 3, NULL, NULL, &run, &diag), VN_E_CANCELLED);
-  const struct vn_exec_options opening = {.size = sizeof opening, .cancel = run.cancel};
-  struct vn_exec *other;
-  assert_int_equal(vn_exec_open(plan, &opening, &other, &diag), VN_E_CANCELLED);
-  assert_null(other);
-  small_run(exec, &after);
-  assert_memory_equal(&before, &after, sizeof before);
-  vn_cancel_close(&run.cancel);
-  assert_null(run.cancel);
-  vn_cancel_close(NULL);
-  /* Progress ends where the work does, and a callback that says no ends the run. */
-  double told[2] = {0, 2};
-  run.progress = count_to;
-  run.progress_context = told;
-  assert_int_equal(vn_exec_run_with(exec, NULL, NULL, &run, &diag), VN_OK);
-  assert_true(told[0] == 1);
-  told[0] = told[1] = 0;
-  assert_int_equal(vn_exec_run_with(exec, NULL, NULL, &run, &diag), VN_E_CANCELLED);
-  small_run(exec, &after);
-  assert_memory_equal(&before, &after, sizeof before);
-  vn_exec_close(&exec);
-  vn_plan_close(&plan);
-  free(bytes);
-}
-
-/* A plan from a file, once open, needs it no more; and gives its weights away once. */
-static void test_file_is_left_alone(void **state) {
-  (void)state;
-  for (int change = 0; change < 3; change++) {
-    char path[] = "/tmp/vnet-exec-XXXXXX";
-    size_t size;
-    uint8_t *bytes = pb_small_net(&size);
-    int fd = mkstemp(path);
-    assert_true(fd >= 0 && write(fd, bytes, size) == (ssize_t)size);
-    struct vn_plan *plan = NULL;
-    struct vn_diag diag;
-    struct result before, after;
-    assert_int_equal(vn_plan_open(path, &plan, &diag), VN_OK);
-    struct vn_plan *borrowed = plan_open(bytes, size);
-    struct vn_exec *first = exec_open(borrowed, NULL, 2), *second;
-    small_run(first, &before);
-    vn_exec_close(&first);
-    memset(bytes, 0xA5, size);
-    if (change == 0) assert_int_equal(pwrite(fd, bytes, size, 0), size);
-    if (change == 1) assert_int_equal(ftruncate(fd, 1), 0);
-    unlink(path);
-    close(fd);
-    first = exec_open(plan, NULL, 2);
-    small_run(first, &after);
-    assert_memory_equal(&before, &after, sizeof before);
-    second = exec_open(plan, NULL, 1); /* on the weights that the first one packed */
-    vn_exec_close(&first);
-    small_run(second, &after);
-    assert_memory_equal(&before, &after, sizeof before);
-    vn_exec_close(&second);
-    vn_plan_close(&borrowed);
-    vn_plan_close(&plan);
-    free(bytes);
-  }
-}
-
-/* Two threads open execs on one plan and run them, many times over. */
-static void *share(void *plan) {
-  struct result first, other;
-  for (int i = 0; i < 20; i++) {
-    struct vn_exec *exec = exec_open(plan, NULL, 2);
-    small_run(exec, i ? &other : &first);
-    if (i) assert_memory_equal(&first, &other, sizeof first);
-    vn_exec_close(&exec);
-  }
-  return NULL;
-}
-
-static void test_shared_plan(void **state) {
-  (void)state;
-  size_t size;
-  void *bytes = pb_small_net(&size);
-  struct vn_plan *plan = plan_open(bytes, size);
-  pthread_t thread[2];
-  for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&thread[i], NULL, share, plan), 0);
-  for (int i = 0; i < 2; i++) pthread_join(thread[i], NULL);
-  vn_plan_close(&plan);
-  free(bytes);
-}
-
-/* A child of a process with execs runs them, and so does the parent afterwards. */
-static void test_fork(void **state) {
-  (void)state;
-#ifdef __SANITIZE_THREAD__
-  skip(); /* which follows no threads into a child */
-#endif
-  size_t size;
-  void *bytes = pb_small_net(&size);
-  struct vn_plan *plan = plan_open(bytes, size);
-  struct vn_exec *exec = exec_open(plan, NULL, 3);
-  struct result before, after;
-  small_run(exec, &before);
-  for (int i = 0; i < 4; i++) {
-    pid_t child = fork();
-    if (child == 0) {
-      small_run(exec, &after);
-      bool same = memcmp(&before, &after, sizeof before) == 0;
-      vn_exec_close(&exec);
-      vn_plan_close(&plan);
-      _exit(same ? 0 : 1);
-    }
-    int status;
-    small_run(exec, &after);
-    assert_memory_equal(&before, &after, sizeof before);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
-  }
-  vn_exec_close(&exec);
-  vn_plan_close(&plan);
-  free(bytes);
-}
-
 static void test_in_place(void **state) {
   (void)state;
   size_t size;
@@ -643,19 +421,10 @@ static void test_in_place(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_ops),
-      cmocka_unit_test(test_same_bits),
-      cmocka_unit_test(test_algorithms),
-      cmocka_unit_test(test_zero_copy),
-      cmocka_unit_test(test_choice),
-      cmocka_unit_test(test_port_order),
-      cmocka_unit_test(test_limits),
-      cmocka_unit_test(test_cancel),
-      cmocka_unit_test(test_in_place),
-      cmocka_unit_test(test_option_sizes),
-      cmocka_unit_test(test_file_is_left_alone),
-      cmocka_unit_test(test_shared_plan),
-      cmocka_unit_test(test_fork),
+      cmocka_unit_test(test_ops),        cmocka_unit_test(test_same_bits),
+      cmocka_unit_test(test_algorithms), cmocka_unit_test(test_zero_copy),
+      cmocka_unit_test(test_choice),     cmocka_unit_test(test_port_order),
+      cmocka_unit_test(test_limits),     cmocka_unit_test(test_in_place),
   };
   return cmocka_run_group_tests_name("exec", tests, NULL, NULL);
 }
