@@ -146,7 +146,7 @@ static const char description[] =
     "      <default>0</default>\n"
     "      <constraints>\n"
     "        <minimum>0</minimum>\n"
-    "        <maximum>1024</maximum>\n"
+    "        <maximum>64</maximum>\n"
     "        <step>1</step>\n"
     "      </constraints>\n"
     "    </integer>\n"
