@@ -1,4 +1,5 @@
 /* Sums over the voxels of each label; see vnet_segment.h. */
+#include "float_mode.h"
 #include "image.h"
 
 #include <math.h>
@@ -61,8 +62,9 @@ static void means_make(const struct vn_image *image, bool lps, struct vn_measure
   m->mean /= m->sd > 0 ? m->sd : NAN;
 }
 
-enum vn_status vn_measure_labels(const struct vn_image *image, const struct vn_label_map *labels,
-                                 size_t count, struct vn_measure *measures, struct vn_diag *diag) {
+static enum vn_status labels_measure(const struct vn_image *image,
+                                     const struct vn_label_map *labels, size_t count,
+                                     struct vn_measure *measures, struct vn_diag *diag) {
   struct vn_image taken;
   struct vn_label_map map;
   enum vn_status status = vn_image_take(image, &taken, diag);
@@ -92,5 +94,14 @@ enum vn_status vn_measure_labels(const struct vn_image *image, const struct vn_l
   }
   free(row);
   free(finite);
+  return status;
+}
+
+/* In our own float mode: the host's changes no bit. */
+enum vn_status vn_measure_labels(const struct vn_image *image, const struct vn_label_map *labels,
+                                 size_t count, struct vn_measure *measures, struct vn_diag *diag) {
+  vn_float_mode host_mode = vn_float_mode_enter();
+  enum vn_status status = labels_measure(image, labels, count, measures, diag);
+  vn_float_mode_restore(host_mode);
   return status;
 }

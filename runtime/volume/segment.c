@@ -470,6 +470,8 @@ enum vn_status vn_segment(struct vn_segmenter *segmenter, const struct vn_image 
   struct run run;
   vn_float_mode host_mode = vn_float_mode_enter();
   enum vn_status status = run_plan(segmenter, images, count, options, &run, diag);
+  if (!status && report) /* before the work, for a size may be wrong */
+    status = vn_options_give(&run.report, sizeof run.report, report, "vn_segment_report", diag);
   if (!status) status = vn_label_map_take(labels, &run.image, &run.map, diag);
   if (!status) status = output_check(&run, diag);
   if (!status) status = limit_check(&run, diag);

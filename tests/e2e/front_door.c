@@ -65,7 +65,12 @@ static uint8_t *labels_of(struct vn_segmenter *segmenter, const struct vn_image 
   uint8_t *labels = malloc(elems_of(image->dim));
   const struct vn_segment_options options = {.size = sizeof options, .largest_component = true};
   const struct vn_label_map map = {.size = sizeof map, .data = labels, .elem_bytes = 1};
-  need(vn_segment(segmenter, images, 1, &options, &map, NULL, &diag), "segmenting", &diag);
+  struct vn_segment_report report = {.size = sizeof report, .windows = 1234567};
+  need(vn_segment(segmenter, images, 1, &options, &map, &report, &diag), "segmenting", &diag);
+  if (report.windows == 1234567 || !report.grid[0]) wrong("the report", "is not filled");
+  report.size = 0;
+  if (vn_segment(segmenter, images, 1, &options, &map, &report, &diag) != VN_E_ARGUMENT)
+    wrong("a report without a size", "taken");
   return labels;
 }
 
