@@ -5,7 +5,7 @@
  *
  * Shows what a viewer needs: the memory asked for beforehand, progress, a button that cancels from
  * another thread, and volumes. The image is a noisy head; a viewer would hand over its own voxels.
- * embed.c runs the bare network; files are vnet_nifti.h's, which this does not use. */
+ * embed.c runs the bare network; files are vnet_scan.h's, which this does not use. */
 #define _POSIX_C_SOURCE 200809L /* nanosleep, for the thread that cancels */
 #include <vnet_segment.h>
 

@@ -53,7 +53,7 @@ static void model_free(struct model *model) {
 
 static void scan_free(struct scan *scan) {
   if (!scan) return;
-  vn_nifti_close(&scan->file);
+  vn_scan_close(&scan->file);
   g_free(scan->path);
   g_free(scan->name);
   g_free(scan);
@@ -179,11 +179,11 @@ static enum vn_status scan_run(struct job *job) {
   scan->name = g_path_get_basename(job->path);
   struct vn_run_options run = {
       .size = sizeof run, .cancel = job->cancel, .progress = job_progress, .progress_context = job};
-  enum vn_status status = vn_nifti_open(job->path, &scan->file, &job->diag);
-  if (!status) status = vn_nifti_load(scan->file, &run, &job->diag);
+  enum vn_status status = vn_scan_open(job->path, &scan->file, &job->diag);
+  if (!status) status = vn_scan_load(scan->file, &run, &job->diag);
   if (status) return status;
   scan->image.size = sizeof scan->image;
-  vn_nifti_image(scan->file, &scan->image);
+  vn_scan_image(scan->file, &scan->image);
   scan_window(scan);
   return VN_OK;
 }
@@ -247,9 +247,9 @@ static enum vn_status save_run(struct job *job) {
   if (file_same(job->path, document->scan->path))
     return job_fail(job, VN_E_ARGUMENT, "that is the scan itself: choose another name");
   char *description = g_strdup_printf("vnet %s", vn_version());
-  enum vn_status status = vn_nifti_save_labels(job->path, document->scan->file,
-                                               &document->scan->image, &document->labelling->map,
-                                               document->labelling->count, description, &job->diag);
+  enum vn_status status = vn_scan_save_labels(job->path, document->scan->file,
+                                              &document->scan->image, &document->labelling->map,
+                                              document->labelling->count, description, &job->diag);
   g_free(description);
   return status;
 }

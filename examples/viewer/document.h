@@ -7,12 +7,12 @@
 #define DOCUMENT_H
 
 #include <stdbool.h>
-#include <vnet_nifti.h>
+#include <vnet_scan.h>
 #include <vnet_segment.h>
 
 struct scan {
   char *path, *name; /* name: for people */
-  struct vn_nifti *file;
+  struct vn_scan *file;
   struct vn_image image; /* the file's own voxels, float32 and dense */
   double low, high;      /* a window that shows most of it */
 };

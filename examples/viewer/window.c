@@ -51,7 +51,7 @@ static void status_show(struct window *window, const size_t vox[3]) {
                          window->view.high - window->view.low,
                          (window->view.high + window->view.low) / 2);
   if (window->view.zoom > 1) g_string_append_printf(text, ", zoom %.1f", window->view.zoom);
-  const char *unoriented = vn_nifti_unoriented(scan->file);
+  const char *unoriented = vn_scan_unoriented(scan->file);
   if (unoriented) g_string_append_printf(text, "      the scan %s", unoriented);
   gtk_label_set_text(GTK_LABEL(window->status), text->str);
   g_string_free(text, TRUE);

@@ -1,6 +1,6 @@
 /* V-Net runtime: opens a plan written by vnetc and runs it on tensors.
  *
- * Whole scans, in a host's own voxels, are vnet_segment.h's; files vnet_nifti.h's. Both stand on
+ * Whole scans, in a host's own voxels, are vnet_segment.h's; files vnet_scan.h's. Both stand on
  * this header. Nothing here prints, exits, reads the environment or keeps a global. Every function
  * that can fail returns an enum vn_status and leaves one sentence in `diag`, which may be NULL.
  *

@@ -15,14 +15,14 @@ python=${PYTHON:-/usr/bin/python3}
 cmake -S "$source" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DVNET_XNNPACK=OFF \
   -DBUILD_TESTING=OFF -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON "-DCMAKE_INSTALL_RPATH=\$ORIGIN" \
   >/dev/null
-cmake --build "$build" --target vnet vnet_segment vnet_nifti
+cmake --build "$build" --target vnet vnet_segment vnet_scan
 
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 cp "$here/pyproject.toml" "$here/setup.py" "$here/README.md" "$stage"
 mkdir -p "$stage/vnet/_libs" "$output"
 cp "$here"/vnet/*.py "$here/vnet/py.typed" "$stage/vnet"
-for name in libvnet libvnet-segment libvnet-nifti; do
+for name in libvnet libvnet-segment libvnet-scan; do
   # By their sonames: a wheel has no links.
   found=$(find "$build/runtime" -name "$name.so.*.*" ! -name "$name.so.*.*.*")
   [ "$(wc -w <<<"$found")" -eq 1 ] || { echo "not one $name: $found" >&2; exit 1; }

@@ -10,7 +10,7 @@
  *   progress PLAN SCAN          how often it moves, and where it ends
  *
  * Says what is wrong and exits with 1. */
-#include "vnet_nifti.h"
+#include "vnet_scan.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -33,13 +33,13 @@ static size_t elems_of(const size_t dim[3]) {
   return dim[0] * dim[1] * dim[2];
 }
 
-static struct vn_nifti *scan_load(const char *path, struct vn_image *image) {
-  struct vn_nifti *file;
+static struct vn_scan *scan_load(const char *path, struct vn_image *image) {
+  struct vn_scan *file;
   struct vn_diag diag;
-  need(vn_nifti_open(path, &file, &diag), path, &diag);
-  need(vn_nifti_load(file, NULL, &diag), path, &diag);
+  need(vn_scan_open(path, &file, &diag), path, &diag);
+  need(vn_scan_load(file, NULL, &diag), path, &diag);
   *image = (struct vn_image){.size = sizeof *image};
-  vn_nifti_image(file, image);
+  vn_scan_image(file, image);
   return file;
 }
 
@@ -173,14 +173,14 @@ static int same(const char *plan_path, const char *folder) {
   char path[4096], what[64];
   struct vn_image base;
   snprintf(path, sizeof path, "%s/o00.nii", folder);
-  struct vn_nifti *first = scan_load(path, &base);
+  struct vn_scan *first = scan_load(path, &base);
   size_t count = 0;
   for (int o = 0; o < 48; o++) {
     struct vn_image image, want;
     snprintf(path, sizeof path, "%s/o%02d.nii", folder, o);
-    struct vn_nifti *file = scan_load(path, &image);
+    struct vn_scan *file = scan_load(path, &image);
     snprintf(path, sizeof path, "%s/out/o%02d.seg.nii.gz", folder, o);
-    struct vn_nifti *labels = scan_load(path, &want);
+    struct vn_scan *labels = scan_load(path, &want);
     for (int t = VN_VOXEL_U8; t <= VN_VOXEL_F64; t++) {
       if (o % 12 && t != o % 10) continue; /* every type in some orientations, one in the others */
       struct store store = store_make(&base, (enum vn_voxel)t, (size_t)(o + t) % 3);
@@ -192,10 +192,10 @@ static int same(const char *plan_path, const char *folder) {
       free(store.bytes);
       count++;
     }
-    vn_nifti_close(&labels);
-    vn_nifti_close(&file);
+    vn_scan_close(&labels);
+    vn_scan_close(&file);
   }
-  vn_nifti_close(&first);
+  vn_scan_close(&first);
   vn_segmenter_close(&segmenter);
   vn_plan_close(&plan);
   printf("%zu images, labels equal\n", count);
@@ -235,19 +235,19 @@ static enum vn_status whole(const char *plan_path, const char *scan_path, struct
       .size = sizeof options, .largest_component = true, .min_volume_ml = 0.01, .cancel = cancel};
   struct vn_plan *plan = NULL;
   struct vn_segmenter *segmenter = NULL;
-  struct vn_nifti *file = NULL;
+  struct vn_scan *file = NULL;
   struct vn_image image = {.size = sizeof image};
   const struct vn_image *images[] = {&image};
   const struct vn_label_map map = {.size = sizeof map, .data = labels, .elem_bytes = 1};
   enum vn_status status = vn_plan_open_with(plan_path, &run, &plan, diag);
   if (!status) status = vn_segmenter_open(plan, &opening, &segmenter, diag);
-  if (!status) status = vn_nifti_open(scan_path, &file, diag);
-  if (!status) status = vn_nifti_load(file, &run, diag);
+  if (!status) status = vn_scan_open(scan_path, &file, diag);
+  if (!status) status = vn_scan_load(file, &run, diag);
   if (!status) {
-    vn_nifti_image(file, &image);
+    vn_scan_image(file, &image);
     status = vn_segment(segmenter, images, 1, &options, &map, NULL, diag);
   }
-  vn_nifti_close(&file);
+  vn_scan_close(&file);
   vn_segmenter_close(&segmenter);
   vn_plan_close(&plan);
   return status;
@@ -262,7 +262,7 @@ static int by_size(const void *a, const void *b) {
 static int stop(const char *plan_path, const char *scan_path, size_t rounds, unsigned seed,
                 double most_ms) {
   struct vn_image image;
-  struct vn_nifti *file = scan_load(scan_path, &image);
+  struct vn_scan *file = scan_load(scan_path, &image);
   const size_t elems = elems_of(image.dim);
   uint8_t *want = malloc(elems), *labels = malloc(elems);
   double *cpu_ms = calloc(rounds, sizeof *cpu_ms), *wall_ms = calloc(rounds, sizeof *wall_ms);
@@ -301,7 +301,7 @@ static int stop(const char *plan_path, const char *scan_path, size_t rounds, uns
       all * 1e3, ended, rounds, cpu_ms[ended / 2], cpu_ms[ended - 1], wall_ms[ended / 2],
       wall_ms[ended - 1]);
   if (cpu_ms[ended - 1] > most_ms) wrong("a stopped run", "went on for too long");
-  vn_nifti_close(&file);
+  vn_scan_close(&file);
   free(want);
   free(labels);
   free(cpu_ms);
@@ -327,7 +327,7 @@ static void *sharer_run(void *context) {
 
 static int share(const char *plan_path, const char *scan_path) {
   struct vn_image image;
-  struct vn_nifti *file = scan_load(scan_path, &image);
+  struct vn_scan *file = scan_load(scan_path, &image);
   struct vn_plan *plan = plan_open(plan_path);
   struct sharer s[2] = {{plan, &image, NULL}, {plan, &image, NULL}};
   pthread_t thread;
@@ -338,7 +338,7 @@ static int share(const char *plan_path, const char *scan_path) {
   free(s[0].labels);
   free(s[1].labels);
   vn_plan_close(&plan);
-  vn_nifti_close(&file);
+  vn_scan_close(&file);
   puts("two threads, one plan: labels equal");
   return 0;
 }
@@ -368,7 +368,7 @@ static void file_spoil(const char *path, int how) {
 /* Spoilt before the weights are packed, before the run, and before a second segmenter is opened. */
 static int file(const char *plan_path, const char *scan_path) {
   struct vn_image image;
-  struct vn_nifti *scan = scan_load(scan_path, &image);
+  struct vn_scan *scan = scan_load(scan_path, &image);
   uint8_t *want = NULL;
   char copy[4096];
   snprintf(copy, sizeof copy, "%s.copy", plan_path);
@@ -394,7 +394,7 @@ static int file(const char *plan_path, const char *scan_path) {
     }
   unlink(copy);
   free(want);
-  vn_nifti_close(&scan);
+  vn_scan_close(&scan);
   puts("overwritten, cut and deleted: labels equal");
   return 0;
 }
@@ -420,7 +420,7 @@ static int tell(void *context, double fraction) {
 
 static int progress(const char *plan_path, const char *scan_path) {
   struct vn_image image;
-  struct vn_nifti *file = scan_load(scan_path, &image);
+  struct vn_scan *file = scan_load(scan_path, &image);
   struct vn_plan *plan = plan_open(plan_path);
   struct vn_segmenter *segmenter = segmenter_open(plan, 1);
   const struct vn_image *images[] = {&image};
@@ -442,7 +442,7 @@ static int progress(const char *plan_path, const char *scan_path) {
   free(labels);
   vn_segmenter_close(&segmenter);
   vn_plan_close(&plan);
-  vn_nifti_close(&file);
+  vn_scan_close(&file);
   return 0;
 }
 

@@ -61,7 +61,7 @@ def libraries_are_the_right_ones():
             assert set(paths) <= {"$ORIGIN"} and "XNNPACK" not in dynamic, dynamic
             assert call("sh", "-c", f"env -i ldd {library}").count("not found") == 0
         assert {p.name.split(".")[0] for p in (home / "_libs").iterdir()} == {
-            "libvnet", "libvnet-segment", "libvnet-nifti"}
+            "libvnet", "libvnet-segment", "libvnet-scan"}
         assert (home / "py.typed").exists()
     else:
         assert loaded <= {pathlib.Path(p) for p in os.environ["VNET_LIBRARY_DIR"].split(os.pathsep)}, loaded

@@ -48,11 +48,11 @@ inside apt-get update -qq >/dev/null
 inside sh -c 'apt-get install -y -qq --no-install-recommends /debs/*.deb' >"$folder/apt.log" 2>&1 ||
   { tail "$folder/apt.log" && fail "packages do not install"; }
 libraries=/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)
-for name in vnet vnet-segment vnet-nifti; do
+for name in vnet vnet-segment vnet-scan; do
   [ -e "$root$libraries/lib$name.so.0.2" ] && [ -e "$root$libraries/lib$name.a" ] ||
     fail "lib$name is not in $libraries"
 done
-inside ldconfig -p | grep 'libvnet-nifti\.so\.0\.2' >/dev/null || fail "ldconfig does not know the libraries"
+inside ldconfig -p | grep 'libvnet-scan\.so\.0\.2' >/dev/null || fail "ldconfig does not know the libraries"
 
 # The same bytes as on this machine.
 for program in vnetc vnet-run vnet-plan vnet-bench vnet-model vnet-train; do

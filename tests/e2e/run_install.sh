@@ -29,10 +29,10 @@ warnings=(-Wall -Wextra -pedantic -Werror)
 
 headers() {
   local header std flags
-  flags=$(pkg-config --cflags vnet-nifti)
+  flags=$(pkg-config --cflags vnet-scan)
   mkdir own
   echo '#define HOST_STATUS 1' >own/status.h
-  for header in vnet.h vnet_status.h vnet_segment.h vnet_nifti.h; do
+  for header in vnet.h vnet_status.h vnet_segment.h vnet_scan.h; do
     printf '#include "status.h"\n#include <%s>\n#if !HOST_STATUS\n#error not mine\n#endif\n' \
       "$header" >own/one.c
     cp own/one.c own/one.cpp
@@ -66,11 +66,11 @@ by_pkg_config() {
     "$cc" -std=c11 "${warnings[@]}" $host.c $flags -pthread -o $host.static
     [ -z "$(needs $host.static)" ] || fail "$host.static loads $(needs $host.static)"
   done
-  flags=$(pkg-config --static --cflags --libs vnet-nifti | sed -E 's/-l(vnet[a-z-]*)/-l:lib\1.a/g')
-  echo '#include <vnet_nifti.h>
-int main(void) { return vn_nifti_open("none.nii", 0, 0) == VN_OK; }' >nifti.c
+  flags=$(pkg-config --static --cflags --libs vnet-scan | sed -E 's/-l(vnet[a-z-]*)/-l:lib\1.a/g')
+  echo '#include <vnet_scan.h>
+int main(void) { return vn_scan_open("none.nii", 0, 0) == VN_OK; }' >scan.c
   # shellcheck disable=SC2086
-  "$cc" nifti.c $flags -o nifti.static || fail "vnet-nifti, static"
+  "$cc" scan.c $flags -o scan.static || fail "vnet-scan, static"
   if [ "$xnnpack" = OFF ]; then # Debian has no libXNNPACK.a
     # shellcheck disable=SC2046
     "$cc" -static -std=c11 segment.c $(pkg-config --static --cflags --libs vnet-segment) \
@@ -96,7 +96,7 @@ find_package(Threads REQUIRED)
 add_compile_options(-Wall -Wextra -pedantic -Werror)
 foreach(kind "" _static)
   add_executable(host\${kind} $3)
-  target_link_libraries(host\${kind} PRIVATE vnet::segment\${kind} vnet::nifti\${kind}
+  target_link_libraries(host\${kind} PRIVATE vnet::segment\${kind} vnet::scan\${kind}
                                              Threads::Threads)
 endforeach()
 END
@@ -180,7 +180,7 @@ hosts_run() {
 # Exported symbols and needed libraries, as the committed lists have them.
 surface() {
   local name
-  for name in vnet vnet-segment vnet-nifti; do
+  for name in vnet vnet-segment vnet-scan; do
     nm -D --defined-only "$lib/lib$name.so" | awk '{ print $3 }' | LC_ALL=C sort >$name.symbols
     diff "$here/symbols/lib$name.txt" $name.symbols || fail "lib$name exports other symbols"
     if nm -g --defined-only "$lib/lib$name.a" | awk 'NF == 3 { print $3 }' | grep -v '^vn_'; then
@@ -200,7 +200,7 @@ surface() {
 
 pages() {
   local page
-  for page in vnet vnet_segment vnet_nifti; do
+  for page in vnet vnet_segment vnet_scan; do
     [ -s "$prefix/share/man/man3/$page.3" ] || fail "no $page(3)"
   done
   grep -q '^\.TH VNET 3 .*vnet [0-9]' "$prefix/share/man/man3/vnet.3" || fail "vnet(3) has no version"
@@ -220,7 +220,7 @@ uninstalled() {
 }
 
 cat >open.cpp <<'END'
-#include <vnet_nifti.h>
+#include <vnet_scan.h>
 
 #include <cstdio>
 
@@ -237,8 +237,8 @@ int main(int argc, char **argv) {
   else std::printf("%zu labels, vnet %s\n", info.labels, vn_version());
   vn_segmenter_close(&segmenter);
   vn_plan_close(&plan);
-  vn_nifti *file = nullptr;
-  vn_nifti_close(&file);
+  vn_scan *file = nullptr;
+  vn_scan_close(&file);
   return status;
 }
 END

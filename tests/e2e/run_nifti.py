@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 
 dump = sys.argv[1]
-scratch = tempfile.TemporaryDirectory(prefix="vnet-nifti-")
+scratch = tempfile.TemporaryDirectory(prefix="vnet-scan-")
 folder = pathlib.Path(scratch.name)
 random = np.random.default_rng(2)
 TYPES = "u1 i1 i2 u2 i4 u4 i8 u8 f4 f8".split()

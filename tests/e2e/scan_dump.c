@@ -7,17 +7,17 @@
 
 #include "cli.h"
 #include "npy.h"
-#include "vnet_nifti.h"
+#include "vnet_scan.h"
 
 int main(int argc, char **argv) {
   cli_start("scan_dump");
   if (argc != 4) cli_fatal(VN_E_ARGUMENT, "usage: scan_dump SCAN VOXELS.npy LABELS.nii");
   struct vn_diag diag;
-  struct vn_nifti *scan;
+  struct vn_scan *scan;
   struct vn_image image = {.size = sizeof image};
-  cli_check(vn_nifti_open(argv[1], &scan, &diag), &diag);
-  cli_check(vn_nifti_load(scan, NULL, &diag), &diag);
-  vn_nifti_image(scan, &image);
+  cli_check(vn_scan_open(argv[1], &scan, &diag), &diag);
+  cli_check(vn_scan_load(scan, NULL, &diag), &diag);
+  vn_scan_image(scan, &image);
   const size_t elems = image.dim[0] * image.dim[1] * image.dim[2];
   struct npy voxels = {
       .type = VN_TYPE_F32, .rank = 3, .elems = elems, .data = (void *)(uintptr_t)image.voxels};
@@ -32,11 +32,11 @@ int main(int argc, char **argv) {
   for (size_t i = 0; i < elems; i++) data[i] = (uint8_t)(i % 7);
   const struct vn_label_map map = {.size = sizeof map, .data = data, .elem_bytes = 1};
   cli_output_open(&output, argv[3]);
-  cli_check(vn_nifti_write_labels(output.fd, cli_ends(argv[3], ".gz"), scan, NULL, &map, 7,
-                                  "scan_dump", &diag),
+  cli_check(vn_scan_write_labels(output.fd, cli_ends(argv[3], ".gz"), scan, NULL, &map, 7,
+                                 "scan_dump", &diag),
             &diag);
   cli_output_commit(&output);
   free(data);
-  vn_nifti_close(&scan);
+  vn_scan_close(&scan);
   return VN_OK;
 }

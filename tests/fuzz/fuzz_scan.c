@@ -2,7 +2,7 @@
  * compressed stream that it is. */
 #include "fuzz.h"
 
-#include "vnet_nifti.h"
+#include "vnet_scan.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,15 +10,15 @@
 #include <string.h>
 #include <unistd.h>
 
-static enum vn_status write_labels(const struct vn_nifti *scan, struct vn_diag *diag) {
+static enum vn_status write_labels(const struct vn_scan *scan, struct vn_diag *diag) {
   struct vn_image image = {.size = sizeof image};
-  vn_nifti_image(scan, &image);
+  vn_scan_image(scan, &image);
   struct vn_label_map map = {.size = sizeof map, .elem_bytes = 1};
   map.data = calloc(image.dim[0] * image.dim[1], image.dim[2]);
   int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
   if (!map.data || fd < 0) exit(2);
-  enum vn_status status = vn_nifti_write_labels(fd, false, scan, NULL, &map, 2, "fuzz", diag);
-  if (!status) status = vn_nifti_write_labels(fd, false, NULL, &image, &map, 2, "fuzz", diag);
+  enum vn_status status = vn_scan_write_labels(fd, false, scan, NULL, &map, 2, "fuzz", diag);
+  if (!status) status = vn_scan_write_labels(fd, false, NULL, &image, &map, 2, "fuzz", diag);
   close(fd);
   free(map.data);
   return status;
@@ -32,11 +32,11 @@ static int load_bytes(uint8_t *bytes, size_t size, const char *folder, char sent
   if (!f || fwrite(bytes, 1, size, f) != size || fclose(f)) exit(2);
 
   struct vn_diag diag = {""};
-  struct vn_nifti *scan;
-  enum vn_status status = vn_nifti_open(path, &scan, &diag);
-  if (!status) status = vn_nifti_load(scan, NULL, &diag);
+  struct vn_scan *scan;
+  enum vn_status status = vn_scan_open(path, &scan, &diag);
+  if (!status) status = vn_scan_load(scan, NULL, &diag);
   if (!status) status = write_labels(scan, &diag);
-  vn_nifti_close(&scan);
+  vn_scan_close(&scan);
   unlink(path);
   memcpy(sentence, diag.text, sizeof diag.text);
   return (int)status;

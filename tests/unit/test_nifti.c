@@ -15,9 +15,9 @@
 #include <nifti/nifti2.h>
 #include <zlib.h>
 
-#include "vnet_nifti.h"
+#include "vnet_scan.h"
 
-static char folder[] = "/tmp/vnet-nifti-XXXXXX";
+static char folder[] = "/tmp/vnet-scan-XXXXXX";
 
 static const char *path_of(const char *name) {
   static char path[128];
@@ -53,11 +53,11 @@ static void sound(unsigned char bytes[SIZE]) {
 
 /* Opens and loads `name`; the sentence must hold `text` when something fails. */
 static void expect_from(const char *name, enum vn_status status, const char *text, int line) {
-  struct vn_nifti *scan;
+  struct vn_scan *scan;
   struct vn_diag diag = {""};
-  enum vn_status got = vn_nifti_open(path_of(name), &scan, &diag);
-  if (got == VN_OK) got = vn_nifti_load(scan, NULL, &diag);
-  vn_nifti_close(&scan);
+  enum vn_status got = vn_scan_open(path_of(name), &scan, &diag);
+  if (got == VN_OK) got = vn_scan_load(scan, NULL, &diag);
+  vn_scan_close(&scan);
   if (got != status || !strstr(diag.text, text))
     fail_msg("line %d: status %d, expected %d; sentence '%s', expected '%s'", line, got, status,
              diag.text, text);
@@ -226,14 +226,14 @@ static void pairs_are_read(void **state) {
   save("two.img.gz", bytes + OFFSET, 2 * VOXELS, true);
   static const char *const names[] = {"two.hdr", "two.img.gz"};
   for (int i = 0; i < 2; i++) {
-    struct vn_nifti *scan;
+    struct vn_scan *scan;
     struct vn_image image = {.size = sizeof image};
     struct vn_diag diag;
-    if (vn_nifti_open(path_of(names[i]), &scan, &diag) || vn_nifti_load(scan, NULL, &diag))
+    if (vn_scan_open(path_of(names[i]), &scan, &diag) || vn_scan_load(scan, NULL, &diag))
       fail_msg("%s", diag.text);
-    vn_nifti_image(scan, &image);
+    vn_scan_image(scan, &image);
     assert_true(((const float *)image.voxels)[VOXELS - 1] == VOXELS - 1);
-    vn_nifti_close(&scan);
+    vn_scan_close(&scan);
   }
   save("two.img.gz", bytes + OFFSET, 2 * VOXELS - 1, true);
   expect("two.hdr", VN_E_FORMAT, "truncated");
@@ -247,18 +247,18 @@ static void labels_keep_the_grid(void **state) {
   memcpy(bytes + AT(srow_x[1]), &(float){0.1f}, 4); /* no double is this float's decimal */
   memcpy(bytes + AT(dim[0]), &(short){4}, 2);
   save("scan.nii", bytes, SIZE, false);
-  struct vn_nifti *scan;
+  struct vn_scan *scan;
   uint8_t data[VOXELS];
   for (int i = 0; i < VOXELS; i++) data[i] = (uint8_t)i;
   const struct vn_label_map map = {.size = sizeof map, .data = data, .elem_bytes = 1};
-  assert_int_equal(vn_nifti_open(path_of("scan.nii"), &scan, NULL), VN_OK);
+  assert_int_equal(vn_scan_open(path_of("scan.nii"), &scan, NULL), VN_OK);
   FILE *file = fopen(path_of("labels.nii"), "wb+");
-  assert_int_equal(vn_nifti_write_labels(fileno(file), false, scan, NULL, &map, 24, "test", NULL),
+  assert_int_equal(vn_scan_write_labels(fileno(file), false, scan, NULL, &map, 24, "test", NULL),
                    VN_OK);
   rewind(file);
   assert_int_equal(fread(written, 1, SIZE, file), OFFSET + VOXELS);
   fclose(file);
-  vn_nifti_close(&scan);
+  vn_scan_close(&scan);
   assert_memory_equal(written + OFFSET, data, VOXELS);
   struct nifti_1_header have, want;
   memcpy(&have, written, sizeof have);
@@ -293,11 +293,11 @@ static void images_are_saved(void **state) {
     uint8_t data[VOXELS] = {1, 2};
     const struct vn_label_map map = {.size = sizeof map, .data = data, .elem_bytes = 1};
     struct vn_diag diag;
-    if (vn_nifti_save_labels(path_of("labels.nii"), NULL, &image, &map, 3, NULL, &diag))
+    if (vn_scan_save_labels(path_of("labels.nii"), NULL, &image, &map, 3, NULL, &diag))
       fail_msg("%s", diag.text);
     for (int form = 0; form < 2; form++) {
       struct nifti_1_header h;
-      struct vn_nifti *file;
+      struct vn_scan *file;
       struct vn_image back = {.size = sizeof back};
       FILE *stream = fopen(path_of("labels.nii"), "rb+");
       assert_int_equal(fread(&h, sizeof h, 1, stream), 1);
@@ -307,8 +307,8 @@ static void images_are_saved(void **state) {
       rewind(stream);
       assert_int_equal(fwrite(&h, sizeof h, 1, stream), 1);
       fclose(stream);
-      assert_int_equal(vn_nifti_open(path_of("labels.nii"), &file, &diag), VN_OK);
-      vn_nifti_image(file, &back);
+      assert_int_equal(vn_scan_open(path_of("labels.nii"), &file, &diag), VN_OK);
+      vn_scan_image(file, &back);
       for (int i = 0; i < 3; i++)
         for (int j = 0; j < 4; j++) {
           double want = i < 2 && k & 1 ? -image.affine[i][j] : image.affine[i][j];
@@ -316,15 +316,15 @@ static void images_are_saved(void **state) {
             fail_msg("case %d, %s: %g, not %g", k, form ? "qform" : "sform", back.affine[i][j],
                      want);
         }
-      vn_nifti_close(&file);
+      vn_scan_close(&file);
     }
   }
   struct vn_image image = {.size = sizeof image, .dim = {4, 3, 2}};
   const struct vn_label_map map = {.size = sizeof map, .data = "", .elem_bytes = 1};
-  assert_int_equal(vn_nifti_save_labels(path_of("labels.nii"), NULL, &image, &map, 3, NULL, NULL),
+  assert_int_equal(vn_scan_save_labels(path_of("labels.nii"), NULL, &image, &map, 3, NULL, NULL),
                    VN_E_ARGUMENT);
   image.affine[0][0] = image.affine[1][1] = image.affine[2][2] = 1;
-  assert_int_equal(vn_nifti_save_labels(path_of("absent/x.nii"), NULL, &image, &map, 3, NULL, NULL),
+  assert_int_equal(vn_scan_save_labels(path_of("absent/x.nii"), NULL, &image, &map, 3, NULL, NULL),
                    VN_E_IO);
 }
 
@@ -336,16 +336,16 @@ static int stop(void *context, double fraction) {
 static void loading_stops(void **state) {
   (void)state;
   unsigned char bytes[SIZE];
-  struct vn_nifti *scan;
+  struct vn_scan *scan;
   sound(bytes);
   save("scan.nii.gz", bytes, SIZE, true);
-  assert_int_equal(vn_nifti_open(path_of("scan.nii.gz"), &scan, NULL), VN_OK);
+  assert_int_equal(vn_scan_open(path_of("scan.nii.gz"), &scan, NULL), VN_OK);
   struct vn_run_options run = {.size = sizeof run, .progress = stop};
-  assert_int_equal(vn_nifti_load(scan, &run, NULL), VN_E_CANCELLED);
+  assert_int_equal(vn_scan_load(scan, &run, NULL), VN_E_CANCELLED);
   assert_int_equal(vn_cancel_create(&run.cancel, NULL), VN_OK);
   run.progress = NULL;
-  assert_int_equal(vn_nifti_load(scan, &run, NULL), VN_OK);
-  vn_nifti_close(&scan);
+  assert_int_equal(vn_scan_load(scan, &run, NULL), VN_OK);
+  vn_scan_close(&scan);
   vn_cancel_close(&run.cancel);
 }
 

@@ -4,7 +4,7 @@
 include(CMakePackageConfigHelpers)
 set(VN_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/vnet)
 set(VN_PC_DIR ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
-set(VN_SHARED vnet vnet_segment vnet_nifti)
+set(VN_SHARED vnet vnet_segment vnet_scan)
 
 # vnet_static's links as the installed package and pkg-config shall see them: a library from one of
 # the compiler's own folders by its name, so that the package can move to another machine.
@@ -58,7 +58,7 @@ endfunction()
 vn_pkg_config(vnet "V-Net segmentation of medical scans: plans, and tensors through them" "")
 vn_pkg_config(vnet_segment "V-Net segmentation of medical scans: a host's image to labels"
               "vnet = ${PROJECT_VERSION}")
-vn_pkg_config(vnet_nifti "V-Net segmentation of medical scans: NIfTI files"
+vn_pkg_config(vnet_scan "V-Net segmentation of medical scans: NIfTI files"
               "vnet-segment = ${PROJECT_VERSION}")
 
 # ---- libraries, headers, CMake package ----
@@ -77,7 +77,7 @@ install(
   ARCHIVE COMPONENT dev)
 install(EXPORT vnet NAMESPACE vnet:: FILE vnetTargets.cmake DESTINATION ${VN_CMAKE_DIR}
         COMPONENT dev)
-install(FILES runtime/include/vnet.h runtime/include/vnet_segment.h runtime/include/vnet_nifti.h
+install(FILES runtime/include/vnet.h runtime/include/vnet_segment.h runtime/include/vnet_scan.h
               schemas/vnet_status.h
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/vnet COMPONENT dev)
 configure_package_config_file(
@@ -93,7 +93,7 @@ install(FILES ${PROJECT_BINARY_DIR}/vnetConfig.cmake ${PROJECT_BINARY_DIR}/vnetC
 
 configure_file(tools/packaging/vnet.3.in ${PROJECT_BINARY_DIR}/vnet.3 @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/vnet.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3 COMPONENT dev)
-foreach(page vnet_segment vnet_nifti)
+foreach(page vnet_segment vnet_scan)
   file(WRITE ${PROJECT_BINARY_DIR}/${page}.3 ".so man3/vnet.3\n")
   install(FILES ${PROJECT_BINARY_DIR}/${page}.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3
           COMPONENT dev)

@@ -73,7 +73,7 @@ static enum vn_status named(enum vn_status status, const char *path, const struc
 /* Does the file say how its scan lies, where the model wants to know? */
 static enum vn_status orientation_check(const struct run_session *session,
                                         const struct run_input *input, struct vn_diag *diag) {
-  const char *letters = session->info.orientation, *reason = vn_nifti_unoriented(input->file);
+  const char *letters = session->info.orientation, *reason = vn_scan_unoriented(input->file);
   if (!letters || !reason) return VN_OK;
   return vn_fail(diag, VN_E_UNSUPPORTED, "the model wants %.20s, but the scan %s", letters, reason);
 }
@@ -100,20 +100,20 @@ enum vn_status run_read(const struct run_session *session, const char *path,
   struct vn_diag inner;
   uint64_t start = now_ns();
   *input = (struct run_input){.image.size = sizeof input->image};
-  enum vn_status status = vn_nifti_open(path, &input->file, diag);
+  enum vn_status status = vn_scan_open(path, &input->file, diag);
   if (status) return status;
-  vn_nifti_image(input->file, &input->image);
+  vn_scan_image(input->file, &input->image);
   status = orientation_check(session, input, &inner);
   if (!status) status = memory_count(session, input, &inner);
   if (status) return named(status, path, &inner, diag);
-  status = vn_nifti_load(input->file, &run, diag);
-  vn_nifti_image(input->file, &input->image);
+  status = vn_scan_load(input->file, &run, diag);
+  vn_scan_image(input->file, &input->image);
   input->read_ns = now_ns() - start;
   return status;
 }
 
 void run_input_close(struct run_input *input) {
-  vn_nifti_close(&input->file);
+  vn_scan_close(&input->file);
 }
 
 /* ---- probabilities: in a nameless file beside the output, not in memory ---- */
@@ -241,13 +241,13 @@ static enum vn_status images_write(const struct run_session *session, struct out
   snprintf(text, sizeof text, "vnet-run %s, plan %016llx", vn_version(),
            (unsigned long long)vn_plan_checksum(session->plan));
   enum vn_status status =
-      vn_nifti_write_labels(out->labels.fd, cli_ends(out->labels.path, ".gz"), input->file, NULL,
-                            &result->map, session->info.labels, text, &inner);
+      vn_scan_write_labels(out->labels.fd, cli_ends(out->labels.path, ".gz"), input->file, NULL,
+                           &result->map, session->info.labels, text, &inner);
   if (status) return named(status, out->labels.path, &inner, diag);
   if (out->scores.fd < 0) return VN_OK;
   status =
-      vn_nifti_write_probabilities(out->scores.fd, cli_ends(out->scores.path, ".gz"), input->file,
-                                   NULL, &result->map, session->info.labels, text, &inner);
+      vn_scan_write_probabilities(out->scores.fd, cli_ends(out->scores.path, ".gz"), input->file,
+                                  NULL, &result->map, session->info.labels, text, &inner);
   return named(status, out->scores.path, &inner, diag);
 }
 

@@ -4,7 +4,7 @@
 #define VNET_RUN_CASE_H
 
 #include "options.h"
-#include "vnet_nifti.h"
+#include "vnet_scan.h"
 
 /* What all scans share. */
 struct run_session {
@@ -25,7 +25,7 @@ void run_files_free(struct run_files *files);
 
 /* A scan on its way: read ahead by many.c while another one computes. */
 struct run_input {
-  struct vn_nifti *file;
+  struct vn_scan *file;
   struct vn_image image;
   uint64_t
       memory_bytes; /* all that the run takes: segmenter, voxels, scores on their way, labels */

@@ -27,7 +27,7 @@ int vnt_is_brain(int value);
 int vnt_other_side(int value);
 
 /* VN_E_FORMAT: values that are not whole numbers from 0 to 32767, or more than 256 different ones;
- * no brain in it; otherwise as vn_nifti_load. To be closed in any case. */
+ * no brain in it; otherwise as vn_scan_load. To be closed in any case. */
 enum vn_status vnt_labelmap_open(const char *path, struct vnt_labelmap *map, struct vn_diag *diag);
 void vnt_labelmap_close(struct vnt_labelmap *map);
 

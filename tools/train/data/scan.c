@@ -7,9 +7,9 @@ enum vn_status vnt_scan_open(const char *path, struct vnt_scan *scan, struct vn_
   struct vn_image image = {.size = sizeof image};
   struct vn_diag inner;
   *scan = (struct vnt_scan){0};
-  enum vn_status status = vn_nifti_open(path, &scan->file, diag);
+  enum vn_status status = vn_scan_open(path, &scan->file, diag);
   if (status) return status;
-  vn_nifti_image(scan->file, &image);
+  vn_scan_image(scan->file, &image);
   status = vn_image_take(&image, &scan->image, &inner);
   return status ? vn_fail(diag, status, "%.200s: %.300s", path, inner.text) : VN_OK;
 }
@@ -18,21 +18,21 @@ enum vn_status vnt_scan_load(struct vnt_scan *scan, struct vn_cancel *cancel,
                              struct vn_diag *diag) {
   const struct vn_run_options run = {.size = sizeof run, .cancel = cancel};
   struct vn_image image = {.size = sizeof image};
-  enum vn_status status = vn_nifti_load(scan->file, &run, diag);
+  enum vn_status status = vn_scan_load(scan->file, &run, diag);
   if (status) return status;
-  vn_nifti_image(scan->file, &image);
+  vn_scan_image(scan->file, &image);
   scan->image.voxels = image.voxels;
   return VN_OK;
 }
 
 void vnt_scan_close(struct vnt_scan *scan) {
-  vn_nifti_close(&scan->file);
+  vn_scan_close(&scan->file);
   scan->image.voxels = NULL;
 }
 
 enum vn_status vnt_scan_orient(const struct vnt_scan *scan, const char *letters,
                                struct vn_view *view, struct vn_diag *diag) {
-  const char *reason = vn_nifti_unoriented(scan->file);
+  const char *reason = vn_scan_unoriented(scan->file);
   if (reason)
     return vn_fail(diag, VN_E_UNSUPPORTED, "the model wants %.20s, but the scan %s", letters,
                    reason);

@@ -5,17 +5,17 @@
 
 #include "intensity.h"
 #include "orient.h"
-#include "vnet_nifti.h"
+#include "vnet_scan.h"
 
 struct vnt_scan {
-  struct vn_nifti *file;
+  struct vn_scan *file;
   struct vn_image image; /* taken (image.h); voxels NULL until they are loaded, then dense floats */
 };
 
 /* Opens the file and takes its image. To be closed in any case; sentences begin with the path. As
- * vn_nifti_open. */
+ * vn_scan_open. */
 enum vn_status vnt_scan_open(const char *path, struct vnt_scan *scan, struct vn_diag *diag);
-/* As vn_nifti_load; `cancel` may be NULL. */
+/* As vn_scan_load; `cancel` may be NULL. */
 enum vn_status vnt_scan_load(struct vnt_scan *scan, struct vn_cancel *cancel, struct vn_diag *diag);
 void vnt_scan_close(struct vnt_scan *scan);
 

@@ -1,6 +1,6 @@
 /* Writes label maps and class probabilities, with a scan file's geometry or an image's; see
- * vnet_nifti.h. */
-#include "nifti_file.h"
+ * vnet_scan.h. */
+#include "scan_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -108,7 +108,7 @@ static enum vn_status header_make(const struct vn_image *theirs, struct vn_heade
 }
 
 /* The scan's header, changed only where what is written differs from a scan. */
-static enum vn_status header_derive(const struct vn_nifti *like, const struct vn_image *image,
+static enum vn_status header_derive(const struct vn_scan *like, const struct vn_image *image,
                                     int datatype, size_t elem_bytes, const char *description,
                                     struct vn_header *header, struct vn_diag *diag) {
   enum vn_status status = VN_OK;
@@ -202,9 +202,9 @@ static bool map_dense(const struct vn_label_map *map, const size_t dim[3]) {
   return true;
 }
 
-enum vn_status vn_nifti_write_labels(int fd, bool gzip, const struct vn_nifti *like,
-                                     const struct vn_image *image, const struct vn_label_map *map,
-                                     size_t labels, const char *description, struct vn_diag *diag) {
+enum vn_status vn_scan_write_labels(int fd, bool gzip, const struct vn_scan *like,
+                                    const struct vn_image *image, const struct vn_label_map *map,
+                                    size_t labels, const char *description, struct vn_diag *diag) {
   struct vn_header header;
   struct vn_label_map mine;
   enum vn_status status = vn_options_take(&mine, sizeof mine, map, "vn_label_map", diag);
@@ -224,10 +224,10 @@ enum vn_status vn_nifti_write_labels(int fd, bool gzip, const struct vn_nifti *l
                      diag);
 }
 
-enum vn_status vn_nifti_write_probabilities(int fd, bool gzip, const struct vn_nifti *like,
-                                            const struct vn_image *image,
-                                            const struct vn_label_map *map, size_t labels,
-                                            const char *description, struct vn_diag *diag) {
+enum vn_status vn_scan_write_probabilities(int fd, bool gzip, const struct vn_scan *like,
+                                           const struct vn_image *image,
+                                           const struct vn_label_map *map, size_t labels,
+                                           const char *description, struct vn_diag *diag) {
   struct vn_header header;
   struct vn_label_map mine;
   size_t bytes;
@@ -269,16 +269,16 @@ static int part_create(const char *path, char **part) {
   return fd;
 }
 
-enum vn_status vn_nifti_save_labels(const char *path, const struct vn_nifti *like,
-                                    const struct vn_image *image, const struct vn_label_map *map,
-                                    size_t labels, const char *description, struct vn_diag *diag) {
+enum vn_status vn_scan_save_labels(const char *path, const struct vn_scan *like,
+                                   const struct vn_image *image, const struct vn_label_map *map,
+                                   size_t labels, const char *description, struct vn_diag *diag) {
   struct vn_diag inner;
   char *part;
   int fd = part_create(path, &part);
   enum vn_status status = fd < 0 ? vn_fail(&inner, VN_E_IO, "%s", strerror(errno)) : VN_OK;
   if (!status) {
     status =
-        vn_nifti_write_labels(fd, ends(path, ".gz"), like, image, map, labels, description, &inner);
+        vn_scan_write_labels(fd, ends(path, ".gz"), like, image, map, labels, description, &inner);
     if (!status && fsync(fd)) status = vn_fail(&inner, VN_E_IO, "%s", strerror(errno));
     if (close(fd) && !status) status = vn_fail(&inner, VN_E_IO, "%s", strerror(errno));
     if (!status && rename(part, path)) status = vn_fail(&inner, VN_E_IO, "%s", strerror(errno));

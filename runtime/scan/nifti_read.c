@@ -1,7 +1,7 @@
-/* Opens and loads scans; see vnet_nifti.h. Header bytes are judged in nifti_header.c. zlib reads
+/* Opens and loads scans; see vnet_scan.h. Header bytes are judged in nifti_header.c. zlib reads
  * plain and gzipped files alike; voxels are converted as they stream in, so that the float volume
  * is the only large block. */
-#include "nifti_file.h"
+#include "scan_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -173,7 +173,7 @@ static bool affines_agree(const double a[3][4], const double b[3][4]) {
 }
 
 /* Sets the affine in the file's units, and what is known of it. */
-static enum vn_status affine_choose(struct vn_nifti *scan, struct vn_diag *diag) {
+static enum vn_status affine_choose(struct vn_scan *scan, struct vn_diag *diag) {
   const struct nifti_2_header *field = &scan->header.field;
   double sform[3][4], qform[3][4];
   bool has_s = field->sform_code > 0, has_q = field->qform_code > 0;
@@ -196,7 +196,7 @@ static enum vn_status affine_choose(struct vn_nifti *scan, struct vn_diag *diag)
   return VN_OK;
 }
 
-static enum vn_status geometry_read(struct vn_nifti *scan, struct vn_diag *diag) {
+static enum vn_status geometry_read(struct vn_scan *scan, struct vn_diag *diag) {
   const struct nifti_2_header *field = &scan->header.field;
   for (int j = 1; j <= 3; j++)
     if (!isfinite(field->pixdim[j]))
@@ -242,7 +242,7 @@ static enum vn_status size_check(const struct vn_header *header, const struct st
   return VN_OK;
 }
 
-static enum vn_status scan_open(const char *path, struct vn_nifti *scan, struct vn_diag *diag) {
+static enum vn_status scan_open(const char *path, struct vn_scan *scan, struct vn_diag *diag) {
   if (ends(path, ".nia"))
     return vn_fail(diag, VN_E_UNSUPPORTED, "the ASCII form of NIfTI: convert it to .nii.gz");
   bool image = ends(path, ".img") || ends(path, ".img.gz");
@@ -268,12 +268,12 @@ static enum vn_status scan_open(const char *path, struct vn_nifti *scan, struct 
   return status ? status : geometry_read(scan, diag);
 }
 
-enum vn_status vn_nifti_open(const char *path, struct vn_nifti **file, struct vn_diag *diag) {
+enum vn_status vn_scan_open(const char *path, struct vn_scan **file, struct vn_diag *diag) {
   struct vn_diag inner;
   *file = calloc(1, sizeof **file);
   if (!*file) return vn_fail(diag, VN_E_MEMORY, "%.200s: out of memory", path);
   enum vn_status status = scan_open(path, *file, &inner);
-  if (status) vn_nifti_close(file);
+  if (status) vn_scan_close(file);
   return status ? vn_fail(diag, status, "%.200s: %.300s", path, inner.text) : VN_OK;
 }
 
@@ -329,7 +329,7 @@ static bool stopped(const struct vn_run_options *run, double fraction) {
   return run->progress && run->progress(run->progress_context, fraction) != 0;
 }
 
-static enum vn_status voxels_read(struct stream *stream, struct vn_nifti *scan, unsigned char *raw,
+static enum vn_status voxels_read(struct stream *stream, struct vn_scan *scan, unsigned char *raw,
                                   const struct vn_run_options *run, struct vn_diag *diag) {
   const struct vn_header *header = &scan->header;
   enum vn_status status = stream_skip(stream, (uint64_t)header->field.vox_offset, diag);
@@ -357,8 +357,8 @@ static enum vn_status voxels_read(struct stream *stream, struct vn_nifti *scan, 
   return stopped(run, 1) ? vn_fail(diag, VN_E_CANCELLED, "cancelled") : VN_OK;
 }
 
-enum vn_status vn_nifti_load(struct vn_nifti *scan, const struct vn_run_options *theirs,
-                             struct vn_diag *diag) {
+enum vn_status vn_scan_load(struct vn_scan *scan, const struct vn_run_options *theirs,
+                            struct vn_diag *diag) {
   struct stream stream = {0};
   struct vn_diag inner;
   struct vn_run_options run;
@@ -380,7 +380,7 @@ enum vn_status vn_nifti_load(struct vn_nifti *scan, const struct vn_run_options 
   return vn_fail(diag, status, "%.200s: %.300s", scan->image_path, inner.text);
 }
 
-void vn_nifti_close(struct vn_nifti **file) {
+void vn_scan_close(struct vn_scan **file) {
   if (!file || !*file) return;
   free((*file)->voxels);
   free((*file)->image_path);
@@ -390,16 +390,16 @@ void vn_nifti_close(struct vn_nifti **file) {
 
 /* ---- questions ---- */
 
-void vn_nifti_image(const struct vn_nifti *file, struct vn_image *image) {
+void vn_scan_image(const struct vn_scan *file, struct vn_image *image) {
   struct vn_image mine = {.voxels = file->voxels,
                           .type = VN_VOXEL_F32,
-                          .world = vn_nifti_unoriented(file) ? VN_WORLD_UNKNOWN : VN_WORLD_RAS};
+                          .world = vn_scan_unoriented(file) ? VN_WORLD_UNKNOWN : VN_WORLD_RAS};
   memcpy(mine.dim, file->header.dim, sizeof mine.dim);
   memcpy(mine.affine, file->affine, sizeof mine.affine);
   vn_options_give(&mine, sizeof mine, image, "vn_image", NULL);
 }
 
-const char *vn_nifti_unoriented(const struct vn_nifti *file) {
+const char *vn_scan_unoriented(const struct vn_scan *file) {
   if (!file->oriented) return "has neither sform nor qform and does not say left from right";
   if (file->contradictory)
     return "has a sform and a qform that point its axes in different directions: remove the wrong "

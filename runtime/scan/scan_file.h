@@ -1,12 +1,12 @@
-/* An open NIfTI file. Private to nifti_read.c, which fills it, and nifti_write.c, which writes
+/* An open scan file. Private to nifti_read.c, which fills it, and nifti_write.c, which writes
  * results with its geometry. */
 #ifndef VNET_NIFTI_FILE_H
 #define VNET_NIFTI_FILE_H
 
 #include "nifti_header.h"
-#include "vnet_nifti.h"
+#include "vnet_scan.h"
 
-struct vn_nifti {
+struct vn_scan {
   struct vn_header header;
   char *image_path;    /* where the voxels are */
   double affine[3][4]; /* voxel (i, j, k, 1) to world mm, RAS; sform before qform */

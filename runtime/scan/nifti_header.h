@@ -2,8 +2,8 @@
  * here, before anything is allocated or read on its word. Private to nifti_read.c and
  * nifti_write.c. No library's reader is used: niftiio trusts what this file is there to doubt; only
  * the standard's own struct definitions come from it. */
-#ifndef VNET_NIFTI_HEADER_H
-#define VNET_NIFTI_HEADER_H
+#ifndef VNET_SCAN_HEADER_H
+#define VNET_SCAN_HEADER_H
 
 #include "vnet_status.h"
 
