@@ -1,7 +1,7 @@
 /* An open scan file. Private to nifti_read.c, which fills it, and nifti_write.c, which writes
  * results with its geometry. */
-#ifndef VNET_NIFTI_FILE_H
-#define VNET_NIFTI_FILE_H
+#ifndef VNET_SCAN_FILE_H
+#define VNET_SCAN_FILE_H
 
 #include "nifti_header.h"
 #include "vnet_scan.h"
