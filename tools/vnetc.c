@@ -1,6 +1,7 @@
 /* vnetc: an ONNX V-Net in, a plan out. All of the work is in compiler/compile.c. */
 #include "cli.h"
 #include "compile.h"
+#include "vnet.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,6 +110,17 @@ static struct arguments read_arguments(int argc, char **argv) {
   return a;
 }
 
+/* What the loader would refuse is never published. */
+static void plan_prove(const void *plan, size_t plan_bytes) {
+  struct vn_plan *loaded = NULL;
+  struct vn_diag diag = {""};
+  const enum vn_status status = vn_plan_open_memory(plan, plan_bytes, &loaded, &diag);
+  vn_plan_close(&loaded);
+  if (status == VN_E_MEMORY) cli_fatal(status, "%s", diag.text);
+  if (status)
+    cli_fatal(VN_E_INTERNAL, "internal error, please report it with the model: %s", diag.text);
+}
+
 int main(int argc, char **argv) {
   cli_start("vnetc");
   struct arguments a = read_arguments(argc, argv);
@@ -123,6 +135,7 @@ int main(int argc, char **argv) {
   cli_check(vnc_onnx_import(a.model, &a.options.import, &g, &diag), &diag);
   cli_check(vnc_compile_graph(&g, &a.options, &plan, &plan_bytes, &report, &diag), &diag);
   vnc_graph_free(&g);
+  plan_prove(plan, plan_bytes);
   cli_check(cli_write(output.fd, plan, plan_bytes, &diag), &diag);
   cli_output_commit(&output);
   free(plan);
