@@ -123,8 +123,7 @@ static enum vn_status buffers_sweep(const struct plan_buffer **first,
     if (!found)
       status = vn_fail(diag, VN_E_MEMORY, "out of memory");
     else if (*found != first[i])
-      status =
-          vn_fail(diag, VN_E_FORMAT, "two buffers of the plan overlap while both are alive");
+      status = vn_fail(diag, VN_E_FORMAT, "two buffers of the plan overlap while both are alive");
   }
   while (alive) tdelete(*(void **)alive, &alive, place_order);
   return status;
@@ -312,6 +311,7 @@ static enum vn_status rest_read(const struct vn_os_file *file, struct vn_plan *p
 /* The header first: another kind of file is not read to its end. */
 static enum vn_status file_load(const struct vn_os_file *file, struct vn_watch *watch,
                                 struct vn_plan **plan, struct vn_diag *diag) {
+  const uint64_t limit = watch->memory_limit ? watch->memory_limit : vn_os_memory_free("");
   struct plan_header header;
   struct vn_plan p = {.size = (size_t)file->bytes, .header = &header};
   uint64_t checksum = 0;
@@ -321,7 +321,11 @@ static enum vn_status file_load(const struct vn_os_file *file, struct vn_watch *
   if (!status && got < sizeof header) status = vn_fail(diag, VN_E_FORMAT, "too short for a plan");
   if (!status) status = header_check(&p, diag);
   if (status) return status;
-  if (file->bytes <= vn_os_memory_bytes()) p.own = vn_os_pages(p.size, &p.own_map_bytes);
+  if (file->bytes > limit)
+    return vn_fail(diag, VN_E_MEMORY, "takes %.1f MiB, and %.1f MiB are %s",
+                   (double)file->bytes / 0x1p20, (double)limit / 0x1p20,
+                   watch->memory_limit ? "the limit" : "free");
+  p.own = vn_os_pages(p.size, &p.own_map_bytes);
   if (!p.own)
     return vn_fail(diag, VN_E_MEMORY, "no memory for its %llu bytes",
                    (unsigned long long)file->bytes);

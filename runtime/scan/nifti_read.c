@@ -365,10 +365,15 @@ enum vn_status vn_scan_load(struct vn_scan *scan, const struct vn_run_options *t
   enum vn_status status = vn_options_take(&run, sizeof run, theirs, "vn_run_options", diag);
   if (status || scan->voxels) return status;
   unsigned char *raw = malloc(CHUNK_ELEMS * scan->header.elem_bytes);
-  size_t bytes;
-  if (!__builtin_mul_overflow(scan->header.elems, sizeof *scan->voxels, &bytes))
+  size_t bytes = SIZE_MAX;
+  const uint64_t limit = run.memory_limit_bytes ? run.memory_limit_bytes : vn_memory_free();
+  if (!__builtin_mul_overflow(scan->header.elems, sizeof *scan->voxels, &bytes) && bytes <= limit)
     scan->voxels = malloc(bytes);
-  if (!raw || !scan->voxels)
+  if (bytes > limit)
+    status = vn_fail(&inner, VN_E_MEMORY, "its voxels take %.0f MiB, and %.0f MiB are %s",
+                     (double)bytes / 0x1p20, (double)limit / 0x1p20,
+                     run.memory_limit_bytes ? "the limit" : "free");
+  else if (!raw || !scan->voxels)
     status = vn_fail(&inner, VN_E_MEMORY, "out of memory for %zu voxels", scan->header.elems);
   if (status == VN_OK) status = stream_open(scan->image_path, &stream, &inner);
   if (status == VN_OK) status = voxels_read(&stream, scan, raw, &run, &inner);

@@ -283,7 +283,8 @@ static void summary_write(const struct run_session *session, const struct list *
 
 enum vn_status many_run(struct run_session *session) {
   struct list list = list_make(session->options);
-  bool ahead = session->options->exec.memory_limit_bytes == 0;
+  const uint64_t limit = session->options->exec.memory_limit_bytes;
+  bool ahead = limit == 0 || limit == UINT64_MAX;
   enum vn_status first = VN_OK;
   size_t skipped = 0;
   struct slot slots[2];
