@@ -113,7 +113,9 @@ enum vn_status vn_exec_open(const struct vn_plan *plan, const struct vn_exec_opt
   struct vn_exec *e = calloc(1, sizeof *e);
   if (!e) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   e->plan = plan;
+  const vn_float_mode host = vn_float_mode_enter();
   status = exec_open(e, &mine, &watch, diag);
+  vn_float_mode_restore(host);
   if (!status) status = vn_watch_close(&watch, diag);
   if (status) vn_exec_close(&e);
   *exec = e;
@@ -135,21 +137,29 @@ void vn_exec_close(struct vn_exec **exec) {
 }
 
 /* The arena is address space until somebody writes to it, so that kernels can be asked over it. */
+static enum vn_status exec_measure(struct vn_exec *e, const struct vn_exec_options *options,
+                                   const struct vn_watch *watch, struct vn_diag *diag) {
+  e->threads = options->threads ? options->threads : vn_os_cores();
+  limit_set(e, 0); /* of what kernels allocate to be asked */
+  enum vn_status status = vn_cpu_simd(options->isa, &e->simd, diag);
+  if (status) return status;
+  e->arena = vn_os_pages((size_t)e->plan->header->arena_bytes, &e->arena_map_bytes);
+  return e->arena ? steps_prepare(e, watch, diag)
+                  : vn_fail(diag, VN_E_MEMORY, "no room for the arena");
+}
+
 enum vn_status vn_exec_measure(const struct vn_plan *plan, const struct vn_exec_options *options,
                                struct vn_exec_info *info, struct vn_diag *diag) {
   struct vn_exec_options mine;
   struct vn_watch watch;
-  struct vn_exec *e = NULL;
   enum vn_status status = options_read(options, &mine, &watch, diag);
-  if (!status && !(e = calloc(1, sizeof *e))) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
   if (status) return status;
+  struct vn_exec *e = calloc(1, sizeof *e);
+  if (!e) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   e->plan = plan;
-  e->threads = mine.threads ? mine.threads : vn_os_cores();
-  limit_set(e, 0); /* of what kernels allocate to be asked */
-  status = vn_cpu_simd(mine.isa, &e->simd, diag);
-  if (!status && !(e->arena = vn_os_pages((size_t)plan->header->arena_bytes, &e->arena_map_bytes)))
-    status = vn_fail(diag, VN_E_MEMORY, "no room for the arena");
-  if (!status) status = steps_prepare(e, &watch, diag);
+  const vn_float_mode host = vn_float_mode_enter();
+  status = exec_measure(e, &mine, &watch, diag);
+  vn_float_mode_restore(host);
   if (!status) *info = vn_exec_info(e);
   vn_exec_close(&e);
   return status;

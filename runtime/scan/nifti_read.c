@@ -13,6 +13,7 @@
 #include <zlib.h>
 
 #include "fail.h"
+#include "float_mode.h"
 #include "options.h"
 
 enum {
@@ -272,7 +273,9 @@ enum vn_status vn_scan_open(const char *path, struct vn_scan **file, struct vn_d
   struct vn_diag inner;
   *file = calloc(1, sizeof **file);
   if (!*file) return vn_fail(diag, VN_E_MEMORY, "%.200s: out of memory", path);
+  const vn_float_mode host = vn_float_mode_enter_plain();
   enum vn_status status = scan_open(path, *file, &inner);
+  vn_float_mode_restore(host);
   if (status) vn_scan_close(file);
   return status ? vn_fail(diag, status, "%.200s: %.300s", path, inner.text) : VN_OK;
 }
@@ -344,7 +347,9 @@ static enum vn_status voxels_read(struct stream *stream, struct vn_scan *scan, u
       return vn_fail(diag, VN_E_FORMAT, "truncated: %zu of %zu voxels are there",
                      from + got / header->elem_bytes, header->elems);
     if (header->swapped) swap_elems(raw, elems, header->elem_bytes);
+    const vn_float_mode host = vn_float_mode_enter_plain();
     convert(raw, header, elems, scan->voxels + from);
+    vn_float_mode_restore(host);
     from += elems;
   }
   /* To the end, for the checksum of a gzipped file comes last. */

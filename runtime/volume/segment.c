@@ -124,6 +124,17 @@ static double network_work(const struct vn_exec *exec) {
   return MAC_NS * macs / (double)vn_exec_info(exec).threads;
 }
 
+/* Numbers in the metadata are read in our own float mode, as all that follows from them. */
+static enum vn_status metas_read(struct vn_segmenter *s, struct vn_diag *diag) {
+  const vn_float_mode host = vn_float_mode_enter();
+  enum vn_status status = spacing_read(s, diag);
+  if (!status) status = vn_intensity_parse(vn_plan_meta(s->plan, "vnet.intensity"), &s->rule, diag);
+  if (!status)
+    status = vn_palette_parse(vn_plan_meta(s->plan, "vnet.labels"), s->classes, &s->palette, diag);
+  vn_float_mode_restore(host);
+  return status;
+}
+
 static enum vn_status segmenter_fill(struct vn_segmenter *s, const struct vn_exec_options *options,
                                      struct vn_diag *diag) {
   struct vn_exec_options mine;
@@ -131,10 +142,7 @@ static enum vn_status segmenter_fill(struct vn_segmenter *s, const struct vn_exe
   if (!status) status = vn_exec_open(s->plan, options, &s->exec, diag);
   if (!status) status = input_check(s, diag);
   if (!status) status = output_choose(s, diag);
-  if (!status) status = spacing_read(s, diag);
-  if (!status) status = vn_intensity_parse(vn_plan_meta(s->plan, "vnet.intensity"), &s->rule, diag);
-  if (!status)
-    status = vn_palette_parse(vn_plan_meta(s->plan, "vnet.labels"), s->classes, &s->palette, diag);
+  if (!status) status = metas_read(s, diag);
   if (status) return status;
   s->memory_limit_bytes = mine.memory_limit_bytes;
   s->probabilities = s->channels == 1 || ends_in_softmax(s->exec);
@@ -281,9 +289,11 @@ enum vn_status vn_segmenter_memory(const struct vn_segmenter *segmenter,
                                    const struct vn_segment_options *options, uint64_t *bytes,
                                    struct vn_diag *diag) {
   struct run run;
+  const vn_float_mode host = vn_float_mode_enter();
   enum vn_status status = run_plan(segmenter, images, count, options, &run, diag);
   if (!status) *bytes = run_bytes(&run);
   vn_grid_close(&run.grid);
+  vn_float_mode_restore(host);
   return status;
 }
 
