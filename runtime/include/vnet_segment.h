@@ -125,7 +125,9 @@ struct vn_segment_options {
   struct vn_cancel *cancel; /* see struct vn_run_options */
   vn_progress_fn *progress;
   void *progress_context;
-  size_t windows_most; /* more are refused: VN_E_UNSUPPORTED; 0: 10000; SIZE_MAX: no limit */
+  /* More windows are refused with VN_E_UNSUPPORTED. 0: 10000, or what has the voxels of 10000
+   * windows of 64 x 64 x 64, if that is more; SIZE_MAX: no limit. */
+  size_t windows_most;
 };
 
 enum vn_probability { VN_PROBABILITY_U16 /* 65535 is 1 */, VN_PROBABILITY_F32 };

@@ -28,7 +28,7 @@
 #include "size.h"
 #include "window.h"
 
-enum { CLASSES_MOST = INT16_MAX + 1, WINDOWS_MOST = 10000 };
+enum { CLASSES_MOST = INT16_MAX + 1, WINDOWS_MOST = 10000, WINDOW_VOX = 64 * 64 * 64 };
 
 /* Rough, for progress alone: nanoseconds of a thread for a voxel, and for a multiply-add. */
 static const double SURVEY_NS = 1, FIT_NS = 6, CLEAN_NS = 5, MAC_NS = 0.009;
@@ -232,7 +232,6 @@ static enum vn_status options_read(struct run *run, const struct vn_segment_opti
   if (!(o->min_volume_ml >= 0))
     return vn_fail(diag, VN_E_ARGUMENT, "a smallest volume of %g ml", o->min_volume_ml);
   o->overlap = o->overlap == 0 ? 0.5 : fmax(o->overlap, 0);
-  if (!o->windows_most) o->windows_most = WINDOWS_MOST;
   return VN_OK;
 }
 
@@ -246,16 +245,27 @@ static enum vn_status grid_lay(struct run *run, struct vn_diag *diag) {
   return status ? status : vn_grid_make(&view, s->spaced ? s->spacing_mm : NULL, &run->grid, diag);
 }
 
+/* What a whole body at 1 mm stays below; more of windows that are small. */
+static uint64_t windows_most(const struct run *run, const size_t patch[3]) {
+  const uint64_t voxels = vn_times(vn_times(patch[0], patch[1]), patch[2]);
+  const uint64_t same = (uint64_t)WINDOWS_MOST * WINDOW_VOX / voxels;
+  if (run->options.windows_most == SIZE_MAX) return UINT64_MAX;
+  if (run->options.windows_most) return run->options.windows_most;
+  return same > WINDOWS_MOST ? same : WINDOWS_MOST;
+}
+
 /* A scan of few large voxels becomes a grid of very many small ones. */
 static enum vn_status windows_check(const struct run *run, struct vn_diag *diag) {
   const struct vn_buffer in = vn_exec_input(run->segmenter->exec, 0);
   const uint64_t count = vn_window_count(&run->grid, in.dim + 2, run->options.overlap);
-  if (run->options.windows_most == SIZE_MAX || count <= run->options.windows_most) return VN_OK;
-  return vn_fail(diag, VN_E_UNSUPPORTED,
-                 "at the model's %.4g mm the scan takes %llu windows, and the limit is %zu: is its "
-                 "voxel size right? (--max-windows %llu runs it)",
-                 run->grid.spacing_mm[0], (unsigned long long)count, run->options.windows_most,
-                 (unsigned long long)count);
+  const uint64_t most = windows_most(run, in.dim + 2);
+  if (count <= most) return VN_OK;
+  return vn_fail(
+      diag, VN_E_UNSUPPORTED,
+      "at the model's %.4g mm the scan takes %llu windows, and the limit is %llu: is its "
+      "voxel size right? (--max-windows %llu runs it)",
+      run->grid.spacing_mm[0], (unsigned long long)count, (unsigned long long)most,
+      (unsigned long long)count);
 }
 
 static enum vn_status run_plan(const struct vn_segmenter *segmenter,

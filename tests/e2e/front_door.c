@@ -468,7 +468,7 @@ static float *everything(const char *plan_path, const char *scan_path, const cha
   enum vn_status status = vn_segmenter_open(plan, &options, &segmenter, &diag);
   float *odds = NULL;
   *labels = NULL;
-  if (status == VN_E_UNSUPPORTED && isa) goto done; /* not this machine's */
+  if ((status == VN_E_UNSUPPORTED || status == VN_E_ARGUMENT) && isa) goto done; /* not here */
   need(status, "opening", &diag);
   need(vn_segmenter_info(segmenter, &info, &diag), "info", &diag);
   *count = elems_of(image.dim) * info.labels;
