@@ -57,6 +57,16 @@ char *run_name(const char *scan, const char *folder, const char *ending) {
 
 /* ---- in ---- */
 
+void run_allow(struct sandbox *box, const char *scan) {
+  static const char *const halves[] = {".hdr", ".hdr.gz", ".img", ".img.gz"};
+  sandbox_read(box, scan);
+  for (size_t i = 0; i < sizeof halves / sizeof *halves; i++) {
+    char *half = run_name(scan, NULL, halves[i]);
+    sandbox_read(box, half);
+    free(half);
+  }
+}
+
 static size_t elems_of(const struct run_input *input) {
   return input->image.dim[0] * input->image.dim[1] * input->image.dim[2];
 }

@@ -4,6 +4,7 @@
 #define VNET_RUN_CASE_H
 
 #include "options.h"
+#include "sandbox.h"
 #include "vnet_scan.h"
 
 /* What all scans share. */
@@ -15,6 +16,7 @@ struct run_session {
   struct vn_label_info *labels; /* [info.labels] */
   struct vn_cancel *cancel;     /* pressed by Ctrl-C, for all that the program does */
   vn_progress_fn *progress;
+  const char *sandbox; /* what is in force */
 };
 
 /* Files of one scan; the strings are the case's own. NULL: not wanted. */
@@ -35,6 +37,9 @@ struct run_input {
 /* SCAN.seg.nii.gz and so on: `folder` NULL: beside the scan, else in it. The caller frees it; NULL:
  * out of memory. */
 char *run_name(const char *scan, const char *folder, const char *ending);
+
+/* Lets it be read from within the sandbox: its file, and the other half of a pair. */
+void run_allow(struct sandbox *box, const char *scan);
 
 /* Reads a scan after everything that can refuse it: header, metadata, memory. To be closed in any
  * case. */

@@ -21,11 +21,6 @@
 #include "fail.h"
 #include "report.h"
 
-struct list {
-  char **scan;
-  size_t count, room;
-};
-
 enum outcome { OUTCOME_DONE, OUTCOME_SKIPPED, OUTCOME_FAILED };
 
 /* One scan between being handed out and being finished. */
@@ -42,7 +37,7 @@ struct slot {
 
 /* ---- the list ---- */
 
-static void list_add(struct list *list, const char *scan) {
+static void list_add(struct run_list *list, const char *scan) {
   if (list->count == list->room) {
     list->room = list->room ? 2 * list->room : 64;
     list->scan = realloc(list->scan, list->room * sizeof *list->scan);
@@ -54,7 +49,7 @@ static void list_add(struct list *list, const char *scan) {
 
 /* A scan on each line, relative to the present folder; empty lines and lines that begin with # are
  * passed over. */
-static void list_read(struct list *list, const char *path) {
+static void list_read(struct run_list *list, const char *path) {
   FILE *file = fopen(path, "r");
   char *line = NULL;
   size_t room = 0;
@@ -78,7 +73,7 @@ static int is_scan(const struct dirent *entry) {
   return image && name[0] != '.' && !cli_ends(name, ".seg.nii.gz") && !cli_ends(name, ".seg.nii");
 }
 
-static void folder_read(struct list *list, const char *folder) {
+static void folder_read(struct run_list *list, const char *folder) {
   struct dirent **entries;
   int count = scandir(folder, &entries, is_scan, alphasort);
   if (count < 0) cli_fatal(VN_E_IO, "%s: %s", folder, strerror(errno));
@@ -98,7 +93,7 @@ static int by_text(const void *a, const void *b) {
 }
 
 /* Two scans of one name would overwrite each other's results. */
-static void names_check(const struct list *list, const char *folder) {
+static void names_check(const struct run_list *list, const char *folder) {
   char **names = calloc(list->count, sizeof *names);
   for (size_t i = 0; names && i < list->count; i++)
     if (!(names[i] = run_name(list->scan[i], folder, ""))) cli_fatal(VN_E_MEMORY, "out of memory");
@@ -111,8 +106,8 @@ static void names_check(const struct list *list, const char *folder) {
   free(names);
 }
 
-static struct list list_make(const struct run_options *o) {
-  struct list list = {0};
+struct run_list many_list(const struct run_options *o) {
+  struct run_list list = {0};
   if (o->list)
     list_read(&list, o->list);
   else
@@ -182,7 +177,7 @@ static void *slot_read(void *context) {
 }
 
 /* The next case that is not finished, being read. */
-static void slot_fill(struct slot *slot, struct run_session *session, const struct list *list,
+static void slot_fill(struct slot *slot, struct run_session *session, const struct run_list *list,
                       size_t *skipped) {
   const struct run_options *o = session->options;
   *slot = (struct slot){.session = session};
@@ -251,7 +246,7 @@ static bool rows_copy(const char *path, FILE *out, char **failure) {
   return lines > 1;
 }
 
-static void summary_write(const struct run_session *session, const struct list *list) {
+static void summary_write(const struct run_session *session, const struct run_list *list) {
   const struct run_options *o = session->options;
   struct cli_output output;
   char *path, *failure;
@@ -281,24 +276,23 @@ static void summary_write(const struct run_session *session, const struct list *
   free(path);
 }
 
-enum vn_status many_run(struct run_session *session) {
-  struct list list = list_make(session->options);
+enum vn_status many_run(struct run_session *session, struct run_list *list) {
   bool ahead = session->options->exec.memory_limit_bytes == 0;
   enum vn_status first = VN_OK;
   size_t skipped = 0;
   struct slot slots[2];
-  slot_fill(&slots[0], session, &list, &skipped);
-  for (size_t turn = 0; slots[turn % 2].index < list.count; turn++) {
+  slot_fill(&slots[0], session, list, &skipped);
+  for (size_t turn = 0; slots[turn % 2].index < list->count; turn++) {
     struct slot *now = &slots[turn % 2], *next = &slots[(turn + 1) % 2];
     slot_wait(now);
-    if (ahead) slot_fill(next, session, &list, &skipped);
+    if (ahead) slot_fill(next, session, list, &skipped);
     slot_run(now);
     if (now->status && !first) first = now->status;
-    if (!ahead) slot_fill(next, session, &list, &skipped);
+    if (!ahead) slot_fill(next, session, list, &skipped);
   }
   size_t failures = comm_finish(first != VN_OK);
-  if (comm_rank() == 0) summary_write(session, &list);
-  for (size_t i = 0; i < list.count; i++) free(list.scan[i]);
-  free(list.scan);
+  if (comm_rank() == 0) summary_write(session, list);
+  for (size_t i = 0; i < list->count; i++) free(list->scan[i]);
+  free(list->scan);
   return first || !failures ? first : VN_E_FORMAT;
 }
