@@ -43,6 +43,7 @@ enum {
   READ_FILE = 1 << 2,
   READ_DIR = 1 << 3,
   REMOVE_FILE = 1 << 5,
+  MAKE_DIR = 1 << 7,
   MAKE_REG = 1 << 8,
   TRUNCATE = 1 << 14,
   OF_FILES = WRITE_FILE | READ_FILE | TRUNCATE, /* the others are a folder's */
@@ -99,7 +100,8 @@ void sandbox_read(struct sandbox *box, const char *path) {
 }
 
 void sandbox_write(struct sandbox *box, const char *folder) {
-  allow(box, folder, READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | MAKE_REG | REMOVE_FILE);
+  allow(box, folder,
+        READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | MAKE_DIR | MAKE_REG | REMOVE_FILE);
 }
 
 static void beside(struct sandbox *box, const char *file,
@@ -225,6 +227,7 @@ static const int allowed[] = {
     SYS_renameat2,
     SYS_unlinkat,
     SYS_linkat,
+    SYS_mkdirat,
 #ifdef __x86_64__ /* the old names of some of these */
     SYS_open,
     SYS_stat,
@@ -234,6 +237,7 @@ static const int allowed[] = {
     SYS_rename,
     SYS_unlink,
     SYS_link,
+    SYS_mkdir,
     SYS_dup2,
     SYS_time,
 #endif

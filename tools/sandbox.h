@@ -25,7 +25,8 @@ void sandbox_open(struct sandbox *box);
 void sandbox_read(struct sandbox *box, const char *path);
 void sandbox_read_beside(struct sandbox *box, const char *file);
 
-/* Where files may be made, replaced and removed: in a folder and those in it; beside a file. */
+/* Where files may be made, replaced and removed, and folders made: in a folder and those in it;
+ * beside a file. */
 void sandbox_write(struct sandbox *box, const char *folder);
 void sandbox_write_beside(struct sandbox *box, const char *file);
 

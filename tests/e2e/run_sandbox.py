@@ -84,12 +84,12 @@ FILES = [
     ("write", secret, {"EACCES"}),
     ("create", outside / "new", {"EACCES"}),
     ("remove", outside / "spare", {"EACCES"}),
+    ("mkdir", outside / "folder", {"EACCES"}),
     ("move", outside / "moved", {"EACCES", "EXDEV"}),
 ]
 CALLS = [
     ("truncate", outside / "spare", {"ENOSYS"}),
     ("chmod", outside / "spare", {"ENOSYS"}),
-    ("mkdir", folder / "out" / "folder", {"ENOSYS"}),
     ("symlink", folder / "out" / "link", {"ENOSYS"}),
     ("code", "", {"ENOSYS"}),
     ("code of data", "", {"ENOSYS"}),
@@ -103,8 +103,8 @@ def refresh():
     (outside / "spare").write_text("spare")
     for path in (outside / "new", outside / "moved", folder / "out" / "link"):
         path.unlink(missing_ok=True)
-    if (folder / "out" / "folder").exists():
-        (folder / "out" / "folder").rmdir()
+    if (outside / "folder").exists():
+        (outside / "folder").rmdir()
     if prepare_needed:
         prepare()
 
