@@ -210,7 +210,7 @@ hardened() {
   ! grep -q 'LOAD.* RWE ' <<<"$headers" || fail "$1: memory to be written and executed"
   grep -qE 'BIND_NOW|FLAGS_1.*NOW' <<<"$dynamic" || fail "$1: symbols are bound late"
   [[ $1 = *.so ]] || grep -q 'FLAGS_1.*PIE' <<<"$dynamic" || fail "$1: at a fixed address"
-  nm -D "$1" | grep -q __stack_chk_fail || fail "$1: stacks without canaries"
+  grep -q __stack_chk_fail <<<"$(nm -D "$1")" || fail "$1: stacks without canaries"
   case $(readelf -h "$1" | sed -n 's/.*Machine: *//p') in
   *X86-64) objdump -d "$1" | grep -c endbr64 ;;
   AArch64) objdump -d "$1" | grep -cE '\<(bti|paciasp)\>' ;;
@@ -222,7 +222,7 @@ hardening() {
   for file in "$lib"/libvnet*.so "$prefix"/bin/*; do hardened "$file"; done
   # The larger ones hold calls of every kind.
   for file in "$lib/libvnet.so" "$prefix"/bin/{vnet-run,vnetc,vnet-train}; do
-    nm -D "$file" | grep -q '__[a-z]*_chk' || fail "$file: calls that do not know their buffers"
+    grep -q '_chk@' <<<"$(nm -D "$file")" || fail "$file: calls that do not know their buffers"
   done
 }
 
