@@ -140,6 +140,9 @@ def long_names_fit():
     done = subprocess.run([vnet_run, plan, scan, "-q", "-o", name], capture_output=True, text=True)
     assert done.returncode == 0 and name.exists() and not hidden(), done.stderr
     name.unlink()
+    name = folder / ("n" * 252 + ".nii")  # this one does not: it is said before any work
+    done = subprocess.run([vnet_run, plan, scan, "-q", "-o", name], capture_output=True, text=True)
+    assert done.returncode == 3 and "too long" in done.stderr and not hidden(), done.stderr
 
 
 def two_namespaces():
