@@ -94,9 +94,9 @@ def living_writers_are_left_alone(before=()):
     """Stopped before it publishes, as one that is slow, or on another machine; others come by."""
     small, large = save("small.nii", (20, 20, 20)), save("large.nii", (120, 100, 80))
     killed = start(large)
-    wait_for_part(killed)
+    known = [wait_for_part(killed)]
     living = start(large, before=before)
-    own = wait_for_part(living, hidden())
+    own = wait_for_part(living, known)
     group = [living.pid] + [int(p) for p in subprocess.run(["pgrep", "-P", str(living.pid)],
                                                            capture_output=True, text=True).stdout.split()]
     for pid in group:
