@@ -285,6 +285,7 @@ def names_are_harmless():
     right(bin_dir / "vnet-model", "--width", "4", "--stages", "2", "--patch", "8x8x8", "--intensity",
           "none", "--orientation", escape, "-o", f"{escape}.onnx")
     shown = [right(bin_dir / "vnetc", f"{escape}.onnx", "-o", f"{escape}.plan"),
+             right(bin_dir / "vnetc", f"{escape}.onnx", "-o", f"{escape}.plan", "-d", "i"),
              right(bin_dir / "vnet-plan", f"{escape}.plan"),
              right(bin_dir / "vnet-bench", f"{escape}.plan", "--repeat", "1", "--threads", "1"),
              right(bin_dir / "vnet-bench", f"{escape}.plan", "--repeat", "1", "--json"),

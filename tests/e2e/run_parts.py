@@ -92,7 +92,7 @@ def killed_writers_leave_nothing_for_long():
 
 def living_writers_are_left_alone(before=()):
     """Stopped before it publishes, as one that is slow, or on another machine; others come by."""
-    small, large = save("small.nii", (20, 20, 20)), save("large.nii", (120, 100, 80))
+    small, large = save("small.nii", (20, 20, 20)), save("large.nii", (200, 160, 120))
     killed = start(large)
     known = [wait_for_part(killed)]
     living = start(large, before=before)
@@ -111,7 +111,7 @@ def living_writers_are_left_alone(before=()):
         for pid in reversed(group):
             os.kill(pid, signal.SIGCONT)
     finish(living)
-    assert nibabel.load(out).shape == (120, 100, 80) and not hidden()
+    assert nibabel.load(out).shape == (200, 160, 120) and not hidden()
     want = np.asanyarray(nibabel.load(large).dataobj)
     assert np.array_equal(np.asanyarray(nibabel.load(out).dataobj), want)
 
