@@ -76,8 +76,7 @@ static void alive(struct made_model *m, size_t n) {
   const char *sum = "t0";
   for (size_t i = n / 2 - 1; i >= 1; i--) {
     const char *next = i > 1 ? numbered(m, "r", i) : "end";
-    Onnx__NodeProto *joined =
-        model_node(m, "Concat", "", both(m, sum, numbered(m, "t", i)), next);
+    Onnx__NodeProto *joined = model_node(m, "Concat", "", both(m, sum, numbered(m, "t", i)), next);
     vnc_build_int(&m->b, joined, "axis", 4);
     sum = next;
   }
@@ -106,7 +105,8 @@ static void weights(struct made_model *m, size_t n) {
     model_tensor(m, numbered(m, "w", i), VNC_ONNX_FLOAT, 5, dim, data + i * ELEMS,
                  ELEMS * sizeof *data);
     model_node(m, "Conv", "", both(m, "t0", numbered(m, "w", i)), numbered(m, "y", i));
-    if (i) model_node(m, "Add", "", both(m, numbered(m, "y", i), i > 1 ? numbered(m, "s", i - 1) : "y0"),
+    if (i)
+      model_node(m, "Add", "", both(m, numbered(m, "y", i), i > 1 ? numbered(m, "s", i - 1) : "y0"),
                  i + 1 < n ? numbered(m, "s", i) : "end");
   }
 }
@@ -214,7 +214,8 @@ static double compile(size_t kind, size_t n, enum vn_status expected) {
   if (!status) status = vnc_compile_graph(&m.g, &options, &plan, &plan_bytes, NULL, &m.diag);
   if (!status) status = vn_plan_open_memory(plan, plan_bytes, &loaded, &m.diag);
   const double seconds = cpu_seconds() - start;
-  if (status != expected) fail_msg("%s, %zu: status %d, %s", kinds[kind].name, n, status, m.diag.text);
+  if (status != expected)
+    fail_msg("%s, %zu: status %d, %s", kinds[kind].name, n, status, m.diag.text);
   vn_plan_close(&loaded);
   free(plan);
   vnc_graph_free(&m.g);
@@ -224,7 +225,8 @@ static double compile(size_t kind, size_t n, enum vn_status expected) {
 /* Twice as much takes twice as long; what is over in a moment is not measured so finely. */
 static void growth_check(const char *name, double once, double twice) {
   printf("%-28s %7.3f s %7.3f s\n", name, once, twice);
-  if (twice > 0.25 && twice > 3 * once) fail_msg("%s: %.3f s, and %.3f s for twice", name, once, twice);
+  if (twice > 0.25 && twice > 3 * once)
+    fail_msg("%s: %.3f s, and %.3f s for twice", name, once, twice);
 }
 
 static double less(double a, double b) {
@@ -261,8 +263,9 @@ static void put(uint8_t *bytes, size_t *at, struct plan_table *t, const void *re
 static void *plan_make(const struct parts *p, uint64_t arena_bytes, size_t *size) {
   struct plan_header h = {.endian = PLAN_ENDIAN, .major = PLAN_MAJOR, .arena_bytes = arena_bytes};
   const struct plan_tensor tensor = {.dim = {1, 1, 1, 1, 1}, .pixel_stride = 1};
-  const struct plan_port ports[2] = {{.rank = 1, .order = {0, 1, 2, 3, 4}, .dim = {1, 1, 1, 1, 1, 1}},
-                                     {.rank = 1, .order = {0, 1, 2, 3, 4}, .dim = {1, 1, 1, 1, 1, 1}, .is_output = 1}};
+  const struct plan_port ports[2] = {
+      {.rank = 1, .order = {0, 1, 2, 3, 4}, .dim = {1, 1, 1, 1, 1, 1}},
+      {.rank = 1, .order = {0, 1, 2, 3, 4}, .dim = {1, 1, 1, 1, 1, 1}, .is_output = 1}};
   size_t at = sizeof h, room = 4096 + p->n_buffers * sizeof *p->buffers +
                                p->n_steps * sizeof *p->steps + p->n_metas * sizeof *p->metas;
   uint8_t *bytes = aligned_alloc(64, (room + 63) / 64 * 64);
@@ -316,8 +319,7 @@ static double buffers(size_t n, bool apart, bool clash) {
                              : (struct plan_buffer){64, 64, i, i};
   }
   if (clash) p.buffers[n].first_step = (uint32_t)n - 2;
-  const double seconds =
-      open_plan(&p, 64 * (apart ? n + 1 : 2), clash ? VN_E_FORMAT : VN_OK);
+  const double seconds = open_plan(&p, 64 * (apart ? n + 1 : 2), clash ? VN_E_FORMAT : VN_OK);
   free(p.buffers);
   free(p.steps);
   return seconds;
