@@ -186,6 +186,8 @@ static void done_tell(struct window *window, enum work work, const char *path) {
   else
     text = g_strdup_printf("%s %s", work == WORK_SAVE ? "Saved" : "Opened", name);
   panel_progress(window->panel, text, -1);
+  if (work == WORK_SEGMENT && *document_labelling(window->document)->warning)
+    message_show(window, document_labelling(window->document)->warning);
   g_free(text);
   g_free(name);
 }

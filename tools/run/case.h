@@ -30,6 +30,7 @@ struct run_input {
   uint64_t
       memory_bytes; /* all that the run takes: segmenter, voxels, scores on their way, labels */
   uint64_t read_ns;
+  bool warned; /* the result may be of no use, and the user was told */
 };
 
 /* SCAN.seg.nii.gz and so on: `folder` NULL: beside the scan, else in it. The caller frees it; NULL:

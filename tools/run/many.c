@@ -212,7 +212,7 @@ static void failure_write(const struct slot *slot) {
   FILE *file = fdopen(dup(output.fd), "w");
   if (file) {
     report_csv_header(file);
-    report_csv_failure(file, slot->session, slot->files.scan, slot->status, slot->diag.text);
+    report_csv_failure(file, slot->session, slot->files.scan, slot->diag.text);
   }
   if (file && fclose(file) == 0)
     cli_output_publish(&output, &diag);
@@ -234,51 +234,54 @@ static void slot_run(struct slot *slot) {
 
 /* ---- the summary ---- */
 
-/* The rows of one scan's csv, without its header. */
-static bool rows_copy(const char *path, FILE *out, char **failure) {
+/* The rows of one scan's csv, without its header; what the first of them says. */
+static bool rows_copy(const char *path, FILE *out, bool *failed, bool *warned) {
   char *line = NULL;
   size_t room = 0, lines = 0;
-  *failure = NULL;
   FILE *file = fopen(path, "r");
   if (!file) return false;
   while (getline(&line, &room, file) >= 0) {
     if (lines++ == 0) continue;
     fputs(line, out);
-    if (lines == 2 && !strstr(line, ",ok,0,")) *failure = strdup(line);
+    if (lines != 2) continue;
+    *warned = report_csv_says(line, "warning");
+    *failed = !*warned && !report_csv_says(line, "ok");
   }
   free(line);
   fclose(file);
   return lines > 1;
 }
 
-static void summary_write(const struct run_session *session, const struct list *list) {
+/* Returns how many scans have a warning. */
+static size_t summary_write(const struct run_session *session, const struct list *list) {
   const struct run_options *o = session->options;
   struct cli_output output;
-  char *path, *failure;
+  char *path;
   if (asprintf(&path, "%s/summary.csv", o->output_dir) < 0) cli_fatal(VN_E_MEMORY, "out of memory");
   cli_output_open(&output, path);
   FILE *out = fdopen(dup(output.fd), "w");
   if (!out) cli_fatal(VN_E_IO, "%s: %s", path, strerror(errno));
   report_csv_header(out);
-  size_t failed = 0;
+  size_t failures = 0, warnings = 0;
   for (size_t i = 0; i < list->count; i++) {
     char *rows = run_name(list->scan[i], o->output_dir, ".seg.csv");
-    bool there = rows && rows_copy(rows, out, &failure);
-    if (!there)
-      report_csv_failure(out, session, list->scan[i], VN_E_IO, "its results cannot be read");
-    bool bad = !there || failure;
-    failed += bad;
-    if (!o->quiet) printf("%-8s %s\n", bad ? "FAILED" : "ok", list->scan[i]);
-    if (there) free(failure);
+    bool failed = true, warned = false;
+    if (!rows || !rows_copy(rows, out, &failed, &warned))
+      report_csv_failure(out, session, list->scan[i], "its results cannot be read");
+    failures += failed;
+    warnings += warned;
+    if (!o->quiet)
+      printf("%-8s %s\n", failed ? "FAILED" : warned ? "warning" : "ok", list->scan[i]);
     free(rows);
   }
   if (fclose(out)) cli_fatal(VN_E_IO, "%s: cannot write: %s", path, strerror(errno));
   cli_output_commit(&output);
   if (!o->quiet)
-    printf("%zu scans, %zu failed; every label of every scan is in %s\n", list->count, failed,
-           path);
+    printf("%zu scans, %zu failed, %zu with a warning; every label of every scan is in %s\n",
+           list->count, failures, warnings, path);
   cli_finish_stdout();
   free(path);
+  return warnings;
 }
 
 enum vn_status many_run(struct run_session *session) {
@@ -296,9 +299,10 @@ enum vn_status many_run(struct run_session *session) {
     if (now->status && !first) first = now->status;
     if (!ahead) slot_fill(next, session, &list, &skipped);
   }
-  size_t failures = comm_finish(first != VN_OK);
-  if (comm_rank() == 0) summary_write(session, &list);
+  size_t failures = comm_finish(first != VN_OK), warnings = 0;
+  if (comm_rank() == 0) warnings = summary_write(session, &list);
   for (size_t i = 0; i < list.count; i++) free(list.scan[i]);
   free(list.scan);
-  return first || !failures ? first : VN_E_FORMAT;
+  if (!first && failures) first = VN_E_FORMAT;
+  return !first && warnings && session->options->strict ? VN_E_UNSUPPORTED : first;
 }

@@ -234,4 +234,5 @@ def _report(raw: _abi.vn_segment_report) -> Report:
     return Report(tuple(raw.grid), tuple(raw.grid_spacing_mm), raw.windows, raw.skipped,
                   raw.replaced_vox, raw.removed_vox, raw.shift, raw.scale, raw.low, raw.high,
                   raw.intensity_ns / 1e9, raw.network_ns / 1e9, raw.outside_ns / 1e9,
-                  raw.clean_ns / 1e9)
+                  raw.clean_ns / 1e9, raw.note.decode(errors="replace"),
+                  raw.warning.decode(errors="replace"))
