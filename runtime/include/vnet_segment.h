@@ -155,8 +155,9 @@ struct vn_segment_report {
 
 /* The most memory that this segmenter and this run would hold together, without the caller's own
  * buffers: what vn_segmenter_open took, and window, resampling and scores. `options` may be NULL.
- * Clean-up is not counted: it takes up to 24 bytes for each run of equal labels along i. Refuses as
- * vn_segment does whatever can be refused without looking at voxels. */
+ * Clean-up is not counted, nor the pieces that vnet.expect may ask for: they take up to 24 bytes
+ * for each run of equal labels along i. Refuses as vn_segment does whatever can be refused without
+ * looking at voxels. */
 VN_SEGMENT_API enum vn_status vn_segmenter_memory(const struct vn_segmenter *segmenter,
                                                   const struct vn_image *const images[],
                                                   size_t count,

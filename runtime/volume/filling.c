@@ -231,12 +231,13 @@ struct flood {
   struct vn_label_map map; /* 1: not finite; 2: connected with the border, too */
 };
 
-static size_t *flood_rows(const struct flood *f, size_t j, size_t k, size_t rows[9][2]) {
+/* The rows beside a row and itself; false: it lies on the border. */
+static bool flood_rows(const struct flood *f, size_t j, size_t k, size_t rows[9][2]) {
   size_t n = 0;
   for (size_t z = k ? k - 1 : 0; z <= k + 1 && z < f->image->dim[2]; z++)
     for (size_t y = j ? j - 1 : 0; y <= j + 1 && y < f->image->dim[1]; y++, n++)
       rows[n][0] = y, rows[n][1] = z;
-  return n < 9 ? NULL : rows[0]; /* fewer: the row lies on the border */
+  return n == 9;
 }
 
 static bool touches(const struct flood *f, size_t i, size_t rows[9][2]) {

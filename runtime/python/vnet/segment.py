@@ -88,7 +88,8 @@ class Segmenter:
         overlap: of windows, 0 to below 1. weighting: "gaussian" or "constant". mirror: letters of
             "dhw", the model's axes along which flipped windows are averaged, too. every_window:
             those with nothing but background are run, too.
-        replace_nan: voxels that are not finite become the smallest value, not an error.
+        replace_nan: voxels that are not finite become the smallest value, not an error; a frame
+        of them around the scan is background without it.
         largest_component: keeps the largest piece of each label. min_volume_ml: removes smaller
             pieces.
         probabilities: "float32" or "uint16" (65535 is 1) asks for them.
