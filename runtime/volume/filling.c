@@ -209,6 +209,7 @@ static uint32_t above_cut(const struct search *s, struct vn_filling *f) {
   if (!count || count < s->count / SCAN_PART) return s->last;
   struct span span = {.low = vn_bin_low(s->first)};
   span.range = vn_bin_high(bin_of_part(s, begin, end, count, 0.95)) - span.low;
+  if (!(span.range > 0)) return s->last; /* of denormals, which count as 0 */
   const uint32_t cut = padding_cut(s, &span, &f->above_value);
   f->above = cut < s->last;
   if (f->above) return cut;
@@ -263,29 +264,31 @@ static size_t flood_row(const struct flood *f, size_t j, size_t k, bool back) {
   return reached;
 }
 
-/* Marks what is not finite, then sweeps to and fro until nothing more is reached; how much is not.
- */
-static size_t flood_run(const struct flood *f, const struct vn_voxels *voxels, float *row) {
+/* Marks what is not finite, then sweeps to and fro until nothing more is reached; *left: how much
+ * is not. False: stop. */
+static bool flood_run(const struct flood *f, const struct search *s, size_t *left) {
   const size_t *dim = f->image->dim, rows = dim[1] * dim[2];
-  size_t left = 0;
+  *left = 0;
   for (size_t r = 0; r < rows; r++) {
-    vn_image_row(f->image, voxels, r % dim[1], r / dim[1], row);
+    vn_image_row(f->image, s->voxels, r % dim[1], r / dim[1], s->row);
     for (size_t i = 0; i < dim[0]; i++) {
-      const bool bad = !isfinite(row[i]);
+      const bool bad = !isfinite(s->row[i]);
       vn_label_put(&f->map, vn_label_at(&f->map, i, r % dim[1], r / dim[1]), bad);
-      left += bad;
+      *left += bad;
     }
+    if (r % 64 == 0 && !vn_stage_tell(s->stage, 0.5)) return false;
   }
-  for (int sweep = 0; left && sweep < SWEEPS_MOST; sweep++) {
+  for (int sweep = 0; *left && sweep < SWEEPS_MOST; sweep++) {
     size_t reached = 0;
     for (size_t n = 0; n < rows; n++) {
       const size_t r = sweep & 1 ? rows - 1 - n : n;
       reached += flood_row(f, r % dim[1], r / dim[1], sweep & 1);
+      if (r % 64 == 0 && !vn_stage_tell(s->stage, 0.5)) return false;
     }
-    left -= reached;
+    *left -= reached;
     if (!reached && sweep) break;
   }
-  return left;
+  return true;
 }
 
 /* Is all that is not finite connected with the border? */
@@ -304,9 +307,11 @@ static enum vn_status frame_find(const struct search *s, const struct vn_label_m
                               .elem_bytes = 1,
                               .stride = {1, (ptrdiff_t)dim[0], (ptrdiff_t)(dim[0] * dim[1])}};
   }
-  *frame = flood_run(&flood, s->voxels, s->row) == 0;
+  size_t left;
+  const bool whole = flood_run(&flood, s, &left);
+  *frame = left == 0;
   free(mine);
-  return VN_OK;
+  return whole ? VN_OK : vn_stage_cancelled(diag);
 }
 
 /* ---- all of it ---- */

@@ -478,27 +478,24 @@ static const char *label_name(const void *context, size_t label) {
   return s->palette.entries[label].name;
 }
 
-/* The image's voxels above the level below which windows are not run. */
-static enum vn_status lit_count(struct run *run, uint64_t *lit, struct vn_diag *diag) {
+/* Voxels of each label, and with `lit` those of the image above the level below which windows are
+ * not run. */
+static enum vn_status voxels_count(struct run *run, uint64_t *lit, struct vn_diag *diag) {
   const size_t *dim = run->image.dim;
   const float level = background_level(&run->survey);
   float *row = malloc(dim[0] * sizeof *row);
   if (!row) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  for (size_t r = 0; r < dim[1] * dim[2]; r++) {
-    vn_image_row(&run->image, &run->voxels, r % dim[1], r / dim[1], row);
-    for (size_t i = 0; i < dim[0]; i++) *lit += row[i] > level;
-  }
-  free(row);
-  return VN_OK;
-}
-
-static void voxels_count(const struct run *run, uint64_t *voxels) {
-  const size_t *dim = run->image.dim;
-  for (size_t r = 0; r < dim[1] * dim[2]; r++) {
+  bool go = true;
+  for (size_t r = 0; go && r < dim[1] * dim[2]; r++) {
     const char *at = vn_label_at(&run->map, 0, r % dim[1], r / dim[1]);
     for (size_t i = 0; i < dim[0]; i++, at += run->map.stride[0])
-      voxels[vn_label_get(&run->map, at)]++;
+      run->counts[vn_label_get(&run->map, at)]++;
+    if (lit) vn_image_row(&run->image, &run->voxels, r % dim[1], r / dim[1], row);
+    for (size_t i = 0; lit && i < dim[0]; i++) *lit += row[i] > level;
+    if (r % 64 == 0) go = vn_stage_tell(&run->stage, 1);
   }
+  free(row);
+  return go ? VN_OK : vn_stage_cancelled(diag);
 }
 
 /* Of the network's own labels, before clean-up takes pieces away. */
@@ -513,20 +510,20 @@ static enum vn_status labels_judge(struct run *run, struct vn_diag *diag) {
   const struct vn_segmenter *s = run->segmenter;
   char *warning = run->report.warning;
   uint64_t lit = 0, labelled = 0;
-  enum vn_status status = VN_OK;
-  voxels_count(run, run->counts);
+  const bool share = vn_expect_has(&s->expect, VN_EXPECT_SHARE);
+  enum vn_status status = voxels_count(run, share ? &lit : NULL, diag);
+  if (status) return status;
   for (size_t c = 1; c < s->classes; c++) labelled += run->counts[c];
-  if (vn_expect_has(&s->expect, VN_EXPECT_SHARE)) status = lit_count(run, &lit, diag);
   const struct vn_expect_facts facts = {run->counts, run->pieces, vn_image_voxel_ml(&run->image),
                                         lit};
   if (!labelled) {
     const size_t used = strlen(warning);
     snprintf(warning + used, sizeof run->report.warning - used,
              "%snothing was found: every voxel is background", used ? "; " : "");
-  } else if (!status) {
+  } else {
     vn_expect_labels(&s->expect, &facts, label_name, s, warning, sizeof run->report.warning);
   }
-  return status;
+  return VN_OK;
 }
 
 static enum vn_status run_all(struct run *run, struct vn_diag *diag) {
