@@ -2,6 +2,7 @@
  * chart of the arena, and a proof that no two buffers that are alive together overlap. Reads the
  * file through the runtime's loader, which has validated all of it. */
 #include "cli.h"
+#include "sandbox.h"
 #include "plan.h"
 #include "vnet.h"
 
@@ -17,7 +18,7 @@ static const char help[] =
     "whether the plan is sound.\n\n"
     "      --isa NAME       also show the kernel that each step gets here: avx512, avx2,\n"
     "                       neon, portable, ref, or best\n"
-    "      --width N        columns of the chart; default 100\n"
+    "      --width N        columns of the chart; default 100\n" CLI_SANDBOX_HELP
     "  -h, --help, -V, --version\n\n"
     "Example: vnet-plan vnet.plan --isa best\n\n" CLI_EXIT_HELP;
 
@@ -55,8 +56,9 @@ static double mib(uint64_t bytes) {
 /* ---- the header ---- */
 
 static void print_port(const struct plan_view *v, const struct plan_port *p) {
-  printf("%-10s %s %s[", p->is_output ? "output" : "input", v->strings + p->name,
-         p->dtype == VN_I64 ? "i64" : "f32");
+  printf("%-10s ", p->is_output ? "output" : "input");
+  cli_show(stdout, v->strings + p->name);
+  printf(" %s[", p->dtype == VN_I64 ? "i64" : "f32");
   for (uint32_t i = 0; i < p->rank; i++) printf("%s%" PRIu64, i ? "," : "", p->dim[i]);
   printf("]\n");
 }
@@ -65,9 +67,9 @@ static void print_header(const struct plan_view *v, const char *path) {
   const struct plan_header *h = v->header;
   uint64_t weight_bytes = 0;
   for (uint64_t i = 0; i < h->weights.count; i++) weight_bytes += v->weights[i].bytes;
-  printf("plan       %s\n", path);
-  printf("topology   %s\n", v->strings + h->topology);
-  printf("written by %s, format %u.%u\n", v->strings + h->producer, h->major, h->minor);
+  cli_line(stdout, "plan       %s", path);
+  cli_line(stdout, "topology   %s", v->strings + h->topology);
+  cli_line(stdout, "written by %s, format %u.%u", v->strings + h->producer, h->major, h->minor);
   printf("file       %.1f MiB, checksum %016" PRIx64 "\n", mib(h->file_bytes), h->checksum);
   printf("weights    %.1f MiB in %" PRIu64 " tensors\n", mib(weight_bytes), h->weights.count);
   printf("arena      %.1f MiB, lower bound %.1f MiB (%.3f)\n", mib(h->arena_bytes),
@@ -75,7 +77,8 @@ static void print_header(const struct plan_view *v, const char *path) {
          h->arena_bound_bytes ? (double)h->arena_bytes / (double)h->arena_bound_bytes : 1);
   for (uint64_t i = 0; i < h->ports.count; i++) print_port(v, &v->ports[i]);
   for (uint64_t i = 0; i < h->metas.count; i++)
-    printf("metadata   %s = %s\n", v->strings + v->metas[i].key, v->strings + v->metas[i].value);
+    cli_line(stdout, "metadata   %s = %s", v->strings + v->metas[i].key,
+             v->strings + v->metas[i].value);
 }
 
 /* ---- steps ---- */
@@ -105,10 +108,10 @@ static void print_steps(const struct plan_view *v, const struct vn_exec *exec) {
     text_of_algo(s, algo);
     printf("%4" PRIu64 "  %-10s  %-15s  ", i, vn_op_text(s->op), algo);
     if (exec) printf("%-22s  ", vn_exec_step(exec, i).kernel);
-    printf("%-18s %-18s %5.1f %7.2f ms  %s%s%s\n", in, out, (double)s->macs / 1e9,
-           (double)s->predicted_ns / 1e6, v->strings + s->name,
-           s->in[1] != VN_NONE && s->op != VN_OP_ADD ? " + residual" : "",
-           s->act[0] || s->act[1] ? " + activation" : "");
+    cli_line(stdout, "%-18s %-18s %5.1f %7.2f ms  %s%s%s", in, out, (double)s->macs / 1e9,
+             (double)s->predicted_ns / 1e6, v->strings + s->name,
+             s->in[1] != VN_NONE && s->op != VN_OP_ADD ? " + residual" : "",
+             s->act[0] || s->act[1] ? " + activation" : "");
   }
 }
 
@@ -127,8 +130,11 @@ static void print_buffers(const struct plan_view *v) {
     printf("%4" PRIu64 " %c  %11.3f  %11.3f  %3u..%-3u ", i, letter(i), mib(b->offset),
            mib(b->bytes), b->first_step, b->last_step);
     for (uint64_t t = 0; t < v->header->tensors.count; t++)
-      if (v->tensors[t].buffer == i) printf(" %s", v->strings + v->tensors[t].name);
-    printf("\n");
+      if (v->tensors[t].buffer == i) {
+        putchar(' ');
+        cli_show(stdout, v->strings + v->tensors[t].name);
+      }
+    putchar('\n');
   }
 }
 
@@ -181,16 +187,16 @@ static uint64_t count_overlaps(const struct plan_view *v) {
 /* ---- the program ---- */
 
 int main(int argc, char **argv) {
-  enum { ISA = 256, WIDTH };
-  static const struct option longs[] = {{"isa", required_argument, NULL, ISA},
-                                        {"width", required_argument, NULL, WIDTH},
-                                        {"help", no_argument, NULL, 'h'},
-                                        {"version", no_argument, NULL, 'V'},
-                                        {NULL, 0, NULL, 0}};
+  enum { ISA = 256, WIDTH, NO_SANDBOX };
+  static const struct option longs[] = {
+      {"isa", required_argument, NULL, ISA},         {"width", required_argument, NULL, WIDTH},
+      {"no-sandbox", no_argument, NULL, NO_SANDBOX}, {"help", no_argument, NULL, 'h'},
+      {"version", no_argument, NULL, 'V'},           {NULL, 0, NULL, 0}};
   struct vn_diag diag = {""};
   struct vn_plan *plan = NULL;
   struct vn_exec *exec = NULL;
   const char *isa = NULL;
+  bool no_sandbox = false;
   uint64_t width = 100;
   cli_start("vnet-plan");
   for (int option; (option = cli_option(argc, argv, "hV", longs)) != -1;) {
@@ -200,6 +206,9 @@ int main(int argc, char **argv) {
       break;
     case WIDTH:
       width = cli_count("--width", optarg, WIDTH_LEAST, WIDTH_MOST);
+      break;
+    case NO_SANDBOX:
+      no_sandbox = true;
       break;
     case 'V':
       printf("vnet-plan %s\n", vn_version());
@@ -212,6 +221,12 @@ int main(int argc, char **argv) {
     }
   }
   if (argc - optind != 1) cli_fatal(VN_E_ARGUMENT, "exactly one plan expected; see --help");
+  struct sandbox box;
+  if (!no_sandbox) {
+    sandbox_open(&box);
+    sandbox_read(&box, argv[optind]);
+    sandbox_enter(&box);
+  }
   cli_check(vn_plan_open(argv[optind], &plan, &diag), &diag);
   const struct vn_exec_options options = {.isa = isa && strcmp(isa, "best") ? isa : NULL};
   if (isa) cli_check(vn_exec_open(plan, &options, &exec, &diag), &diag);

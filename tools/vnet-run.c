@@ -7,7 +7,9 @@
 #include "case.h"
 #include "cli.h"
 #include "comm.h"
+#include "list.h"
 #include "many.h"
+#include "names.h"
 #include "options.h"
 #include "slicer.h"
 #include "tensor.h"
@@ -31,6 +33,37 @@ static int serve(void *context, double fraction) {
 static int progress_and_serve(void *context, double fraction) {
   if (comm_ranks() == 1) progress(context, fraction);
   return serve(context, fraction);
+}
+
+/* Results lie beside it, unless they are told to lie elsewhere. */
+static void scan_allow(struct sandbox *box, const struct run_options *o, const char *scan) {
+  run_allow(box, scan);
+  if (!o->outputs && !o->output_dir) sandbox_write_beside(box, scan);
+}
+
+/* Before the first byte of a plan or a scan: what is named may be read, where results go may be
+ * written, and that is all. */
+static void rights_give_up(struct sandbox *box, const struct run_options *o,
+                           const struct run_list *list) {
+  sandbox_open(box);
+  sandbox_read(box, o->plan);
+  for (size_t i = 0; i < list->count; i++) scan_allow(box, o, list->entry[i].scan);
+  if (!list->count && o->scans) scan_allow(box, o, o->scan[0]);
+  for (size_t i = 0; i < o->tensors; i++) sandbox_read(box, o->tensor[i]);
+  for (size_t i = 0; i < o->outputs; i++) sandbox_write_beside(box, o->output[i]);
+  const char *const files[] = {o->scores, o->report, o->csv, o->picture, o->slicer_result};
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) sandbox_write_beside(box, files[i]);
+  sandbox_write(box, o->output_dir);
+  sandbox_enter(box);
+}
+
+/* MPI goes on needing sockets and files of its own. */
+static bool rights_kept(struct sandbox *box, const struct run_options *o) {
+  bool ranks = comm_in_use();
+  if (ranks && !o->no_sandbox && !o->quiet && comm_rank() == 0)
+    fputs("vnet-run: note: ranks run without the sandbox\n", stderr);
+  if (ranks || o->no_sandbox) snprintf(box->text, sizeof box->text, "none");
+  return ranks || o->no_sandbox;
 }
 
 static void session_open(struct run_session *session, const struct run_options *o,
@@ -68,13 +101,22 @@ static char *copy_of(const char *text) {
   return copy;
 }
 
+static void files_check(const struct run_session *session, const struct run_files *files) {
+  struct cli_files all = {0};
+  run_files_add(&all, session, files);
+  cli_files_add(&all, session->options->plan, false);
+  cli_files_add(&all, session->options->slicer_result, true);
+  cli_files_check(&all);
+}
+
 static enum vn_status scan_run(struct run_session *session) {
   const struct run_options *o = session->options;
   struct vn_diag diag;
   struct run_input input;
-  struct run_files files = {.scan = copy_of(o->scan),
-                            .labels = o->outputs ? copy_of(o->output[0])
-                                                 : run_name(o->scan, NULL, ".seg.nii.gz"),
+  const char *scan = o->scan[0];
+  struct run_files files = {.scan = copy_of(scan),
+                            .labels =
+                                o->outputs ? copy_of(o->output[0]) : run_name(scan, ".seg.nii.gz"),
                             .scores = copy_of(o->scores),
                             .report = copy_of(o->report),
                             .csv = copy_of(o->csv),
@@ -84,7 +126,8 @@ static enum vn_status scan_run(struct run_session *session) {
   for (int i = 0; i < 2; i++)
     if (images[i] && !cli_ends(images[i], ".nii") && !cli_ends(images[i], ".nii.gz"))
       cli_fatal(VN_E_ARGUMENT, "%s: the output's name must end in .nii or .nii.gz", images[i]);
-  enum vn_status status = run_read(session, o->scan, &input, &diag);
+  files_check(session, &files);
+  enum vn_status status = run_read(session, scan, &input, &diag);
   if (status == VN_OK && !o->quiet) note_intensity(session->plan);
   if (status == VN_OK) status = run_case(session, &files, &input, &diag);
   cli_check_interrupt();
@@ -99,6 +142,8 @@ int main(int argc, char **argv) {
   cli_start("vnet-run");
   comm_open(&argc, &argv);
   struct run_options o = run_options_parse(argc, argv);
+  struct run_list list = {0};
+  struct sandbox box;
   struct vn_diag diag;
   struct vn_plan *plan;
   struct vn_cancel *cancel;
@@ -107,21 +152,25 @@ int main(int argc, char **argv) {
   const struct vn_run_options opening = {.size = sizeof opening, .cancel = cancel};
   o.exec.cancel = cancel;
   cli_on_interrupt(press, cancel);
+  if (run_options_many(&o)) list = run_list_open(&o);
+  if (!rights_kept(&box, &o)) rights_give_up(&box, &o, &list);
   cli_check(vn_plan_open_with(o.plan, &opening, &plan, &diag), &diag);
   if (o.tensors) {
     tensors_run(&o, plan, cancel);
   } else {
     struct run_session session;
     session_open(&session, &o, plan, cancel);
+    session.sandbox = box.text;
     if (run_options_many(&o)) {
       if (!o.quiet && comm_rank() == 0) note_intensity(plan);
-      status = many_run(&session);
+      status = many_run(&session, &list);
     } else {
       status = scan_run(&session);
     }
     session_close(&session);
   }
   cli_on_interrupt(NULL, NULL);
+  run_list_close(&list);
   vn_plan_close(&plan);
   vn_cancel_close(&cancel);
   comm_close();

@@ -1,6 +1,7 @@
 /* vnetc: an ONNX V-Net in, a plan out. All of the work is in compiler/compile.c. */
 #include "cli.h"
 #include "compile.h"
+#include "sandbox.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,19 +24,19 @@ static const char help[] =
     "  --allow-external-data  read weights from files beside the model, in its own folder\n"
     "  -d, --dump LETTERS     print the graph after stages: i imported, s simplified,\n"
     "                         b BatchNorm folded, f fused, c concats aliased, k kernels\n"
-    "                         chosen\n"
+    "                         chosen\n" CLI_SANDBOX_HELP
     "  -q, --quiet            print nothing but errors\n"
     "  -h, --help, -V, --version\n"
     "\n"
     "Example: vnetc vnet.onnx -o vnet.plan --patch 64x128x128\n"
     "\n" CLI_EXIT_HELP;
 
-enum { PATCH = 256, TOPOLOGY, CONV, MEMORY_LIMIT, EXTERNAL };
+enum { PATCH = 256, TOPOLOGY, CONV, MEMORY_LIMIT, EXTERNAL, NO_SANDBOX };
 
 struct arguments {
   const char *model, *plan;
   struct vnc_options options;
-  bool quiet;
+  bool quiet, no_sandbox;
 };
 
 static enum vn_algo algorithm(const char *text) {
@@ -60,6 +61,7 @@ static struct arguments read_arguments(int argc, char **argv) {
                                         {"conv", required_argument, NULL, CONV},
                                         {"memory-limit", required_argument, NULL, MEMORY_LIMIT},
                                         {"allow-external-data", no_argument, NULL, EXTERNAL},
+                                        {"no-sandbox", no_argument, NULL, NO_SANDBOX},
                                         {"quiet", no_argument, NULL, 'q'},
                                         {"help", no_argument, NULL, 'h'},
                                         {"version", no_argument, NULL, 'V'},
@@ -88,6 +90,9 @@ static struct arguments read_arguments(int argc, char **argv) {
     case MEMORY_LIMIT:
       a.options.memory_limit_bytes = cli_size("--memory-limit", optarg);
       break;
+    case NO_SANDBOX:
+      a.no_sandbox = true;
+      break;
     case EXTERNAL:
       a.options.import.allow_external_data = true;
       break;
@@ -104,14 +109,27 @@ static struct arguments read_arguments(int argc, char **argv) {
   if (argc - optind != 1) cli_fatal(VN_E_ARGUMENT, "exactly one model expected; see --help");
   a.model = argv[optind];
   if (!a.plan) cli_fatal(VN_E_ARGUMENT, "-o PLAN is missing; see --help");
-  if (cli_same_file(a.plan, a.model))
-    cli_fatal(VN_E_ARGUMENT, "%s: the plan would overwrite the model", a.plan);
+  struct cli_files files = {0};
+  cli_files_add(&files, a.plan, true);
+  cli_files_add(&files, a.model, false);
+  cli_files_check(&files);
   return a;
+}
+
+/* Before the first byte of a model. Weights beside it are in its own folder. */
+static void rights_give_up(const struct arguments *a) {
+  struct sandbox box;
+  sandbox_open(&box);
+  sandbox_read(&box, a->model);
+  if (a->options.import.allow_external_data) sandbox_read_beside(&box, a->model);
+  sandbox_write_beside(&box, a->plan);
+  sandbox_enter(&box);
 }
 
 int main(int argc, char **argv) {
   cli_start("vnetc");
   struct arguments a = read_arguments(argc, argv);
+  if (!a.no_sandbox) rights_give_up(&a);
   struct vnc_report report;
   struct vn_diag diag = {""};
   struct cli_output output;
@@ -127,12 +145,13 @@ int main(int argc, char **argv) {
   cli_output_commit(&output);
   free(plan);
   if (!a.quiet)
-    printf("%s: %s; %.2f M parameters, %.2f GMAC, %zu steps, arena %.1f MiB (%.3f of the lower "
-           "bound), plan %.1f MiB\n",
-           a.plan, report.topology, (double)report.parameters / 1e6, (double)report.macs / 1e9,
-           report.steps, (double)report.arena_bytes / 0x1p20,
-           (double)report.arena_bytes / (double)report.arena_bound_bytes,
-           (double)report.plan_bytes / 0x1p20);
+    cli_line(stdout,
+             "%s: %s; %.2f M parameters, %.2f GMAC, %zu steps, arena %.1f MiB (%.3f of the lower "
+             "bound), plan %.1f MiB",
+             a.plan, report.topology, (double)report.parameters / 1e6, (double)report.macs / 1e9,
+             report.steps, (double)report.arena_bytes / 0x1p20,
+             (double)report.arena_bytes / (double)report.arena_bound_bytes,
+             (double)report.plan_bytes / 0x1p20);
   cli_finish_stdout();
   return 0;
 }

@@ -1,9 +1,12 @@
 /* One scan through the network, from its file to all its results. Used by vnet-run for one scan and
- * by many.c for a list; ends the program never, so that one bad scan does not end a list. */
+ * by many.c for a list; run_case never ends the program, so that one bad scan does not end a list.
+ */
 #ifndef VNET_RUN_CASE_H
 #define VNET_RUN_CASE_H
 
+#include "cli.h"
 #include "options.h"
+#include "sandbox.h"
 #include "vnet_scan.h"
 
 /* What all scans share. */
@@ -15,6 +18,7 @@ struct run_session {
   struct vn_label_info *labels; /* [info.labels] */
   struct vn_cancel *cancel;     /* pressed by Ctrl-C, for all that the program does */
   vn_progress_fn *progress;
+  const char *sandbox; /* what is in force */
 };
 
 /* Files of one scan; the strings are the case's own. NULL: not wanted. */
@@ -22,6 +26,10 @@ struct run_files {
   char *scan, *labels, *scores, *report, *csv, *picture;
 };
 void run_files_free(struct run_files *files);
+
+/* Adds the scan, and all that will be written for it. Ends the program without memory. */
+void run_files_add(struct cli_files *all, const struct run_session *session,
+                   const struct run_files *files);
 
 /* A scan on its way: read ahead by many.c while another one computes. */
 struct run_input {
@@ -33,9 +41,8 @@ struct run_input {
   bool warned; /* the result may be of no use, and the user was told */
 };
 
-/* SCAN.seg.nii.gz and so on: `folder` NULL: beside the scan, else in it. The caller frees it; NULL:
- * out of memory. */
-char *run_name(const char *scan, const char *folder, const char *ending);
+/* Lets it be read from within the sandbox: its file, and the other half of a pair. */
+void run_allow(struct sandbox *box, const char *scan);
 
 /* Reads a scan after everything that can refuse it: header, metadata, memory. To be closed in any
  * case. */

@@ -35,6 +35,7 @@ static void manifest_print(struct cli_json *json, const struct run_session *sess
   cli_json_text(json, "version", vn_version());
   cli_json_text(json, "plan", session->options->plan);
   cli_json_text(json, "plan_checksum", checksum);
+  cli_json_text(json, "sandbox", session->sandbox);
   cli_json_text(json, "topology", vn_plan_topology(session->plan));
   cli_json_text(json, "isa", info.isa);
   cli_json_count(json, "threads", info.threads);
@@ -132,15 +133,6 @@ void report_json(FILE *out, const struct run_session *session, const struct run_
 
 /* ---- CSV, after RFC 4180 ---- */
 
-static void field_print(FILE *out, const char *text) {
-  fputc('"', out);
-  for (; *text; text++) {
-    if (*text == '"') fputc('"', out);
-    fputc(*text == '\n' || *text == '\r' ? ' ' : *text, out);
-  }
-  fputc('"', out);
-}
-
 static void number_print(FILE *out, double value) {
   fputc(',', out);
   if (isfinite(value))
@@ -161,11 +153,11 @@ void report_csv_rows(FILE *out, const struct run_session *session, const char *s
   const char *warning = result->report.warning;
   for (size_t i = 0; i < session->info.labels; i++) {
     const struct vn_measure *m = &result->measures[i];
-    field_print(out, scan);
+    cli_csv_text(out, scan);
     fputs(*warning ? ",warning," : ",ok,", out);
-    field_print(out, warning);
+    cli_csv_text(out, warning);
     fprintf(out, ",%zu,", i);
-    field_print(out, session->labels[i].name);
+    cli_csv_text(out, session->labels[i].name);
     fprintf(out, ",%" PRIu64, (uint64_t)m->voxels);
     number_print(out, m->ml);
     number_print(out, m->mean);
@@ -177,9 +169,9 @@ void report_csv_rows(FILE *out, const struct run_session *session, const char *s
 
 void report_csv_failure(FILE *out, const struct run_session *session, const char *scan,
                         const char *sentence) {
-  field_print(out, scan);
+  cli_csv_text(out, scan);
   fputs(",failed,", out);
-  field_print(out, sentence);
+  cli_csv_text(out, sentence);
   fputs(",,,,,,,,,", out);
   row_end(out, session);
 }
