@@ -196,20 +196,22 @@ static size_t summary_write(const struct run_session *session, const struct run_
   for (size_t i = 0; i < list->count; i++) {
     const struct run_entry *entry = &list->entry[i];
     char *rows = joined(entry->name, ".seg.csv");
-    bool bad = true, warned = false;
-    if (!rows_copy(rows, out, &bad, &warned))
+    bool bad = true, warning = false;
+    if (!rows_copy(rows, out, &bad, &warning))
       report_csv_failure(out, session, entry->scan, "its results cannot be read");
     failed += bad;
-    warnings += warned;
+    warnings += warning;
     if (!o->quiet)
-      cli_line(stdout, "%-8s %s", bad ? "FAILED" : warned ? "warning" : "ok", entry->scan);
+      cli_line(stdout, "%-8s %s", bad ? "FAILED" : warning ? "warning" : "ok", entry->scan);
     free(rows);
   }
   if (fclose(out)) cli_fatal(VN_E_MEMORY, "out of memory");
   if (path) summary_save(path, text, size);
   free(text);
+  char warned[48] = "";
+  if (warnings) snprintf(warned, sizeof warned, ", %zu with a warning", warnings);
   if (!o->quiet)
-    cli_line(stdout, "%zu scans, %zu failed, %zu with a warning%s%s", list->count, failed, warnings,
+    cli_line(stdout, "%zu scans, %zu failed%s%s%s", list->count, failed, warned,
              path ? "; every label of every scan is in " : "", path ? path : "");
   cli_finish_stdout();
   return warnings;
