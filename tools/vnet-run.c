@@ -74,7 +74,7 @@ static void scan_run(struct run_session *session) {
   struct run_input input;
   struct run_files files = {.scan = copy_of(o->scan),
                             .labels = o->outputs ? copy_of(o->output[0])
-                                                 : run_name(o->scan, NULL, ".seg.nii.gz"),
+                                                 : run_labels_name(o->scan, NULL),
                             .scores = copy_of(o->scores),
                             .report = copy_of(o->report),
                             .csv = copy_of(o->csv),
@@ -82,8 +82,9 @@ static void scan_run(struct run_session *session) {
   if (!files.labels) cli_fatal(VN_E_MEMORY, "out of memory");
   const char *images[2] = {files.labels, files.scores};
   for (int i = 0; i < 2; i++)
-    if (images[i] && !cli_ends(images[i], ".nii") && !cli_ends(images[i], ".nii.gz"))
-      cli_fatal(VN_E_ARGUMENT, "%s: the output's name must end in .nii or .nii.gz", images[i]);
+    if (images[i] && !vn_scan_writable(images[i]))
+      cli_fatal(VN_E_ARGUMENT,
+                "%s: the output's name must end in .nii, .nii.gz, .nrrd, .mgz or .mgh", images[i]);
   enum vn_status status = run_read(session, o->scan, &input, &diag);
   if (status == VN_OK && !o->quiet) note_intensity(session->plan);
   if (status == VN_OK) status = run_case(session, &files, &input, &diag);

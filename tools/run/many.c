@@ -1,6 +1,6 @@
 /* Lists of scans; see many.h.
  *
- * Each scan leaves NAME.seg.nii.gz and, before it, NAME.seg.csv: its rows of the summary, or the
+ * Each scan leaves NAME.seg.nii.gz (.nrrd, .mgz: in its own format) and, before it, NAME.seg.csv: its rows of the summary, or the
  * one row of its failure. A scan is finished when both are there and the rows are of the same plan,
  * version and ISA; so --resume needs no state of its own, and the summary is made of these files
  * alone, the same for any number of ranks. While a scan computes, a thread reads the next one
@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,9 +74,10 @@ static void list_read(struct list *list, const char *path) {
 
 static int is_scan(const struct dirent *entry) {
   const char *name = entry->d_name;
-  bool image = cli_ends(name, ".nii") || cli_ends(name, ".nii.gz") || cli_ends(name, ".hdr") ||
-               cli_ends(name, ".hdr.gz");
-  return image && name[0] != '.' && !cli_ends(name, ".seg.nii.gz") && !cli_ends(name, ".seg.nii");
+  size_t stem;
+  if (!vn_scan_name(name, &stem) || name[0] == '.') return false;
+  if (strncasecmp(name + stem, ".img", 4) == 0) return false; /* its .hdr is the scan */
+  return stem < 4 || strncmp(name + stem - 4, ".seg", 4);
 }
 
 static void folder_read(struct list *list, const char *folder) {
@@ -106,7 +108,7 @@ static void names_check(const struct list *list, const char *folder) {
   qsort(names, list->count, sizeof *names, by_text);
   for (size_t i = 1; i < list->count; i++)
     if (strcmp(names[i - 1], names[i]) == 0)
-      cli_fatal(VN_E_ARGUMENT, "two scans would both be written to %s.seg.nii.gz", names[i]);
+      cli_fatal(VN_E_ARGUMENT, "two scans would both be written to %s.seg.*", names[i]);
   for (size_t i = 0; i < list->count; i++) free(names[i]);
   free(names);
 }
@@ -130,7 +132,7 @@ static struct list list_make(const struct run_options *o) {
 static void files_make(struct run_files *files, const struct run_options *o, const char *scan) {
   *files = (struct run_files){
       .scan = strdup(scan),
-      .labels = run_name(scan, o->output_dir, ".seg.nii.gz"),
+      .labels = run_labels_name(scan, o->output_dir),
       .csv = run_name(scan, o->output_dir, ".seg.csv"),
       .report = run_name(scan, o->output_dir, ".seg.json"),
       .picture = o->pictures ? run_name(scan, o->output_dir, ".seg.png") : NULL,
@@ -165,7 +167,8 @@ static bool finished(const struct run_session *session, const struct run_files *
 /* What a killed run left of this scan under hidden names. */
 static void leftovers_remove(const struct run_files *files, const char *folder) {
   const char *name = strrchr(files->labels, '/') + 1;
-  size_t stem = strlen(name) - strlen("nii.gz");
+  size_t stem;
+  vn_scan_name(name, &stem);
   DIR *dir = opendir(folder);
   for (struct dirent *entry; dir && (entry = readdir(dir));) {
     const char *left = entry->d_name;
