@@ -73,6 +73,7 @@ struct axis {
 struct header {
   char *text;                /* owned; zeros end its values */
   size_t size;               /* bytes up to the voxels, if they are in this file */
+  bool cut;                  /* no blank line ends it */
   const char *value[FIELDS]; /* trimmed; NULL: absent */
   size_t axes;
   struct axis axis[AXES_MOST];
@@ -103,7 +104,8 @@ static enum vn_status text_read(struct vn_stream *stream, struct header *h, stru
     if (status) break;
     used += got;
     h->size = header_end(h->text, used);
-    if (h->size == 0 && used < room) h->size = used;
+    h->cut = h->size == 0 && used < room;
+    if (h->cut) h->size = used;
     if (h->size) break;
     if (room >= TEXT_MOST)
       status = vn_fail(diag, VN_E_FORMAT, "its header has no end within %d bytes", TEXT_MOST);
@@ -520,6 +522,8 @@ static enum vn_status header_parse(const char *path, struct vn_stream *stream, s
   enum vn_status status = text_read(stream, h, diag);
   scan->nrrd.text = h->text;
   if (!status) status = fields_take(h, diag);
+  if (h->cut && !h->value[DATA_FILE])
+    return vn_fail(diag, VN_E_FORMAT, "truncated: its header has no end");
   if (!status) status = axes_parse(h, scan, diag);
   if (!status) status = type_parse(h, scan, diag);
   if (!status) status = encoding_parse(h, scan, diag);

@@ -111,7 +111,7 @@ static void header_print(FILE *out, const struct vn_result *result) {
       "unsigned long long int", "long long int", "float",          "double"};
   const size_t *dim = result->grid.dim;
   const char *series = result->series ? " list" : "";
-  fputs("NRRD0005\n# http://teem.sourceforge.net/nrrd/format.html\n", out);
+  fputs("NRRD0004\n# http://teem.sourceforge.net/nrrd/format.html\n", out);
   if (result->description) {
     fputs("# ", out);
     line_print(out, result->description);

@@ -131,7 +131,7 @@ static enum vn_status header_open(const char *path, struct vn_scan *scan, struct
     scan->encoding = stream.gz ? VN_ENCODING_GZIP : VN_ENCODING_RAW;
     if (is_nifti(bytes, size))
       status = vn_nifti_open(path, bytes, size, &stream, scan, diag);
-    else if (size >= 8 && memcmp(bytes, "NRRD0", 5) == 0 && !stream.gz)
+    else if (size >= 4 && memcmp(bytes, "NRRD", 4) == 0 && !stream.gz)
       status = vn_nrrd_open(path, &stream, scan, diag);
     else if (size >= 4 && memcmp(bytes, "\0\0\0\1", 4) == 0)
       status = vn_mgh_open(path, bytes, size, &stream, scan, diag);

@@ -19,9 +19,7 @@ static const struct {
 #define IS(at, bytes, answer)                                                                      \
   { at, sizeof bytes - 1, bytes, answer }
     IS(128, "DICM", "a DICOM file: " DICOM_WAY),
-    IS(0, "NRRD",
-       "a NRRD file inside gzip, or of a version that does not exist: save it with "
-       "3D Slicer"),
+    IS(0, "NRRD", "a NRRD file inside gzip: unpack it with gunzip"),
     IS(0, "BZh", "compressed with bzip2: unpack it with bunzip2"),
     IS(0,
        "\xFD"
