@@ -90,6 +90,8 @@ def teem_voxels(path, kind, shape=SHAPE):
 def nrrd_as_teem_writes_it():
     cases = itertools.product(TYPES.items(), ("little", "big"), ("raw", "gzip", "ascii"))
     for n, ((name, kind), endian, encoding) in enumerate(cases):
+        if n % 3 == n // 3 % 3:  # two encodings of each type in each order are enough
+            continue
         space, sign = list(SIGNS.items())[n % len(SIGNS)]
         values = values_of(kind)
         if encoding == "ascii" and kind in ("f4", "f8"):
@@ -104,7 +106,7 @@ def nrrd_as_teem_writes_it():
         same_voxels(seen, values)
         np.testing.assert_allclose(seen.affine, TURN * np.array(sign)[:, None], rtol=1e-14)
         assert not seen.unoriented and not seen.note
-        if n % 5:
+        if n % 4:
             continue
         was, now = fields(path), fields(seen.labels)
         for field in ("space", "space directions", "space origin"):
@@ -259,7 +261,7 @@ def nrrd_is_doubted():
     path.write_bytes(MIN.replace("raw", "gzip").encode() + b"\n" + gzip.compress(bytes(64 << 20)))
     refused(4, "more than its header", path)
     whole = MIN.replace("raw", "gzip").encode() + b"\n" + gzip.compress(raw)
-    for cut in range(5, len(whole)):
+    for cut in range(5, len(whole), 3):
         path.write_bytes(whole[:cut])
         refused(4, "truncated" if cut <= len(MIN) or cut > len(MIN) + 4 else "", path)
 

@@ -20,6 +20,7 @@
 #include "cli.h"
 #include "comm.h"
 #include "fail.h"
+#include "input.h"
 #include "report.h"
 
 struct list {
@@ -56,10 +57,11 @@ static void list_add(struct list *list, const char *scan) {
 /* A scan on each line, relative to the present folder; empty lines and lines that begin with # are
  * passed over. */
 static void list_read(struct list *list, const char *path) {
-  FILE *file = fopen(path, "r");
+  const char *reason;
+  FILE *file = vn_input_open(path, &reason);
   char *line = NULL;
   size_t room = 0;
-  if (!file) cli_fatal(VN_E_IO, "%s: %s", path, strerror(errno));
+  if (!file) cli_fatal(VN_E_IO, "%s: %s", path, reason);
   for (ssize_t length; (length = getline(&line, &room, file)) >= 0;) {
     if (strlen(line) != (size_t)length)
       cli_fatal(VN_E_FORMAT, "%s: line %zu holds a zero byte: not a list of files", path,
