@@ -86,9 +86,9 @@ struct vn_scan_result {
   const struct vn_image *image;      /* the grid where `like` is NULL */
   const struct vn_label_map *map;    /* dense */
   size_t labels;                     /* classes, 0 … labels - 1 */
-  const struct vn_label_info *label; /* [labels]: names and colours for formats that keep them;
-                                      * may be NULL */
+  const struct vn_label_info *label; /* [labels], for formats that keep names; may be NULL */
   const char *description;           /* for a NIfTI or NRRD header; may be NULL */
+  struct vn_cancel *cancel;          /* ends the writing; may be NULL */
 };
 
 /* Writes the label map as a single file to an open descriptor, in the format that `name` says.
@@ -99,7 +99,7 @@ struct vn_scan_result {
  * the voxel sizes alone are written. A new NIfTI file is NIfTI-1 (NIfTI-2 where an axis is longer
  * than 32767) with an sform, and a qform where the axes are orthogonal. A NRRD file has the fields
  * of 3D Slicer's segmentations, which Slicer takes it for when its name ends in .seg.nrrd. The same
- * input gives the same bytes. VN_E_IO, VN_E_MEMORY, VN_E_ARGUMENT. */
+ * input gives the same bytes. VN_E_IO, VN_E_MEMORY, VN_E_ARGUMENT, VN_E_CANCELLED. */
 VN_SCAN_API enum vn_status vn_scan_write_labels(int fd, const char *name,
                                                 const struct vn_scan_result *result,
                                                 struct vn_diag *diag);

@@ -126,6 +126,7 @@ struct vn_result {
   size_t labels;
   const struct vn_label_info *label; /* [labels], or NULL */
   const char *description;           /* or NULL */
+  const struct vn_cancel *cancel;    /* or NULL */
   bool gzip;
   double slope; /* NIfTI alone can say it */
 };

@@ -18,6 +18,7 @@
 struct sink {
   int fd;
   gzFile gz; /* NULL: plain */
+  const struct vn_cancel *cancel;
 };
 
 static enum vn_status plain_write(int fd, const void *bytes, size_t size, struct vn_diag *diag) {
@@ -38,16 +39,22 @@ static enum vn_status packed_fail(gzFile file, struct vn_diag *diag) {
                  code == Z_ERRNO ? strerror(reason) : text);
 }
 
+/* In pieces that take some milliseconds. */
 static enum vn_status sink_write(const struct sink *sink, const void *bytes, size_t size,
                                  struct vn_diag *diag) {
-  if (!sink->gz) return plain_write(sink->fd, bytes, size, diag);
-  for (const char *from = bytes; size;) {
-    unsigned part = size < 1 << 24 ? (unsigned)size : 1 << 24;
-    if (gzwrite(sink->gz, from, part) != (int)part) return packed_fail(sink->gz, diag);
+  enum vn_status status = VN_OK;
+  for (const char *from = bytes; size && !status;) {
+    unsigned part = size < 1 << 20 ? (unsigned)size : 1 << 20;
+    if (sink->cancel && vn_cancel_pressed(sink->cancel))
+      return vn_fail(diag, VN_E_CANCELLED, "cancelled");
+    if (!sink->gz)
+      status = plain_write(sink->fd, from, part, diag);
+    else if (gzwrite(sink->gz, from, part) != (int)part)
+      status = packed_fail(sink->gz, diag);
     from += part;
     size -= part;
   }
-  return VN_OK;
+  return status;
 }
 
 static enum vn_status sink_pack(struct sink *sink, const char *mode, struct vn_diag *diag) {
@@ -111,7 +118,7 @@ static enum vn_status image_write(int fd, const struct vn_result *result,
                                   const struct vn_head *head, const void *data, size_t elem_bytes,
                                   struct vn_diag *diag) {
   const char *mode = result->series ? "wb1" : "wb";
-  struct sink sink = {.fd = fd};
+  struct sink sink = {.fd = fd, .cancel = result->cancel};
   enum vn_status status = VN_OK;
   if (result->gzip && !head->plain) status = sink_pack(&sink, mode, diag);
   if (!status) status = sink_write(&sink, head->bytes, head->size, diag);
@@ -198,6 +205,7 @@ static enum vn_status result_take(const char *name, const struct vn_scan_result 
   result->labels = mine.labels;
   result->label = mine.label;
   result->description = mine.description;
+  result->cancel = mine.cancel;
   if (mine.labels < 1 || mine.labels > INT16_MAX + 1)
     return vn_fail(diag, VN_E_ARGUMENT, "a result of %zu labels", mine.labels);
   return grid_take(mine.like ? &image : mine.image, result, diag);

@@ -40,6 +40,8 @@ static int load_bytes(uint8_t *bytes, size_t size, const char *folder, char sent
   struct vn_diag diag = {""};
   struct vn_scan *scan;
   enum vn_status status = vn_scan_open(path, &scan, &diag);
+  static const char *const geometries[] = {"LPS", "sform", "qform"};
+  for (int i = 0; i < 3 && !status; i++) vn_scan_set_geometry(scan, geometries[i], NULL);
   if (!status) status = vn_scan_load(scan, NULL, &diag);
   if (!status) status = write_labels(scan, &diag);
   vn_scan_close(&scan);

@@ -90,7 +90,7 @@ static const struct patch {
     S16(dim[1], 0, VN_E_FORMAT, "extent of 0"),
     S16(dim[2], -3, VN_E_FORMAT, "extent of -3"),
     S16(dim[3], 32767, VN_E_FORMAT, "truncated"),
-    S16(dim[4], 9, VN_OK, ""),  /* past dim[0]: not there */
+    S16(dim[4], 9, VN_OK, ""), /* past dim[0]: not there */
     S16(dim[5], -9, VN_OK, ""),
     S16(datatype, 32, VN_E_UNSUPPORTED, "complex"),
     S16(datatype, 128, VN_E_UNSUPPORTED, "colour"),
@@ -298,8 +298,7 @@ static void images_are_saved(void **state) {
     struct vn_diag diag;
     const struct vn_scan_result result = {
         .size = sizeof result, .image = &image, .map = &map, .labels = 3};
-    if (vn_scan_save_labels(path_of("labels.nii"), &result, &diag))
-      fail_msg("%s", diag.text);
+    if (vn_scan_save_labels(path_of("labels.nii"), &result, &diag)) fail_msg("%s", diag.text);
     for (int form = 0; form < 2; form++) {
       struct nifti_1_header h;
       struct vn_scan *file;
@@ -326,8 +325,7 @@ static void images_are_saved(void **state) {
   }
   struct vn_image image = {.size = sizeof image, .dim = {4, 3, 2}};
   const struct vn_label_map map = {.size = sizeof map, .data = "", .elem_bytes = 1};
-  struct vn_scan_result result = {
-      .size = sizeof result, .image = &image, .map = &map, .labels = 3};
+  struct vn_scan_result result = {.size = sizeof result, .image = &image, .map = &map, .labels = 3};
   assert_int_equal(vn_scan_save_labels(path_of("labels.nii"), &result, NULL), VN_E_ARGUMENT);
   image.affine[0][0] = image.affine[1][1] = image.affine[2][2] = 1;
   assert_int_equal(vn_scan_save_labels(path_of("absent/x.nii"), &result, NULL), VN_E_IO);
@@ -337,6 +335,60 @@ static void images_are_saved(void **state) {
 static int stop(void *context, double fraction) {
   (void)context, (void)fraction;
   return 1;
+}
+
+/* Counts the calls, which must never go back. */
+struct onlooker {
+  double last;
+  int calls, most; /* most: ends the work at that call */
+};
+static int look(void *context, double fraction) {
+  struct onlooker *onlooker = context;
+  assert_true(fraction >= onlooker->last && fraction <= 1);
+  onlooker->last = fraction;
+  return ++onlooker->calls == onlooker->most;
+}
+
+/* A file of several chunks, in every format: whoever looks on hears of each and can end it. */
+static void every_format_can_be_stopped(void **state) {
+  (void)state;
+  enum { SIDE = 100, ALL = SIDE * SIDE * SIDE };
+  static const char *const names[] = {"long.nii", "long.nii.gz", "long.nrrd", "long.mgz",
+                                      "text.nrrd"};
+  struct vn_image image = {.size = sizeof image,
+                           .dim = {SIDE, SIDE, SIDE},
+                           .world = VN_WORLD_LPS,
+                           .affine = {{1, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 1, 0}}};
+  struct vn_diag diag = {""};
+  char *text = malloc(2 * ALL + 200);
+  const struct vn_label_map map = {.size = sizeof map, .data = calloc(ALL, 1), .elem_bytes = 1};
+  struct vn_scan_result result = {.size = sizeof result, .image = &image, .map = &map, .labels = 2};
+  for (int i = 0; i < ALL; i++) ((uint8_t *)map.data)[i] = i * 7919u >> 8 & 1;
+  size_t size = (size_t)sprintf(text, "NRRD0001\ntype: int\ndimension: 3\nsizes: 100 100 100\n"
+                                      "encoding: text\n\n");
+  for (int i = 0; i < ALL; i++, size += 2) memcpy(text + size, "7 ", 2);
+  save("text.nrrd", text, size, false);
+  for (int i = 0; i < 5; i++) {
+    struct vn_scan *scan;
+    struct onlooker onlooker = {.most = 3};
+    struct vn_run_options run = {
+        .size = sizeof run, .progress = look, .progress_context = &onlooker};
+    if (i < 4 && vn_scan_save_labels(path_of(names[i]), &result, &diag)) fail_msg("%s", diag.text);
+    if (vn_scan_open(path_of(names[i]), &scan, &diag)) fail_msg("%s", diag.text);
+    assert_int_equal(vn_scan_load(scan, &run, NULL), VN_E_CANCELLED);
+    assert_true(onlooker.last > 0 && onlooker.last < 0.5);
+    onlooker = (struct onlooker){0};
+    assert_int_equal(vn_scan_load(scan, &run, NULL), VN_OK);
+    assert_true(onlooker.calls >= ALL / (1 << 17) && onlooker.last == 1);
+    vn_scan_close(&scan);
+    unlink(path_of(names[i]));
+  }
+  assert_int_equal(vn_cancel_create(&result.cancel, NULL), VN_OK);
+  vn_cancel_press(result.cancel);
+  assert_int_equal(vn_scan_save_labels(path_of("labels.nii"), &result, NULL), VN_E_CANCELLED);
+  vn_cancel_close(&result.cancel);
+  free(map.data);
+  free(text);
 }
 
 static void loading_stops(void **state) {
@@ -374,7 +426,7 @@ int main(void) {
       cmocka_unit_test(gzip_is_checked),      cmocka_unit_test(promises_are_doubted),
       cmocka_unit_test(files_are_doubted),    cmocka_unit_test(pairs_are_read),
       cmocka_unit_test(labels_keep_the_grid), cmocka_unit_test(images_are_saved),
-      cmocka_unit_test(loading_stops),
+      cmocka_unit_test(loading_stops),        cmocka_unit_test(every_format_can_be_stopped),
   };
   return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

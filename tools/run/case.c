@@ -253,7 +253,8 @@ static enum vn_status images_write(const struct run_session *session, struct out
                                       .map = &result->map,
                                       .labels = session->info.labels,
                                       .label = session->labels,
-                                      .description = text};
+                                      .description = text,
+                                      .cancel = session->cancel};
   enum vn_status status = vn_scan_write_labels(out->labels.fd, out->labels.path, &file, &inner);
   if (status) return named(status, out->labels.path, &inner, diag);
   if (out->scores.fd < 0) return VN_OK;
