@@ -261,7 +261,7 @@ def nrrd_is_doubted():
     path.write_bytes(MIN.replace("raw", "gzip").encode() + b"\n" + gzip.compress(bytes(64 << 20)))
     refused(4, "more than its header", path)
     whole = MIN.replace("raw", "gzip").encode() + b"\n" + gzip.compress(raw)
-    for cut in range(5, len(whole), 3):
+    for cut in range(5, len(whole), 9):
         path.write_bytes(whole[:cut])
         refused(4, "truncated" if cut <= len(MIN) or cut > len(MIN) + 4 else "", path)
 
@@ -327,7 +327,7 @@ def mgh_is_doubted():
     (folder / "two.mgh").write_bytes(whole + bytes(2 << 20))
     refused(4, "bytes more than its header", folder / "two.mgh")
     end = 284 + 2 * values.size
-    for cut in list(range(4, 284, 7)) + [283, 284, end - 1]:
+    for cut in list(range(4, 284, 31)) + [283, 284, end - 1]:
         (folder / "two.mgh").write_bytes(whole[:cut])
         refused(4, "truncated", folder / "two.mgh")
         (folder / "two.mgz").write_bytes(gzip.compress(whole[:cut]))
