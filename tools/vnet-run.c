@@ -73,8 +73,8 @@ static void scan_run(struct run_session *session) {
   struct vn_diag diag;
   struct run_input input;
   struct run_files files = {.scan = copy_of(o->scan),
-                            .labels = o->outputs ? copy_of(o->output[0])
-                                                 : run_labels_name(o->scan, NULL),
+                            .labels =
+                                o->outputs ? copy_of(o->output[0]) : run_labels_name(o->scan, NULL),
                             .scores = copy_of(o->scores),
                             .report = copy_of(o->report),
                             .csv = copy_of(o->csv),

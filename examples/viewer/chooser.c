@@ -55,9 +55,9 @@ static void scan_begin(GtkFileChooser *dialog, const struct scan *scan, bool sav
 
 void chooser_ask(struct chooser *chooser, enum work work, const struct scan *scan) {
   static const char *const titles[] = {"Open a model", "Open a scan", "", "Save the labels"};
-  static const char *const scans[] = {"*.nii",  "*.nii.gz", "*.hdr", "*.hdr.gz", "*.img",
-                                      "*.img.gz", "*.nrrd", "*.nhdr", "*.mgz",    "*.mgh",
-                                      NULL};
+  static const char *const scans[] = {"*.nii", "*.nii.gz", "*.hdr",  "*.hdr.gz",
+                                      "*.img", "*.img.gz", "*.nrrd", "*.nhdr",
+                                      "*.mgz", "*.mgh",    NULL};
   static const char *const plans[] = {"*.plan", "*.bin", NULL}, *const all[] = {"*", NULL};
   bool save = work == WORK_SAVE;
   if (chooser->dialog) return;

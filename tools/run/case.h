@@ -32,8 +32,8 @@ struct run_input {
   uint64_t read_ns;
 };
 
-/* SCAN.seg.csv and so on: `folder` NULL: beside the scan, else in it. The caller frees it; NULL: out
- * of memory. */
+/* SCAN.seg.csv and so on: `folder` NULL: beside the scan, else in it. The caller frees it; NULL:
+ * out of memory. */
 char *run_name(const char *scan, const char *folder, const char *ending);
 /* Of the label map, in the scan's own format: SCAN.seg.nii.gz, .seg.nrrd or .seg.mgz. */
 char *run_labels_name(const char *scan, const char *folder);

@@ -1,10 +1,10 @@
 /* Lists of scans; see many.h.
  *
- * Each scan leaves NAME.seg.nii.gz (.nrrd, .mgz: in its own format) and, before it, NAME.seg.csv: its rows of the summary, or the
- * one row of its failure. A scan is finished when both are there and the rows are of the same plan,
- * version and ISA; so --resume needs no state of its own, and the summary is made of these files
- * alone, the same for any number of ranks. While a scan computes, a thread reads the next one
- * (not under --memory-limit, which is the figure for one). */
+ * Each scan leaves NAME.seg.nii.gz (.nrrd, .mgz: in its own format) and, before it, NAME.seg.csv:
+ * its rows of the summary, or the one row of its failure. A scan is finished when both are there
+ * and the rows are of the same plan, version and ISA; so --resume needs no state of its own, and
+ * the summary is made of these files alone, the same for any number of ranks. While a scan
+ * computes, a thread reads the next one (not under --memory-limit, which is the figure for one). */
 #include "many.h"
 
 #include <dirent.h>

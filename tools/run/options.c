@@ -252,7 +252,8 @@ static void tensor_check(const struct run_options *o) {
   if (o->scan || run_options_many(o))
     cli_fatal(VN_E_ARGUMENT, "--tensor and a scan exclude each other");
   if (!o->outputs) cli_fatal(VN_E_ARGUMENT, "--tensor needs -o OUT.npy");
-  if (o->json || o->geometry || o->segment.replace_nan || o->scores || o->report || o->csv || o->pictures)
+  if (o->json || o->geometry || o->segment.replace_nan || o->scores || o->report || o->csv ||
+      o->pictures)
     cli_fatal(VN_E_ARGUMENT, "--json, --geometry, --replace-nan, --scores, --report, --csv and "
                              "--picture are for scans, not for --tensor");
 }

@@ -14,7 +14,7 @@ struct run_options {
   size_t tensors, outputs;
   const char *list, *output_dir; /* many scans */
   bool resume;
-  const char *geometry; /* how a scan lies; see vn_scan_set_geometry */
+  const char *geometry;                        /* how a scan lies; see vn_scan_set_geometry */
   const char *scores, *report, *csv, *picture; /* files of one scan */
   bool pictures;                               /* many scans: --picture without a name to each */
   enum vn_probability scores_kind;
