@@ -135,14 +135,19 @@ enum vn_status vn_nifti_form(struct vn_scan *scan, bool qform, struct vn_diag *d
   return VN_OK;
 }
 
-/* What is odd about the qform that is used. */
-static void qform_notes(struct vn_scan *scan) {
-  const struct nifti_2_header *field = &scan->nifti.field;
-  const double *p = field->pixdim;
+/* What is odd about the voxel sizes that are used. */
+static void pixdim_notes(struct vn_scan *scan) {
+  const double *p = scan->nifti.field.pixdim;
   if (p[1] < 0 || p[2] < 0 || p[3] < 0)
     vn_scan_note_add(scan, "its pixdim is negative: the absolute value is taken");
   if (p[1] == 0 || p[2] == 0 || p[3] == 0)
     vn_scan_note_add(scan, "its pixdim is 0 along an axis: 1 is taken");
+}
+
+/* What is odd about the qform that is used. */
+static void qform_notes(struct vn_scan *scan) {
+  const double *p = scan->nifti.field.pixdim;
+  pixdim_notes(scan);
   if (fabs(p[0]) != 1 && p[0] != 0)
     vn_scan_note_add(scan, "its qfac, pixdim[0], is %g: %d is taken", p[0], p[0] < 0 ? -1 : 1);
 }
@@ -185,6 +190,9 @@ static void affine_choose(struct vn_scan *scan, enum form s, const double sform[
   double degrees;
   if (s == FORM_GOOD && q == FORM_GOOD && !axes_agree(sform, qform, &degrees))
     scan->unoriented = "has a sform and a qform that point its axes in different directions";
+  if (scan->unoriented)
+    vn_scan_note_add(scan, "its sform and its qform contradict each other: the "
+                           "sform is used");
   if (s == FORM_GOOD) {
     affine_take(scan, sform);
     sform_notes(scan, sform, q, qform);
@@ -195,6 +203,7 @@ static void affine_choose(struct vn_scan *scan, enum form s, const double sform[
     qform_notes(scan);
   } else {
     scan->unoriented = no_form(s, q);
+    pixdim_notes(scan);
   }
 }
 

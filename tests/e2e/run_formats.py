@@ -409,6 +409,9 @@ def nifti_is_read_as_others_read_it():
         seen = Seen(path, ".nii", "PRS")
         assert not seen.unoriented and np.array_equal(seen.affine[:, :3], np.array(plain) * 1)
         assert np.allclose(seen.affine @ [2, 1.5, 1, 1], 0)
+    assert "contradict" in Seen(odd(flipped), ".nii").note and not Seen(path, ".nii", "qform").note
+    seen = Seen(odd({**qform, **sform, "pixdim+4": ("<f", 0)}), ".nii")
+    assert seen.unoriented and "pixdim is 0" in seen.note and seen.affine[0, 0] == 1
     odd(flipped)
     assert np.allclose(Seen(path, ".nii", "qform").affine, affine[:3], atol=1e-5)
     assert np.allclose(Seen(path, ".nii", "sform").affine[0], -affine[0], atol=1e-5)
