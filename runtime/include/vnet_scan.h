@@ -55,6 +55,10 @@ VN_SCAN_API void vn_scan_image(const struct vn_scan *file, struct vn_image *imag
  * qform and does not say left from right". Belongs to the file. */
 VN_SCAN_API const char *vn_scan_unoriented(const struct vn_scan *file);
 
+/* Does the header say that the values are labels, and no scan? NIfTI's intent LABEL, or the fields
+ * of 3D Slicer's segmentations; MGH cannot say so. What vn_scan_write_labels writes says it. */
+VN_SCAN_API bool vn_scan_is_labels(const struct vn_scan *file);
+
 /* NULL, or what a person should know of how the file was read, without a full stop: "its sform is
  * not an invertible matrix: its qform is used". Several are joined by "; ". Belongs to the file
  * until vn_scan_set_geometry. */
@@ -111,8 +115,9 @@ VN_SCAN_API enum vn_status vn_scan_write_probabilities(int fd, const char *name,
                                                        const struct vn_scan_result *result,
                                                        struct vn_diag *diag);
 
-/* vn_scan_write_labels to a file that is whole or absent: written beside `path` under another
- * name, flushed and renamed. */
+/* vn_scan_write_labels to a file that is whole or absent: written beside `path` under a hidden
+ * name that no other writer has, flushed and renamed. What writers that were killed left in that
+ * folder is removed. */
 VN_SCAN_API enum vn_status
 vn_scan_save_labels(const char *path, const struct vn_scan_result *result, struct vn_diag *diag);
 

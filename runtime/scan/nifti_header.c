@@ -252,5 +252,6 @@ enum vn_status vn_nifti_parse(const unsigned char *bytes, size_t size, struct vn
   if (*offset < (nifti->pair ? 0 : least))
     return vn_fail(diag, VN_E_FORMAT, "the header claims voxels at byte %lld", (long long)*offset);
   scan->skip = (uint64_t)*offset;
+  scan->labels = nifti->field.intent_code == NIFTI_INTENT_LABEL;
   return VN_OK;
 }

@@ -74,6 +74,7 @@ struct header {
   char *text;                /* owned; zeros end its values */
   size_t size;               /* bytes up to the voxels, if they are in this file */
   bool cut;                  /* no blank line ends it */
+  bool segmentation;         /* 3D Slicer's */
   const char *value[FIELDS]; /* trimmed; NULL: absent */
   size_t axes;
   struct axis axis[AXES_MOST];
@@ -128,7 +129,10 @@ static enum vn_status field_take(struct header *h, char *line, struct vn_diag *d
   char *colon = strchr(line, ':');
   if (!colon)
     return vn_fail(diag, VN_E_FORMAT, "its header has a line that is no field: %.40s", line);
-  if (colon[1] == '=') return VN_OK; /* a key and its value */
+  if (colon[1] == '=') { /* a key and its value */
+    h->segmentation = h->segmentation || strncmp(line, "Segmentation_", 13) == 0;
+    return VN_OK;
+  }
   *colon = '\0';
   const char *name = trimmed(line);
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -524,6 +528,7 @@ static enum vn_status header_parse(const char *path, struct vn_stream *stream, s
   if (!status) status = fields_take(h, diag);
   if (h->cut && !h->value[DATA_FILE])
     return vn_fail(diag, VN_E_FORMAT, "truncated: its header has no end");
+  scan->labels = h->segmentation;
   if (!status) status = axes_parse(h, scan, diag);
   if (!status) status = type_parse(h, scan, diag);
   if (!status) status = encoding_parse(h, scan, diag);

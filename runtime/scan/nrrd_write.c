@@ -91,7 +91,7 @@ static void segments_print(FILE *out, const struct vn_result *result) {
         "Segmentation_SourceRepresentation:=Binary labelmap\n"
         "Segmentation_ReferenceImageExtentOffset:=0 0 0\n",
         out);
-  for (size_t i = 1; i < result->labels; i++) {
+  for (size_t i = 1; result->label && i < result->labels; i++) {
     const struct vn_label_info *label = &result->label[i];
     const size_t s = i - 1;
     fprintf(out, "Segment%zu_ID:=Segment_%zu\n", s, label->value);
@@ -127,7 +127,7 @@ static void header_print(FILE *out, const struct vn_result *result) {
     grid_print(out, &result->grid, series);
   fprintf(out, "kinds: domain domain domain%s\nendian: %s\nencoding: %s\n", series,
           __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? "big" : "little", result->gzip ? "gzip" : "raw");
-  if (!result->series && result->label) segments_print(out, result);
+  if (!result->series) segments_print(out, result);
   fputc('\n', out);
 }
 

@@ -49,6 +49,7 @@ struct vn_scan {
   size_t elem_bytes;
   bool swapped; /* not in the machine's byte order */
   double slope, inter;
+  bool labels; /* they are labels, says the header */
   /* Where they are: a stream that begins at byte `start` of the file, `skip` bytes into it. */
   char *voxel_path;
   enum vn_encoding encoding;

@@ -175,6 +175,10 @@ void vn_scan_image(const struct vn_scan *file, struct vn_image *image) {
   vn_options_give(&mine, sizeof mine, image, "vn_image", NULL);
 }
 
+bool vn_scan_is_labels(const struct vn_scan *file) {
+  return file->labels;
+}
+
 const char *vn_scan_unoriented(const struct vn_scan *file) {
   return file->unoriented;
 }

@@ -11,6 +11,7 @@
 
 #include "fail.h"
 #include "options.h"
+#include "part.h"
 
 /* ---- bytes ---- */
 
@@ -262,34 +263,15 @@ enum vn_status vn_scan_write_probabilities(int fd, const char *name,
 
 /* ---- whole or absent ---- */
 
-/* A new file beside `path` for what is not whole yet. Sets *part, to be freed; -1 with errno. */
-static int part_create(const char *path, char **part) {
-  const size_t room = strlen(path) + 32;
-  int fd = -1;
-  *part = malloc(room);
-  for (int tries = 0; *part && fd < 0 && tries < 100; tries++) {
-    uint64_t random;
-    if (getentropy(&random, sizeof random)) return -1;
-    snprintf(*part, room, "%s.part-%016llx", path, (unsigned long long)random);
-    fd = open(*part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0 && errno != EEXIST) return -1;
-  }
-  return fd;
-}
-
 enum vn_status vn_scan_save_labels(const char *path, const struct vn_scan_result *result,
                                    struct vn_diag *diag) {
   struct vn_diag inner;
-  char *part;
-  int fd = part_create(path, &part);
-  enum vn_status status = fd < 0 ? vn_fail(&inner, VN_E_IO, "%s", strerror(errno)) : VN_OK;
-  if (!status) {
-    status = vn_scan_write_labels(fd, path, result, &inner);
-    if (!status && fsync(fd)) status = vn_fail(&inner, VN_E_IO, "%s", strerror(errno));
-    if (close(fd) && !status) status = vn_fail(&inner, VN_E_IO, "%s", strerror(errno));
-    if (!status && rename(part, path)) status = vn_fail(&inner, VN_E_IO, "%s", strerror(errno));
-    if (status) unlink(part);
-  }
-  free(part);
-  return status ? vn_fail(diag, status, "%.200s: %.300s", path, inner.text) : VN_OK;
+  struct vn_part part;
+  vn_part_sweep(path);
+  enum vn_status status = vn_part_create(&part, path, diag);
+  if (status) return status;
+  status = vn_scan_write_labels(part.fd, path, result, &inner);
+  if (!status) return vn_part_publish(&part, path, diag);
+  vn_part_drop(&part);
+  return vn_fail(diag, status, "%.200s: %.300s", path, inner.text);
 }
