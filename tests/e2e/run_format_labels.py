@@ -116,7 +116,8 @@ def every_format_gives_the_same_labels():
     assert np.array_equal(np.asanyarray(found.dataobj), labels)
     np.testing.assert_allclose(found.affine, affine, atol=1e-4)
     np.testing.assert_allclose(nibabel.load(folder / "x.mgz").affine, affine, atol=1e-4)
-    refused(2, "must end in .nii, .nii.gz, .nrrd, .mgz or .mgh", plan("phantom"), folder / "b.nrrd", "-o", folder / "x.nhdr")
+    refused(2, "must end in .nii, .nii.gz, .nrrd, .mgz or .mgh", plan("phantom"), folder / "b.nrrd", "-o",
+            folder / "x.nhdr")
 
 
 def lists_take_every_format():
@@ -128,7 +129,9 @@ def lists_take_every_format():
     nibabel.save(nibabel.Nifti1Image(values[::4, ::4, ::4], affine), small / "four.nii.gz")
     (small / "four.nii.gz").rename(small / "FOUR.NII.GZ")
     (small / "old.seg.nrrd").write_bytes(b"a result of yesterday")
-    run(plan("phantom"), small, "--output-dir", folder / "out")
+    (small / "quiet.nrrd").write_bytes((folder / "b.seg.nrrd").read_bytes())
+    _, err = run(plan("phantom"), small, "--output-dir", folder / "out")
+    assert "label maps, by their headers: 1, such as" in err and "quiet.nrrd" in err, err
     names = {p.name for p in (folder / "out").iterdir()}
     assert {"one.seg.nrrd", "two.seg.nrrd", "three.seg.mgz", "FOUR.seg.nii.gz"} <= names, names
     assert sum(n.endswith(".json") for n in names) == 4, names
