@@ -22,7 +22,7 @@ static const char help[] =
     "Data:\n"
     "  --data FILE            CSV with a head: image,label and perhaps split (train or\n"
     "                         validation); paths from the file's folder\n"
-    "  --labels DIR           whole-head label maps (NIfTI, FreeSurfer's values)\n"
+    "  --labels DIR           whole-head label maps with FreeSurfer's values\n"
     "  --classes N            with the background (2)\n"
     "  --label-names LIST     'liver,tumour:#c83232': names and colours of 1, 2, …\n"
     "  --expect TEXT          what is plausible, such as 'ml 1 600 2400; pieces 1 3': vnet-run\n"
