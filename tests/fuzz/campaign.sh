@@ -33,16 +33,22 @@ graph 40 2048"
 table() {
   [ -e "$figures" ] || return 0
   awk -F, -v kept="$kept" '
-    { n[$1] += $2; if ($3 > edges[$1]) edges[$1] = $3; if ($4 > parts[$1]) parts[$1] = $4; s[$1] += $5 }
+    { n[$1] += $2; if ($3 > edges[$1]) edges[$1] = $3; if ($4 > parts[$1]) parts[$1] = $4
+      s[$1] += $5 }
     END {
-      printf "%-12s %14s %8s %10s %8s %9s\n", "target", "executions", "edges", "features", "hours", "findings"
+      format = "%-12s %14s %8s %9s %7s %9s\n"
+      printf format, "target", "executions", "edges", "features", "hours", "findings"
+      fflush()
       for (t in n) {
-        "ls " kept "/findings | grep -c ^" t "-" | getline found
-        printf "%-12s %14d %8d %10d %8.2f %9d\n", t, n[t], edges[t], parts[t], s[t] / 3600, found
+        count = "ls " kept "/findings | grep -c ^" t "-"
+        count | getline found
+        close(count)
+        printf format, t, n[t], edges[t], parts[t], sprintf("%.2f", s[t] / 3600), found | "sort"
         all += n[t]; time += s[t]; bad += found
       }
-      printf "%-12s %14d %8s %10s %8.2f %9d\n", "all", all, "", "", time / 3600, bad
-    }' "$figures" | { read -r head && echo "$head" && sort; }
+      close("sort")
+      printf format, "all", all, "", "", sprintf("%.2f", time / 3600), bad
+    }' "$figures"
 }
 
 # One target for some seconds: over again where a finding ends it.

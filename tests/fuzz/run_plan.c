@@ -17,12 +17,17 @@ static double elems_of(const uint64_t dim[VN_AXES]) {
   return elems;
 }
 
+/* The offset of an empty table may be anything. */
+static const void *records_of(const uint8_t *bytes, const struct plan_table *table) {
+  return table->count ? bytes + table->offset : NULL;
+}
+
 /* Of a legal plan: multiply-adds, and elements that are moved. */
 static double work_of(const uint8_t *bytes) {
   const struct plan_header *h = (const void *)bytes;
-  const struct plan_step *steps = (const void *)(bytes + h->steps.offset);
-  const struct plan_tensor *tensors = (const void *)(bytes + h->tensors.offset);
-  const struct plan_weight *weights = (const void *)(bytes + h->weights.offset);
+  const struct plan_step *steps = records_of(bytes, &h->steps);
+  const struct plan_tensor *tensors = records_of(bytes, &h->tensors);
+  const struct plan_weight *weights = records_of(bytes, &h->weights);
   double work = 0;
   for (size_t i = 0; i < h->steps.count; i++) {
     const struct plan_step *s = &steps[i];
