@@ -91,7 +91,7 @@ struct conv_axis {
 static struct conv_axis conv_axis(struct maker *m, size_t in, bool transposed) {
   struct conv_axis x = {fuzz_take_in(&m->bytes, 1, 5), fuzz_take_in(&m->bytes, 1, 3), 1,
                         fuzz_take(&m->bytes, 4), 1};
-  if (fuzz_take(&m->bytes, 4) == 1) x.dilation = fuzz_take_in(&m->bytes, 1, 3);
+  if (fuzz_take(&m->bytes, 3) == 1) x.dilation = fuzz_take_in(&m->bytes, 1, 3);
   size_t reach = (x.kernel - 1) * x.dilation + 1, after = fuzz_take(&m->bytes, 5);
   size_t wide = transposed ? (in - 1) * x.stride + reach + after : in + x.pad + after;
   if (transposed)
@@ -120,10 +120,13 @@ static void conv_algo(struct maker *m, struct plan_step *s) {
     s->u.conv.tile[i] = (uint32_t)fuzz_take_in(&m->bytes, 2, 6);
 }
 
-static uint32_t conv_groups(struct maker *m, size_t *in, size_t *out) {
-  size_t groups = fuzz_take(&m->bytes, 4) == 1 ? fuzz_take_in(&m->bytes, 2, 16) : 1;
-  if (*in % groups) groups = 1;
-  if (fuzz_take(&m->bytes, 8) == 1) groups = *in;
+/* None, some, or a channel for each. */
+static uint32_t conv_groups(struct maker *m, size_t in, size_t *out) {
+  size_t kind = fuzz_take(&m->bytes, 4), groups = 1;
+  if (kind == 1) groups = in;
+  if (kind == 1 && fuzz_take(&m->bytes, 4)) *out = in;
+  if (kind == 2) groups = fuzz_take_in(&m->bytes, 2, 16);
+  if (in % groups) groups = 1;
   *out = (*out + groups - 1) / groups * groups;
   return (uint32_t)groups;
 }
@@ -134,7 +137,7 @@ static void make_conv(struct maker *m, uint32_t op) {
   size_t from[VN_AXES], to[VN_AXES], channels = fuzz_take_in(&m->bytes, 1, 36);
   dims_of(m, in, from);
   conv_axes(m, from, op == VN_OP_DECONV3D, x);
-  uint32_t groups = conv_groups(m, &from[VN_C], &channels);
+  uint32_t groups = conv_groups(m, from[VN_C], &channels);
   to[VN_N] = from[VN_N];
   to[VN_C] = channels;
   for (int i = 0; i < 3; i++) to[VN_D + i] = x[i].out;
