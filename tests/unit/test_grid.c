@@ -98,6 +98,11 @@ static void same_spacing_is_exact(void **state) {
   free(have);
   free(voxels);
   vn_grid_close(&grid);
+  /* Twice as far off is another spacing, and said to be. */
+  assert_int_equal(vn_grid_make(&view, (const double[]){1.02, 0.98, 1}, &grid, NULL), VN_OK);
+  assert_true(grid.spacing_mm[0] == 1.02 && grid.spacing_mm[1] == 0.98 && grid.dim[1] == 8);
+  assert_true(grid.in[0].weight[0] < 1 && grid.in[2].weight[0] == 1);
+  vn_grid_close(&grid);
 }
 
 /* The taps of every pair of extents: weights sum to 1, lie inside, are centred; the way back is
