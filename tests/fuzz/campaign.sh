@@ -28,6 +28,7 @@ table 20 256
 table_fast 120 256
 checkpoint 10 512
 npy 20 512
+list 30 512
 graph 40 2048"
 
 table() {

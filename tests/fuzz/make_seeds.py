@@ -58,6 +58,7 @@ for name, array in (("f4", np.zeros((2, 3), "<f4")), ("i8", np.arange(5)), ("sca
 
 put("cases", "split", "image,label,split\na.nii,b.nii,train\n\"c,\"\"d\"\"\",e.nii,validation\n")
 put("cases", "plain", "\xef\xbb\xbflabel, image\r\n x y ,/z\r\n\n")
+put("list", "folders", "# scans\na/T1.nii.gz\r\nb/T1.nii.gz\n\na/T1.nii\n./b//../a/T1.nii\n/x/t1_seg.NII\n")
 put("table", "log", "step,loss,dice,rate,seconds\n1,0.5,nan,1e-3,2\n2,0.25,.5,1e-3,4\n")
 put("table", "quoted", "dice,\"step\",loss,\"a,\"\"b\"\n0,\"1\",-2,x\n")
 put("labels", "palette", "\0" + '[{"value": 1, "name": "br\\u00e4in", "colour": "#e6b400"}, '
