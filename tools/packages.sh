@@ -23,7 +23,7 @@ BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libprotobuf-c-dev pro
   libopenmpi-dev openmpi-bin help2man)
 SCAN_PACKAGES=(mricron-data)
 TEST_PACKAGES=(g++ libcmocka-dev libonnx-dev libonnx-testdata python3 python3-numpy python3-scipy
-  python3-nibabel python3-pip python3-setuptools python3-wheel python3-venv
+  python3-nibabel teem-apps python3-pip python3-setuptools python3-wheel python3-venv
   binutils libinsighttoolkit5-dev debootstrap dpkg-dev file)
 # The preset `fuzz`.
 FUZZ_PACKAGES=(clang libclang-rt-14-dev llvm-14)

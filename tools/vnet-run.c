@@ -115,8 +115,8 @@ static void scan_run(struct run_session *session) {
   struct run_input input;
   const char *scan = o->scan[0];
   struct run_files files = {.scan = copy_of(scan),
-                            .labels =
-                                o->outputs ? copy_of(o->output[0]) : run_name(scan, ".seg.nii.gz"),
+                            .labels = o->outputs ? copy_of(o->output[0])
+                                                 : run_name(scan, run_labels_ending(scan)),
                             .scores = copy_of(o->scores),
                             .report = copy_of(o->report),
                             .csv = copy_of(o->csv),
@@ -124,8 +124,9 @@ static void scan_run(struct run_session *session) {
   if (!files.labels) cli_fatal(VN_E_MEMORY, "out of memory");
   const char *images[2] = {files.labels, files.scores};
   for (int i = 0; i < 2; i++)
-    if (images[i] && !cli_ends(images[i], ".nii") && !cli_ends(images[i], ".nii.gz"))
-      cli_fatal(VN_E_ARGUMENT, "%s: the output's name must end in .nii or .nii.gz", images[i]);
+    if (images[i] && !vn_scan_writable(images[i]))
+      cli_fatal(VN_E_ARGUMENT,
+                "%s: the output's name must end in .nii, .nii.gz, .nrrd, .mgz or .mgh", images[i]);
   files_check(session, &files);
   enum vn_status status = run_read(session, scan, &input, &diag);
   if (status == VN_OK && !o->quiet) note_intensity(session->plan);

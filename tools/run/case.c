@@ -72,7 +72,10 @@ static enum vn_status orientation_check(const struct run_session *session,
                                         const struct run_input *input, struct vn_diag *diag) {
   const char *letters = session->info.orientation, *reason = vn_scan_unoriented(input->file);
   if (!letters || !reason) return VN_OK;
-  return vn_fail(diag, VN_E_UNSUPPORTED, "the model wants %.20s, but the scan %s", letters, reason);
+  return vn_fail(diag, VN_E_UNSUPPORTED,
+                 "the model wants %.20s, but the scan %s: --geometry decides, with sform, qform or "
+                 "where its axes point, such as RAS",
+                 letters, reason);
 }
 
 /* The figure is known before a voxel is read. */
@@ -99,8 +102,10 @@ enum vn_status run_read(const struct run_session *session, const char *path,
   *input = (struct run_input){.image.size = sizeof input->image};
   enum vn_status status = vn_scan_open(path, &input->file, diag);
   if (status) return status;
+  if (session->options->geometry)
+    status = vn_scan_set_geometry(input->file, session->options->geometry, &inner);
   vn_scan_image(input->file, &input->image);
-  status = orientation_check(session, input, &inner);
+  if (!status) status = orientation_check(session, input, &inner);
   if (!status) status = memory_count(session, input, &inner);
   if (status) return named(status, path, &inner, diag);
   status = vn_scan_load(input->file, &run, diag);
@@ -250,14 +255,17 @@ static enum vn_status images_write(const struct run_session *session, struct out
   struct vn_diag inner;
   snprintf(text, sizeof text, "vnet-run %s, plan %016llx", vn_version(),
            (unsigned long long)vn_plan_checksum(session->plan));
-  enum vn_status status =
-      vn_scan_write_labels(out->labels.fd, cli_ends(out->labels.path, ".gz"), input->file, NULL,
-                           &result->map, session->info.labels, text, &inner);
+  const struct vn_scan_result file = {.size = sizeof file,
+                                      .like = input->file,
+                                      .map = &result->map,
+                                      .labels = session->info.labels,
+                                      .label = session->labels,
+                                      .description = text,
+                                      .cancel = session->cancel};
+  enum vn_status status = vn_scan_write_labels(out->labels.fd, out->labels.path, &file, &inner);
   if (status) return named(status, out->labels.path, &inner, diag);
   if (out->scores.fd < 0) return VN_OK;
-  status =
-      vn_scan_write_probabilities(out->scores.fd, cli_ends(out->scores.path, ".gz"), input->file,
-                                  NULL, &result->map, session->info.labels, text, &inner);
+  status = vn_scan_write_probabilities(out->scores.fd, out->scores.path, &file, &inner);
   return named(status, out->scores.path, &inner, diag);
 }
 
@@ -300,6 +308,14 @@ static enum vn_status texts_write(const struct run_session *session, const struc
   return status;
 }
 
+/* What the reader set right in the file. */
+static void note_print(const struct run_session *session, const struct run_files *files,
+                       const struct run_input *input) {
+  const char *note = vn_scan_note(input->file);
+  if (note && !session->options->quiet)
+    cli_line(stderr, "vnet-run: note: %s: %s", files->scan, note);
+}
+
 /* ---- the work ---- */
 
 static enum vn_status scan_segment(const struct run_session *session, const struct run_files *files,
@@ -337,6 +353,7 @@ enum vn_status run_case(const struct run_session *session, const struct run_file
   struct run_result result = {0};
   struct outputs out = {0};
   size_t scores_bytes = 0;
+  note_print(session, files, input);
   enum vn_status status = outputs_create(session, files, &out, diag);
   if (status == VN_OK) status = map_open(session, files, input, &result.map, &scores_bytes, diag);
   if (status == VN_OK) status = scan_segment(session, files, input, &result, diag);

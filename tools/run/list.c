@@ -12,6 +12,7 @@
 
 #include "cli.h"
 #include "comm.h"
+#include "input.h"
 #include "names.h"
 #include "vnet_scan.h"
 
@@ -98,10 +99,11 @@ static void scan_consider(struct run_list *list, const struct run_options *o, co
 /* A scan on each line, relative to the present folder; empty lines and lines that begin with # are
  * passed over. */
 static void list_read(struct run_list *list, const struct run_options *o) {
-  FILE *file = fopen(o->list, "r");
+  const char *reason;
+  FILE *file = vn_input_open(o->list, &reason);
   char *line = NULL;
   size_t room = 0, number = 0;
-  if (!file) cli_fatal(VN_E_IO, "%s: %s", o->list, strerror(errno));
+  if (!file) cli_fatal(VN_E_IO, "%s: %s", o->list, reason);
   for (ssize_t length; (length = getline(&line, &room, file)) >= 0;) {
     number++;
     if (strlen(line) != (size_t)length)

@@ -1,10 +1,10 @@
 /* Scan after scan; see many.h.
  *
- * Each scan leaves NAME.seg.nii.gz and, before it, NAME.seg.csv: its rows of the summary, or the
- * one row of its failure. A scan is finished when both are there and the rows are of the same plan,
- * version and ISA; so --resume needs no state of its own, and the summary is made of these files
- * alone, the same for any number of ranks. While a scan computes, a thread reads the next one
- * (not under --memory-limit, which is the figure for one). */
+ * Each scan leaves NAME.seg.nii.gz (.nrrd, .mgz: in its own format) and, before it, NAME.seg.csv:
+ * its rows of the summary, or the one row of its failure. A scan is finished when both are there
+ * and the rows are of the same plan, version and ISA; so --resume needs no state of its own, and
+ * the summary is made of these files alone, the same for any number of ranks. While a scan
+ * computes, a thread reads the next one (not under --memory-limit, which is the figure for one). */
 #include "many.h"
 
 #include <errno.h>
@@ -18,6 +18,7 @@
 #include "cli.h"
 #include "comm.h"
 #include "fail.h"
+#include "names.h"
 #include "report.h"
 
 /* One scan between being handed out and being finished. */
@@ -44,7 +45,7 @@ static void files_make(struct run_files *files, const struct run_options *o,
                        const struct run_entry *entry) {
   *files = (struct run_files){
       .scan = joined(entry->scan, ""),
-      .labels = joined(entry->name, ".seg.nii.gz"),
+      .labels = joined(entry->name, run_labels_ending(entry->scan)),
       .csv = joined(entry->name, ".seg.csv"),
       .report = joined(entry->name, ".seg.json"),
       .picture = o->pictures ? joined(entry->name, ".seg.png") : NULL,

@@ -15,11 +15,12 @@ static const char help[] =
     "  or:  vnet-run [options] PLAN --list FILE --output-dir DIR\n"
     "  or:  vnet-run [options] PLAN --tensor IN.npy -o OUT.npy\n"
     "\n"
-    "Segments NIfTI scans with a plan made by vnetc. A label map has its scan's own\n"
-    "grid, affine, codes and units.\n"
+    "Segments NIfTI, NRRD and MGH scans with a plan made by vnetc. A label map has\n"
+    "its scan's own grid, affine, codes and units.\n"
     "\n"
-    "  -o, --output FILE      .nii or .nii.gz; default: SCAN.seg.nii.gz by the scan\n"
-    "  --scores FILE          class probabilities, x y z class, .nii or .nii.gz\n"
+    "  -o, --output FILE      .nii, .nii.gz, .nrrd, .mgz or .mgh; default: by the\n"
+    "                         scan in its own format, such as SCAN.seg.nii.gz\n"
+    "  --scores FILE          class probabilities, x y z class, in such a file, too\n"
     "  --scores-type TYPE     uint16 (scaled; the default) or float32\n"
     "  --report FILE          JSON: the run, and measures of each label\n"
     "  --csv FILE             a row for each label\n"
@@ -30,6 +31,8 @@ static const char help[] =
     "  --weighting NAME       gaussian or constant: how windows are blended\n"
     "  --mirror AXES          such as dhw: average over mirrored windows, slower\n"
     "  --all-windows          run windows with nothing but background, too\n"
+    "  --geometry HOW         how the scan lies, where its file is silent or wrong:\n"
+    "                         sform, qform, or where its axes point, such as RAS\n"
     "  --replace-nan          the smallest value for voxels that are NaN or infinite;\n"
     "                         without it such a scan is refused\n"
     "  --list FILE            many scans: the name of one on each line\n"
@@ -64,6 +67,7 @@ enum {
   WEIGHTING,
   MIRROR,
   ALL_WINDOWS,
+  GEOMETRY,
   REPLACE,
   LIST,
   OUTPUT_DIR,
@@ -94,6 +98,7 @@ static const struct option longs[] = {
     {"weighting", required_argument, NULL, WEIGHTING},
     {"mirror", required_argument, NULL, MIRROR},
     {"all-windows", no_argument, NULL, ALL_WINDOWS},
+    {"geometry", required_argument, NULL, GEOMETRY},
     {"replace-nan", no_argument, NULL, REPLACE},
     {"list", required_argument, NULL, LIST},
     {"output-dir", required_argument, NULL, OUTPUT_DIR},
@@ -200,6 +205,9 @@ static void option_take(struct run_options *o, int option) {
   case ALL_WINDOWS:
     o->segment.every_window = true;
     break;
+  case GEOMETRY:
+    o->geometry = optarg;
+    break;
   case REPLACE:
     o->segment.replace_nan = true;
     break;
@@ -266,9 +274,10 @@ static void tensor_check(const struct run_options *o) {
   if (o->scans || run_options_many(o))
     cli_fatal(VN_E_ARGUMENT, "--tensor and a scan exclude each other");
   if (!o->outputs) cli_fatal(VN_E_ARGUMENT, "--tensor needs -o OUT.npy");
-  if (o->json || o->segment.replace_nan || o->scores || o->report || o->csv || o->pictures)
-    cli_fatal(VN_E_ARGUMENT, "--json, --replace-nan, --scores, --report, --csv and --picture are "
-                             "for scans, not for --tensor");
+  if (o->json || o->geometry || o->segment.replace_nan || o->scores || o->report || o->csv ||
+      o->pictures)
+    cli_fatal(VN_E_ARGUMENT, "--json, --geometry, --replace-nan, --scores, --report, --csv and "
+                             "--picture are for scans, not for --tensor");
 }
 
 static void options_check(const struct run_options *o) {

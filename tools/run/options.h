@@ -16,6 +16,7 @@ struct run_options {
   size_t tensors, outputs;
   const char *list, *output_dir; /* many scans */
   bool recursive, resume;
+  const char *geometry;                   /* how a scan lies; see vn_scan_set_geometry */
   const char *exclude[RUN_EXCLUDES_MOST]; /* patterns of names and paths */
   size_t excludes;
   const char *scores, *report, *csv, *picture; /* files of one scan */

@@ -66,6 +66,7 @@ static void scan_print(struct cli_json *json, const struct run_session *session,
   cli_json_open(json, "network_spacing_mm", '[');
   for (int i = 2; i >= 0; i--) cli_json_real(json, NULL, report->grid_spacing_mm[i], 6);
   cli_json_close(json, ']');
+  cli_json_text(json, "scan_note", vn_scan_note(input->file));
   cli_json_text(json, "intensity", session->info.intensity);
   cli_json_count(json, "replaced_voxels", report->replaced_vox);
 }

@@ -22,7 +22,7 @@ static const char help[] =
     "Data:\n"
     "  --data FILE            CSV with a head: image,label and perhaps split (train or\n"
     "                         validation); paths from the file's folder\n"
-    "  --labels DIR           whole-head label maps (NIfTI, FreeSurfer's values)\n"
+    "  --labels DIR           whole-head label maps with FreeSurfer's values\n"
     "  --classes N            with the background (2)\n"
     "  --label-names LIST     'liver,tumour:#c83232': names and colours of 1, 2, …\n"
     "  --orientation AXES     that scans are brought to (RAS)\n"

@@ -9,16 +9,12 @@
 #include <sys/stat.h>
 
 #include "fail.h"
+#include "vnet_scan.h"
 
 /* ---- label maps ---- */
 
-static bool ends(const char *name, const char *ending) {
-  const size_t all = strlen(name), part = strlen(ending);
-  return all >= part && strcmp(name + all - part, ending) == 0;
-}
-
 static int is_map(const struct dirent *entry) {
-  return entry->d_name[0] != '.' && (ends(entry->d_name, ".nii") || ends(entry->d_name, ".nii.gz"));
+  return entry->d_name[0] != '.' && vn_scan_writable(entry->d_name);
 }
 
 struct reading {
