@@ -1,6 +1,10 @@
 /* See fuzz.h. */
 #include "fuzz.h"
 
+#ifdef FUZZ_IN_MEMORY
+#include "memory/input.h"
+#endif
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,23 +42,21 @@ static void memory_file_open(struct memory_file *file) {
   snprintf(file->path, sizeof file->path, "/proc/self/fd/%d", file->fd);
 }
 
-#ifdef FUZZ_WRAP_FOPEN /* linked with --wrap=fopen: a stream over the bytes themselves */
+#ifdef FUZZ_IN_MEMORY /* memory/input.h */
 static const char in_memory[] = "memory";
 static struct {
   void *bytes;
   size_t size;
 } memory;
 
-FILE *__real_fopen(const char *path, const char *mode);
-FILE *__wrap_fopen(const char *path, const char *mode);
-FILE *__wrap_fopen(const char *path, const char *mode) {
-  return path == in_memory ? fmemopen(memory.bytes, memory.size, mode) : __real_fopen(path, mode);
+FILE *fuzz_stream(const char *path) {
+  return path == in_memory ? fmemopen(memory.bytes, memory.size, "r") : NULL;
 }
 
 const char *fuzz_file(const void *bytes, size_t size) {
   memory.bytes = (void *)(uintptr_t)bytes; /* only read */
   memory.size = size;
-  return size ? in_memory : "/dev/null";
+  return in_memory;
 }
 #else
 const char *fuzz_file(const void *bytes, size_t size) {

@@ -1,8 +1,9 @@
 """First inputs for the fuzz targets that need no plan or model, a folder for each target: scans by
-nibabel (both versions, byte orders, gzip, odd types), arrays by numpy, and texts.
+nibabel (both versions, byte orders, gzip, odd types; MGH), NRRD, arrays by numpy, and texts.
 
     make_seeds.py FOLDER
 """
+import gzip
 import pathlib
 import struct
 import sys
@@ -47,6 +48,38 @@ save("two.nii", nibabel.Nifti2Image, np.float64)
 save("two_big.nii", nibabel.Nifti2Image, np.int32, order=">")
 save("one.nii.gz", nibabel.Nifti1Image, np.float32)
 save("two.nii.gz", nibabel.Nifti2Image, np.int16)
+
+nibabel.save(nibabel.MGHImage(values.astype(np.int16), affine), folder / "one.mgh")
+nibabel.save(nibabel.MGHImage(values.astype(np.float32), affine), folder / "two.mgz")
+
+FIELDS = """NRRD0004
+# a comment
+type: short
+dimension: 3
+space: left-posterior-superior
+sizes: 4 5 6
+space directions: (1,0.1,0) (0,1.5,0.2) (0,0,2)
+kinds: domain domain domain
+endian: big
+encoding: raw
+space origin: (5,-7,9)
+Segment0_Name:=brain
+"""
+BARE = """NRRD0001
+type: unsigned short int
+dimension: 4
+sizes: 4 5 6 1
+spacings: 1 1.5 2 nan
+units: "mm" "um" "mm" ""
+encoding: ascii
+"""
+raw = values.astype(">i2").tobytes(order="F")
+(folder / "raw.nrrd").write_bytes(FIELDS.encode() + b"\n" + raw)
+(folder / "gzip.nrrd").write_bytes(FIELDS.replace("raw", "gzip").replace("\n", "\r\n").encode() + b"\r\n" +
+                                   gzip.compress(raw))
+(folder / "text.nrrd").write_bytes(BARE.encode() + b"\n" + " ".join(map(str, values.ravel())).encode())
+# The file in memory is /proc/self/fd/3, mostly: a header whose data file is itself.
+(folder / "skips.nhdr").write_bytes(FIELDS.encode() + b"data file: ./3\nline skip: 3\nbyte skip: -1\n\n" + raw)
 
 # ---- arrays ----
 

@@ -54,28 +54,35 @@ static void read_again(const char *path, const struct vn_image *image) {
   vn_scan_close(&scan);
 }
 
+/* In every format, like the scan's file and like no file. */
 static void write_labels(const struct vn_scan *scan) {
+  static const char *const names[] = {"l.nii", "l.nrrd", "l.mgh"};
   struct vn_diag diag = {""};
   struct vn_image image = {.size = sizeof image};
   vn_scan_image(scan, &image);
   struct vn_label_map map = {.size = sizeof map, .elem_bytes = 1};
   map.data = calloc(image.dim[0] * image.dim[1], image.dim[2]);
   if (!map.data) fuzz_broken("out of memory");
-  for (int like = 0; like < 2; like++) {
+  struct vn_scan_result result = {
+      .size = sizeof result, .image = &image, .map = &map, .labels = 2, .description = "fuzz"};
+  for (int i = 0; i < 6; i++) {
     int fd;
     const char *path = fuzz_output(&fd);
-    enum vn_status status =
-        vn_scan_write_labels(fd, false, like ? scan : NULL, &image, &map, 2, "fuzz", &diag);
+    result.like = i % 2 ? scan : NULL;
+    enum vn_status status = vn_scan_write_labels(fd, names[i / 2], &result, &diag);
     fuzz_judge(status, &diag);
-    if (!status && like) read_again(path, &image);
+    if (!status) read_again(path, &image);
   }
   free(map.data);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  static const char *const geometries[] = {"LPS", "sform", "qform", NULL, NULL, NULL};
   struct vn_diag diag = {""};
   struct vn_scan *scan;
+  const char *geometry = geometries[size % 6];
   enum vn_status status = vn_scan_open(fuzz_file(data, size), &scan, &diag);
+  if (!status && geometry) vn_scan_set_geometry(scan, geometry, NULL); /* there may be no such */
   if (!status) status = vn_scan_load(scan, NULL, &diag);
   fuzz_judge(status, &diag);
   if (!status) write_labels(scan);
