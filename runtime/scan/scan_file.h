@@ -91,7 +91,7 @@ enum vn_status vn_scan_count(struct vn_scan *scan, struct vn_diag *diag);
 enum vn_status vn_scan_size_check(const struct vn_scan *scan, const struct vn_stream *stream,
                                   struct vn_diag *diag);
 
-/* Finite, and no axis lost. */
+/* Finite, of sizes that a scan can have, and no axis lost. */
 bool vn_affine_usable(const double m[3][4]);
 double vn_affine_spacing(const double m[3][4], int axis);
 /* Spacing alone: voxel axes are world axes, the scan's middle is the world's. */

@@ -94,13 +94,24 @@ double vn_affine_spacing(const double m[3][4], int j) {
   return sqrt(m[0][j] * m[0][j] + m[1][j] * m[1][j] + m[2][j] * m[2][j]);
 }
 
+/* mm. No scan is outside of these, and what is inside has its inverse, and is one in float32, too:
+ * in every file that has this geometry. */
+#define SPACING_LEAST 1e-9
+#define SPACING_MOST  1e9
+#define OFFSET_MOST   1e12
+
 bool vn_affine_usable(const double m[3][4]) {
   double det = m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1]) -
                m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0]) +
                m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0]);
-  bool finite = isfinite(m[0][3]) && isfinite(m[1][3]) && isfinite(m[2][3]);
-  double volume = vn_affine_spacing(m, 0) * vn_affine_spacing(m, 1) * vn_affine_spacing(m, 2);
-  return finite && isfinite(det) && isfinite(volume) && volume > 0 && fabs(det) > 1e-6 * volume;
+  double volume = 1;
+  for (int j = 0; j < 3; j++) {
+    double spacing = vn_affine_spacing(m, j);
+    if (!(spacing >= SPACING_LEAST && spacing <= SPACING_MOST && fabs(m[j][3]) <= OFFSET_MOST))
+      return false;
+    volume *= spacing;
+  }
+  return fabs(det) > 1e-6 * volume;
 }
 
 void vn_affine_plain(struct vn_scan *scan) {

@@ -380,12 +380,20 @@ static bool one_stem(const struct run_entry *a, const struct run_entry *b) {
   return run_stem(b->full) == stem && strncmp(a->full, b->full, stem) == 0;
 }
 
+/* a.nii.nii.gz: without its ending it would be called as a.nii with its own is. */
+static bool ends_twice(const char *path) {
+  char *stem = held(strndup(path, run_stem(path)));
+  const bool twice = run_stem(stem) < strlen(stem);
+  free(stem);
+  return twice;
+}
+
 static void names_make(struct run_list *list, const struct run_options *o) {
   struct run_entry **order = sorted(list);
   for (size_t i = 0; i < list->count; i++) {
     struct run_entry *e = order[i];
-    const bool shared =
-        (i > 0 && one_stem(order[i - 1], e)) || (i + 1 < list->count && one_stem(order[i + 1], e));
+    const bool shared = (i > 0 && one_stem(order[i - 1], e)) ||
+                        (i + 1 < list->count && one_stem(order[i + 1], e)) || ends_twice(e->full);
     const char *tail = o->output_dir ? e->full + strlen(list->root) + 1 : e->scan;
     if (o->output_dir && o->resume) e->name = name_kept(o, e);
     if (!e->name) e->name = name_make(o, tail, shared);
