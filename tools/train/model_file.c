@@ -63,7 +63,7 @@ enum vn_status vnt_model_resize(struct vnc_graph *g, const size_t patch[3], stru
 /* ---- in ---- */
 
 enum vn_status vnt_model_import(const char *path, const size_t patch[3], struct vnc_graph *graph,
-                                char member[32], struct vn_diag *diag) {
+                                size_t window[3], char member[32], struct vn_diag *diag) {
   /* At its own size; where it has none, at ours. */
   struct vnc_import_options options = {.allow_external_data = true};
   char text[256];
@@ -81,6 +81,7 @@ enum vn_status vnt_model_import(const char *path, const size_t patch[3], struct 
   const struct vnc_node *in = &graph->nodes[graph->inputs[0].node];
   if (in->dim[VN_C] != 1 || in->dim[VN_N] != 1)
     return vn_fail(diag, VN_E_UNSUPPORTED, "%.200s: not for one scan of one channel", path);
+  for (size_t a = 0; a < 3; a++) window[a] = (size_t)in->dim[space[a]];
   status = vnt_model_resize(graph, patch, &inner);
   if (status == VN_E_FORMAT) /* the sides of a sum or concat no longer meet */
     return vn_fail(diag, VN_E_ARGUMENT,
@@ -89,6 +90,11 @@ enum vn_status vnt_model_import(const char *path, const size_t patch[3], struct 
   if (status) return vn_fail(diag, status, "%.200s: %s", path, inner.text);
   snprintf(member, 32, "%.*s", (int)strcspn(text, " "), text);
   return VN_OK;
+}
+
+size_t vnt_model_classes(const struct vnc_graph *graph) {
+  const uint64_t channels = graph->nodes[graph->outputs[0].node].dim[VN_C];
+  return channels < 2 ? 2 : (size_t)channels; /* one channel: a sigmoid's */
 }
 
 /* ---- out ---- */
@@ -144,7 +150,8 @@ static enum vn_status names_print(FILE *out, const char *names, const struct vn_
     const size_t length = strcspn(name, ",");
     if (length == 0) return vn_fail(diag, VN_E_ARGUMENT, "--label-names: an empty name");
     if (++value >= palette->count)
-      return vn_fail(diag, VN_E_ARGUMENT, "--label-names: more than %zu, which --classes %zu has",
+      return vn_fail(diag, VN_E_ARGUMENT,
+                     "--label-names: more than %zu; of %zu classes the first is the background",
                      palette->count - 1, palette->count);
     label_print(out, name, length, value, palette->entries[value].rgb);
     name += length;
