@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -65,22 +66,54 @@ void cli_start(const char *name) {
   signal(SIGXFSZ, SIG_IGN); /* … as one past the file size limit does */
 }
 
-_Noreturn void cli_fatal(enum vn_status status, const char *format, ...) {
-  if (process.bar) fputs("\r\033[K", stderr);
-  temps_remove();
+void cli_print(FILE *out, const char *text) {
+  for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+    bool more = *c == 0xC2 && c[1] >= 0x80 && c[1] < 0xA0; /* U+0080 to U+009F steer, too */
+    fputc(iscntrl(*c) || more ? '?' : *c, out);
+    c += more;
+  }
+}
+
+/* One line on standard error, where a bar may be. */
+static void line_print(const char *kind, const char *format, va_list args) {
   char text[1024];
+  vsnprintf(text, sizeof text, format, args);
+  fprintf(stderr, "%s%s: %s", process.bar ? "\r\033[K" : "", process.name, kind);
+  cli_print(stderr, text);
+  fputc('\n', stderr);
+}
+
+_Noreturn void cli_fatal(enum vn_status status, const char *format, ...) {
+  temps_remove();
   va_list args;
   va_start(args, format);
-  vsnprintf(text, sizeof text, format, args);
+  line_print("", format, args);
   va_end(args);
-  for (char *c = text; *c; c++) /* one line, whatever a file name holds */
-    if (iscntrl((unsigned char)*c)) *c = '?';
-  fprintf(stderr, "%s: %s\n", process.name, text);
   exit(status);
+}
+
+void cli_note(const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  line_print("note: ", format, args);
+  va_end(args);
 }
 
 void cli_check(enum vn_status status, const struct vn_diag *diag) {
   if (status != VN_OK) cli_fatal(status, "%s", diag->text);
+}
+
+char *cli_joined(const char *a, const char *b, const char *c) {
+  char *text;
+  if (asprintf(&text, "%s%s%s", a, b, c) < 0) cli_fatal(VN_E_MEMORY, "out of memory");
+  return text;
+}
+
+char *cli_program_folder(void) {
+  char path[PATH_MAX];
+  ssize_t length = readlink("/proc/self/exe", path, sizeof path);
+  while (length > 0 && path[length - 1] != '/') length--;
+  return length > 0 ? strndup(path, (size_t)length) : NULL;
 }
 
 /* ---- options ---- */

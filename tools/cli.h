@@ -30,6 +30,19 @@ _Noreturn __attribute__((format(printf, 2, 3))) void cli_fatal(enum vn_status st
 /* cli_fatal with the diag's sentence when status is not VN_OK; otherwise nothing. */
 void cli_check(enum vn_status status, const struct vn_diag *diag);
 
+/* Prints "name: note: sentence" on standard error, whatever the sentence holds on one line. */
+__attribute__((format(printf, 1, 2))) void cli_note(const char *format, ...);
+
+/* Text that may come from outside: nothing in it steers the terminal. */
+void cli_print(FILE *out, const char *text);
+
+/* The three one after the other; the caller frees it. Ends the program when memory is short. */
+char *cli_joined(const char *a, const char *b, const char *c);
+
+/* The folder that this program lies in, with a slash; NULL where that is not to be known. The
+ * caller frees it. */
+char *cli_program_folder(void);
+
 /* ---- options ---- */
 
 /* getopt_long whose complaints go through cli_fatal. */

@@ -1,5 +1,6 @@
 /* vnet-bench: runs a plan on noise and prints a row per step: kernel, time, rate, share. */
 #include "cli.h"
+#include "plan_find.h"
 #include "vnet.h"
 
 #include <inttypes.h>
@@ -25,7 +26,7 @@ static const char help[] =
     "\n" CLI_EXIT_HELP;
 
 struct arguments {
-  const char *plan;
+  char *plan;
   struct vn_exec_options exec;
   size_t repeat;
   bool json;
@@ -62,7 +63,7 @@ static struct arguments arguments_read(int argc, char **argv) {
     }
   }
   if (optind + 1 != argc) cli_fatal(VN_E_ARGUMENT, "one plan expected; see --help");
-  a.plan = argv[optind];
+  a.plan = plan_find(argv[optind], true);
   return a;
 }
 
@@ -122,18 +123,13 @@ static double rate(uint64_t macs, double ms) {
   return ms > 0 ? 2e-6 * (double)macs / ms : 0;
 }
 
-/* Names come from whoever made the model: nothing in them may steer the terminal. */
-static void print_name(const char *name) {
-  for (; *name; name++) putchar((unsigned char)*name < 0x20 || *name == 0x7f ? '?' : *name);
-  putchar('\n');
-}
-
 static void print_table(const struct arguments *a, const struct vn_plan *plan, struct vn_exec *exec,
                         struct timing *t, const double *ms, double total) {
   struct vn_exec_info info = vn_exec_info(exec);
   uint64_t macs = 0;
   printf("%s: ", a->plan);
-  print_name(vn_plan_topology(plan));
+  cli_print(stdout, vn_plan_topology(plan));
+  putchar('\n');
   printf("%5s %-10s %-30s %10s %9s %7s  %s\n", "step", "op", "kernel", "ms", "GFLOP/s", "share",
          "name");
   for (size_t i = 0; i < t->steps; i++) {
@@ -141,7 +137,8 @@ static void print_table(const struct arguments *a, const struct vn_plan *plan, s
     macs += s.macs;
     printf("%5zu %-10s %-30s %10.3f %9.1f %6.1f%%  ", i, s.op, s.kernel, ms[i], rate(s.macs, ms[i]),
            total > 0 ? 100 * ms[i] / total : 0);
-    print_name(s.name);
+    cli_print(stdout, s.name);
+    putchar('\n');
   }
   double middle = median(t->run_ms, t->repeat);
   printf("\n%s, %zu threads: median %.1f ms, best %.1f ms of %zu; %.1f GFLOP/s\n", info.isa,
@@ -205,6 +202,7 @@ int main(int argc, char **argv) {
   cli_finish_stdout();
   vn_exec_close(&exec);
   vn_plan_close(&plan);
+  free(a.plan);
   free(ms);
   free(t.step_ms);
   free(t.run_ms);

@@ -2,6 +2,7 @@
  * chart of the arena, and a proof that no two buffers that are alive together overlap. Reads the
  * file through the runtime's loader, which has validated all of it. */
 #include "cli.h"
+#include "plan_find.h"
 #include "plan.h"
 #include "vnet.h"
 
@@ -212,11 +213,12 @@ int main(int argc, char **argv) {
     }
   }
   if (argc - optind != 1) cli_fatal(VN_E_ARGUMENT, "exactly one plan expected; see --help");
-  cli_check(vn_plan_open(argv[optind], &plan, &diag), &diag);
+  char *path = plan_find(argv[optind], true);
+  cli_check(vn_plan_open(path, &plan, &diag), &diag);
   const struct vn_exec_options options = {.isa = isa && strcmp(isa, "best") ? isa : NULL};
   if (isa) cli_check(vn_exec_open(plan, &options, &exec, &diag), &diag);
   struct plan_view v = view_of(plan);
-  print_header(&v, argv[optind]);
+  print_header(&v, path);
   print_steps(&v, exec);
   print_buffers(&v);
   print_chart(&v, width);

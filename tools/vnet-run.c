@@ -9,6 +9,7 @@
 #include "comm.h"
 #include "many.h"
 #include "options.h"
+#include "plan_find.h"
 #include "slicer.h"
 #include "tensor.h"
 
@@ -102,6 +103,8 @@ int main(int argc, char **argv) {
   struct vn_plan *plan;
   struct vn_cancel *cancel;
   enum vn_status status = VN_OK;
+  char *plan_path = plan_find(o.plan, !o.quiet && comm_rank() == 0);
+  o.plan = plan_path;
   cli_check(vn_cancel_create(&cancel, &diag), &diag);
   const struct vn_run_options opening = {.size = sizeof opening, .cancel = cancel};
   o.exec.cancel = cancel;
@@ -123,6 +126,7 @@ int main(int argc, char **argv) {
   cli_on_interrupt(NULL, NULL);
   vn_plan_close(&plan);
   vn_cancel_close(&cancel);
+  free(plan_path);
   comm_close();
   return (int)status;
 }

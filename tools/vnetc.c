@@ -1,6 +1,7 @@
 /* vnetc: an ONNX V-Net in, a plan out. All of the work is in compiler/compile.c. */
 #include "cli.h"
 #include "compile.h"
+#include "model_mark.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,6 +110,12 @@ static struct arguments read_arguments(int argc, char **argv) {
   return a;
 }
 
+/* Ends the program with a sentence that names the model. */
+static void model_check(const char *model, enum vn_status status, const struct vn_diag *diag) {
+  bool named = strncmp(diag->text, model, strlen(model)) == 0;
+  if (status) cli_fatal(status, "%.200s%s%s", named ? "" : model, named ? "" : ": ", diag->text);
+}
+
 int main(int argc, char **argv) {
   cli_start("vnetc");
   struct arguments a = read_arguments(argc, argv);
@@ -120,8 +127,13 @@ int main(int argc, char **argv) {
   size_t plan_bytes = 0;
   struct vnc_graph g;
   vnc_graph_init(&g);
-  cli_check(vnc_onnx_import(a.model, &a.options.import, &g, &diag), &diag);
-  cli_check(vnc_compile_graph(&g, &a.options, &plan, &plan_bytes, &report, &diag), &diag);
+  model_check(a.model, vnc_onnx_import(a.model, &a.options.import, &g, &diag), &diag);
+  char mark[64];
+  cli_check(model_mark(a.model, mark, &diag), &diag);
+  a.options.mark_key = MODEL_MARK_KEY;
+  a.options.mark = mark;
+  model_check(a.model, vnc_compile_graph(&g, &a.options, &plan, &plan_bytes, &report, &diag),
+              &diag);
   vnc_graph_free(&g);
   cli_check(cli_write(output.fd, plan, plan_bytes, &diag), &diag);
   cli_output_commit(&output);

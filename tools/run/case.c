@@ -168,7 +168,8 @@ static enum vn_status output_create(const struct run_files *files,
                                     const struct run_session *session, const char *path,
                                     struct cli_output *output, struct vn_diag *diag) {
   if (!path) return VN_OK;
-  if (cli_same_file(path, files->scan) || cli_same_file(path, session->options->plan))
+  if (cli_same_file(path, files->scan) || cli_same_file(path, session->options->plan) ||
+      cli_same_file(path, session->options->given))
     return vn_fail(diag, VN_E_ARGUMENT, "%s: is an input, and will not be overwritten", path);
   return cli_output_create(output, path, diag);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "plan_find.h"
 #include "slicer.h"
 
 static const char help[] =
@@ -14,8 +15,9 @@ static const char help[] =
     "  or:  vnet-run [options] PLAN --list FILE --output-dir DIR\n"
     "  or:  vnet-run [options] PLAN --tensor IN.npy -o OUT.npy\n"
     "\n"
-    "Segments NIfTI scans with a plan made by vnetc. A label map has its scan's own\n"
-    "grid, affine, codes and units.\n"
+    "Segments NIfTI scans. PLAN is a file made by vnetc, the name of an installed\n"
+    "model, or an ONNX model, which vnetc compiles once. A label map has its scan's\n"
+    "own grid, affine, codes and units.\n"
     "\n"
     "  -o, --output FILE      .nii or .nii.gz; default: SCAN.seg.nii.gz by the scan\n"
     "  --scores FILE          class probabilities, x y z class, .nii or .nii.gz\n"
@@ -40,11 +42,12 @@ static const char help[] =
     "  --isa NAME             avx512, avx2, neon, portable or ref; default: the best\n"
     "  --memory-limit SIZE    such as 4G: refuse at once what would take more\n"
     "  --json                 the report on standard output\n"
+    "  --models               list the models that have a name, and end\n"
     "  --xml                  this program as 3D Slicer's module description\n"
     "  -q, --quiet            no progress bar, no notes\n"
     "  -h, --help, -V, --version\n"
     "\n"
-    "Example: vnet-run brain.plan t1.nii.gz --picture t1.png --csv t1.csv\n"
+    "Example: vnet-run brain t1.nii.gz --picture t1.png --csv t1.csv\n"
     "\n" CLI_EXIT_HELP;
 
 enum {
@@ -69,6 +72,7 @@ enum {
   MEMORY,
   JSON,
   XML,
+  MODELS,
   PROCESS_ADDRESS,
   RETURN_FILE,
 };
@@ -96,6 +100,7 @@ static const struct option longs[] = {
     {"memory-limit", required_argument, NULL, MEMORY},
     {"json", no_argument, NULL, JSON},
     {"xml", no_argument, NULL, XML},
+    {"models", no_argument, NULL, MODELS},
     {"processinformationaddress", required_argument, NULL, PROCESS_ADDRESS},
     {"returnparameterfile", required_argument, NULL, RETURN_FILE},
     {"quiet", no_argument, NULL, 'q'},
@@ -226,6 +231,10 @@ static void option_take(struct run_options *o, int option) {
     slicer_describe(stdout);
     cli_finish_stdout();
     exit(VN_OK);
+  case MODELS:
+    plan_names_print(stdout);
+    cli_finish_stdout();
+    exit(VN_OK);
   case 'h':
     print_and_exit(help);
     break;
@@ -287,7 +296,7 @@ struct run_options run_options_parse(int argc, char **argv) {
     }
     option_take(&o, option);
   }
-  o.plan = argv[optind];
+  o.plan = o.given = argv[optind];
   int rest = o.plan ? argc - optind - 1 : 0;
   if (rest > 1) cli_fatal(VN_E_ARGUMENT, "expected one scan, got %d; try --help", rest);
   o.scan = rest ? argv[optind + 1] : NULL;

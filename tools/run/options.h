@@ -10,6 +10,7 @@ enum { RUN_TENSORS_MOST = 8 };
 
 struct run_options {
   const char *plan, *scan; /* scan: a file or a folder */
+  const char *given;       /* what stood in the plan's place: it, its name or its model */
   const char *tensor[RUN_TENSORS_MOST], *output[RUN_TENSORS_MOST];
   size_t tensors, outputs;
   const char *list, *output_dir; /* many scans */

@@ -9,7 +9,7 @@
 
 /* An output may replace an older one, never what is being read. */
 static void inputs_spare(const struct run_options *o, const char *output) {
-  bool input = cli_same_file(output, o->plan);
+  bool input = cli_same_file(output, o->plan) || cli_same_file(output, o->given);
   for (size_t i = 0; i < o->tensors; i++) input = input || cli_same_file(output, o->tensor[i]);
   if (input) cli_fatal(VN_E_ARGUMENT, "%s: is an input, and will not be overwritten", output);
 }

@@ -328,12 +328,6 @@ static struct vnt_options defaults(bool paper) {
   return o;
 }
 
-static char *joined(const char *path, const char *ending) {
-  char *text;
-  if (asprintf(&text, "%s%s", path, ending) < 0) cli_fatal(VN_E_MEMORY, "out of memory");
-  return text;
-}
-
 static void labels_complete(struct vnt_options *o) {
   if (o->data) cli_fatal(VN_E_ARGUMENT, "--data and --labels: one of the two");
   if (o->validate_every)
@@ -383,7 +377,7 @@ static void complete(struct vnt_options *o) {
   if (o->rate < 0) o->rate = o->optimizer == VNT_SGD ? 1e-4 : 1e-3;
   if ((o->charts || o->validate_every) && !o->log)
     cli_fatal(VN_E_ARGUMENT, "--charts and --validate-every need --log");
-  if (!o->checkpoint) o->checkpoint = joined(o->output, ".ckpt");
+  if (!o->checkpoint) o->checkpoint = cli_joined(o->output, ".ckpt", "");
   if (!o->init) vnt_options_settle(o, o->classes ? o->classes : 2, NULL);
 }
 

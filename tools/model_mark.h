@@ -1,0 +1,15 @@
+/* How a plan says which model it was made from: vnetc writes the mark into the plan's metadata, and
+ * plan_find.c, which compiles models on the fly, knows by it whether a plan is still the model's.
+ */
+#ifndef VNET_MODEL_MARK_H
+#define VNET_MODEL_MARK_H
+
+#include "vnet_status.h"
+
+#define MODEL_MARK_KEY "vnet.compiled_from"
+
+/* "xxh3 0123456789abcdef, vnetc 0.2.0", the checksum being that of all bytes of the file at `path`;
+ * it finds mistakes and no forgers. VN_E_IO. */
+enum vn_status model_mark(const char *path, char mark[64], struct vn_diag *diag);
+
+#endif
