@@ -25,8 +25,9 @@ static struct {
   char *volatile temp[SLOTS];
   void (*volatile stop)(void *context);
   void *volatile stop_context;
-  volatile sig_atomic_t interrupted;
+  volatile sig_atomic_t interrupted, at_once;
   bool bar;
+  struct timespec start;
 } process = {.name = "vnet"};
 
 static void temps_remove(void) {
@@ -37,7 +38,7 @@ static void temps_remove(void) {
 static void on_signal(int number) {
   (void)number;
   int saved = errno;
-  if (process.stop && !process.interrupted) {
+  if (process.stop && !process.interrupted && !process.at_once) {
     process.interrupted = 1;
     process.stop(process.stop_context);
     errno = saved;
@@ -53,6 +54,7 @@ static void on_signal(int number) {
 
 void cli_start(const char *name) {
   process.name = name;
+  clock_gettime(CLOCK_MONOTONIC, &process.start);
   struct sigaction action = {.sa_handler = on_signal};
   sigemptyset(&action.sa_mask);
   static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
@@ -288,36 +290,61 @@ void cli_on_interrupt(void (*stop)(void *context), void *context) {
   process.stop = stop;
 }
 
+void cli_interrupt_at_once(bool at_once) {
+  process.at_once = at_once;
+}
+
 void cli_check_interrupt(void) {
   if (process.interrupted) cli_fatal(VN_E_CANCELLED, "interrupted");
 }
 
 /* ---- progress ---- */
 
-void cli_progress(const char *what, double fraction) {
-  static struct timespec start; /* of the present bar */
-  if (!isatty(STDERR_FILENO)) return;
+static double seconds_since(struct timespec start) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  if (!process.bar) start = now;
+  return (double)(now.tv_sec - start.tv_sec) + 1e-9 * (double)(now.tv_nsec - start.tv_nsec);
+}
+
+void cli_bar(char text[CLI_BAR_BYTES], const char *what, double fraction, double first,
+             double passed_s) {
+  enum { WIDTH = 40 };
+  char bar[WIDTH + 1], left[32] = "";
+  size_t full = (size_t)(fraction * WIDTH);
+  memset(bar, '#', full);
+  memset(bar + full, '.', WIDTH - full);
+  bar[WIDTH] = '\0';
+  if (fraction - first > 0.02 && passed_s > 1) { /* before, it would be a guess */
+    double left_s = passed_s / (fraction - first) * (1 - fraction);
+    if (left_s > 90)
+      snprintf(left, sizeof left, ", %.0f min left", ceil(left_s / 60));
+    else
+      snprintf(left, sizeof left, ", %.0f s left", fmax(1, ceil(left_s)));
+  }
+  snprintf(text, CLI_BAR_BYTES, "%.20s [%s] %3.0f %%%s", what, bar, 100 * fraction, left);
+}
+
+void cli_progress(const char *what, double fraction) {
+  static struct timespec start; /* of the present bar … */
+  static double first;          /* … and where it began */
+  if (!isatty(STDERR_FILENO)) return;
+  if (!process.bar) {
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    first = fraction;
+  }
   process.bar = fraction < 1;
   if (!process.bar) {
     fputs("\r\033[K", stderr);
     return;
   }
-  enum { WIDTH = 40 };
-  char bar[WIDTH + 1];
-  size_t full = (size_t)(fraction * WIDTH);
-  memset(bar, '#', full);
-  memset(bar + full, '.', WIDTH - full);
-  bar[WIDTH] = '\0';
-  double passed =
-      (double)(now.tv_sec - start.tv_sec) + 1e-9 * (double)(now.tv_nsec - start.tv_nsec);
-  fprintf(stderr, "\r%s [%s] %3.0f %%", what, bar, 100 * fraction);
-  if (fraction > 0.02 && passed > 1) /* before, it would be a guess */
-    fprintf(stderr, ", %.0f s left", passed / fraction * (1 - fraction));
-  fputs("\033[K", stderr);
+  char text[CLI_BAR_BYTES];
+  cli_bar(text, what, fraction, first, seconds_since(start));
+  fprintf(stderr, "\r%s\033[K", text);
   fflush(stderr);
+}
+
+double cli_seconds(void) {
+  return seconds_since(process.start);
 }
 
 /* ---- JSON ---- */

@@ -100,6 +100,9 @@ void cli_finish_stdout(void);
  * one ends it. Clear it with NULL. `stop` must be safe in a signal handler. */
 void cli_on_interrupt(void (*stop)(void *context), void *context);
 
+/* While true the first signal ends the program at once: for what is short, or cannot be stopped. */
+void cli_interrupt_at_once(bool at_once);
+
 /* Ends the program with VN_E_CANCELLED if a signal came while `stop` was set. */
 void cli_check_interrupt(void);
 
@@ -107,6 +110,15 @@ void cli_check_interrupt(void);
 
 /* A bar on standard error when that is a terminal; silent otherwise. A fraction of 1 clears it. */
 void cli_progress(const char *what, double fraction);
+
+/* Its text: `passed_s` after the bar began with the fraction `first`. What is left is said when it
+ * can be known, and is never nothing. */
+enum { CLI_BAR_BYTES = 128 };
+void cli_bar(char text[CLI_BAR_BYTES], const char *what, double fraction, double first,
+             double passed_s);
+
+/* Since cli_start. */
+double cli_seconds(void);
 
 /* ---- JSON ---- */
 

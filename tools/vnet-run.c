@@ -23,6 +23,12 @@ static int progress(void *context, double fraction) {
   return 0;
 }
 
+static int reading(void *context, double fraction) {
+  (void)context;
+  cli_progress("reading", fraction);
+  return 0;
+}
+
 static int serve(void *context, double fraction) {
   (void)context, (void)fraction;
   comm_serve();
@@ -50,7 +56,8 @@ static void session_open(struct run_session *session, const struct run_options *
   else if (run_options_many(o))
     session->progress = o->quiet ? serve : progress_and_serve;
   else if (!o->quiet)
-    session->progress = progress;
+    session->progress = progress, session->reading = reading;
+  session->tell = !o->slicer && !o->quiet && !run_options_many(o);
 }
 
 static void session_close(struct run_session *session) {
@@ -60,7 +67,7 @@ static void session_close(struct run_session *session) {
 
 static void note_intensity(const struct vn_plan *plan) {
   if (!vn_plan_meta(plan, "vnet.intensity"))
-    fputs("vnet-run: note: the model has no vnet.intensity: voxels go in as they are\n", stderr);
+    cli_note("the model has no vnet.intensity: voxels go in as they are");
 }
 
 static char *copy_of(const char *text) {

@@ -96,7 +96,8 @@ static enum vn_status memory_count(const struct run_session *session, struct run
 
 enum vn_status run_read(const struct run_session *session, const char *path,
                         struct run_input *input, struct vn_diag *diag) {
-  const struct vn_run_options run = {.size = sizeof run, .cancel = session->cancel};
+  const struct vn_run_options run = {
+      .size = sizeof run, .cancel = session->cancel, .progress = session->reading};
   struct vn_diag inner;
   uint64_t start = now_ns();
   *input = (struct run_input){.image.size = sizeof input->image};
@@ -305,6 +306,8 @@ static enum vn_status scan_segment(const struct run_session *session, const stru
   enum vn_status status =
       vn_segment(session->segmenter, images, 1, &options, &result->map, &result->report, &inner);
   if (status) return named(status, files->scan, &inner, diag);
+  cli_interrupt_at_once(true); /* what follows does not ask for the button */
+  if (vn_cancel_pressed(session->cancel)) return vn_fail(diag, VN_E_CANCELLED, "cancelled");
   uint64_t start = now_ns();
   result->measures = calloc(session->info.labels, sizeof *result->measures);
   if (!result->measures) return vn_fail(diag, VN_E_MEMORY, "out of memory");
@@ -332,8 +335,8 @@ enum vn_status run_case(const struct run_session *session, const struct run_file
   if (status == VN_OK) status = map_open(session, files, input, &result.map, &scores_bytes, diag);
   if (status == VN_OK) status = scan_segment(session, files, input, &result, diag);
   if (status == VN_OK && result.report.replaced_vox && !session->options->quiet)
-    fprintf(stderr, "vnet-run: note: %s: %zu voxels were not finite and took the smallest value\n",
-            files->scan, result.report.replaced_vox);
+    cli_note("%s: %zu voxels were not finite and took the smallest value", files->scan,
+             result.report.replaced_vox);
   uint64_t start = now_ns();
   if (status == VN_OK) status = images_write(session, &out, input, &result, diag);
   result.write_ns = now_ns() - start;
@@ -342,8 +345,11 @@ enum vn_status run_case(const struct run_session *session, const struct run_file
   result.picture_ns = now_ns() - start;
   if (status == VN_OK) status = texts_write(session, files, &out, input, &result, diag);
   if (status == VN_OK) status = outputs_publish(&out, diag);
+  cli_interrupt_at_once(false);
   if (status == VN_OK && session->options->json)
     report_json(stdout, session, files, input, &result);
+  else if (status == VN_OK && session->tell)
+    report_tell(stdout, session, files, &result);
   outputs_close(&out);
   if (result.map.probabilities) munmap(result.map.probabilities, scores_bytes);
   free(result.map.data);

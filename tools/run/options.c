@@ -44,7 +44,7 @@ static const char help[] =
     "  --json                 the report on standard output\n"
     "  --models               list the models that have a name, and end\n"
     "  --xml                  this program as 3D Slicer's module description\n"
-    "  -q, --quiet            no progress bar, no notes\n"
+    "  -q, --quiet            print nothing but errors\n"
     "  -h, --help, -V, --version\n"
     "\n"
     "Example: vnet-run brain t1.nii.gz --picture t1.png --csv t1.csv\n"

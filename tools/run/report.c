@@ -127,6 +127,20 @@ void report_json(FILE *out, const struct run_session *session, const struct run_
   cli_json_close(&json, '}');
 }
 
+/* ---- for a person ---- */
+
+void report_tell(FILE *out, const struct run_session *session, const struct run_files *files,
+                 const struct run_result *result) {
+  cli_print(out, files->labels);
+  fprintf(out, ": done in %.1f s\n", cli_seconds());
+  for (size_t i = 1; i < session->info.labels; i++) {
+    double ml = result->measures[i].ml;
+    fprintf(out, "  label %zu, ", i);
+    cli_print(out, session->labels[i].name);
+    fprintf(out, ": %.*f ml\n", ml < 10 ? 3 : 1, ml);
+  }
+}
+
 /* ---- CSV, after RFC 4180 ---- */
 
 static void field_print(FILE *out, const char *text) {

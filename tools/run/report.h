@@ -16,6 +16,10 @@ struct run_result {
 void report_json(FILE *out, const struct run_session *session, const struct run_files *files,
                  const struct run_input *input, const struct run_result *result);
 
+/* For a person: where the labels are, how much there is of each, how long it took. */
+void report_tell(FILE *out, const struct run_session *session, const struct run_files *files,
+                 const struct run_result *result);
+
 /* scan,status,label,name,voxels,ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa. Nothing in it depends
  * on threads, ranks or time. */
 void report_csv_header(FILE *out);
