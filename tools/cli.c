@@ -120,17 +120,33 @@ char *cli_program_folder(void) {
 
 /* ---- options ---- */
 
+/* Why getopt_long did not take the word `--…`. */
+_Noreturn static void long_refused(const char *word, const struct option *longs) {
+  const size_t length = strcspn(word + 2, "=");
+  const struct option *first = NULL, *second = NULL;
+  for (const struct option *o = longs; o->name; o++) {
+    if (strncmp(o->name, word + 2, length)) continue;
+    *(first ? &second : &first) = o;
+    if (strlen(o->name) == length) break; /* the very name */
+  }
+  if (!first)
+    cli_fatal(VN_E_ARGUMENT, "there is no option %.*s; try --help", (int)length + 2, word);
+  if (second && strlen(second->name) == length) first = second, second = NULL;
+  if (second)
+    cli_fatal(VN_E_ARGUMENT, "%.*s may be --%s or --%s; try --help", (int)length + 2, word,
+              first->name, second->name);
+  cli_fatal(VN_E_ARGUMENT, "--%s %s; try --help", first->name,
+            first->has_arg == no_argument ? "takes no value" : "lacks its value");
+}
+
 int cli_option(int argc, char *const argv[], const char *letters, const struct option *longs) {
   opterr = 0;
   int option = getopt_long(argc, argv, letters, longs, NULL);
-  if (option == '?' || option == ':') {
-    const char *word = argv[optind - 1];
-    if (optopt && strncmp(word, "--", 2))
-      cli_fatal(VN_E_ARGUMENT, "option -%c is unknown or lacks its value; try --help", optopt);
-    cli_fatal(VN_E_ARGUMENT, "option %s is unknown, ambiguous or lacks its value; try --help",
-              word);
-  }
-  return option;
+  if (option != '?' && option != ':') return option;
+  const char *word = argv[optind - 1];
+  if (strncmp(word, "--", 2) == 0) long_refused(word, longs);
+  if (strchr(letters, optopt)) cli_fatal(VN_E_ARGUMENT, "-%c lacks its value; try --help", optopt);
+  cli_fatal(VN_E_ARGUMENT, "there is no option -%c; try --help", optopt);
 }
 
 uint64_t cli_count(const char *option, const char *text, uint64_t least, uint64_t most) {
@@ -171,6 +187,16 @@ void cli_shape(const char *option, const char *text, size_t dhw[3]) {
   }
 }
 
+void cli_axes(const char *option, const char *text) {
+  static const char *const pairs[] = {"RL", "AP", "SI"};
+  bool good = strlen(text) == 3;
+  for (size_t i = 0; good && i < 3; i++) good = strcspn(text, pairs[i]) < 3;
+  if (!good)
+    cli_fatal(VN_E_ARGUMENT,
+              "%s: expected three letters, of R or L, A or P, S or I, such as RAS, got %s", option,
+              text);
+}
+
 bool cli_ends(const char *name, const char *ending) {
   size_t all = strlen(name), part = strlen(ending);
   return all >= part && strcmp(name + all - part, ending) == 0;
@@ -183,12 +209,27 @@ static size_t folder_length(const char *path) {
   return slash ? (size_t)(slash - path) + 1 : 0;
 }
 
+static enum vn_status cannot_create(const char *path, int reason, struct vn_diag *diag) {
+  struct stat there;
+  int length = (int)folder_length(path);
+  char *folder = strndup(path, (size_t)length);
+  bool absent = folder && length && stat(folder, &there) && errno == ENOENT;
+  free(folder);
+  if (absent)
+    return vn_fail(diag, VN_E_IO, "%s: cannot write: there is no folder %.*s", path, length, path);
+  if (reason == EACCES || reason == EROFS || reason == EPERM)
+    return vn_fail(diag, VN_E_IO, "%s: cannot write: %s; choose a place in a folder of yours", path,
+                   strerror(reason));
+  return vn_fail(diag, VN_E_IO, "%s: cannot write: %s", path, strerror(reason));
+}
+
 enum vn_status cli_output_create(struct cli_output *output, const char *path,
                                  struct vn_diag *diag) {
   struct stat there;
   *output = (struct cli_output){.path = path, .fd = -1};
   if (stat(path, &there) == 0 && !S_ISREG(there.st_mode))
-    return vn_fail(diag, VN_E_IO, "%s: exists and is not a regular file", path);
+    return vn_fail(diag, VN_E_IO, "%s: is %s, and a file's name is wanted", path,
+                   S_ISDIR(there.st_mode) ? "a folder" : "not a regular file");
   size_t slot = 0;
   while (slot < SLOTS && process.temp[slot]) slot++;
   if (slot == SLOTS) return vn_fail(diag, VN_E_ARGUMENT, "%s: too many output files", path);
@@ -204,7 +245,7 @@ enum vn_status cli_output_create(struct cli_output *output, const char *path,
   }
   if (fd < 0) {
     free(temp);
-    return vn_fail(diag, VN_E_IO, "%s: cannot write: %s", path, strerror(errno));
+    return cannot_create(path, errno, diag);
   }
   process.temp[slot] = temp;
   output->fd = fd;

@@ -57,6 +57,9 @@ uint64_t cli_size(const char *option, const char *text);
 /* "64x128x128": D, H, W, each at least 1. */
 void cli_shape(const char *option, const char *text, size_t dhw[3]);
 
+/* "RAS": three letters that name each axis once. */
+void cli_axes(const char *option, const char *text);
+
 /* Does `name` end in `ending`? */
 bool cli_ends(const char *name, const char *ending);
 

@@ -62,7 +62,8 @@ static struct arguments arguments_read(int argc, char **argv) {
       exit(VN_OK);
     }
   }
-  if (optind + 1 != argc) cli_fatal(VN_E_ARGUMENT, "one plan expected; see --help");
+  if (optind + 1 != argc)
+    cli_fatal(VN_E_ARGUMENT, "expected one plan, got %d; try --help", argc - optind);
   a.plan = plan_find(argv[optind], true);
   return a;
 }

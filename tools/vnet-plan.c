@@ -212,10 +212,12 @@ int main(int argc, char **argv) {
       return 0;
     }
   }
-  if (argc - optind != 1) cli_fatal(VN_E_ARGUMENT, "exactly one plan expected; see --help");
+  if (argc - optind != 1)
+    cli_fatal(VN_E_ARGUMENT, "expected one plan, got %d; try --help", argc - optind);
   char *path = plan_find(argv[optind], true);
   cli_check(vn_plan_open(path, &plan, &diag), &diag);
-  const struct vn_exec_options options = {.isa = isa && strcmp(isa, "best") ? isa : NULL};
+  const struct vn_exec_options options = {.size = sizeof options,
+                                          .isa = isa && strcmp(isa, "best") ? isa : NULL};
   if (isa) cli_check(vn_exec_open(plan, &options, &exec, &diag), &diag);
   struct plan_view v = view_of(plan);
   print_header(&v, path);

@@ -102,6 +102,15 @@ static void scan_run(struct run_session *session) {
   cli_finish_stdout();
 }
 
+/* A scan in the plan's place is what a person gets wrong first. */
+static void swapped_check(const struct run_options *o) {
+  struct vn_scan *scan;
+  struct vn_diag diag;
+  if (vn_scan_open(o->given, &scan, &diag)) return;
+  vn_scan_close(&scan);
+  cli_fatal(VN_E_ARGUMENT, "%s: is a scan; the plan comes before it: vnet-run PLAN SCAN", o->given);
+}
+
 int main(int argc, char **argv) {
   cli_start("vnet-run");
   comm_open(&argc, &argv);
@@ -116,7 +125,9 @@ int main(int argc, char **argv) {
   const struct vn_run_options opening = {.size = sizeof opening, .cancel = cancel};
   o.exec.cancel = cancel;
   cli_on_interrupt(press, cancel);
-  cli_check(vn_plan_open_with(o.plan, &opening, &plan, &diag), &diag);
+  status = vn_plan_open_with(o.plan, &opening, &plan, &diag);
+  if (status == VN_E_FORMAT) swapped_check(&o);
+  cli_check(status, &diag);
   if (o.tensors) {
     tensors_run(&o, plan, cancel);
   } else {

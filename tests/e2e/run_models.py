@@ -61,6 +61,7 @@ def names():
     listed = call("vnet-run", "--models").stdout
     assert listed.startswith("brain ") and "share/vnet/models/brain.plan" in listed, listed
     assert "xxh3" in source_of("brain") and call("vnet-bench", "brain", "--repeat", "1").returncode == 0
+    assert call("vnet-plan", "brain", "--isa", "best").returncode == 0
     for path, seed in (("a/one.onnx", 1), ("b/one.onnx", 2), ("b/two.onnx", 2), ("b/brain.onnx", 2)):
         model(path, seed)
     env = {"VNET_MODELS": f"{folder}/none:{folder}/a::{folder}/b"}

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli.h"
 #include "plan_find.h"
@@ -259,7 +260,8 @@ static void tensor_check(const struct run_options *o) {
 }
 
 static void options_check(const struct run_options *o) {
-  if (!o->plan) cli_fatal(VN_E_ARGUMENT, "a plan is missing; try --help");
+  if (!o->plan)
+    cli_fatal(VN_E_ARGUMENT, "expected a plan and a scan: vnet-run PLAN SCAN; try --help");
   if (o->tensors) {
     tensor_check(o);
     return;
@@ -275,15 +277,29 @@ static void options_check(const struct run_options *o) {
                                "for one scan");
     return;
   }
-  if (!o->scan) cli_fatal(VN_E_ARGUMENT, "expected one scan, got 0; try --help");
+  if (!o->scan)
+    cli_fatal(VN_E_ARGUMENT, "expected a plan and a scan: vnet-run PLAN SCAN; try --help");
+  struct stat there;
+  if (stat(o->scan, &there) == 0 && S_ISDIR(there.st_mode))
+    cli_fatal(VN_E_ARGUMENT, "%s: is a folder; where its results go is said with --output-dir DIR",
+              o->scan);
   if (o->resume) cli_fatal(VN_E_ARGUMENT, "--resume is for many scans, with --output-dir");
-  if (o->pictures && !o->picture) cli_fatal(VN_E_ARGUMENT, "--picture lacks its file");
+  if (o->pictures && !o->picture) cli_fatal(VN_E_ARGUMENT, "--picture lacks its file: a .png");
 }
 
 /* getopt gives an optional value only as --picture=FILE; people write it apart. */
 static void picture_value(struct run_options *o, int argc, char **argv) {
-  if (o->picture || optind >= argc || !cli_ends(argv[optind], ".png")) return;
-  o->picture = argv[optind++];
+  static const char *const others[] = {".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".pdf"};
+  const char *word = o->picture ? o->picture : optind < argc ? argv[optind] : "";
+  bool other = o->picture != NULL;
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+    other = other || cli_ends(word, others[i]);
+  if (cli_ends(word, ".png")) {
+    if (!o->picture) optind++;
+    o->picture = word;
+  } else if (other) {
+    cli_fatal(VN_E_ARGUMENT, "%s: pictures are PNG: choose a name that ends in .png", word);
+  }
 }
 
 struct run_options run_options_parse(int argc, char **argv) {
@@ -300,6 +316,9 @@ struct run_options run_options_parse(int argc, char **argv) {
   int rest = o.plan ? argc - optind - 1 : 0;
   if (rest > 1) cli_fatal(VN_E_ARGUMENT, "expected one scan, got %d; try --help", rest);
   o.scan = rest ? argv[optind + 1] : NULL;
+  if ((o.plan && !*o.plan) || (o.scan && !*o.scan))
+    cli_fatal(VN_E_ARGUMENT, "%s: the name is empty (a variable that is not set?)",
+              *o.plan ? "the scan" : "the plan");
   options_check(&o);
   return o;
 }

@@ -229,6 +229,7 @@ static void text_option(struct vnt_options *o, int option) {
   };
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
     if (texts[i].option == option) *texts[i].to = optarg;
+  if (option == ORIENTATION) cli_axes("--orientation", optarg);
   if (option == ORIENTATION) o->prepared[0] = true;
   if (option == INTENSITY) o->prepared[2] = true;
   if (option == LOSS) o->losing = true;
@@ -368,15 +369,17 @@ void vnt_options_settle(struct vnt_options *o, size_t classes, const size_t *win
 }
 
 static void complete(struct vnt_options *o) {
-  if ((!o->labels && !o->data) || !o->output)
-    cli_fatal(VN_E_ARGUMENT, "--data or --labels, and -o are needed; try --help");
+  if (!o->labels && !o->data)
+    cli_fatal(VN_E_ARGUMENT, "what to train on is missing: --data CASES.csv or --labels DIR; try "
+                             "--help");
+  if (!o->output) cli_fatal(VN_E_ARGUMENT, "where the model goes is missing: -o MODEL.onnx");
   if (o->labels) labels_complete(o);
   if (o->init && o->shaped)
     cli_fatal(VN_E_ARGUMENT, "--init says what the network is: no --member, --width or --stages");
   if (o->freeze < 0) o->freeze = o->optimizer == VNT_SGD ? 1 : 0.5;
   if (o->rate < 0) o->rate = o->optimizer == VNT_SGD ? 1e-4 : 1e-3;
   if ((o->charts || o->validate_every) && !o->log)
-    cli_fatal(VN_E_ARGUMENT, "--charts and --validate-every need --log");
+    cli_fatal(VN_E_ARGUMENT, "--charts and --validate-every need --log FILE.csv");
   if (!o->checkpoint) o->checkpoint = cli_joined(o->output, ".ckpt", "");
   if (!o->init) vnt_options_settle(o, o->classes ? o->classes : 2, NULL);
 }
@@ -399,7 +402,9 @@ struct vnt_options vnt_options_parse(int argc, char **argv) {
     text_option(&o, option);
     number_option(&o, option);
   }
-  if (optind != argc) cli_fatal(VN_E_ARGUMENT, "%s: unexpected; try --help", argv[optind]);
+  if (optind != argc)
+    cli_fatal(VN_E_ARGUMENT, "%s: an argument too many; cases come after --data; try --help",
+              argv[optind]);
   complete(&o);
   return o;
 }

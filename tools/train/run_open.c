@@ -138,7 +138,7 @@ static void samples_open(struct vnt_run *run) {
   };
   cli_check(vnt_samples_open(&spec, run->machine.pool, &run->samples, &diag), &diag);
   if (o->validate_every && run->samples.cases.n_validation == 0)
-    cli_fatal(VN_E_ARGUMENT, "%s: no case is for validation", o->data);
+    cli_fatal(VN_E_ARGUMENT, "%s: no case is for validation: a column split says which", o->data);
 }
 
 /* What decides the result, before the first step. */
