@@ -5,12 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -112,10 +112,12 @@ char *cli_joined(const char *a, const char *b, const char *c) {
 }
 
 char *cli_program_folder(void) {
-  char path[PATH_MAX];
-  ssize_t length = readlink("/proc/self/exe", path, sizeof path);
-  while (length > 0 && path[length - 1] != '/') length--;
-  return length > 0 ? strndup(path, (size_t)length) : NULL;
+  char *path = realpath("/proc/self/exe", NULL);
+  const char *called = (const char *)getauxval(AT_EXECFN); /* where there is no /proc */
+  if (!path && called) path = realpath(called, NULL);
+  char *slash = path ? strrchr(path, '/') : NULL;
+  if (slash) slash[1] = '\0';
+  return path;
 }
 
 /* ---- options ---- */
