@@ -96,9 +96,9 @@ static bool names_look(const char *folder, void *context) {
 }
 
 static void row_print(FILE *out, const char *name, const char *path) {
-  cli_print(out, name);
+  cli_show(out, name);
   fprintf(out, "%*s", strlen(name) < 15 ? (int)(15 - strlen(name)) + 1 : 1, "");
-  cli_print(out, path);
+  cli_show(out, path);
   fputc('\n', out);
 }
 

@@ -44,6 +44,10 @@ VN_SCAN_API void vn_scan_image(const struct vn_scan *file, struct vn_image *imag
  * qform and does not say left from right". Static. */
 VN_SCAN_API const char *vn_scan_unoriented(const struct vn_scan *file);
 
+/* Does the header say that the values are labels, and no scan (NIfTI's intent LABEL)? Those that
+ * are written by vn_scan_write_labels do. */
+VN_SCAN_API bool vn_scan_is_labels(const struct vn_scan *file);
+
 /* Writes a dense label map (elem_bytes 1 or 2) of `labels` classes as a single NIfTI file to an
  * open descriptor, gzipped or not. With `like`, grid, affines, codes and units are that file's, bit
  * for bit; extensions and timing are not carried over. With `like` NULL they are `image`'s: a

@@ -66,7 +66,7 @@ MISTAKES = """
 2 vnet-run brain t1.nii.gz --overlap 0,5            | --overlap: expected a number from 0 to 0.9, got 0,5
 2 vnet-run brain t1.nii.gz --mirror xyz             | expected some of the network's axes d, h and w
 2 vnet-run brain t1.nii.gz --weighting gauss        | --weighting: expected gaussian or constant
-2 vnet-run brain t1.nii.gz --resume                 | --resume is for many scans, with --output-dir
+2 vnet-run brain t1.nii.gz --resume                 | are for many scans, with --output-dir
 2 vnet-run brain --list list.txt                    | --list needs --output-dir
 3 vnet-run brain --list none.txt --output-dir l     | none.txt: No such file
 2 vnet-run brain empty --output-dir l               | empty: there is no scan in it
@@ -76,7 +76,7 @@ MISTAKES = """
 2 vnetc brain.onnx                                  | where the plan goes is missing: vnetc MODEL.onnx -o FILE.plan
 2 vnetc brain.onnx x.plan                           | where the plan goes is missing
 2 vnetc brain.onnx x.plan -o y.plan                 | expected one model, got 2
-2 vnetc brain.onnx -o brain.onnx                    | brain.onnx: the plan would overwrite the model
+2 vnetc brain.onnx -o brain.onnx                    | brain.onnx: is an input, and will not be overwritten
 3 vnetc brain.onnx -o none/x.plan                   | none/x.plan: cannot write: there is no folder none/
 3 vnetc brain.onnx -o scans                         | scans: is a folder, and a file's name is wanted
 3 vnetc absent.onnx -o x.plan                       | absent.onnx: No such file

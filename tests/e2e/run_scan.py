@@ -202,9 +202,8 @@ def scans_are_doubted():
 
 def arguments_are_doubted():
     levels, scan = plan("levels"), save("scan.nii", round_values((6, 5, 4)))
-    refused(2, "plan is missing")
-    refused(2, "expected one scan", levels)
-    refused(2, "expected one scan", levels, scan, scan)
+    refused(2, "expected a plan and a scan")
+    refused(2, "expected a plan and a scan", levels)
     refused(2, "--wrong", levels, scan, "--wrong")
     refused(2, "--threads", levels, scan, "--threads", "none")
     refused(2, "memory-limit", levels, scan, "--memory-limit", "4X")
@@ -212,7 +211,7 @@ def arguments_are_doubted():
     refused(2, "overwritten", levels, scan, "-o", scan)
     refused(2, "exclude", levels, scan, "--tensor", scan, "-o", scan)
     refused(3, "No such file", folder / "absent.plan", scan)
-    refused(4, "", scan, scan)
+    refused(2, "is a scan; the plan comes before it", scan, scan)
     refused(6, "limit", levels, scan, "--memory-limit", "1K")
     out = run("--help")
     assert "Exit status" in out and max(map(len, out.splitlines())) <= 80
@@ -222,7 +221,7 @@ def arguments_are_doubted():
 def outputs_are_whole_or_absent():
     levels, scan = plan("levels"), save("scan.nii", random.normal(0, 1, (40, 40, 40)).astype("f4"))
     (folder / "folder.nii").mkdir()
-    refused(3, "not a regular file", levels, scan, "-o", folder / "folder.nii")
+    refused(3, "is a folder", levels, scan, "-o", folder / "folder.nii")
     (folder / "folder.nii").rmdir()
     for place in (folder / "absent", pathlib.Path("/proc")):  # /proc: not even root may
         refused(3, "cannot write", levels, scan, "-o", place / "out.nii")

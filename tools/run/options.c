@@ -12,7 +12,7 @@
 
 static const char help[] =
     "Usage: vnet-run [options] PLAN SCAN\n"
-    "  or:  vnet-run [options] PLAN FOLDER --output-dir DIR\n"
+    "  or:  vnet-run [options] PLAN FOLDER|SCAN... --output-dir DIR\n"
     "  or:  vnet-run [options] PLAN --list FILE --output-dir DIR\n"
     "  or:  vnet-run [options] PLAN --tensor IN.npy -o OUT.npy\n"
     "\n"
@@ -35,7 +35,11 @@ static const char help[] =
     "  --replace-nan          the smallest value for voxels that are NaN or infinite;\n"
     "                         without it such a scan is refused\n"
     "  --list FILE            many scans: the name of one on each line\n"
-    "  --output-dir DIR       where the results of many scans go\n"
+    "  --output-dir DIR       where the results of many scans go, in folders as the\n"
+    "                         scans have; without it beside each scan\n"
+    "  --recursive            scans in the folders of FOLDER, too\n"
+    "  --exclude PATTERN      pass over files and folders of such a name or path,\n"
+    "                         such as '*_bold*' or '*/derivatives/*'; may be given again\n"
     "  --resume               skip scans that DIR has finished results of\n"
     "  --tensor IN.npy        run the network once on a float32 array; may be given\n"
     "                         again, as may -o, for each input and output\n"
@@ -66,6 +70,8 @@ enum {
   REPLACE,
   LIST,
   OUTPUT_DIR,
+  RECURSIVE,
+  EXCLUDE,
   RESUME,
   TENSOR,
   THREADS,
@@ -94,6 +100,8 @@ static const struct option longs[] = {
     {"replace-nan", no_argument, NULL, REPLACE},
     {"list", required_argument, NULL, LIST},
     {"output-dir", required_argument, NULL, OUTPUT_DIR},
+    {"recursive", no_argument, NULL, RECURSIVE},
+    {"exclude", required_argument, NULL, EXCLUDE},
     {"resume", no_argument, NULL, RESUME},
     {"tensor", required_argument, NULL, TENSOR},
     {"threads", required_argument, NULL, THREADS},
@@ -204,6 +212,14 @@ static void option_take(struct run_options *o, int option) {
   case OUTPUT_DIR:
     o->output_dir = optarg;
     break;
+  case RECURSIVE:
+    o->recursive = true;
+    break;
+  case EXCLUDE:
+    if (o->excludes == RUN_EXCLUDES_MOST)
+      cli_fatal(VN_E_ARGUMENT, "--exclude: more than %d patterns", RUN_EXCLUDES_MOST);
+    o->exclude[o->excludes++] = optarg;
+    break;
   case RESUME:
     o->resume = true;
     break;
@@ -247,11 +263,11 @@ static void option_take(struct run_options *o, int option) {
 }
 
 bool run_options_many(const struct run_options *o) {
-  return o->list || o->output_dir;
+  return o->list || o->output_dir || o->scans > 1;
 }
 
 static void tensor_check(const struct run_options *o) {
-  if (o->scan || run_options_many(o))
+  if (o->scans || run_options_many(o))
     cli_fatal(VN_E_ARGUMENT, "--tensor and a scan exclude each other");
   if (!o->outputs) cli_fatal(VN_E_ARGUMENT, "--tensor needs -o OUT.npy");
   if (o->json || o->segment.replace_nan || o->scores || o->report || o->csv || o->pictures)
@@ -268,22 +284,27 @@ static void options_check(const struct run_options *o) {
   }
   if (o->outputs > 1) cli_fatal(VN_E_ARGUMENT, "-o is given twice");
   if (run_options_many(o)) {
-    if (!o->output_dir) cli_fatal(VN_E_ARGUMENT, "--list needs --output-dir");
-    if (o->list && o->scan) cli_fatal(VN_E_ARGUMENT, "--list and a scan exclude each other");
-    if (!o->list && !o->scan) cli_fatal(VN_E_ARGUMENT, "expected a folder of scans or --list");
+    if (o->list && !o->output_dir) cli_fatal(VN_E_ARGUMENT, "--list needs --output-dir");
+    if (o->list && o->scans) cli_fatal(VN_E_ARGUMENT, "--list and a scan exclude each other");
+    if (o->list && o->recursive)
+      cli_fatal(VN_E_ARGUMENT, "--recursive is for a folder of scans, not for --list");
+    if (!o->list && !o->scans)
+      cli_fatal(VN_E_ARGUMENT, "expected scans, a folder of scans or --list");
     if (o->outputs || o->scores || o->report || o->csv || o->picture || o->json)
-      cli_fatal(VN_E_ARGUMENT, "with --output-dir every scan's results are named after it: -o, "
-                               "--scores, --report, --csv, --json and a name for --picture are "
-                               "for one scan");
+      cli_fatal(VN_E_ARGUMENT, "of many scans each one's results are named after it: -o, --scores, "
+                               "--report, --csv, --json and a name for --picture are for one "
+                               "scan");
     return;
   }
-  if (!o->scan)
+  if (!o->scans)
     cli_fatal(VN_E_ARGUMENT, "expected a plan and a scan: vnet-run PLAN SCAN; try --help");
+  if (o->resume || o->recursive || o->excludes)
+    cli_fatal(VN_E_ARGUMENT,
+              "--resume, --recursive and --exclude are for many scans, with --output-dir");
   struct stat there;
-  if (stat(o->scan, &there) == 0 && S_ISDIR(there.st_mode))
+  if (stat(o->scan[0], &there) == 0 && S_ISDIR(there.st_mode))
     cli_fatal(VN_E_ARGUMENT, "%s: is a folder; where its results go is said with --output-dir DIR",
-              o->scan);
-  if (o->resume) cli_fatal(VN_E_ARGUMENT, "--resume is for many scans, with --output-dir");
+              o->scan[0]);
   if (o->pictures && !o->picture) cli_fatal(VN_E_ARGUMENT, "--picture lacks its file: a .png");
 }
 
@@ -313,12 +334,12 @@ struct run_options run_options_parse(int argc, char **argv) {
     option_take(&o, option);
   }
   o.plan = o.given = argv[optind];
-  int rest = o.plan ? argc - optind - 1 : 0;
-  if (rest > 1) cli_fatal(VN_E_ARGUMENT, "expected one scan, got %d; try --help", rest);
-  o.scan = rest ? argv[optind + 1] : NULL;
-  if ((o.plan && !*o.plan) || (o.scan && !*o.scan))
-    cli_fatal(VN_E_ARGUMENT, "%s: the name is empty (a variable that is not set?)",
-              *o.plan ? "the scan" : "the plan");
+  if (o.plan) o.scan = argv + optind + 1;
+  if (o.plan) o.scans = (size_t)(argc - optind - 1);
+  for (int i = optind; i < argc; i++)
+    if (!*argv[i])
+      cli_fatal(VN_E_ARGUMENT, "%s: the name is empty (a variable that is not set?)",
+                i == optind ? "the plan" : "the scan");
   options_check(&o);
   return o;
 }

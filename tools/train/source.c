@@ -23,7 +23,7 @@ static int is_map(const struct dirent *entry) {
 
 struct reading {
   struct vnt_labelmap *maps;
-  char **path;            /* [maps] */
+  char *const *path;      /* [maps] */
   enum vn_status *status; /* [maps] */
   struct vn_diag *diag;   /* [maps] */
 };
@@ -82,10 +82,9 @@ static enum vn_status maps_read(struct vnt_samples *s, struct reading *r, struct
 static enum vn_status maps_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
                                 struct vnt_samples *s, FILE *list, struct vn_diag *diag) {
   struct reading r = {0};
-  enum vn_status status = maps_list(spec->labels, &r.path, &s->n_maps, diag);
+  enum vn_status status = maps_list(spec->labels, &s->map_path, &s->n_maps, diag);
+  r.path = s->map_path;
   if (!status) status = maps_read(s, &r, pool, list, diag);
-  for (size_t i = 0; r.path && i < s->n_maps; i++) free(r.path[i]);
-  free(r.path);
   free(r.status);
   free(r.diag);
   vnt_generator_defaults(&s->generator, spec->patch, spec->spacing_mm[0]);
@@ -142,6 +141,8 @@ enum vn_status vnt_samples_open(const struct vnt_samples_spec *spec, struct vn_p
 void vnt_samples_close(struct vnt_samples *samples) {
   for (size_t i = 0; samples->maps && i < samples->n_maps; i++)
     vnt_labelmap_close(&samples->maps[i]);
+  for (size_t i = 0; samples->map_path && i < samples->n_maps; i++) free(samples->map_path[i]);
+  free(samples->map_path);
   free(samples->maps);
   vnt_cases_close(&samples->cases);
   free(samples->list);
