@@ -66,7 +66,10 @@ static enum vn_status cannot_create(const char *path, int reason, struct vn_diag
 }
 
 enum vn_status vn_part_create(struct vn_part *part, const char *path, struct vn_diag *diag) {
+  struct stat there;
   *part = (struct vn_part){.fd = -1};
+  if (stat(path, &there) && errno == ENAMETOOLONG) /* the hidden name would fit */
+    return vn_fail(diag, VN_E_IO, "%.300s: cannot write: %s", path, strerror(errno));
   for (int tries = 0; part->fd < 0 && tries < 100; tries++) {
     name_forget(part);
     if (!(part->name = name_make(path)))

@@ -67,8 +67,9 @@ vn_scan_write_probabilities(int fd, bool gzip, const struct vn_scan *like,
                             const struct vn_image *image, const struct vn_label_map *map,
                             size_t labels, const char *description, struct vn_diag *diag);
 
-/* vn_scan_write_labels to a file that is whole or absent: written beside `path` under another
- * name, flushed and renamed. Gzipped where `path` ends in .gz. */
+/* vn_scan_write_labels to a file that is whole or absent: written beside `path` under a hidden
+ * name that no other writer has, flushed and renamed. What writers that were killed left in that
+ * folder is removed. Gzipped where `path` ends in .gz. */
 VN_SCAN_API enum vn_status vn_scan_save_labels(const char *path, const struct vn_scan *like,
                                                const struct vn_image *image,
                                                const struct vn_label_map *map, size_t labels,

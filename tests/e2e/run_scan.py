@@ -221,6 +221,8 @@ def arguments_are_doubted():
     levels, scan = plan("levels"), save("scan.nii", round_values((6, 5, 4)))
     refused(2, "expected a plan and a scan")
     refused(2, "expected a plan and a scan", levels)
+    refused(2, "are for one scan", levels, scan, scan, "-o", folder / "out.nii")
+    refused(2, "for many scans", levels, scan, "--recursive")
     refused(2, "--wrong", levels, scan, "--wrong")
     refused(2, "--threads", levels, scan, "--threads", "none")
     refused(2, "memory-limit", levels, scan, "--memory-limit", "4X")

@@ -187,6 +187,7 @@ static void folder_read(struct walk *walk, const char *folder) {
   struct dirent **entries;
   struct stat info;
   int count = -1;
+  cli_check_interrupt();
   if (stat(folder, &info) == 0) {
     if (seen_before(walk, &info)) return;
     count = scandir(folder, &entries, is_shown, alphasort);
@@ -306,6 +307,15 @@ static void twins_drop(struct run_list *list, const struct run_options *o) {
   list_pack(list);
 }
 
+static _Noreturn void nothing_left(const struct run_options *o) {
+  struct stat info;
+  if (o->list) cli_fatal(VN_E_ARGUMENT, "%s: there is no scan in it", o->list);
+  if (o->scans > 1 || stat(o->scan[0], &info) || !S_ISDIR(info.st_mode))
+    cli_fatal(VN_E_ARGUMENT, "no scan is left: --list takes what is passed over otherwise");
+  cli_fatal(VN_E_ARGUMENT, "%s: there is no scan in it%s", o->scan[0],
+            o->recursive ? "" : "; --recursive looks into its folders, too");
+}
+
 struct run_list run_list_open(const struct run_options *o) {
   struct run_list list = {.chosen = !o->list};
   if (o->list)
@@ -313,9 +323,7 @@ struct run_list run_list_open(const struct run_options *o) {
   else
     arguments_read(&list, o);
   for (size_t i = 0; o->list && i < list.count; i++) root_hold(&list, &list.entry[i]);
-  if (!list.count)
-    cli_fatal(VN_E_ARGUMENT, "%s: there is no scan in it%s", o->list ? o->list : o->scan[0],
-              o->list || o->recursive ? "" : "; --recursive looks into its folders, too");
+  if (!list.count) nothing_left(o);
   twins_drop(&list, o);
   if (o->output_dir && mkdir(o->output_dir, 0777) && errno != EEXIST)
     cli_fatal(VN_E_IO, "%s: %s", o->output_dir, strerror(errno));
@@ -404,7 +412,7 @@ void run_list_settle(struct run_list *list, const struct run_options *o) {
   }
   list_pack(list);
   passed_say(&passed, o, "their headers");
-  if (!list->count) cli_fatal(VN_E_ARGUMENT, "there is no scan left");
+  if (!list->count) nothing_left(o);
   names_make(list, o);
 }
 
