@@ -29,8 +29,8 @@ def prepare():
     """A head of 2 mm, so that it takes no time; two scans with labels 1 and 2."""
     image = nibabel.load(head)
     small = nibabel.Nifti1Image(np.asarray(image.dataobj)[::2, ::2, ::2], image.affine @ np.diag([2, 2, 2, 1]))
-    for name in ("t1", "scans/patient1", "scans/patient2"):
-        (folder / name).parent.mkdir(exist_ok=True)
+    for name in ("t1", "scans/patient1", "scans/patient2", "patients/patient1/T1", "patients/patient2/T1"):
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
         nibabel.save(small, folder / f"{name}.nii.gz")
     random = np.random.default_rng(1)
     x, y, z = np.ogrid[-16:16, -16:16, -16:16]
@@ -77,7 +77,7 @@ def main():
         printed, ran = done.stdout, ran + 1
     assert ran >= 7
     for name in ("t1.png", "t1.seg.nii.gz", "t1.seg.label.txt", "t1.seg.ctbl", "brain.nii.gz", "p.nii.gz", "t1.json",
-                 "t1.csv", "brain.plan", "labels/summary.csv", "liver.onnx", "liver-curves.png", "better.onnx", "liver8.onnx"):
+                 "t1.csv", "brain.plan", "labels/summary.csv", "labels2/patient1/T1.seg.nii.gz", "liver.onnx", "liver-curves.png", "better.onnx", "liver8.onnx"):
         assert (folder / name).exists(), f"{name} is not there"
     done = subprocess.run(["vnet-run", "better.onnx", "ct.nii.gz"], cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0 and "label 2, tumour" in done.stdout, (done.stdout, done.stderr)
