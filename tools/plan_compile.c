@@ -15,21 +15,10 @@
 
 #include "cli.h"
 #include "model_mark.h"
-#include "vnet.h"
 
 extern char **environ;
 
 /* ---- where ---- */
-
-static bool made_from(const char *path, const char *mark) {
-  struct vn_plan *plan;
-  struct vn_diag diag;
-  if (vn_plan_open(path, &plan, &diag)) return false;
-  const char *theirs = vn_plan_meta(plan, MODEL_MARK_KEY);
-  bool same = theirs && strcmp(theirs, mark) == 0;
-  vn_plan_close(&plan);
-  return same;
-}
 
 static bool writable(const char *folder) {
   return access(folder, W_OK | X_OK) == 0;
@@ -39,7 +28,7 @@ static bool writable(const char *folder) {
 static char *place_beside(const char *model, const char *mark, bool *there) {
   char *plan = cli_joined(model, "", "");
   strcpy(strrchr(plan, '.'), ".plan"); /* for .onnx */
-  *there = made_from(plan, mark);
+  *there = model_mark_borne(plan, mark);
   if (*there) return plan;
   char *folder = cli_joined(model, "", ""), *slash = strrchr(folder, '/');
   strcpy(slash ? slash + 1 : folder, ".");
@@ -67,7 +56,7 @@ static char *place_cached(const char *model, const char *mark, bool *there) {
            mark + strlen("xxh3 "));
   if (writable(folder)) plan = cli_joined(folder, name, "");
   free(folder);
-  *there = plan && made_from(plan, mark);
+  *there = plan && model_mark_borne(plan, mark);
   return plan;
 }
 

@@ -132,7 +132,9 @@ char *plan_find(const char *word, bool notes) {
   else
     folders_walk(name_look, &search);
   if (!search.path) unknown(word);
-  if (!cli_ends(search.path, ".onnx") || !is_file(search.path)) return search.path;
+  struct stat there;
+  bool regular = stat(search.path, &there) == 0 && S_ISREG(there.st_mode);
+  if (!regular || !cli_ends(search.path, ".onnx")) return search.path;
   char *plan = plan_compile(search.path, notes);
   free(search.path);
   return plan;

@@ -143,6 +143,8 @@ def what_cannot_be_compiled():
     refused(4, "text.onnx", words=["text.onnx", "scan.nii"])
     assert not (folder / "text.plan").exists()
     refused(3, "absent.onnx", words=["./absent.onnx", "scan.nii"])
+    os.mkfifo(folder / "pipe.onnx")
+    refused(3, "pipe.onnx: not a regular file", words=["pipe.onnx", "scan.nii"])
     model("alone.onnx", 5)
     (folder / "bin").mkdir()
     shutil.copy(bin_dir / "vnet-run", folder / "bin")
