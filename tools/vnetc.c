@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "compile.h"
 #include "model_mark.h"
+#include "sandbox.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,19 +25,19 @@ static const char help[] =
     "  --allow-external-data  read weights from files beside the model, in its own folder\n"
     "  -d, --dump LETTERS     print the graph after stages: i imported, s simplified,\n"
     "                         b BatchNorm folded, f fused, c concats aliased, k kernels\n"
-    "                         chosen\n"
+    "                         chosen\n" CLI_SANDBOX_HELP
     "  -q, --quiet            print nothing but errors\n"
     "  -h, --help, -V, --version\n"
     "\n"
     "Example: vnetc vnet.onnx -o vnet.plan --patch 64x128x128\n"
     "\n" CLI_EXIT_HELP;
 
-enum { PATCH = 256, TOPOLOGY, CONV, MEMORY_LIMIT, EXTERNAL };
+enum { PATCH = 256, TOPOLOGY, CONV, MEMORY_LIMIT, EXTERNAL, NO_SANDBOX };
 
 struct arguments {
   const char *model, *plan;
   struct vnc_options options;
-  bool quiet;
+  bool quiet, no_sandbox;
 };
 
 static enum vn_algo algorithm(const char *text) {
@@ -68,6 +69,7 @@ static struct arguments read_arguments(int argc, char **argv) {
                                         {"conv", required_argument, NULL, CONV},
                                         {"memory-limit", required_argument, NULL, MEMORY_LIMIT},
                                         {"allow-external-data", no_argument, NULL, EXTERNAL},
+                                        {"no-sandbox", no_argument, NULL, NO_SANDBOX},
                                         {"quiet", no_argument, NULL, 'q'},
                                         {"help", no_argument, NULL, 'h'},
                                         {"version", no_argument, NULL, 'V'},
@@ -95,6 +97,9 @@ static struct arguments read_arguments(int argc, char **argv) {
       break;
     case MEMORY_LIMIT:
       a.options.memory_limit_bytes = cli_size("--memory-limit", optarg);
+      break;
+    case NO_SANDBOX:
+      a.no_sandbox = true;
       break;
     case EXTERNAL:
       a.options.import.allow_external_data = true;
@@ -150,9 +155,20 @@ static void model_check(const char *model, enum vn_status status, const struct v
   if (status) cli_fatal(status, "%.200s%s%s", named ? "" : model, named ? "" : ": ", diag->text);
 }
 
+/* Before the first byte of a model. Weights beside it are in its own folder. */
+static void rights_give_up(const struct arguments *a) {
+  struct sandbox box;
+  sandbox_open(&box);
+  sandbox_read(&box, a->model);
+  if (a->options.import.allow_external_data) sandbox_read_beside(&box, a->model);
+  sandbox_write_beside(&box, a->plan);
+  sandbox_enter(&box);
+}
+
 int main(int argc, char **argv) {
   cli_start("vnetc");
   struct arguments a = read_arguments(argc, argv);
+  if (!a.no_sandbox) rights_give_up(&a);
   struct vnc_report report;
   struct vn_diag diag = {""};
   struct cli_output output;

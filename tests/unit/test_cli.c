@@ -32,6 +32,7 @@ static void strings_are_escaped(void **state) {
               "\"\xC3\xA4 \xE2\x82\xAC \xF0\x9F\xA7\xA0\"");
   expect_text("\xFF", "\"\\ufffd\"");
   expect_text("\xC3", "\"\\ufffd\"");                                  /* cut */
+  expect_text("\xC3\xC3\xA4", "\"\\ufffd\xC3\xA4\"");                  /* begun twice */
   expect_text("\xE2\x82", "\"\\ufffd\\ufffd\"");                       /* cut */
   expect_text("\xC0\x80", "\"\\ufffd\\ufffd\"");                       /* overlong */
   expect_text("\xE0\x80\x80", "\"\\ufffd\\ufffd\\ufffd\"");            /* overlong */

@@ -8,6 +8,7 @@
 
 #include "cli.h"
 #include "plan_find.h"
+#include "sandbox.h"
 #include "slicer.h"
 
 static const char help[] =
@@ -47,7 +48,7 @@ static const char help[] =
     "  --isa NAME             avx512, avx2, neon, portable or ref; default: the best\n"
     "  --memory-limit SIZE    such as 4G: refuse at once what would take more\n"
     "  --json                 the report on standard output\n"
-    "  --models               list the models that have a name, and end\n"
+    "  --models               list the models that have a name, and end\n" CLI_SANDBOX_HELP
     "  --xml                  this program as 3D Slicer's module description\n"
     "  -q, --quiet            print nothing but errors\n"
     "  -h, --help, -V, --version\n"
@@ -78,6 +79,7 @@ enum {
   ISA,
   MEMORY,
   JSON,
+  NO_SANDBOX,
   XML,
   MODELS,
   PROCESS_ADDRESS,
@@ -108,6 +110,7 @@ static const struct option longs[] = {
     {"isa", required_argument, NULL, ISA},
     {"memory-limit", required_argument, NULL, MEMORY},
     {"json", no_argument, NULL, JSON},
+    {"no-sandbox", no_argument, NULL, NO_SANDBOX},
     {"xml", no_argument, NULL, XML},
     {"models", no_argument, NULL, MODELS},
     {"processinformationaddress", required_argument, NULL, PROCESS_ADDRESS},
@@ -234,6 +237,9 @@ static void option_take(struct run_options *o, int option) {
     break;
   case JSON:
     o->json = true;
+    break;
+  case NO_SANDBOX:
+    o->no_sandbox = true;
     break;
   case PROCESS_ADDRESS: /* of Slicer's own memory: meant for modules loaded into it */
     o->slicer = true;
