@@ -108,6 +108,7 @@ enum vn_status run_read(const struct run_session *session, const char *path,
   const struct vn_run_options run = {
       .size = sizeof run,
       .cancel = session->cancel,
+      .progress = session->reading,
       .memory_limit_bytes = UINT64_MAX, /* memory_count has looked */
   };
   struct vn_diag inner;
@@ -343,6 +344,8 @@ static enum vn_status scan_segment(const struct run_session *session, const stru
   enum vn_status status =
       vn_segment(session->segmenter, images, 1, &options, &result->map, &result->report, &inner);
   if (status) return named(status, files->scan, &inner, diag);
+  cli_interrupt_at_once(true); /* what follows does not ask for the button */
+  if (vn_cancel_pressed(session->cancel)) return vn_fail(diag, VN_E_CANCELLED, "cancelled");
   uint64_t start = now_ns();
   result->measures = calloc(session->info.labels, sizeof *result->measures);
   if (!result->measures) return vn_fail(diag, VN_E_MEMORY, "out of memory");
@@ -365,10 +368,9 @@ static enum vn_status map_open(const struct run_session *session, const struct r
 static void result_tell(const struct run_session *session, const char *scan,
                         const struct vn_segment_report *report) {
   if (report->replaced_vox && !session->options->quiet)
-    cli_line(stderr, "vnet-run: note: %s: %zu voxels were not finite and took the smallest value",
-             scan, report->replaced_vox);
-  if (*report->note && !session->options->quiet)
-    cli_line(stderr, "vnet-run: note: %s: %s", scan, report->note);
+    cli_note("%s: %zu voxels were not finite and took the smallest value", scan,
+             report->replaced_vox);
+  if (*report->note && !session->options->quiet) cli_note("%s: %s", scan, report->note);
   if (*report->warning) cli_line(stderr, "vnet-run: warning: %s: %s", scan, report->warning);
 }
 
@@ -391,8 +393,11 @@ enum vn_status run_case(const struct run_session *session, const struct run_file
   result.picture_ns = now_ns() - start;
   if (status == VN_OK) status = texts_write(session, files, &out, input, &result, diag);
   if (status == VN_OK) status = outputs_publish(&out, diag);
+  cli_interrupt_at_once(false);
   if (status == VN_OK && session->options->json)
     report_json(stdout, session, files, input, &result);
+  else if (status == VN_OK && session->tell)
+    report_tell(stdout, session, files, &result);
   outputs_close(&out);
   if (result.map.probabilities) munmap(result.map.probabilities, scores_bytes);
   free(result.map.data);

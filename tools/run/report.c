@@ -132,6 +132,17 @@ void report_json(FILE *out, const struct run_session *session, const struct run_
   cli_json_close(&json, '}');
 }
 
+/* ---- for a person ---- */
+
+void report_tell(FILE *out, const struct run_session *session, const struct run_files *files,
+                 const struct run_result *result) {
+  cli_line(out, "%s: done in %.1f s", files->labels, cli_seconds());
+  for (size_t i = 1; i < session->info.labels; i++) {
+    double ml = result->measures[i].ml;
+    cli_line(out, "  label %zu, %s: %.*f ml", i, session->labels[i].name, ml < 10 ? 3 : 1, ml);
+  }
+}
+
 /* ---- CSV, after RFC 4180 ---- */
 
 static void number_print(FILE *out, double value) {
