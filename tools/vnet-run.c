@@ -48,8 +48,7 @@ static void note_threads(const struct run_session *session) {
   const struct run_options *o = session->options;
   const size_t threads = vn_exec_info(vn_segmenter_exec(session->segmenter)).threads;
   if (o->quiet || o->exec.threads || threads >= vn_os_cores()) return;
-  fprintf(stderr, "vnet-run: note: only %zu of %zu threads could be started\n", threads,
-          vn_os_cores());
+  cli_note("only %zu of %zu threads could be started", threads, vn_os_cores());
 }
 
 /* Results lie beside it, unless they are told to lie elsewhere. */
@@ -78,7 +77,7 @@ static void rights_give_up(struct sandbox *box, const struct run_options *o,
 static bool rights_kept(struct sandbox *box, const struct run_options *o) {
   bool ranks = comm_in_use();
   if (ranks && !o->no_sandbox && !o->quiet && comm_rank() == 0)
-    fputs("vnet-run: note: ranks run without the sandbox\n", stderr);
+    cli_note("ranks run without the sandbox");
   if (ranks || o->no_sandbox) snprintf(box->text, sizeof box->text, "none");
   return ranks || o->no_sandbox;
 }

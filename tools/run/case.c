@@ -326,8 +326,7 @@ static enum vn_status texts_write(const struct run_session *session, const struc
 static void note_print(const struct run_session *session, const struct run_files *files,
                        const struct run_input *input) {
   const char *note = vn_scan_note(input->file);
-  if (note && !session->options->quiet)
-    cli_line(stderr, "vnet-run: note: %s: %s", files->scan, note);
+  if (note && !session->options->quiet) cli_note("%s: %s", files->scan, note);
 }
 
 /* ---- the work ---- */

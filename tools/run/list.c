@@ -79,9 +79,7 @@ static void passed_add(struct passed *passed, const char *path) {
 
 static void passed_say(struct passed *passed, const struct run_options *o, const char *why) {
   if (passed->count && !o->quiet && comm_rank() == 0)
-    cli_line(stderr,
-             "vnet-run: note: passed over as label maps, by %s: %zu, such as %s; --list takes "
-             "whatever it names",
+    cli_note("passed over as label maps, by %s: %zu, such as %s; --list takes whatever it names",
              why, passed->count, passed->first);
   free(passed->first);
 }
@@ -302,7 +300,7 @@ static void twins_drop(struct run_list *list, const struct run_options *o) {
   for (size_t i = list->count; i-- > 1;) {
     if (strcmp(order[i - 1]->full, order[i]->full)) continue;
     if (!o->quiet && comm_rank() == 0)
-      cli_line(stderr, "vnet-run: note: %s: is given twice, and taken once", order[i]->scan);
+      cli_note("%s: is given twice, and taken once", order[i]->scan);
     entry_close(order[i]);
   }
   free(order);
