@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How often each constant is referred to: one that is shared must not be scaled in place. */
+/* How often each constant is referred to: one that is shared must not be scaled in place. Constants
+ * that the pass adds have one user. */
 static uint32_t *const_uses(const struct vnc_graph *g) {
   uint32_t *uses = calloc(g->n_consts + 1, sizeof *uses);
   for (size_t i = 0; uses && i < g->n_nodes; i++) {
@@ -64,6 +65,7 @@ static bool foldable(const struct vnc_graph *g, const struct vnc_node *affine,
 enum vn_status vnc_pass_batchnorm(struct vnc_graph *g, struct vn_diag *diag) {
   uint32_t *uses = malloc((g->n_nodes + 1) * sizeof *uses), *shared = const_uses(g);
   uint32_t *map = malloc((g->n_nodes + 1) * sizeof *map);
+  const size_t known = g->n_consts;
   enum vn_status status = VN_OK;
   if (!uses || !shared || !map) {
     status = vn_fail(diag, VN_E_MEMORY, "out of memory for the graph");
@@ -75,7 +77,7 @@ enum vn_status vnc_pass_batchnorm(struct vnc_graph *g, struct vn_diag *diag) {
     if (!foldable(g, &g->nodes[i], uses)) continue;
     struct vnc_node affine = g->nodes[i], conv = g->nodes[vnc_graph_arg(g, &affine, 0)];
     conv.bias = fold_bias(g, &conv, &affine);
-    if (shared[conv.weight] > 1) {
+    if (conv.weight < known && shared[conv.weight] > 1) {
       shared[conv.weight]--;
       conv.weight = duplicate(g, conv.weight);
     }

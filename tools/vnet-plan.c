@@ -244,6 +244,7 @@ int main(int argc, char **argv) {
          overlaps);
   vn_exec_close(&exec);
   vn_plan_close(&plan);
+  free(path);
   cli_finish_stdout();
   return overlaps ? VN_E_INTERNAL : 0;
 }

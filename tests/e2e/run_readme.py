@@ -65,7 +65,8 @@ def main():
     prepare()
     env = {**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}", "OMPI_ALLOW_RUN_AS_ROOT": "1",
            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1",
-           "OMPI_MCA_btl_base_warn_component_unused": "0", "XDG_CACHE_HOME": str(folder / "cache")}
+           "OMPI_MCA_btl_base_warn_component_unused": "0", "XDG_CACHE_HOME": str(folder / "cache"),
+           "ASAN_OPTIONS": "detect_leaks=0"}  # OpenMPI's own
     printed, ran = "", 0
     for kind, text in blocks():
         if kind == "prints":

@@ -211,7 +211,7 @@ static void test_shared_plan(void **state) {
 /* A child of a process with execs runs them, and so does the parent afterwards. */
 static void test_fork(void **state) {
   (void)state;
-#ifdef __SANITIZE_THREAD__
+#ifdef VN_SANITIZE_THREAD
   skip(); /* which follows no threads into a child */
 #endif
   size_t size;

@@ -258,7 +258,7 @@ static void child_test(int (*what)(void)) {
 
 static void test_packing(void **state) {
   (void)state;
-#ifdef __SANITIZE_ADDRESS__
+#ifdef VN_SANITIZE_ADDRESS
   skip(); /* it has the address space for itself */
 #endif
   child_test(packs_too_much);

@@ -362,7 +362,7 @@ static void guest_close(void *guest) {
   ++*(int *)guest;
 }
 
-#ifdef __SANITIZE_THREAD__
+#ifdef VN_SANITIZE_THREAD
 enum { CHILDREN = 0 };
 #else
 enum { CHILDREN = 1 };

@@ -392,7 +392,8 @@ static void names_make(struct run_list *list, const struct run_options *o) {
     struct run_entry *e = order[i];
     const bool shared = (i > 0 && one_stem(order[i - 1], e)) ||
                         (i + 1 < list->count && one_stem(order[i + 1], e)) || ends_twice(e->full);
-    const char *tail = o->output_dir ? e->full + strlen(list->root) + 1 : e->scan;
+    const char *tail = o->output_dir ? e->full + strlen(list->root) : e->scan;
+    if (o->output_dir && *tail == '/') tail++; /* the root itself has none */
     if (o->output_dir && o->resume) e->name = name_kept(o, e);
     if (!e->name) e->name = name_make(o, tail, shared);
   }
