@@ -43,21 +43,16 @@ static bool grow(struct vnc_import *im) {
   return true;
 }
 
-struct vnc_value *vnc_value_add(struct vnc_import *im, const char *name) {
-  if (!grow(im)) {
-    vn_fail(im->diag, VN_E_MEMORY, "out of memory for the model");
-    return NULL;
-  }
+enum vn_status vnc_value_add(struct vnc_import *im, const char *name, struct vnc_value **value) {
+  if (!grow(im)) return vn_fail(im->diag, VN_E_MEMORY, "out of memory for the model");
   uint32_t *slot = slot_of(im, name);
-  if (*slot != VN_NONE) {
-    vn_fail(im->diag, VN_E_FORMAT, "the name '%.200s' is given twice", name);
-    return NULL;
-  }
+  if (*slot != VN_NONE)
+    return vn_fail(im->diag, VN_E_FORMAT, "the name '%.200s' is given twice", name);
   *slot = (uint32_t)im->n_values;
-  struct vnc_value *v = &im->values[im->n_values++];
+  struct vnc_value *v = *value = &im->values[im->n_values++];
   memset(v, 0, sizeof *v);
   v->name = name;
-  return v;
+  return VN_OK;
 }
 
 enum vn_status vnc_import_touch(struct vnc_import *im, uint64_t elems) {
@@ -170,8 +165,7 @@ enum vn_status vnc_op_axis(const struct vnc_op *op, int64_t axis, size_t rank, s
 static enum vn_status yield(const struct vnc_op *op, struct vnc_value **v) {
   if (!op->proto->n_output || !*op->proto->output[0])
     return vnc_op_fail(op, VN_E_FORMAT, "it has no output");
-  *v = vnc_value_add(op->im, op->proto->output[0]);
-  return *v ? VN_OK : VN_E_FORMAT;
+  return vnc_value_add(op->im, op->proto->output[0], v);
 }
 
 enum vn_status vnc_op_yield(const struct vnc_op *op, uint32_t node, const struct vnc_view *view) {
@@ -214,5 +208,6 @@ enum vn_status vnc_op_yield_same(const struct vnc_op *op, const struct vnc_value
 }
 
 enum vn_status vnc_op_infer(const struct vnc_op *op, uint32_t node) {
+  if (op->im->g->failed) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
   return vnc_shape_infer_node(op->im->g, node, op->im->diag);
 }

@@ -51,8 +51,7 @@ static uint32_t string(struct writer *w, const char *text) {
   size_t bytes = strlen(text) + 1;
   for (size_t at = 0; at < w->strings.bytes; at += strlen((char *)w->strings.data + at) + 1)
     if (!strcmp((char *)w->strings.data + at, text)) return (uint32_t)at;
-  append(w, &w->strings, text, bytes);
-  return (uint32_t)(w->strings.bytes - bytes);
+  return append(w, &w->strings, text, bytes) ? (uint32_t)(w->strings.bytes - bytes) : 0;
 }
 
 /* ---- weights ---- */
@@ -71,7 +70,7 @@ static uint32_t weight_record(struct writer *w, const char *name, size_t rank, c
     if (table[i].rank == record.rank && !memcmp(table[i].dim, record.dim, sizeof record.dim) &&
         (w->data[i] == data || !memcmp(w->data[i], data, record.bytes)))
       return i;
-  append(w, &w->weights, &record, sizeof record);
+  if (!append(w, &w->weights, &record, sizeof record)) return VN_NONE;
   w->data[w->n_data] = data;
   return (uint32_t)w->n_data++;
 }

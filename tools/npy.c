@@ -115,7 +115,7 @@ static enum vn_status file_read(FILE *file, struct npy *array, struct vn_diag *d
 enum vn_status npy_read(const char *path, struct npy *array, struct vn_diag *diag) {
   *array = (struct npy){0};
   FILE *file = fopen(path, "rbe");
-  if (!file) return vn_fail(diag, VN_E_IO, "%s: %s", path, strerror(errno));
+  if (!file) return vn_fail(diag, vn_io_status(errno), "%s: %s", path, strerror(errno));
   struct vn_diag inner;
   enum vn_status status = file_read(file, array, &inner);
   fclose(file);

@@ -213,7 +213,8 @@ int main(int argc, char **argv) {
   }
   if (argc - optind != 1) cli_fatal(VN_E_ARGUMENT, "exactly one plan expected; see --help");
   cli_check(vn_plan_open(argv[optind], &plan, &diag), &diag);
-  const struct vn_exec_options options = {.isa = isa && strcmp(isa, "best") ? isa : NULL};
+  const struct vn_exec_options options = {.size = sizeof options,
+                                          .isa = isa && strcmp(isa, "best") ? isa : NULL};
   if (isa) cli_check(vn_exec_open(plan, &options, &exec, &diag), &diag);
   struct plan_view v = view_of(plan);
   print_header(&v, argv[optind]);

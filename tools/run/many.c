@@ -45,10 +45,12 @@ struct slot {
 static void list_add(struct list *list, const char *scan) {
   if (list->count == list->room) {
     list->room = list->room ? 2 * list->room : 64;
-    list->scan = realloc(list->scan, list->room * sizeof *list->scan);
+    char **more = realloc(list->scan, list->room * sizeof *list->scan);
+    if (!more) cli_fatal(VN_E_MEMORY, "out of memory for the list of scans");
+    list->scan = more;
   }
   char *copy = strdup(scan);
-  if (!list->scan || !copy) cli_fatal(VN_E_MEMORY, "out of memory for the list of scans");
+  if (!copy) cli_fatal(VN_E_MEMORY, "out of memory for the list of scans");
   list->scan[list->count++] = copy;
 }
 
@@ -58,7 +60,7 @@ static void list_read(struct list *list, const char *path) {
   FILE *file = fopen(path, "r");
   char *line = NULL;
   size_t room = 0;
-  if (!file) cli_fatal(VN_E_IO, "%s: %s", path, strerror(errno));
+  if (!file) cli_fatal(vn_io_status(errno), "%s: %s", path, strerror(errno));
   for (ssize_t length; (length = getline(&line, &room, file)) >= 0;) {
     if (strlen(line) != (size_t)length)
       cli_fatal(VN_E_FORMAT, "%s: line %zu holds a zero byte: not a list of files", path,
@@ -66,7 +68,7 @@ static void list_read(struct list *list, const char *path) {
     while (length > 0 && strchr("\r\n \t", line[length - 1])) line[--length] = '\0';
     if (length > 0 && line[0] != '#') list_add(list, line);
   }
-  if (ferror(file)) cli_fatal(VN_E_IO, "%s: %s", path, strerror(errno));
+  if (!feof(file)) cli_fatal(vn_io_status(errno), "%s: %s", path, strerror(errno));
   free(line);
   fclose(file);
 }
@@ -81,7 +83,7 @@ static int is_scan(const struct dirent *entry) {
 static void folder_read(struct list *list, const char *folder) {
   struct dirent **entries;
   int count = scandir(folder, &entries, is_scan, alphasort);
-  if (count < 0) cli_fatal(VN_E_IO, "%s: %s", folder, strerror(errno));
+  if (count < 0) cli_fatal(vn_io_status(errno), "%s: %s", folder, strerror(errno));
   for (int i = 0; i < count; i++) {
     char *path;
     if (asprintf(&path, "%s/%s", folder, entries[i]->d_name) < 0)
@@ -121,7 +123,7 @@ static struct list list_make(const struct run_options *o) {
     cli_fatal(VN_E_ARGUMENT, "%s: there is no scan in it", o->list ? o->list : o->scan);
   names_check(&list, o->output_dir);
   if (mkdir(o->output_dir, 0777) && errno != EEXIST)
-    cli_fatal(VN_E_IO, "%s: %s", o->output_dir, strerror(errno));
+    cli_fatal(vn_io_status(errno), "%s: %s", o->output_dir, strerror(errno));
   return list;
 }
 
@@ -240,12 +242,14 @@ static bool rows_copy(const char *path, FILE *out, char **failure) {
   size_t room = 0, lines = 0;
   *failure = NULL;
   FILE *file = fopen(path, "r");
-  if (!file) return false;
-  while (getline(&line, &room, file) >= 0) {
+  if (!file && errno != ENOMEM) return false;
+  while (file && getline(&line, &room, file) >= 0) {
     if (lines++ == 0) continue;
     fputs(line, out);
-    if (lines == 2 && !strstr(line, ",ok,0,")) *failure = strdup(line);
+    if (lines == 2 && !strstr(line, ",ok,0,") && !(*failure = strdup(line)))
+      cli_fatal(VN_E_MEMORY, "out of memory");
   }
+  if (!file || !feof(file)) cli_fatal(vn_io_status(errno), "%s: %s", path, strerror(errno));
   free(line);
   fclose(file);
   return lines > 1;
@@ -258,12 +262,13 @@ static void summary_write(const struct run_session *session, const struct list *
   if (asprintf(&path, "%s/summary.csv", o->output_dir) < 0) cli_fatal(VN_E_MEMORY, "out of memory");
   cli_output_open(&output, path);
   FILE *out = fdopen(dup(output.fd), "w");
-  if (!out) cli_fatal(VN_E_IO, "%s: %s", path, strerror(errno));
+  if (!out) cli_fatal(vn_io_status(errno), "%s: %s", path, strerror(errno));
   report_csv_header(out);
   size_t failed = 0;
   for (size_t i = 0; i < list->count; i++) {
     char *rows = run_name(list->scan[i], o->output_dir, ".seg.csv");
-    bool there = rows && rows_copy(rows, out, &failure);
+    if (!rows) cli_fatal(VN_E_MEMORY, "out of memory");
+    bool there = rows_copy(rows, out, &failure);
     if (!there)
       report_csv_failure(out, session, list->scan[i], VN_E_IO, "its results cannot be read");
     bool bad = !there || failure;
@@ -272,7 +277,7 @@ static void summary_write(const struct run_session *session, const struct list *
     if (there) free(failure);
     free(rows);
   }
-  if (fclose(out)) cli_fatal(VN_E_IO, "%s: cannot write: %s", path, strerror(errno));
+  if (fclose(out)) cli_fatal(vn_io_status(errno), "%s: cannot write: %s", path, strerror(errno));
   cli_output_commit(&output);
   if (!o->quiet)
     printf("%zu scans, %zu failed; every label of every scan is in %s\n", list->count, failed,

@@ -216,15 +216,17 @@ static void rows_draw(struct drawing *p) {
 }
 
 /* Greys between the image's percentiles; what is not finite is black. */
-static void grey_choose(struct drawing *p) {
+static enum vn_status grey_choose(struct drawing *p, struct vn_diag *diag) {
   static const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5};
   struct vn_survey survey;
-  enum vn_status status = vn_survey_take(&p->image, &p->voxels, NULL, &survey, NULL);
+  enum vn_status status = vn_survey_take(&p->image, &p->voxels, NULL, &survey, diag);
   p->voxels.mended = true;
   p->voxels.fill = isfinite(survey.least) ? survey.least : 0;
   if (!status)
-    status = vn_intensity_fit(&rule, &p->image, &p->voxels, &survey, NULL, &p->grey, NULL);
+    status = vn_intensity_fit(&rule, &p->image, &p->voxels, &survey, NULL, &p->grey, diag);
+  if (status == VN_E_MEMORY) return status;
   if (status) p->grey = (struct vn_intensity){0, 0, 0, 1}; /* nothing to tell apart: all black */
+  return VN_OK;
 }
 
 static enum vn_status drawing_open(struct drawing *p, struct vn_diag *diag) {
@@ -236,10 +238,9 @@ static enum vn_status drawing_open(struct drawing *p, struct vn_diag *diag) {
   if (p->oriented && (status = vn_view_orient(&p->image, "RAS", &p->view, diag))) return status;
   p->walk = vn_view_walk(&p->view, p->image.stride);
   p->voxels = vn_voxels_of(&p->image);
-  grey_choose(p);
   bounds_find(p);
   scale_choose(p);
-  return VN_OK;
+  return grey_choose(p, diag);
 }
 
 enum vn_status picture_write(int fd, const struct picture_job *job, struct vn_diag *diag) {
