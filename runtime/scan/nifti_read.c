@@ -247,16 +247,14 @@ static enum vn_status scan_open(const char *path, struct vn_scan *scan, struct v
     return vn_fail(diag, VN_E_UNSUPPORTED, "the ASCII form of NIfTI: convert it to .nii.gz");
   bool image = ends(path, ".img") || ends(path, ".img.gz");
   char *header_path = image ? partner(path, ".img", ".hdr") : strdup(path);
-  if (!header_path)
-    return vn_fail(diag, errno == ENOMEM ? VN_E_MEMORY : VN_E_IO, "its header: %s",
-                   strerror(errno));
+  if (!header_path) return vn_fail(diag, vn_io_status(errno), "its header: %s", strerror(errno));
   struct stream stream;
   enum vn_status status = header_read(header_path, &scan->header, &stream, diag);
   if (status == VN_OK) {
     scan->image_path = scan->header.pair ? partner(header_path, ".hdr", ".img") : header_path;
     if (!scan->image_path)
-      status = vn_fail(diag, VN_E_IO, "a header whose voxels are in an .img file beside it: %s",
-                       strerror(errno));
+      status = vn_fail(diag, vn_io_status(errno),
+                       "a header whose voxels are in an .img file beside it: %s", strerror(errno));
   }
   if (status == VN_OK && scan->header.pair) {
     stream_close(&stream);

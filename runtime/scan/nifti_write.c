@@ -275,7 +275,8 @@ enum vn_status vn_scan_save_labels(const char *path, const struct vn_scan *like,
   struct vn_diag inner;
   char *part;
   int fd = part_create(path, &part);
-  enum vn_status status = fd < 0 ? vn_fail(&inner, VN_E_IO, "%s", strerror(errno)) : VN_OK;
+  enum vn_status status =
+      fd < 0 ? vn_fail(&inner, vn_io_status(errno), "%s", strerror(errno)) : VN_OK;
   if (!status) {
     status =
         vn_scan_write_labels(fd, ends(path, ".gz"), like, image, map, labels, description, &inner);

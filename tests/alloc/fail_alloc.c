@@ -8,6 +8,7 @@
 #include <execinfo.h>
 #include <fcntl.h>
 #include <link.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +46,8 @@ static struct {
 } state = {.fd = -1};
 
 static __thread bool busy __attribute__((tls_model("initial-exec")));
+static __thread int above
+    __attribute__((tls_model("initial-exec"))); /* frames before fail_begin's */
 
 /* ---- what stands behind ---- */
 
@@ -114,7 +117,7 @@ static __attribute__((noinline)) bool refused(void) {
   const int saved = errno;
   void *frame[FRAMES];
   const int frames = backtrace(frame, FRAMES);
-  const uint64_t site = site_of(frame, frames);
+  const uint64_t site = site_of(frame, frames > above && frames < FRAMES ? frames - above : frames);
   const size_t at = __atomic_fetch_add(&state.count, 1, __ATOMIC_RELAXED);
   if (at < HEARD && state.heard) state.heard[at] = site;
   bool fails = state.mode == FAIL_ONWARD && __atomic_load_n(&state.hit, __ATOMIC_RELAXED);
@@ -208,6 +211,8 @@ SHOWN int fsync(int fd) {
 /* ---- orders from within ---- */
 
 void fail_begin(uint64_t site, uint32_t nth, enum fail_mode mode) {
+  void *frame[FRAMES];
+  above = backtrace(frame, FRAMES) - 2;
   state.site = site;
   state.nth = nth;
   state.mode = mode;
@@ -260,6 +265,7 @@ static void obey(const struct order *order) {
   if (order->mode == FAIL_NONE) snprintf(heard_path, sizeof heard_path, "%s.heard", order->folder);
   alarm(SECONDS); /* one that hangs is found, too */
   fail_begin(order->site, order->nth, (enum fail_mode)order->mode);
+  above = 0; /* what leads here does not lead to main */
 }
 
 static void serve(int in, int out) {
