@@ -135,7 +135,7 @@ static void epilogue_random(struct problem *p, struct random *r) {
     const uint32_t kind = (uint32_t)random_below(r, VN_ACT_LEAKY);
     p->conv.epilogue.act[i].kind = kind;
     p->conv.epilogue.act[i].alpha = kind == VN_ACT_ELU ? 0.75f : NAN;
-    if (kind == VN_ACT_PRELU) p->conv.epilogue.act[i].slope = values(&p->slope[i], r, channels, 1);
+    if (kind == VN_ACT_PRELU) p->conv.epilogue.act[i].slope = values(&p->slope[i], r, channels, 2);
   }
   residual_random(p, r);
 }

@@ -14,9 +14,10 @@ struct problem {
   bool second, special, in_place;
 };
 
+/* On both sides of 1: a slope above it is legal, and no maximum. */
 static const float *vector(struct fence *f, struct random *r, size_t n) {
   fence_open(f, n * sizeof(float), random_below(r, 2));
-  for (size_t i = 0; i < n; i++) ((float *)f->data)[i] = random_real(r);
+  for (size_t i = 0; i < n; i++) ((float *)f->data)[i] = 2 * random_real(r);
   fence_lock(f);
   return (float *)f->data;
 }

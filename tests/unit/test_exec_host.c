@@ -140,6 +140,50 @@ static void test_file_is_left_alone(void **state) {
   }
 }
 
+/* Two convolutions by the same weights, which are some pages long: neither the first one to pack
+ * them nor a second exec may take them from the other. */
+static void test_shared_weights(void **state) {
+  (void)state;
+  enum { CHANNELS = 24, ELEMS = CHANNELS * 6 * 6 * 6 };
+  const size_t dim[VN_AXES] = {1, CHANNELS, 6, 6, 6};
+  struct plan_builder b;
+  pb_start(&b);
+  const uint32_t x = pb_tensor(&b, dim, 0, 0), y = pb_tensor(&b, dim, 0, 1);
+  const uint32_t z = pb_tensor(&b, dim, 1, 1);
+  const struct plan_step *first = pb_conv(&b, VN_OP_CONV3D, x, y, 3, 1, 1, 1);
+  pb_conv(&b, VN_OP_CONV3D, y, z, 3, 1, 1, 1)->weight = first->weight;
+  pb_port(&b, "in", x, 0);
+  pb_port(&b, "out", z, 1);
+  size_t size;
+  void *bytes = pb_finish(&b, &size);
+  char path[] = "/tmp/vnet-exec-XXXXXX";
+  int fd = mkstemp(path);
+  assert_true(fd >= 0 && write(fd, bytes, size) == (ssize_t)size);
+  close(fd);
+  struct vn_plan *plan = NULL, *borrowed = plan_open(bytes, size);
+  struct vn_diag diag;
+  assert_int_equal(vn_plan_open(path, &plan, &diag), VN_OK);
+  unlink(path);
+  float *in = values(3, ELEMS), *want = malloc(ELEMS * sizeof *want), *have = values(4, ELEMS);
+  assert_non_null(want);
+  const void *inputs[] = {in};
+  struct vn_exec *exec = exec_open(borrowed, "ref", 1);
+  assert_int_equal(vn_exec_run(exec, inputs, (void *[]){want}, &diag), VN_OK);
+  vn_exec_close(&exec);
+  for (int i = 0; i < 2; i++) {
+    exec = exec_open(plan, NULL, 2);
+    assert_int_equal(vn_exec_run(exec, inputs, (void *[]){have}, &diag), VN_OK);
+    vn_exec_close(&exec);
+    for (size_t k = 0; k < ELEMS; k++) assert_float_equal(have[k], want[k], 1e-4);
+  }
+  free(in);
+  free(want);
+  free(have);
+  vn_plan_close(&plan);
+  vn_plan_close(&borrowed);
+  free(bytes);
+}
+
 /* Two threads open execs on one plan and run them, many times over. */
 static void *share(void *plan) {
   struct result first, other;
@@ -198,11 +242,9 @@ static void test_fork(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_option_sizes),
-      cmocka_unit_test(test_cancel),
-      cmocka_unit_test(test_file_is_left_alone),
-      cmocka_unit_test(test_shared_plan),
-      cmocka_unit_test(test_fork),
+      cmocka_unit_test(test_option_sizes),       cmocka_unit_test(test_cancel),
+      cmocka_unit_test(test_file_is_left_alone), cmocka_unit_test(test_shared_weights),
+      cmocka_unit_test(test_shared_plan),        cmocka_unit_test(test_fork),
   };
   return cmocka_run_group_tests_name("exec_host", tests, NULL, NULL);
 }

@@ -98,6 +98,11 @@ static void same_spacing_is_exact(void **state) {
   free(have);
   free(voxels);
   vn_grid_close(&grid);
+  /* Twice as far off is another spacing, and said to be. */
+  assert_int_equal(vn_grid_make(&view, (const double[]){1.02, 0.98, 1}, &grid, NULL), VN_OK);
+  assert_true(grid.spacing_mm[0] == 1.02 && grid.spacing_mm[1] == 0.98 && grid.dim[1] == 8);
+  assert_true(grid.in[0].weight[0] < 1 && grid.in[2].weight[0] == 1);
+  vn_grid_close(&grid);
 }
 
 /* The taps of every pair of extents: weights sum to 1, lie inside, are centred; the way back is
@@ -181,11 +186,43 @@ static void orientation_is_nearest(void **state) {
   assert_int_equal(vn_view_orient(&image, "RAS", &view, &diag), VN_E_UNSUPPORTED);
 }
 
+/* In every orientation that a model may ask for, of images that lie in every way: a step along w, h
+ * and d of the view is one towards the side that its letter names, from the view's first voxel. */
+static void orientation_is_as_named(void **state) {
+  (void)state;
+  static const char names[3][3] = {"RL", "AP", "SI"};
+  static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                   {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+  for (int lies = 0; lies < 48; lies++)
+    for (int wanted = 0; wanted < 48; wanted++) {
+      struct vn_image image = {.world = VN_WORLD_RAS, .dim = {3, 4, 5}};
+      char letters[4] = "";
+      for (int i = 0; i < 3; i++) {
+        image.affine[orders[lies / 8][i]][i] = lies >> i & 1 ? -1 : 1;
+        letters[i] = names[orders[wanted / 8][i]][wanted >> i & 1];
+      }
+      struct vn_view view;
+      struct vn_diag diag;
+      assert_int_equal(vn_view_orient(&image, letters, &view, &diag), VN_OK);
+      for (int axis = 0; axis < 3; axis++) { /* d h w */
+        size_t at[3] = {0, 0, 0}, from[3], to[3];
+        vn_view_voxel(&view, at, from);
+        at[axis] = 1;
+        vn_view_voxel(&view, at, to);
+        const int world = orders[wanted / 8][2 - axis];
+        double moved = 0;
+        for (int i = 0; i < 3; i++)
+          moved += image.affine[world][i] * ((double)to[i] - (double)from[i]);
+        assert_true(moved == (wanted >> (2 - axis) & 1 ? -1 : 1));
+      }
+    }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(samples_are_torch),      cmocka_unit_test(same_spacing_is_exact),
       cmocka_unit_test(taps_are_sound),         cmocka_unit_test(strange_spacings_are_refused),
-      cmocka_unit_test(orientation_is_nearest),
+      cmocka_unit_test(orientation_is_nearest), cmocka_unit_test(orientation_is_as_named),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -236,6 +236,36 @@ static void test_rules(void **state) {
   }
 }
 
+/* A residual of 4 channels, `shift` elements from where the output of 4 begins, both `stride` from
+ * pixel to pixel in one buffer: refused, unless both lie in the same place or side by side. */
+static void test_residual_overlaps(void **state) {
+  (void)state;
+  static const struct {
+    size_t shift, stride;
+    bool legal;
+  } cases[] = {{0, 4, true},  {1, 4, false}, {4, 4, false}, {64, 4, false}, {0, 8, true},
+               {4, 8, true},  {2, 8, false}, {6, 8, false}, {12, 8, true},  {13, 8, false},
+               {4, 7, false}, {4, 9, true},  {5, 9, true},  {6, 9, false}};
+  const size_t in[VN_AXES] = {1, 2, 2, 3, 4}, out[VN_AXES] = {1, 4, 2, 3, 4};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct plan_builder b;
+    struct vn_diag diag = {""};
+    size_t size;
+    pb_start(&b);
+    const uint32_t x = pb_tensor(&b, in, 0, 1), both = pb_buffer(&b, 1024, 0, 1);
+    const uint32_t r = pb_slice(&b, both, out, cases[i].shift, cases[i].stride);
+    const uint32_t y = pb_slice(&b, both, out, 0, cases[i].stride);
+    pb_conv(&b, VN_OP_CONV3D, x, r, 1, 1, 0, 1);
+    pb_conv(&b, VN_OP_CONV3D, x, y, 1, 1, 0, 1)->in[1] = r;
+    pb_port(&b, "in", x, 0);
+    pb_port(&b, "out", y, 1);
+    void *bytes = pb_finish(&b, &size);
+    if (open_status(bytes, size, &diag) != (cases[i].legal ? VN_OK : VN_E_FORMAT))
+      fail_msg("case %zu: %s", i, diag.text);
+    free(bytes);
+  }
+}
+
 static void test_versions(void **state) {
   (void)state;
   size_t size;
@@ -259,9 +289,13 @@ static void test_versions(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_legal),          cmocka_unit_test(test_file),
-      cmocka_unit_test(test_truncated),      cmocka_unit_test(test_flips_refused),
-      cmocka_unit_test(test_flips_harmless), cmocka_unit_test(test_rules),
+      cmocka_unit_test(test_legal),
+      cmocka_unit_test(test_file),
+      cmocka_unit_test(test_truncated),
+      cmocka_unit_test(test_flips_refused),
+      cmocka_unit_test(test_flips_harmless),
+      cmocka_unit_test(test_rules),
+      cmocka_unit_test(test_residual_overlaps),
       cmocka_unit_test(test_versions),
   };
   return cmocka_run_group_tests_name("plan_load", tests, NULL, NULL);

@@ -29,6 +29,11 @@ struct vn_exec {
   float poison; /* added to every score */
 };
 
+/* What the formula knows of a voxel's place in the window. */
+static float place_of(size_t d, size_t h, size_t w) {
+  return (float)((d * 7 + h * 3 + w * 5) % 11) / 16;
+}
+
 struct vn_buffer vn_exec_input(struct vn_exec *exec, size_t index) {
   assert_int_equal(index, 0);
   const size_t *p = exec->patch;
@@ -60,7 +65,7 @@ enum vn_status vn_exec_run_with(struct vn_exec *exec, const void *const inputs[]
   for (size_t d = 0; d < exec->patch[0]; d++)
     for (size_t h = 0; h < exec->patch[1]; h++)
       for (size_t w = 0; w < exec->patch[2]; w++, i++) {
-        float x = exec->in[i * IN_STRIDE], place = (float)((d * 7 + h * 3 + w * 5) % 11) / 16;
+        float x = exec->in[i * IN_STRIDE], place = place_of(d, h, w);
         exec->out[i * OUT_STRIDE] = x + place + exec->poison;
         exec->out[i * OUT_STRIDE + 1] = x * x - place;
       }
@@ -230,6 +235,34 @@ static void intensity_is_applied(void **state) {
   npy_close(&want);
 }
 
+/* Along each choice of axes: the mean over the window and its mirrored twins, of which the network
+ * sees the voxels at other places. */
+static void mirrored_twins_are_averaged(void **state) {
+  (void)state;
+  const size_t n[3] = {4, 5, 6};
+  for (unsigned mirror = 0; mirror < 8; mirror++) {
+    struct net net;
+    struct vn_window_report report;
+    net_open(&net, n, n);
+    for (int a = 0; a < 3; a++) net.job.mirror[a] = mirror >> a & 1;
+    assert_int_equal(vn_window_run(&net.job, &report, NULL), VN_OK);
+    assert_int_equal(net.exec.runs, 1 << __builtin_popcount(mirror));
+    for (size_t i = 0; i < 4 * 5 * 6; i++) {
+      const size_t at[3] = {i / 30, i / 6 % 5, i % 6};
+      float x = net.voxels[i], place = 0;
+      for (unsigned flip = 0; flip < 8; flip++) {
+        if (flip & ~mirror) continue;
+        size_t to[3];
+        for (int a = 0; a < 3; a++) to[a] = flip >> a & 1 ? n[a] - 1 - at[a] : at[a];
+        place += place_of(to[0], to[1], to[2]) / (float)net.exec.runs;
+      }
+      assert_float_equal(net.result.scores[i], x + place, 1e-5);
+      assert_float_equal(net.result.scores[4 * 5 * 6 + i], x * x - place, 1e-5);
+    }
+    net_close(&net);
+  }
+}
+
 static void failures_end_the_run(void **state) {
   (void)state;
   struct net net;
@@ -311,10 +344,15 @@ static void bytes_are_counted(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(weights_are_monai),    cmocka_unit_test(scores_are_monai),
-      cmocka_unit_test(view_is_followed),     cmocka_unit_test(intensity_is_applied),
-      cmocka_unit_test(failures_end_the_run), cmocka_unit_test(axes_are_covered),
-      cmocka_unit_test(bytes_are_counted),    cmocka_unit_test(progress_is_told),
+      cmocka_unit_test(weights_are_monai),
+      cmocka_unit_test(scores_are_monai),
+      cmocka_unit_test(view_is_followed),
+      cmocka_unit_test(intensity_is_applied),
+      cmocka_unit_test(failures_end_the_run),
+      cmocka_unit_test(axes_are_covered),
+      cmocka_unit_test(bytes_are_counted),
+      cmocka_unit_test(progress_is_told),
+      cmocka_unit_test(mirrored_twins_are_averaged),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
