@@ -92,6 +92,23 @@ def levels_are_exact():
     assert found.shape == (20, 9, 8, 1) and isinstance(image, nibabel.Nifti2Image)
 
 
+def ties_go_to_the_lowest():
+    values = random.choice(np.float32([0.5, 1.5, 2.5]), (20, 17, 11))
+    run(plan("levels"), save("scan.nii", values))
+    assert np.array_equal(labels_of(folder / "scan.seg.nii.gz")[0], values - 0.5)
+
+
+def dim_tissue_is_seen():
+    """Whole windows at a fifth of the mean are tissue; at a hundredth of it they are air."""
+    for dim, skipped in ((0.6, False), (0.03, True)):
+        values = np.full((64, 12, 8), 3, np.float32)
+        values[0, 0, 0], values[32:] = 0, dim
+        report = json.loads(run(plan("levels"), save("scan.nii", values), "--json", "-q"))
+        assert (report["windows_skipped"] > 0) == skipped, report
+        found, _ = labels_of(folder / "scan.seg.nii.gz")
+        assert np.array_equal(found, np.rint(values)), dim
+
+
 def threads_change_nothing():
     scan = save("scan.nii", round_values((17, 13, 9)))
     results = set()
@@ -278,8 +295,8 @@ def bar_is_for_terminals():
     assert call(bin_dir / "vnet-run", levels, scan)[2] == ""
 
 
-for test in (levels_are_exact, threads_change_nothing, gate_is_zscore, orientation_is_undone,
-             report_is_true, tensors_are_raw, scans_are_doubted, arguments_are_doubted,
+for test in (levels_are_exact, ties_go_to_the_lowest, dim_tissue_is_seen, threads_change_nothing,
+             gate_is_zscore, orientation_is_undone, report_is_true, tensors_are_raw, scans_are_doubted, arguments_are_doubted,
              outputs_are_whole_or_absent, signals_leave_nothing, bar_is_for_terminals):
     start = time.monotonic()
     test()
