@@ -113,11 +113,12 @@ static enum vn_status rows_read(struct reader *r, FILE *file, const char *const 
   char *line = NULL;
   size_t line_room = 0, rows_room = 0;
   enum vn_status status = VN_OK;
-  if (line_next(file, &line, &line_room))
+  bool more = line_next(file, &line, &line_room);
+  if (more)
     status = header_read(r, line, names, table->columns, diag);
   else if (feof(file))
     status = vn_fail(diag, VN_E_FORMAT, "%.300s: has no header line", r->path);
-  while (status == VN_OK && line_next(file, &line, &line_room)) {
+  while (status == VN_OK && more && (more = line_next(file, &line, &line_room))) {
     r->line++;
     double *row = row_add(table, &rows_room);
     status = row ? row_read(r, line, row, diag) : vn_fail(diag, VN_E_MEMORY, "out of memory");
