@@ -64,7 +64,7 @@ def inputs_make():
         blob(folder / "scans" / f"{name}.nii.gz", (14, 12, 10))
     (folder / "list.txt").write_text(f"# two\n{folder}/scans/b.nii.gz\n{folder}/scans/a.nii.gz\n")
     blob(folder / "scan.nii.gz", (14, 12, 10))
-    nibabel.save(nibabel.Nifti1Pair(np.ones((9, 8, 7), np.int16), np.eye(4)), folder / "pair.img")
+    nibabel.save(nibabel.Nifti1Pair(np.arange(504, dtype=np.int16).reshape(9, 8, 7), np.eye(4)), folder / "pair.img")
     (folder / "heads").mkdir()
     for number in range(2):
         x, y, z = np.ogrid[-8:8, -8:8, -8:8]
