@@ -62,6 +62,21 @@ static float real(struct parse *p) {
   return value;
 }
 
+static int hex(char c) {
+  return isdigit((unsigned char)c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* \x and two digits, or \ and the character itself; a zero byte ends no word, and is none. */
+static char escaped(struct parse *p) {
+  const char *c = p->at + 1;
+  if (*c == 'x' && hex(c[1]) >= 0 && hex(c[2]) >= 0 && (c[1] != '0' || c[2] != '0')) {
+    p->at += 4;
+    return (char)(16 * hex(c[1]) + hex(c[2]));
+  }
+  if (*c && *c != '\n') p->at++;
+  return *p->at++;
+}
+
 /* A word of letters, digits and ._/- or, in quotes, of anything but line ends. */
 static void word(struct parse *p, char text[WORD]) {
   size_t n = 0;
@@ -69,8 +84,7 @@ static void word(struct parse *p, char text[WORD]) {
   while (!p->failed && n < WORD - 1 && *p->at && *p->at != '\n') {
     if (quoted && *p->at == '"') break;
     if (!quoted && !isalnum((unsigned char)*p->at) && !strchr("._/-", *p->at)) break;
-    if (quoted && *p->at == '\\' && p->at[1] && p->at[1] != '\n') p->at++;
-    text[n++] = *p->at++;
+    text[n++] = quoted && *p->at == '\\' ? escaped(p) : *p->at++;
   }
   text[n] = '\0';
   if (quoted)

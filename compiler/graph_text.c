@@ -7,7 +7,8 @@
  * act=prelu(@down1.a) in "scan" %0 f32[1,1,64,128,128] order=ncdhw
  *
  * What has its usual value (stride 1, no padding …) is not printed. Names that are not plain words
- * stand in quotes, with \" and \\ escaped. Constants' data are not part of the text. */
+ * stand in quotes, with \" and \\ escaped, and bytes beyond ASCII's letters as \xff. Constants'
+ * data are not part of the text. */
 #include "graph.h"
 
 #include <ctype.h>
@@ -27,8 +28,13 @@ static bool plain(const char *text) {
 static void print_quoted(FILE *out, const char *text) {
   fputc('"', out);
   for (; *text; text++) {
-    if (*text == '"' || *text == '\\') fputc('\\', out);
-    fputc(*text == '\n' ? ' ' : *text, out);
+    const unsigned char c = (unsigned char)*text;
+    if (c < 0x20 || c > 0x7E) { /* a model's names may hold what steers a terminal */
+      fprintf(out, "\\x%02x", c);
+    } else {
+      if (c == '"' || c == '\\') fputc('\\', out);
+      fputc(c, out);
+    }
   }
   fputc('"', out);
 }

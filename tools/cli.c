@@ -15,22 +15,22 @@
 #include <unistd.h>
 
 #include "fail.h"
+#include "part.h"
 
-/* The process has one set of these; the signal handler reads them. A slot's name is complete
- * before `used` says so, and `used` is cleared before the name is freed. */
+/* The process has one set of these; the signal handler reads them. */
 enum { SLOTS = 16 };
 static struct {
   const char *name;
-  char *volatile temp[SLOTS];
+  struct vn_part part[SLOTS]; /* of no name: free */
   void (*volatile stop)(void *context);
   void *volatile stop_context;
   volatile sig_atomic_t interrupted;
   bool bar;
 } process = {.name = "vnet"};
 
-static void temps_remove(void) {
+static void parts_remove(void) {
   for (size_t i = 0; i < SLOTS; i++)
-    if (process.temp[i]) unlink(process.temp[i]);
+    if (process.part[i].name) unlink(process.part[i].name);
 }
 
 static void on_signal(int number) {
@@ -42,7 +42,7 @@ static void on_signal(int number) {
     errno = saved;
     return;
   }
-  temps_remove();
+  parts_remove();
   static const char text[] = ": interrupted\n";
   if (write(STDERR_FILENO, process.name, strlen(process.name)) < 0 ||
       write(STDERR_FILENO, text, sizeof text - 1) < 0)
@@ -67,20 +67,86 @@ void cli_start(const char *name) {
 
 _Noreturn void cli_fatal(enum vn_status status, const char *format, ...) {
   if (process.bar) fputs("\r\033[K", stderr);
-  temps_remove();
+  parts_remove();
   char text[1024];
   va_list args;
   va_start(args, format);
   vsnprintf(text, sizeof text, format, args);
   va_end(args);
-  for (char *c = text; *c; c++) /* one line, whatever a file name holds */
-    if (iscntrl((unsigned char)*c)) *c = '?';
-  fprintf(stderr, "%s: %s\n", process.name, text);
+  cli_line(stderr, "%s: %s", process.name, text);
   exit(status);
 }
 
 void cli_check(enum vn_status status, const struct vn_diag *diag) {
   if (status != VN_OK) cli_fatal(status, "%s", diag->text);
+}
+
+/* ---- text from outside ---- */
+
+/* The bytes of the character at `c` if it is well-formed UTF-8 (RFC 3629), else 0. Sets *code. */
+static size_t utf8_read(const unsigned char *c, uint32_t *code) {
+  static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+  size_t length = *c < 0x80 ? 1 : *c < 0xC2 ? 0 : *c < 0xE0 ? 2 : *c < 0xF0 ? 3 : *c < 0xF5 ? 4 : 0;
+  *code = length > 1 ? *c & (0x7Fu >> length) : *c;
+  for (size_t i = 1; i < length; i++) {
+    if ((c[i] & 0xC0) != 0x80) return 0;
+    *code = *code << 6 | (c[i] & 0x3F);
+  }
+  const bool legal = length > 0 && *code >= least[length] && *code <= 0x10FFFF &&
+                     (*code < 0xD800 || *code > 0xDFFF);
+  return legal ? length : 0;
+}
+
+/* Does it move a terminal's cursor, or what is read after it? C0, DEL, C1, line and paragraph
+ * separators, marks of direction. */
+static bool steers(uint32_t code) {
+  return code < 0x20 || (code >= 0x7F && code < 0xA0) || code == 0x61C || code == 0x200E ||
+         code == 0x200F || (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
+}
+
+/* With `doubled` twice where it occurs. */
+static void show(FILE *out, const char *text, char doubled) {
+  uint32_t code;
+  for (const unsigned char *c = (const unsigned char *)text; *c;) {
+    const size_t length = utf8_read(c, &code);
+    if (!length || (length == 1 && steers(code)))
+      fprintf(out, "\\x%02x", *c);
+    else if (steers(code))
+      fprintf(out, "\\u%04" PRIx32, code);
+    else
+      fwrite(c, 1, length, out);
+    if (doubled && *c == (unsigned char)doubled) fputc(doubled, out);
+    c += length ? length : 1;
+  }
+}
+
+void cli_show(FILE *out, const char *text) {
+  show(out, text, '\0');
+}
+
+void cli_line(FILE *out, const char *format, ...) {
+  char some[1024], *all = NULL;
+  va_list args, again;
+  va_start(args, format);
+  va_copy(again, args);
+  int length = vsnprintf(some, sizeof some, format, args);
+  if (length >= (int)sizeof some && vasprintf(&all, format, again) < 0) all = NULL;
+  show(out, all ? all : some, '\0');
+  fputc('\n', out);
+  free(all);
+  va_end(again);
+  va_end(args);
+}
+
+void cli_csv_text(FILE *out, const char *text) {
+  /* =, +, -, @ and their fullwidth forms */
+  static const char *const formulas[] = {
+      "=", "+", "-", "@", "\xEF\xBC\x9D", "\xEF\xBC\x8B", "\xEF\xBC\x8D", "\xEF\xBC\xA0"};
+  fputc('"', out);
+  for (size_t i = 0; i < sizeof formulas / sizeof *formulas; i++)
+    if (strncmp(text, formulas[i], strlen(formulas[i])) == 0) fputc('\'', out);
+  show(out, text, '"');
+  fputc('"', out);
 }
 
 /* ---- options ---- */
@@ -143,9 +209,18 @@ bool cli_ends(const char *name, const char *ending) {
 
 /* ---- output files ---- */
 
-static size_t folder_length(const char *path) {
+/* The folder of a row of outputs is swept once. */
+static void folder_sweep(const char *path) {
+  static struct stat swept;
   const char *slash = strrchr(path, '/');
-  return slash ? (size_t)(slash - path) + 1 : 0;
+  char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+  struct stat info;
+  if (folder && stat(folder, &info) == 0 &&
+      (info.st_dev != swept.st_dev || info.st_ino != swept.st_ino)) {
+    swept = info;
+    vn_part_sweep(path);
+  }
+  free(folder);
 }
 
 enum vn_status cli_output_create(struct cli_output *output, const char *path,
@@ -153,66 +228,26 @@ enum vn_status cli_output_create(struct cli_output *output, const char *path,
   struct stat there;
   *output = (struct cli_output){.path = path, .fd = -1};
   if (stat(path, &there) == 0 && !S_ISREG(there.st_mode))
-    return vn_fail(diag, VN_E_IO, "%s: exists and is not a regular file", path);
+    return vn_fail(diag, VN_E_IO, "%.400s: exists and is not a regular file", path);
   size_t slot = 0;
-  while (slot < SLOTS && process.temp[slot]) slot++;
-  if (slot == SLOTS) return vn_fail(diag, VN_E_ARGUMENT, "%s: too many output files", path);
-  int folder = (int)folder_length(path);
-  char *temp;
-  if (asprintf(&temp, "%.*s.%s.%ld-%zu.part", folder, path, path + folder, (long)getpid(), slot) <
-      0)
-    return vn_fail(diag, VN_E_MEMORY, "%s: out of memory", path);
-  int fd = open(temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (fd < 0 && errno == EEXIST) { /* left by a killed process that had our number */
-    unlink(temp);
-    fd = open(temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  }
-  if (fd < 0) {
-    free(temp);
-    return vn_fail(diag, VN_E_IO, "%s: cannot write: %s", path, strerror(errno));
-  }
-  process.temp[slot] = temp;
-  output->fd = fd;
+  while (slot < SLOTS && process.part[slot].name) slot++;
+  if (slot == SLOTS) return vn_fail(diag, VN_E_ARGUMENT, "%.400s: too many output files", path);
+  folder_sweep(path);
+  enum vn_status status = vn_part_create(&process.part[slot], path, diag);
+  output->fd = process.part[slot].fd;
   output->slot = slot;
-  return VN_OK;
-}
-
-/* The name itself reaches the disk with the folder; not every file system can, none must. */
-static void folder_sync(const char *path) {
-  char *folder = strndup(path, folder_length(path));
-  int fd = open(folder && *folder ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd >= 0) {
-    fsync(fd);
-    close(fd);
-  }
-  free(folder);
+  return status;
 }
 
 enum vn_status cli_output_publish(struct cli_output *output, struct vn_diag *diag) {
-  char *temp = process.temp[output->slot];
-  enum vn_status status = VN_OK;
-  /* close reports what a network file system found out late. */
-  bool flushed = fsync(output->fd) == 0;
-  if (close(output->fd) || !flushed || rename(temp, output->path)) {
-    status = vn_fail(diag, VN_E_IO, "%s: cannot write: %s", output->path, strerror(errno));
-    unlink(temp);
-  } else {
-    folder_sync(output->path);
-  }
   output->fd = -1;
-  process.temp[output->slot] = NULL;
-  free(temp);
-  return status;
+  return vn_part_publish(&process.part[output->slot], output->path, diag);
 }
 
 void cli_output_drop(struct cli_output *output) {
   if (output->fd < 0) return;
-  char *temp = process.temp[output->slot];
-  close(output->fd);
-  unlink(temp);
-  process.temp[output->slot] = NULL;
-  free(temp);
   output->fd = -1;
+  vn_part_drop(&process.part[output->slot]);
 }
 
 void cli_output_open(struct cli_output *output, const char *path) {
@@ -225,10 +260,69 @@ void cli_output_commit(struct cli_output *output) {
   cli_check(cli_output_publish(output, &diag), &diag);
 }
 
-bool cli_same_file(const char *path, const char *input) {
-  struct stat a, b;
-  return stat(path, &a) == 0 && stat(input, &b) == 0 && a.st_dev == b.st_dev &&
-         a.st_ino == b.st_ino;
+/* ---- which files are one ---- */
+
+/* A file that exists is its device and inode; one to come is its folder's, and its name. */
+struct cli_file {
+  char *path;
+  const char *name; /* in `path`; "": the file exists */
+  dev_t device;
+  ino_t inode;
+  bool output;
+};
+
+static struct cli_file file_identify(const char *path, bool output) {
+  struct stat info;
+  struct cli_file file = {.path = strdup(path), .name = "", .output = output};
+  if (!file.path) cli_fatal(VN_E_MEMORY, "out of memory");
+  bool known = stat(path, &info) == 0;
+  if (!known) {
+    char *slash = strrchr(file.path, '/'), after = slash ? slash[1] : '\0';
+    if (slash) slash[1] = '\0';
+    known = stat(slash ? file.path : ".", &info) == 0;
+    if (slash) slash[1] = after;
+    file.name = slash && known ? slash + 1 : file.path; /* no folder: nothing is in it */
+  }
+  file.device = known ? info.st_dev : 0;
+  file.inode = known ? info.st_ino : 0;
+  return file;
+}
+
+void cli_files_add(struct cli_files *files, const char *path, bool output) {
+  if (!path) return;
+  if (files->count == files->room) {
+    files->room = files->room ? 2 * files->room : 16;
+    files->file = realloc(files->file, files->room * sizeof *files->file);
+    if (!files->file) cli_fatal(VN_E_MEMORY, "out of memory");
+  }
+  files->file[files->count++] = file_identify(path, output);
+}
+
+static int by_identity(const void *a, const void *b) {
+  const struct cli_file *x = a, *y = b;
+  if (x->device != y->device) return x->device < y->device ? -1 : 1;
+  if (x->inode != y->inode) return x->inode < y->inode ? -1 : 1;
+  int order = strcmp(x->name, y->name);
+  return order ? order : y->output - x->output; /* of one file, outputs first */
+}
+
+void cli_files_check(struct cli_files *files) {
+  struct cli_file *file = files->file;
+  if (files->count) qsort(file, files->count, sizeof *file, by_identity);
+  for (size_t i = 1; i < files->count; i++) {
+    const struct cli_file *a = &file[i - 1], *b = &file[i];
+    if (!a->output || a->device != b->device || a->inode != b->inode || strcmp(a->name, b->name))
+      continue;
+    if (!b->output)
+      cli_fatal(VN_E_ARGUMENT, "%.300s: is an input, and will not be overwritten%s%.300s", b->path,
+                strcmp(a->path, b->path) ? " as " : "", strcmp(a->path, b->path) ? a->path : "");
+    cli_fatal(VN_E_ARGUMENT, "%.300s: two results would be written to this one file%s%.300s",
+              a->path, strcmp(a->path, b->path) ? ", also called " : "",
+              strcmp(a->path, b->path) ? b->path : "");
+  }
+  for (size_t i = 0; i < files->count; i++) free(file[i].path);
+  free(file);
+  *files = (struct cli_files){0};
 }
 
 enum vn_status cli_write(int fd, const void *bytes, size_t size, struct vn_diag *diag) {
@@ -289,31 +383,19 @@ void cli_progress(const char *what, double fraction) {
 
 /* ---- JSON ---- */
 
+/* What is not UTF-8 becomes U+FFFD. */
 static void json_string(FILE *out, const char *text) {
+  uint32_t code;
   fputc('"', out);
   for (const unsigned char *c = (const unsigned char *)text; *c;) {
-    /* The length of a well-formed UTF-8 sequence; what is not one becomes U+FFFD. */
-    size_t length = *c < 0x80   ? 1
-                    : *c < 0xC2 ? 0
-                    : *c < 0xE0 ? 2
-                    : *c < 0xF0 ? 3
-                    : *c < 0xF5 ? 4
-                                : 0;
-    for (size_t i = 1; i < length; i++)
-      if ((c[i] & 0xC0) != 0x80) length = 0;
-    if ((*c == 0xE0 && c[1] < 0xA0) || (*c == 0xED && c[1] > 0x9F) || (*c == 0xF0 && c[1] < 0x90) ||
-        (*c == 0xF4 && c[1] > 0x8F))
-      length = 0; /* overlong, surrogate, past the last plane */
-    if (length == 0) {
-      fputs("\\ufffd", out);
-      length = 1;
-    } else if (*c < 0x20 || *c == 0x7F) {
-      fprintf(out, "\\u%04x", *c);
+    const size_t length = utf8_read(c, &code);
+    if (!length || steers(code)) {
+      fprintf(out, "\\u%04" PRIx32, length ? code : 0xFFFD);
     } else {
       if (*c == '"' || *c == '\\') fputc('\\', out);
       fwrite(c, 1, length, out);
     }
-    c += length;
+    c += length ? length : 1;
   }
   fputc('"', out);
 }

@@ -30,6 +30,20 @@ _Noreturn __attribute__((format(printf, 2, 3))) void cli_fatal(enum vn_status st
 /* cli_fatal with the diag's sentence when status is not VN_OK; otherwise nothing. */
 void cli_check(enum vn_status status, const struct vn_diag *diag);
 
+/* ---- text from outside: names of files, of labels, of a model's layers, metadata ---- */
+
+/* Prints it so that nothing in it steers a terminal or forges a line: control characters, marks of
+ * direction and what is not UTF-8 appear as \x1b, \u202e. */
+void cli_show(FILE *out, const char *text);
+
+/* One line, shown as by cli_show whatever its arguments hold; adds the newline. For everything that
+ * is told to a person and has a name in it. */
+__attribute__((format(printf, 2, 3))) void cli_line(FILE *out, const char *format, ...);
+
+/* A field of a CSV file, after RFC 4180, shown as by cli_show; what a spreadsheet would take for a
+ * formula (=, +, -, @ at its beginning) has an apostrophe before it. */
+void cli_csv_text(FILE *out, const char *text);
+
 /* ---- options ---- */
 
 /* getopt_long whose complaints go through cli_fatal. */
@@ -49,8 +63,7 @@ bool cli_ends(const char *name, const char *ending);
 
 /* ---- output files ---- */
 
-/* A file that appears under its name only when it is whole: written beside the target under a
- * hidden name, flushed to disk, renamed. */
+/* A file that appears under its name only when it is whole; see runtime/part.h. */
 struct cli_output {
   const char *path; /* borrowed */
   int fd;           /* to write to; the output keeps it */
@@ -58,7 +71,8 @@ struct cli_output {
 };
 
 /* Creates the temporary file, readable and writable, so that an unwritable folder shows before any
- * work is done. Refuses a target that exists and is not a regular file. */
+ * work is done; and removes those that killed programs left in that folder. Refuses a target that
+ * exists and is not a regular file. */
 enum vn_status cli_output_create(struct cli_output *output, const char *path, struct vn_diag *diag);
 
 /* Makes it appear under its name, replacing what was there; or removes it, on failure. */
@@ -71,9 +85,16 @@ void cli_output_drop(struct cli_output *output);
 void cli_output_open(struct cli_output *output, const char *path);
 void cli_output_commit(struct cli_output *output);
 
-/* Is `path` there already, and the same file as `input`? Programs refuse to overwrite their input.
- */
-bool cli_same_file(const char *path, const char *input);
+/* Everything that a program reads and writes, so that no result replaces an input or another
+ * result: whatever the files are called, through links, too. Start from {0}. */
+struct cli_files {
+  struct cli_file *file;
+  size_t count, room;
+};
+void cli_files_add(struct cli_files *files, const char *path, bool output); /* NULL: no file */
+
+/* Ends the program where two outputs are one file, or an output an input. Empties the set. */
+void cli_files_check(struct cli_files *files);
 
 /* All of `bytes` to `fd`, whatever the number of write calls. */
 enum vn_status cli_write(int fd, const void *bytes, size_t size, struct vn_diag *diag);

@@ -122,18 +122,11 @@ static double rate(uint64_t macs, double ms) {
   return ms > 0 ? 2e-6 * (double)macs / ms : 0;
 }
 
-/* Names come from whoever made the model: nothing in them may steer the terminal. */
-static void print_name(const char *name) {
-  for (; *name; name++) putchar((unsigned char)*name < 0x20 || *name == 0x7f ? '?' : *name);
-  putchar('\n');
-}
-
 static void print_table(const struct arguments *a, const struct vn_plan *plan, struct vn_exec *exec,
                         struct timing *t, const double *ms, double total) {
   struct vn_exec_info info = vn_exec_info(exec);
   uint64_t macs = 0;
-  printf("%s: ", a->plan);
-  print_name(vn_plan_topology(plan));
+  cli_line(stdout, "%s: %s", a->plan, vn_plan_topology(plan));
   printf("%5s %-10s %-30s %10s %9s %7s  %s\n", "step", "op", "kernel", "ms", "GFLOP/s", "share",
          "name");
   for (size_t i = 0; i < t->steps; i++) {
@@ -141,7 +134,7 @@ static void print_table(const struct arguments *a, const struct vn_plan *plan, s
     macs += s.macs;
     printf("%5zu %-10s %-30s %10.3f %9.1f %6.1f%%  ", i, s.op, s.kernel, ms[i], rate(s.macs, ms[i]),
            total > 0 ? 100 * ms[i] / total : 0);
-    print_name(s.name);
+    cli_line(stdout, "%s", s.name);
   }
   double middle = median(t->run_ms, t->repeat);
   printf("\n%s, %zu threads: median %.1f ms, best %.1f ms of %zu; %.1f GFLOP/s\n", info.isa,

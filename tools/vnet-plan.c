@@ -55,8 +55,9 @@ static double mib(uint64_t bytes) {
 /* ---- the header ---- */
 
 static void print_port(const struct plan_view *v, const struct plan_port *p) {
-  printf("%-10s %s %s[", p->is_output ? "output" : "input", v->strings + p->name,
-         p->dtype == VN_I64 ? "i64" : "f32");
+  printf("%-10s ", p->is_output ? "output" : "input");
+  cli_show(stdout, v->strings + p->name);
+  printf(" %s[", p->dtype == VN_I64 ? "i64" : "f32");
   for (uint32_t i = 0; i < p->rank; i++) printf("%s%" PRIu64, i ? "," : "", p->dim[i]);
   printf("]\n");
 }
@@ -65,9 +66,9 @@ static void print_header(const struct plan_view *v, const char *path) {
   const struct plan_header *h = v->header;
   uint64_t weight_bytes = 0;
   for (uint64_t i = 0; i < h->weights.count; i++) weight_bytes += v->weights[i].bytes;
-  printf("plan       %s\n", path);
-  printf("topology   %s\n", v->strings + h->topology);
-  printf("written by %s, format %u.%u\n", v->strings + h->producer, h->major, h->minor);
+  cli_line(stdout, "plan       %s", path);
+  cli_line(stdout, "topology   %s", v->strings + h->topology);
+  cli_line(stdout, "written by %s, format %u.%u", v->strings + h->producer, h->major, h->minor);
   printf("file       %.1f MiB, checksum %016" PRIx64 "\n", mib(h->file_bytes), h->checksum);
   printf("weights    %.1f MiB in %" PRIu64 " tensors\n", mib(weight_bytes), h->weights.count);
   printf("arena      %.1f MiB, lower bound %.1f MiB (%.3f)\n", mib(h->arena_bytes),
@@ -75,7 +76,8 @@ static void print_header(const struct plan_view *v, const char *path) {
          h->arena_bound_bytes ? (double)h->arena_bytes / (double)h->arena_bound_bytes : 1);
   for (uint64_t i = 0; i < h->ports.count; i++) print_port(v, &v->ports[i]);
   for (uint64_t i = 0; i < h->metas.count; i++)
-    printf("metadata   %s = %s\n", v->strings + v->metas[i].key, v->strings + v->metas[i].value);
+    cli_line(stdout, "metadata   %s = %s", v->strings + v->metas[i].key,
+             v->strings + v->metas[i].value);
 }
 
 /* ---- steps ---- */
@@ -105,10 +107,10 @@ static void print_steps(const struct plan_view *v, const struct vn_exec *exec) {
     text_of_algo(s, algo);
     printf("%4" PRIu64 "  %-10s  %-15s  ", i, vn_op_text(s->op), algo);
     if (exec) printf("%-22s  ", vn_exec_step(exec, i).kernel);
-    printf("%-18s %-18s %5.1f %7.2f ms  %s%s%s\n", in, out, (double)s->macs / 1e9,
-           (double)s->predicted_ns / 1e6, v->strings + s->name,
-           s->in[1] != VN_NONE && s->op != VN_OP_ADD ? " + residual" : "",
-           s->act[0] || s->act[1] ? " + activation" : "");
+    cli_line(stdout, "%-18s %-18s %5.1f %7.2f ms  %s%s%s", in, out, (double)s->macs / 1e9,
+             (double)s->predicted_ns / 1e6, v->strings + s->name,
+             s->in[1] != VN_NONE && s->op != VN_OP_ADD ? " + residual" : "",
+             s->act[0] || s->act[1] ? " + activation" : "");
   }
 }
 
@@ -127,8 +129,11 @@ static void print_buffers(const struct plan_view *v) {
     printf("%4" PRIu64 " %c  %11.3f  %11.3f  %3u..%-3u ", i, letter(i), mib(b->offset),
            mib(b->bytes), b->first_step, b->last_step);
     for (uint64_t t = 0; t < v->header->tensors.count; t++)
-      if (v->tensors[t].buffer == i) printf(" %s", v->strings + v->tensors[t].name);
-    printf("\n");
+      if (v->tensors[t].buffer == i) {
+        putchar(' ');
+        cli_show(stdout, v->strings + v->tensors[t].name);
+      }
+    putchar('\n');
   }
 }
 

@@ -7,7 +7,9 @@
 #include "case.h"
 #include "cli.h"
 #include "comm.h"
+#include "list.h"
 #include "many.h"
+#include "names.h"
 #include "options.h"
 #include "slicer.h"
 #include "tensor.h"
@@ -68,13 +70,22 @@ static char *copy_of(const char *text) {
   return copy;
 }
 
+static void files_check(const struct run_session *session, const struct run_files *files) {
+  struct cli_files all = {0};
+  run_files_add(&all, session, files);
+  cli_files_add(&all, session->options->plan, false);
+  cli_files_add(&all, session->options->slicer_result, true);
+  cli_files_check(&all);
+}
+
 static void scan_run(struct run_session *session) {
   const struct run_options *o = session->options;
   struct vn_diag diag;
   struct run_input input;
-  struct run_files files = {.scan = copy_of(o->scan),
-                            .labels = o->outputs ? copy_of(o->output[0])
-                                                 : run_name(o->scan, NULL, ".seg.nii.gz"),
+  const char *scan = o->scan[0];
+  struct run_files files = {.scan = copy_of(scan),
+                            .labels =
+                                o->outputs ? copy_of(o->output[0]) : run_name(scan, ".seg.nii.gz"),
                             .scores = copy_of(o->scores),
                             .report = copy_of(o->report),
                             .csv = copy_of(o->csv),
@@ -84,7 +95,8 @@ static void scan_run(struct run_session *session) {
   for (int i = 0; i < 2; i++)
     if (images[i] && !cli_ends(images[i], ".nii") && !cli_ends(images[i], ".nii.gz"))
       cli_fatal(VN_E_ARGUMENT, "%s: the output's name must end in .nii or .nii.gz", images[i]);
-  enum vn_status status = run_read(session, o->scan, &input, &diag);
+  files_check(session, &files);
+  enum vn_status status = run_read(session, scan, &input, &diag);
   if (status == VN_OK && !o->quiet) note_intensity(session->plan);
   if (status == VN_OK) status = run_case(session, &files, &input, &diag);
   cli_check_interrupt();
@@ -98,6 +110,7 @@ int main(int argc, char **argv) {
   cli_start("vnet-run");
   comm_open(&argc, &argv);
   struct run_options o = run_options_parse(argc, argv);
+  struct run_list list = {0};
   struct vn_diag diag;
   struct vn_plan *plan;
   struct vn_cancel *cancel;
@@ -106,6 +119,7 @@ int main(int argc, char **argv) {
   const struct vn_run_options opening = {.size = sizeof opening, .cancel = cancel};
   o.exec.cancel = cancel;
   cli_on_interrupt(press, cancel);
+  if (run_options_many(&o)) list = run_list_open(&o);
   cli_check(vn_plan_open_with(o.plan, &opening, &plan, &diag), &diag);
   if (o.tensors) {
     tensors_run(&o, plan, cancel);
@@ -114,13 +128,14 @@ int main(int argc, char **argv) {
     session_open(&session, &o, plan, cancel);
     if (run_options_many(&o)) {
       if (!o.quiet && comm_rank() == 0) note_intensity(plan);
-      status = many_run(&session);
+      status = many_run(&session, &list);
     } else {
       scan_run(&session);
     }
     session_close(&session);
   }
   cli_on_interrupt(NULL, NULL);
+  run_list_close(&list);
   vn_plan_close(&plan);
   vn_cancel_close(&cancel);
   comm_close();

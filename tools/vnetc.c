@@ -104,8 +104,10 @@ static struct arguments read_arguments(int argc, char **argv) {
   if (argc - optind != 1) cli_fatal(VN_E_ARGUMENT, "exactly one model expected; see --help");
   a.model = argv[optind];
   if (!a.plan) cli_fatal(VN_E_ARGUMENT, "-o PLAN is missing; see --help");
-  if (cli_same_file(a.plan, a.model))
-    cli_fatal(VN_E_ARGUMENT, "%s: the plan would overwrite the model", a.plan);
+  struct cli_files files = {0};
+  cli_files_add(&files, a.plan, true);
+  cli_files_add(&files, a.model, false);
+  cli_files_check(&files);
   return a;
 }
 
@@ -127,12 +129,13 @@ int main(int argc, char **argv) {
   cli_output_commit(&output);
   free(plan);
   if (!a.quiet)
-    printf("%s: %s; %.2f M parameters, %.2f GMAC, %zu steps, arena %.1f MiB (%.3f of the lower "
-           "bound), plan %.1f MiB\n",
-           a.plan, report.topology, (double)report.parameters / 1e6, (double)report.macs / 1e9,
-           report.steps, (double)report.arena_bytes / 0x1p20,
-           (double)report.arena_bytes / (double)report.arena_bound_bytes,
-           (double)report.plan_bytes / 0x1p20);
+    cli_line(stdout,
+             "%s: %s; %.2f M parameters, %.2f GMAC, %zu steps, arena %.1f MiB (%.3f of the lower "
+             "bound), plan %.1f MiB",
+             a.plan, report.topology, (double)report.parameters / 1e6, (double)report.macs / 1e9,
+             report.steps, (double)report.arena_bytes / 0x1p20,
+             (double)report.arena_bytes / (double)report.arena_bound_bytes,
+             (double)report.plan_bytes / 0x1p20);
   cli_finish_stdout();
   return 0;
 }

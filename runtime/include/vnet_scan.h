@@ -44,6 +44,10 @@ VN_SCAN_API void vn_scan_image(const struct vn_scan *file, struct vn_image *imag
  * qform and does not say left from right". Static. */
 VN_SCAN_API const char *vn_scan_unoriented(const struct vn_scan *file);
 
+/* Does the header say that the values are labels, and no scan (NIfTI's intent LABEL)? Those that
+ * are written by vn_scan_write_labels do. */
+VN_SCAN_API bool vn_scan_is_labels(const struct vn_scan *file);
+
 /* Writes a dense label map (elem_bytes 1 or 2) of `labels` classes as a single NIfTI file to an
  * open descriptor, gzipped or not. With `like`, grid, affines, codes and units are that file's, bit
  * for bit; extensions and timing are not carried over. With `like` NULL they are `image`'s: a
@@ -63,8 +67,9 @@ vn_scan_write_probabilities(int fd, bool gzip, const struct vn_scan *like,
                             const struct vn_image *image, const struct vn_label_map *map,
                             size_t labels, const char *description, struct vn_diag *diag);
 
-/* vn_scan_write_labels to a file that is whole or absent: written beside `path` under another
- * name, flushed and renamed. Gzipped where `path` ends in .gz. */
+/* vn_scan_write_labels to a file that is whole or absent: written beside `path` under a hidden
+ * name that no other writer has, flushed and renamed. What writers that were killed left in that
+ * folder is removed. Gzipped where `path` ends in .gz. */
 VN_SCAN_API enum vn_status vn_scan_save_labels(const char *path, const struct vn_scan *like,
                                                const struct vn_image *image,
                                                const struct vn_label_map *map, size_t labels,

@@ -397,6 +397,10 @@ void vn_scan_image(const struct vn_scan *file, struct vn_image *image) {
   vn_options_give(&mine, sizeof mine, image, "vn_image", NULL);
 }
 
+bool vn_scan_is_labels(const struct vn_scan *file) {
+  return file->header.field.intent_code == NIFTI_INTENT_LABEL;
+}
+
 const char *vn_scan_unoriented(const struct vn_scan *file) {
   if (!file->oriented) return "has neither sform nor qform and does not say left from right";
   if (file->contradictory)

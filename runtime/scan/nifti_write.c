@@ -3,7 +3,6 @@
 #include "scan_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 
 #include "fail.h"
 #include "options.h"
+#include "part.h"
 
 /* ---- headers ---- */
 
@@ -254,37 +254,17 @@ static bool ends(const char *name, const char *ending) {
   return all > part && strcmp(name + all - part, ending) == 0;
 }
 
-/* A new file beside `path` for what is not whole yet. Sets *part, to be freed; -1 with errno. */
-static int part_create(const char *path, char **part) {
-  const size_t room = strlen(path) + 32;
-  int fd = -1;
-  *part = malloc(room);
-  for (int tries = 0; *part && fd < 0 && tries < 100; tries++) {
-    uint64_t random;
-    if (getentropy(&random, sizeof random)) return -1;
-    snprintf(*part, room, "%s.part-%016llx", path, (unsigned long long)random);
-    fd = open(*part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0 && errno != EEXIST) return -1;
-  }
-  return fd;
-}
-
 enum vn_status vn_scan_save_labels(const char *path, const struct vn_scan *like,
                                    const struct vn_image *image, const struct vn_label_map *map,
                                    size_t labels, const char *description, struct vn_diag *diag) {
   struct vn_diag inner;
-  char *part;
-  int fd = part_create(path, &part);
-  enum vn_status status =
-      fd < 0 ? vn_fail(&inner, vn_io_status(errno), "%s", strerror(errno)) : VN_OK;
-  if (!status) {
-    status =
-        vn_scan_write_labels(fd, ends(path, ".gz"), like, image, map, labels, description, &inner);
-    if (!status && fsync(fd)) status = vn_fail(&inner, VN_E_IO, "%s", strerror(errno));
-    if (close(fd) && !status) status = vn_fail(&inner, VN_E_IO, "%s", strerror(errno));
-    if (!status && rename(part, path)) status = vn_fail(&inner, VN_E_IO, "%s", strerror(errno));
-    if (status) unlink(part);
-  }
-  free(part);
-  return status ? vn_fail(diag, status, "%.200s: %.300s", path, inner.text) : VN_OK;
+  struct vn_part part;
+  vn_part_sweep(path);
+  enum vn_status status = vn_part_create(&part, path, diag);
+  if (status) return status;
+  status = vn_scan_write_labels(part.fd, ends(path, ".gz"), like, image, map, labels, description,
+                                &inner);
+  if (!status) return vn_part_publish(&part, path, diag);
+  vn_part_drop(&part);
+  return vn_fail(diag, status, "%.200s: %.300s", path, inner.text);
 }

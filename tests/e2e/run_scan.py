@@ -220,8 +220,9 @@ def scans_are_doubted():
 def arguments_are_doubted():
     levels, scan = plan("levels"), save("scan.nii", round_values((6, 5, 4)))
     refused(2, "plan is missing")
-    refused(2, "expected one scan", levels)
-    refused(2, "expected one scan", levels, scan, scan)
+    refused(2, "expected a scan", levels)
+    refused(2, "are for one scan", levels, scan, scan, "-o", folder / "out.nii")
+    refused(2, "for many scans", levels, scan, "--recursive")
     refused(2, "--wrong", levels, scan, "--wrong")
     refused(2, "--threads", levels, scan, "--threads", "none")
     refused(2, "memory-limit", levels, scan, "--memory-limit", "4X")

@@ -95,6 +95,23 @@ static void goldens(void **state) {
   assert_true(files > 10);
 }
 
+/* No name of a model's steers the terminal that a dump goes to, and none is lost. */
+static void foreign_names(void **state) {
+  static const char text[] =
+      "meta \"a\\\"\\\\\" \"\\x1b[2J\\x0ab\\xc2\\x9b\\xc3\\xa9x\"\n"
+      "%0 \"x\\x1b]0;t\\x07\" f32[1,1,2,2,2] = input\n%1 \"y\" f32[1,1,2,2,2] = act %0 act=relu\n"
+      "in \"x\\x9b\" %0 f32[1,1,2,2,2] order=ncdhw\nout \"y\" %1 f32[1,1,2,2,2] order=ncdhw\n";
+  struct vnc_graph g;
+  struct vn_diag diag = {""};
+  (void)state;
+  round_trip(text);
+  assert_int_equal(vnc_graph_parse(text, &g, &diag), VN_OK);
+  assert_string_equal(vnc_graph_meta_value(&g, "a\"\\"), "\x1b[2J\nb\xc2\x9b\xc3\xa9x");
+  vnc_graph_free(&g);
+  assert_int_equal(vnc_graph_parse("meta \"a\\x00\\x1\\xZ\" \"\\\n", &g, &diag), VN_E_FORMAT);
+  vnc_graph_free(&g);
+}
+
 static void bad_text(void **state) {
   static const struct {
     const char *text, *words;
@@ -120,6 +137,7 @@ static void bad_text(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(goldens), cmocka_unit_test(bad_text)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(goldens), cmocka_unit_test(foreign_names),
+                                     cmocka_unit_test(bad_text)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

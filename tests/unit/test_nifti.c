@@ -326,6 +326,14 @@ static void images_are_saved(void **state) {
   image.affine[0][0] = image.affine[1][1] = image.affine[2][2] = 1;
   assert_int_equal(vn_scan_save_labels(path_of("absent/x.nii"), NULL, &image, &map, 3, NULL, NULL),
                    VN_E_IO);
+  /* What a host that was killed left goes, and no trace is left of the rest. */
+  FILE *left = fopen(path_of(".labels.nii.vnet-0123456789abcdef.part"), "w");
+  fclose(left);
+  const struct vn_label_map whole = {
+      .size = sizeof whole, .data = (uint8_t[24]){1}, .elem_bytes = 1};
+  assert_int_equal(vn_scan_save_labels(path_of("labels.nii"), NULL, &image, &whole, 3, NULL, NULL),
+                   VN_OK);
+  assert_int_equal(access(path_of(".labels.nii.vnet-0123456789abcdef.part"), F_OK), -1);
 }
 
 static int stop(void *context, double fraction) {

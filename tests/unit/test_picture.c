@@ -73,6 +73,15 @@ struct image {
   unsigned char *rgb;
 };
 
+static struct image image_read(const char *path) {
+  png_image png = {.version = PNG_IMAGE_VERSION};
+  if (!png_image_begin_read_from_file(&png, path)) fail_msg("%s: %s", path, png.message);
+  png.format = PNG_FORMAT_RGB;
+  struct image image = {png.width, png.height, malloc(PNG_IMAGE_SIZE(png))};
+  assert_true(png_image_finish_read(&png, NULL, image.rgb, 0, NULL));
+  return image;
+}
+
 static struct image draw(const struct body *b) {
   struct vn_diag diag;
   char path[] = "/tmp/vnet-picture-XXXXXX";
@@ -80,11 +89,7 @@ static struct image draw(const struct body *b) {
   struct picture_job job = {&b->image, &b->map, labels};
   if (picture_write(fd, &job, &diag)) fail_msg("%s", diag.text);
   close(fd);
-  png_image png = {.version = PNG_IMAGE_VERSION};
-  assert_true(png_image_begin_read_from_file(&png, path));
-  png.format = PNG_FORMAT_RGB;
-  struct image image = {png.width, png.height, malloc(PNG_IMAGE_SIZE(png))};
-  assert_true(png_image_finish_read(&png, NULL, image.rgb, 0, NULL));
+  struct image image = image_read(path);
   unlink(path);
   return image;
 }
@@ -155,6 +160,21 @@ static void right_is_left_and_true(void **state) {
   assert_memory_equal(boxes[0], boxes[1], sizeof boxes[0]); /* thicker slices, same proportions */
 }
 
+/* Marks, captions, outlines, greys: all as on the picture that was looked at. */
+static void picture_is_as_seen(void **state) {
+  (void)state;
+  struct body b;
+  body_make(&b, cube, (const int[]){0, 1, 2}, (const bool[]){false, false, false});
+  struct image have = draw(&b), want = image_read(GOLDEN_DIR "/picture/body.png");
+  assert_int_equal(have.width, want.width);
+  assert_int_equal(have.height, want.height);
+  for (size_t i = 0; i < want.width * want.height * 3; i++)
+    assert_in_range(have.rgb[i] + 2, want.rgb[i], want.rgb[i] + 4); /* but for rounding */
+  free(have.rgb);
+  free(want.rgb);
+  body_free(&b);
+}
+
 static void odd_scans_are_drawn(void **state) {
   (void)state;
   static const double spacings[][3] = {{40, 60, 30}, {1, 60, 30}, {40, 1, 1}, {0.5, 20, 15}};
@@ -187,9 +207,8 @@ static void full_disks_are_told(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(order_of_axes_is_undone),
-      cmocka_unit_test(right_is_left_and_true),
-      cmocka_unit_test(odd_scans_are_drawn),
+      cmocka_unit_test(order_of_axes_is_undone), cmocka_unit_test(right_is_left_and_true),
+      cmocka_unit_test(picture_is_as_seen),      cmocka_unit_test(odd_scans_are_drawn),
       cmocka_unit_test(full_disks_are_told),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 
 #include "cli.h"
 #include "fail.h"
+#include "names.h"
 #include "picture.h"
 #include "report.h"
 #include "slicer.h"
@@ -20,7 +21,7 @@ enum { FILES = 8 };
 
 struct outputs {
   struct cli_output labels, scores, report, csv, picture, itksnap, slicer, returned;
-  char *itksnap_path, *slicer_path;
+  char *table_path[2];
 };
 
 static uint64_t now_ns(void) {
@@ -37,22 +38,6 @@ void run_files_free(struct run_files *files) {
   free(files->csv);
   free(files->picture);
   *files = (struct run_files){0};
-}
-
-char *run_name(const char *scan, const char *folder, const char *ending) {
-  static const char *const endings[] = {".nii", ".hdr", ".img"};
-  size_t stem = strlen(scan) - (cli_ends(scan, ".gz") ? 3 : 0);
-  for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
-    if (stem > 4 && strncmp(scan + stem - 4, endings[i], 4) == 0) {
-      stem -= 4;
-      break;
-    }
-  const char *slash = strrchr(scan, '/');
-  size_t base = slash && folder ? (size_t)(slash + 1 - scan) : 0;
-  char *path;
-  int made = folder ? asprintf(&path, "%s/%.*s%s", folder, (int)(stem - base), scan + base, ending)
-                    : asprintf(&path, "%.*s%s", (int)stem, scan, ending);
-  return made < 0 ? NULL : path;
 }
 
 /* ---- in ---- */
@@ -118,19 +103,12 @@ void run_input_close(struct run_input *input) {
 
 /* ---- probabilities: in a nameless file beside the output, not in memory ---- */
 
-static int scores_create(const char *path) {
-  char *folder = strdup(path), *name;
-  int fd = -1;
-  if (!folder) return -1;
-  char *slash = strrchr(folder, '/');
-  strcpy(slash ? slash + 1 : folder, "");
-  if (asprintf(&name, "%s.scores-XXXXXX", folder) >= 0) {
-    fd = mkstemp(name);
-    if (fd >= 0) unlink(name);
-    free(name);
-  }
-  free(folder);
-  return fd;
+static enum vn_status scores_create(const char *path, int *fd, struct vn_diag *diag) {
+  struct cli_output nameless;
+  enum vn_status status = cli_output_create(&nameless, path, diag);
+  *fd = dup(nameless.fd);
+  cli_output_drop(&nameless);
+  return status;
 }
 
 static enum vn_status scores_open(const struct run_session *session, const struct run_files *files,
@@ -138,7 +116,9 @@ static enum vn_status scores_open(const struct run_session *session, const struc
                                   size_t *bytes, struct vn_diag *diag) {
   map->probability = session->options->scores_kind;
   size_t each = session->info.labels * (map->probability == VN_PROBABILITY_F32 ? 4 : 2);
-  int fd = scores_create(files->scores);
+  int fd;
+  enum vn_status status = scores_create(files->scores, &fd, diag);
+  if (status) return status;
   bool fits = !__builtin_mul_overflow(each, elems_of(input), bytes) && *bytes <= INT64_MAX;
   /* Reserved, so that a full disk shows here and not as a signal while writing. */
   int reason = fd < 0 ? errno : fits ? posix_fallocate(fd, 0, (off_t)*bytes) : EFBIG;
@@ -164,37 +144,56 @@ static void outputs_list(struct outputs *out, struct cli_output *list[FILES]) {
   memcpy(list, all, sizeof all);
 }
 
-static enum vn_status output_create(const struct run_files *files,
-                                    const struct run_session *session, const char *path,
-                                    struct cli_output *output, struct vn_diag *diag) {
-  if (!path) return VN_OK;
-  if (cli_same_file(path, files->scan) || cli_same_file(path, session->options->plan))
-    return vn_fail(diag, VN_E_ARGUMENT, "%s: is an input, and will not be overwritten", path);
-  return cli_output_create(output, path, diag);
+/* The names of the tables of labels, which lie beside the map; to be freed. NULL: not wanted. */
+static enum vn_status tables_name(const struct run_session *session, const struct run_files *files,
+                                  char *path[2], struct vn_diag *diag) {
+  path[0] = path[1] = NULL;
+  if (!session->info.named) return VN_OK;
+  path[0] = run_name(files->labels, ".label.txt");
+  path[1] = run_name(files->labels, ".ctbl");
+  return path[0] && path[1] ? VN_OK : vn_fail(diag, VN_E_MEMORY, "out of memory");
+}
+
+void run_files_add(struct cli_files *all, const struct run_session *session,
+                   const struct run_files *files) {
+  static const char *const halves[] = {".hdr", ".hdr.gz", ".img", ".img.gz"};
+  const char *const outputs[] = {files->labels, files->scores, files->report, files->csv,
+                                 files->picture};
+  struct vn_diag diag;
+  char *tables[2];
+  cli_check(tables_name(session, files, tables, &diag), &diag);
+  for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
+    cli_files_add(all, outputs[i], true);
+  for (size_t i = 0; i < 2; i++) {
+    cli_files_add(all, tables[i], true);
+    free(tables[i]);
+  }
+  cli_files_add(all, files->scan, false);
+  for (size_t i = 0; i < 4; i++) { /* of a pair, the other file */
+    char *half = run_name(files->scan, halves[i]);
+    if (!half) cli_fatal(VN_E_MEMORY, "out of memory");
+    if (access(half, F_OK) == 0) cli_files_add(all, half, false);
+    free(half);
+  }
 }
 
 static enum vn_status outputs_create(const struct run_session *session,
                                      const struct run_files *files, struct outputs *out,
                                      struct vn_diag *diag) {
-  enum vn_status status = VN_OK;
-  if (session->info.named) {
-    out->itksnap_path = run_name(files->labels, NULL, ".label.txt");
-    out->slicer_path = run_name(files->labels, NULL, ".ctbl");
-    if (!out->itksnap_path || !out->slicer_path) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  }
+  enum vn_status status = tables_name(session, files, out->table_path, diag);
   const char *paths[FILES] = {files->scores,
                               files->report,
                               files->csv,
                               files->picture,
-                              out->itksnap_path,
-                              out->slicer_path,
+                              out->table_path[0],
+                              out->table_path[1],
                               session->options->slicer_result,
                               files->labels};
   struct cli_output *outputs[FILES];
   outputs_list(out, outputs);
   for (size_t i = 0; i < FILES; i++) outputs[i]->fd = -1;
   for (size_t i = 0; i < FILES && status == VN_OK; i++)
-    status = output_create(files, session, paths[i], outputs[i], diag);
+    if (paths[i]) status = cli_output_create(outputs[i], paths[i], diag);
   return status;
 }
 
@@ -202,8 +201,8 @@ static void outputs_close(struct outputs *out) {
   struct cli_output *outputs[FILES];
   outputs_list(out, outputs);
   for (size_t i = 0; i < FILES; i++) cli_output_drop(outputs[i]);
-  free(out->itksnap_path);
-  free(out->slicer_path);
+  free(out->table_path[0]);
+  free(out->table_path[1]);
 }
 
 static enum vn_status outputs_publish(struct outputs *out, struct vn_diag *diag) {
@@ -332,8 +331,8 @@ enum vn_status run_case(const struct run_session *session, const struct run_file
   if (status == VN_OK) status = map_open(session, files, input, &result.map, &scores_bytes, diag);
   if (status == VN_OK) status = scan_segment(session, files, input, &result, diag);
   if (status == VN_OK && result.report.replaced_vox && !session->options->quiet)
-    fprintf(stderr, "vnet-run: note: %s: %zu voxels were not finite and took the smallest value\n",
-            files->scan, result.report.replaced_vox);
+    cli_line(stderr, "vnet-run: note: %s: %zu voxels were not finite and took the smallest value",
+             files->scan, result.report.replaced_vox);
   uint64_t start = now_ns();
   if (status == VN_OK) status = images_write(session, &out, input, &result, diag);
   result.write_ns = now_ns() - start;

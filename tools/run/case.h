@@ -1,8 +1,10 @@
 /* One scan through the network, from its file to all its results. Used by vnet-run for one scan and
- * by many.c for a list; ends the program never, so that one bad scan does not end a list. */
+ * by many.c for a list; run_case never ends the program, so that one bad scan does not end a list.
+ */
 #ifndef VNET_RUN_CASE_H
 #define VNET_RUN_CASE_H
 
+#include "cli.h"
 #include "options.h"
 #include "vnet_scan.h"
 
@@ -23,6 +25,10 @@ struct run_files {
 };
 void run_files_free(struct run_files *files);
 
+/* Adds the scan, and all that will be written for it. Ends the program without memory. */
+void run_files_add(struct cli_files *all, const struct run_session *session,
+                   const struct run_files *files);
+
 /* A scan on its way: read ahead by many.c while another one computes. */
 struct run_input {
   struct vn_scan *file;
@@ -31,10 +37,6 @@ struct run_input {
       memory_bytes; /* all that the run takes: segmenter, voxels, scores on their way, labels */
   uint64_t read_ns;
 };
-
-/* SCAN.seg.nii.gz and so on: `folder` NULL: beside the scan, else in it. The caller frees it; NULL:
- * out of memory. */
-char *run_name(const char *scan, const char *folder, const char *ending);
 
 /* Reads a scan after everything that can refuse it: header, metadata, memory. To be closed in any
  * case. */

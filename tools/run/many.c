@@ -1,4 +1,4 @@
-/* Lists of scans; see many.h.
+/* Scan after scan; see many.h.
  *
  * Each scan leaves NAME.seg.nii.gz and, before it, NAME.seg.csv: its rows of the summary, or the
  * one row of its failure. A scan is finished when both are there and the rows are of the same plan,
@@ -7,7 +7,6 @@
  * (not under --memory-limit, which is the figure for one). */
 #include "many.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -20,13 +19,7 @@
 #include "comm.h"
 #include "fail.h"
 #include "report.h"
-
-struct list {
-  char **scan;
-  size_t count, room;
-};
-
-enum outcome { OUTCOME_DONE, OUTCOME_SKIPPED, OUTCOME_FAILED };
+#include "text.h"
 
 /* One scan between being handed out and being finished. */
 struct slot {
@@ -40,106 +33,49 @@ struct slot {
   struct vn_diag diag;
 };
 
-/* ---- the list ---- */
-
-static void list_add(struct list *list, const char *scan) {
-  if (list->count == list->room) {
-    list->room = list->room ? 2 * list->room : 64;
-    char **more = realloc(list->scan, list->room * sizeof *list->scan);
-    if (!more) cli_fatal(VN_E_MEMORY, "out of memory for the list of scans");
-    list->scan = more;
-  }
-  char *copy = strdup(scan);
-  if (!copy) cli_fatal(VN_E_MEMORY, "out of memory for the list of scans");
-  list->scan[list->count++] = copy;
-}
-
-/* A scan on each line, relative to the present folder; empty lines and lines that begin with # are
- * passed over. */
-static void list_read(struct list *list, const char *path) {
-  FILE *file = fopen(path, "r");
-  char *line = NULL;
-  size_t room = 0;
-  if (!file) cli_fatal(vn_io_status(errno), "%s: %s", path, strerror(errno));
-  for (ssize_t length; (length = getline(&line, &room, file)) >= 0;) {
-    if (strlen(line) != (size_t)length)
-      cli_fatal(VN_E_FORMAT, "%s: line %zu holds a zero byte: not a list of files", path,
-                list->count + 1);
-    while (length > 0 && strchr("\r\n \t", line[length - 1])) line[--length] = '\0';
-    if (length > 0 && line[0] != '#') list_add(list, line);
-  }
-  if (!feof(file)) cli_fatal(vn_io_status(errno), "%s: %s", path, strerror(errno));
-  free(line);
-  fclose(file);
-}
-
-static int is_scan(const struct dirent *entry) {
-  const char *name = entry->d_name;
-  bool image = cli_ends(name, ".nii") || cli_ends(name, ".nii.gz") || cli_ends(name, ".hdr") ||
-               cli_ends(name, ".hdr.gz");
-  return image && name[0] != '.' && !cli_ends(name, ".seg.nii.gz") && !cli_ends(name, ".seg.nii");
-}
-
-static void folder_read(struct list *list, const char *folder) {
-  struct dirent **entries;
-  int count = scandir(folder, &entries, is_scan, alphasort);
-  if (count < 0) cli_fatal(vn_io_status(errno), "%s: %s", folder, strerror(errno));
-  for (int i = 0; i < count; i++) {
-    char *path;
-    if (asprintf(&path, "%s/%s", folder, entries[i]->d_name) < 0)
-      cli_fatal(VN_E_MEMORY, "out of memory for the list of scans");
-    list_add(list, path);
-    free(path);
-    free(entries[i]);
-  }
-  free(entries);
-}
-
-static int by_text(const void *a, const void *b) {
-  return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Two scans of one name would overwrite each other's results. */
-static void names_check(const struct list *list, const char *folder) {
-  char **names = calloc(list->count, sizeof *names);
-  for (size_t i = 0; names && i < list->count; i++)
-    if (!(names[i] = run_name(list->scan[i], folder, ""))) cli_fatal(VN_E_MEMORY, "out of memory");
-  if (!names) cli_fatal(VN_E_MEMORY, "out of memory");
-  qsort(names, list->count, sizeof *names, by_text);
-  for (size_t i = 1; i < list->count; i++)
-    if (strcmp(names[i - 1], names[i]) == 0)
-      cli_fatal(VN_E_ARGUMENT, "two scans would both be written to %s.seg.nii.gz", names[i]);
-  for (size_t i = 0; i < list->count; i++) free(names[i]);
-  free(names);
-}
-
-static struct list list_make(const struct run_options *o) {
-  struct list list = {0};
-  if (o->list)
-    list_read(&list, o->list);
-  else
-    folder_read(&list, o->scan);
-  if (!list.count)
-    cli_fatal(VN_E_ARGUMENT, "%s: there is no scan in it", o->list ? o->list : o->scan);
-  names_check(&list, o->output_dir);
-  if (mkdir(o->output_dir, 0777) && errno != EEXIST)
-    cli_fatal(vn_io_status(errno), "%s: %s", o->output_dir, strerror(errno));
-  return list;
+static char *joined(const char *name, const char *ending) {
+  char *path;
+  if (asprintf(&path, "%s%s", name, ending) < 0) cli_fatal(VN_E_MEMORY, "out of memory");
+  return path;
 }
 
 /* ---- one case ---- */
 
-static void files_make(struct run_files *files, const struct run_options *o, const char *scan) {
+static void files_make(struct run_files *files, const struct run_options *o,
+                       const struct run_entry *entry) {
   *files = (struct run_files){
-      .scan = strdup(scan),
-      .labels = run_name(scan, o->output_dir, ".seg.nii.gz"),
-      .csv = run_name(scan, o->output_dir, ".seg.csv"),
-      .report = run_name(scan, o->output_dir, ".seg.json"),
-      .picture = o->pictures ? run_name(scan, o->output_dir, ".seg.png") : NULL,
+      .scan = joined(entry->scan, ""),
+      .labels = joined(entry->name, ".seg.nii.gz"),
+      .csv = joined(entry->name, ".seg.csv"),
+      .report = joined(entry->name, ".seg.json"),
+      .picture = o->pictures ? joined(entry->name, ".seg.png") : NULL,
   };
-  if (!files->scan || !files->labels || !files->csv || !files->report ||
-      (o->pictures && !files->picture))
-    cli_fatal(VN_E_MEMORY, "out of memory");
+}
+
+/* All that is read and all that will be written, before any of it is. */
+static void files_check(const struct run_session *session, const struct run_list *list,
+                        const char *summary) {
+  struct cli_files all = {0};
+  for (size_t i = 0; i < list->count; i++) {
+    struct run_files files;
+    files_make(&files, session->options, &list->entry[i]);
+    run_files_add(&all, session, &files);
+    run_files_free(&files);
+  }
+  cli_files_add(&all, session->options->plan, false);
+  cli_files_add(&all, session->options->list, false);
+  cli_files_add(&all, summary, true);
+  cli_files_check(&all);
+}
+
+/* The folders that lead to a result, from the folder of results on. */
+static void folders_make(const struct run_options *o, char *path) {
+  if (!o->output_dir) return;
+  for (char *slash = path + strlen(o->output_dir); (slash = strchr(slash, '/')); slash++) {
+    *slash = '\0';
+    mkdir(path, 0777); /* what is wrong with it shows when the result is opened */
+    *slash = '/';
+  }
 }
 
 static bool exists(const char *path) {
@@ -164,19 +100,6 @@ static bool finished(const struct run_session *session, const struct run_files *
   return same;
 }
 
-/* What a killed run left of this scan under hidden names. */
-static void leftovers_remove(const struct run_files *files, const char *folder) {
-  const char *name = strrchr(files->labels, '/') + 1;
-  size_t stem = strlen(name) - strlen("nii.gz");
-  DIR *dir = opendir(folder);
-  for (struct dirent *entry; dir && (entry = readdir(dir));) {
-    const char *left = entry->d_name;
-    if (left[0] != '.' || strncmp(left + 1, name, stem) || !cli_ends(left, ".part")) continue;
-    unlinkat(dirfd(dir), left, 0);
-  }
-  if (dir) closedir(dir);
-}
-
 static void *slot_read(void *context) {
   struct slot *slot = context;
   slot->status = run_read(slot->session, slot->files.scan, &slot->input, &slot->diag);
@@ -184,18 +107,17 @@ static void *slot_read(void *context) {
 }
 
 /* The next case that is not finished, being read. */
-static void slot_fill(struct slot *slot, struct run_session *session, const struct list *list,
+static void slot_fill(struct slot *slot, struct run_session *session, const struct run_list *list,
                       size_t *skipped) {
   const struct run_options *o = session->options;
   *slot = (struct slot){.session = session};
   while ((slot->index = comm_next(list->count)) < list->count) {
-    files_make(&slot->files, o, list->scan[slot->index]);
+    files_make(&slot->files, o, &list->entry[slot->index]);
     if (!o->resume || !finished(session, &slot->files)) break;
     ++*skipped;
     run_files_free(&slot->files);
   }
   if (slot->index >= list->count) return;
-  if (o->resume) leftovers_remove(&slot->files, o->output_dir);
   slot->reading = pthread_create(&slot->reader, NULL, slot_read, slot) == 0;
   if (!slot->reading) slot_read(slot);
 }
@@ -223,11 +145,12 @@ static void failure_write(const struct slot *slot) {
 }
 
 static void slot_run(struct slot *slot) {
+  folders_make(slot->session->options, slot->files.labels);
   if (slot->status == VN_OK)
     slot->status = run_case(slot->session, &slot->files, &slot->input, &slot->diag);
   cli_check_interrupt();
   if (slot->status) {
-    fprintf(stderr, "vnet-run: %s\n", slot->diag.text);
+    cli_line(stderr, "vnet-run: %s", slot->diag.text);
     failure_write(slot);
   }
   run_input_close(&slot->input);
@@ -255,55 +178,65 @@ static bool rows_copy(const char *path, FILE *out, char **failure) {
   return lines > 1;
 }
 
-static void summary_write(const struct run_session *session, const struct list *list) {
-  const struct run_options *o = session->options;
+static void summary_save(const char *path, const char *text, size_t size) {
   struct cli_output output;
-  char *path, *failure;
-  if (asprintf(&path, "%s/summary.csv", o->output_dir) < 0) cli_fatal(VN_E_MEMORY, "out of memory");
+  struct vn_diag diag;
   cli_output_open(&output, path);
-  FILE *out = fdopen(dup(output.fd), "w");
-  if (!out) cli_fatal(vn_io_status(errno), "%s: %s", path, strerror(errno));
-  report_csv_header(out);
+  if (cli_write(output.fd, text, size, &diag)) cli_fatal(VN_E_IO, "%s: %s", path, diag.text);
+  cli_output_commit(&output);
+}
+
+/* `path` NULL: what is said is all. */
+static void summary_write(const struct run_session *session, const struct run_list *list,
+                          const char *path) {
+  const struct run_options *o = session->options;
+  char *failure;
   size_t failed = 0;
+  struct cli_text text;
+  FILE *out = cli_text_open(&text);
+  if (!out) cli_fatal(VN_E_MEMORY, "out of memory");
+  report_csv_header(out);
   for (size_t i = 0; i < list->count; i++) {
-    char *rows = run_name(list->scan[i], o->output_dir, ".seg.csv");
-    if (!rows) cli_fatal(VN_E_MEMORY, "out of memory");
+    const struct run_entry *entry = &list->entry[i];
+    char *rows = joined(entry->name, ".seg.csv");
     bool there = rows_copy(rows, out, &failure);
     if (!there)
-      report_csv_failure(out, session, list->scan[i], VN_E_IO, "its results cannot be read");
+      report_csv_failure(out, session, entry->scan, VN_E_IO, "its results cannot be read");
     bool bad = !there || failure;
     failed += bad;
-    if (!o->quiet) printf("%-8s %s\n", bad ? "FAILED" : "ok", list->scan[i]);
+    if (!o->quiet) cli_line(stdout, "%-8s %s", bad ? "FAILED" : "ok", entry->scan);
     if (there) free(failure);
     free(rows);
   }
-  if (fclose(out)) cli_fatal(vn_io_status(errno), "%s: cannot write: %s", path, strerror(errno));
-  cli_output_commit(&output);
+  if (!cli_text_close(out, &text)) cli_fatal(VN_E_MEMORY, "out of memory");
+  if (path) summary_save(path, text.text, text.bytes);
+  free(text.text);
   if (!o->quiet)
-    printf("%zu scans, %zu failed; every label of every scan is in %s\n", list->count, failed,
-           path);
+    cli_line(stdout, "%zu scans, %zu failed%s%s", list->count, failed,
+             path ? "; every label of every scan is in " : "", path ? path : "");
   cli_finish_stdout();
-  free(path);
 }
 
-enum vn_status many_run(struct run_session *session) {
-  struct list list = list_make(session->options);
-  bool ahead = session->options->exec.memory_limit_bytes == 0;
+enum vn_status many_run(struct run_session *session, struct run_list *list) {
+  const struct run_options *o = session->options;
+  const bool ahead = o->exec.memory_limit_bytes == 0;
   enum vn_status first = VN_OK;
   size_t skipped = 0;
   struct slot slots[2];
-  slot_fill(&slots[0], session, &list, &skipped);
-  for (size_t turn = 0; slots[turn % 2].index < list.count; turn++) {
+  char *summary = o->output_dir ? joined(o->output_dir, "/summary.csv") : NULL;
+  run_list_settle(list, o);
+  files_check(session, list, summary);
+  slot_fill(&slots[0], session, list, &skipped);
+  for (size_t turn = 0; slots[turn % 2].index < list->count; turn++) {
     struct slot *now = &slots[turn % 2], *next = &slots[(turn + 1) % 2];
     slot_wait(now);
-    if (ahead) slot_fill(next, session, &list, &skipped);
+    if (ahead) slot_fill(next, session, list, &skipped);
     slot_run(now);
     if (now->status && !first) first = now->status;
-    if (!ahead) slot_fill(next, session, &list, &skipped);
+    if (!ahead) slot_fill(next, session, list, &skipped);
   }
   size_t failures = comm_finish(first != VN_OK);
-  if (comm_rank() == 0) summary_write(session, &list);
-  for (size_t i = 0; i < list.count; i++) free(list.scan[i]);
-  free(list.scan);
+  if (comm_rank() == 0) summary_write(session, list, summary);
+  free(summary);
   return first || !failures ? first : VN_E_FORMAT;
 }

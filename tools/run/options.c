@@ -10,7 +10,7 @@
 
 static const char help[] =
     "Usage: vnet-run [options] PLAN SCAN\n"
-    "  or:  vnet-run [options] PLAN FOLDER --output-dir DIR\n"
+    "  or:  vnet-run [options] PLAN FOLDER|SCAN... --output-dir DIR\n"
     "  or:  vnet-run [options] PLAN --list FILE --output-dir DIR\n"
     "  or:  vnet-run [options] PLAN --tensor IN.npy -o OUT.npy\n"
     "\n"
@@ -32,7 +32,11 @@ static const char help[] =
     "  --replace-nan          the smallest value for voxels that are NaN or infinite;\n"
     "                         without it such a scan is refused\n"
     "  --list FILE            many scans: the name of one on each line\n"
-    "  --output-dir DIR       where the results of many scans go\n"
+    "  --output-dir DIR       where the results of many scans go, in folders as the\n"
+    "                         scans have; without it beside each scan\n"
+    "  --recursive            scans in the folders of FOLDER, too\n"
+    "  --exclude PATTERN      pass over files and folders of such a name or path, as\n"
+    "                         '*_bold*' or '*/derivatives/*'; may be given again\n"
     "  --resume               skip scans that DIR has finished results of\n"
     "  --tensor IN.npy        run the network once on a float32 array; may be given\n"
     "                         again, as may -o, for each input and output\n"
@@ -62,6 +66,8 @@ enum {
   REPLACE,
   LIST,
   OUTPUT_DIR,
+  RECURSIVE,
+  EXCLUDE,
   RESUME,
   TENSOR,
   THREADS,
@@ -89,6 +95,8 @@ static const struct option longs[] = {
     {"replace-nan", no_argument, NULL, REPLACE},
     {"list", required_argument, NULL, LIST},
     {"output-dir", required_argument, NULL, OUTPUT_DIR},
+    {"recursive", no_argument, NULL, RECURSIVE},
+    {"exclude", required_argument, NULL, EXCLUDE},
     {"resume", no_argument, NULL, RESUME},
     {"tensor", required_argument, NULL, TENSOR},
     {"threads", required_argument, NULL, THREADS},
@@ -198,6 +206,14 @@ static void option_take(struct run_options *o, int option) {
   case OUTPUT_DIR:
     o->output_dir = optarg;
     break;
+  case RECURSIVE:
+    o->recursive = true;
+    break;
+  case EXCLUDE:
+    if (o->excludes == RUN_EXCLUDES_MOST)
+      cli_fatal(VN_E_ARGUMENT, "--exclude: more than %d patterns", RUN_EXCLUDES_MOST);
+    o->exclude[o->excludes++] = optarg;
+    break;
   case RESUME:
     o->resume = true;
     break;
@@ -237,11 +253,11 @@ static void option_take(struct run_options *o, int option) {
 }
 
 bool run_options_many(const struct run_options *o) {
-  return o->list || o->output_dir;
+  return o->list || o->output_dir || o->scans > 1;
 }
 
 static void tensor_check(const struct run_options *o) {
-  if (o->scan || run_options_many(o))
+  if (o->scans || run_options_many(o))
     cli_fatal(VN_E_ARGUMENT, "--tensor and a scan exclude each other");
   if (!o->outputs) cli_fatal(VN_E_ARGUMENT, "--tensor needs -o OUT.npy");
   if (o->json || o->segment.replace_nan || o->scores || o->report || o->csv || o->pictures)
@@ -257,17 +273,22 @@ static void options_check(const struct run_options *o) {
   }
   if (o->outputs > 1) cli_fatal(VN_E_ARGUMENT, "-o is given twice");
   if (run_options_many(o)) {
-    if (!o->output_dir) cli_fatal(VN_E_ARGUMENT, "--list needs --output-dir");
-    if (o->list && o->scan) cli_fatal(VN_E_ARGUMENT, "--list and a scan exclude each other");
-    if (!o->list && !o->scan) cli_fatal(VN_E_ARGUMENT, "expected a folder of scans or --list");
+    if (o->list && !o->output_dir) cli_fatal(VN_E_ARGUMENT, "--list needs --output-dir");
+    if (o->list && o->scans) cli_fatal(VN_E_ARGUMENT, "--list and a scan exclude each other");
+    if (o->list && o->recursive)
+      cli_fatal(VN_E_ARGUMENT, "--recursive is for a folder of scans, not for --list");
+    if (!o->list && !o->scans)
+      cli_fatal(VN_E_ARGUMENT, "expected scans, a folder of scans or --list");
     if (o->outputs || o->scores || o->report || o->csv || o->picture || o->json)
-      cli_fatal(VN_E_ARGUMENT, "with --output-dir every scan's results are named after it: -o, "
-                               "--scores, --report, --csv, --json and a name for --picture are "
-                               "for one scan");
+      cli_fatal(VN_E_ARGUMENT, "of many scans each one's results are named after it: -o, --scores, "
+                               "--report, --csv, --json and a name for --picture are for one "
+                               "scan");
     return;
   }
-  if (!o->scan) cli_fatal(VN_E_ARGUMENT, "expected one scan, got 0; try --help");
-  if (o->resume) cli_fatal(VN_E_ARGUMENT, "--resume is for many scans, with --output-dir");
+  if (!o->scans) cli_fatal(VN_E_ARGUMENT, "expected a scan; try --help");
+  if (o->resume || o->recursive || o->excludes)
+    cli_fatal(VN_E_ARGUMENT,
+              "--resume, --recursive and --exclude are for many scans, with --output-dir");
   if (o->pictures && !o->picture) cli_fatal(VN_E_ARGUMENT, "--picture lacks its file");
 }
 
@@ -288,9 +309,8 @@ struct run_options run_options_parse(int argc, char **argv) {
     option_take(&o, option);
   }
   o.plan = argv[optind];
-  int rest = o.plan ? argc - optind - 1 : 0;
-  if (rest > 1) cli_fatal(VN_E_ARGUMENT, "expected one scan, got %d; try --help", rest);
-  o.scan = rest ? argv[optind + 1] : NULL;
+  if (o.plan) o.scan = argv + optind + 1;
+  if (o.plan) o.scans = (size_t)(argc - optind - 1);
   options_check(&o);
   return o;
 }

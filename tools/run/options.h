@@ -6,14 +6,18 @@
 
 #include "vnet_segment.h"
 
-enum { RUN_TENSORS_MOST = 8 };
+enum { RUN_TENSORS_MOST = 8, RUN_EXCLUDES_MOST = 64 };
 
 struct run_options {
-  const char *plan, *scan; /* scan: a file or a folder */
+  const char *plan;
+  char *const *scan; /* [scans]: files and folders */
+  size_t scans;
   const char *tensor[RUN_TENSORS_MOST], *output[RUN_TENSORS_MOST];
   size_t tensors, outputs;
   const char *list, *output_dir; /* many scans */
-  bool resume;
+  bool recursive, resume;
+  const char *exclude[RUN_EXCLUDES_MOST]; /* patterns of names and paths */
+  size_t excludes;
   const char *scores, *report, *csv, *picture; /* files of one scan */
   bool pictures;                               /* many scans: --picture without a name to each */
   enum vn_probability scores_kind;

@@ -129,15 +129,6 @@ void report_json(FILE *out, const struct run_session *session, const struct run_
 
 /* ---- CSV, after RFC 4180 ---- */
 
-static void field_print(FILE *out, const char *text) {
-  fputc('"', out);
-  for (; *text; text++) {
-    if (*text == '"') fputc('"', out);
-    fputc(*text == '\n' || *text == '\r' ? ' ' : *text, out);
-  }
-  fputc('"', out);
-}
-
 static void number_print(FILE *out, double value) {
   fputc(',', out);
   if (isfinite(value))
@@ -157,9 +148,9 @@ void report_csv_rows(FILE *out, const struct run_session *session, const char *s
                      const struct run_result *result) {
   for (size_t i = 0; i < session->info.labels; i++) {
     const struct vn_measure *m = &result->measures[i];
-    field_print(out, scan);
+    cli_csv_text(out, scan);
     fprintf(out, ",ok,%zu,", i);
-    field_print(out, session->labels[i].name);
+    cli_csv_text(out, session->labels[i].name);
     fprintf(out, ",%" PRIu64, (uint64_t)m->voxels);
     number_print(out, m->ml);
     number_print(out, m->mean);
@@ -171,9 +162,9 @@ void report_csv_rows(FILE *out, const struct run_session *session, const char *s
 
 void report_csv_failure(FILE *out, const struct run_session *session, const char *scan,
                         enum vn_status status, const char *sentence) {
-  field_print(out, scan);
+  cli_csv_text(out, scan);
   fprintf(out, ",%s,,", vn_status_text(status));
-  field_print(out, sentence);
+  cli_csv_text(out, sentence);
   fputs(",,,,,,,", out);
   row_end(out, session);
 }

@@ -16,7 +16,8 @@ struct run_result {
 void report_json(FILE *out, const struct run_session *session, const struct run_files *files,
                  const struct run_input *input, const struct run_result *result);
 
-/* scan,status,label,name,voxels,ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa. Nothing in it depends
+/* Names as cli_csv_text writes them: a row is a line.
+ * scan,status,label,name,voxels,ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa. Nothing in it depends
  * on threads, ranks or time. */
 void report_csv_header(FILE *out);
 void report_csv_rows(FILE *out, const struct run_session *session, const char *scan,

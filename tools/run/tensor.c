@@ -7,11 +7,13 @@
 #include "cli.h"
 #include "npy.h"
 
-/* An output may replace an older one, never what is being read. */
-static void inputs_spare(const struct run_options *o, const char *output) {
-  bool input = cli_same_file(output, o->plan);
-  for (size_t i = 0; i < o->tensors; i++) input = input || cli_same_file(output, o->tensor[i]);
-  if (input) cli_fatal(VN_E_ARGUMENT, "%s: is an input, and will not be overwritten", output);
+/* An output may replace an older one, never what is being read or another one. */
+static void files_check(const struct run_options *o) {
+  struct cli_files files = {0};
+  cli_files_add(&files, o->plan, false);
+  for (size_t i = 0; i < o->tensors; i++) cli_files_add(&files, o->tensor[i], false);
+  for (size_t i = 0; i < o->outputs; i++) cli_files_add(&files, o->output[i], true);
+  cli_files_check(&files);
 }
 
 static void tensor_check(const struct npy *array, const struct vn_port *port, const char *path) {
@@ -38,6 +40,7 @@ void tensors_run(const struct run_options *o, const struct vn_plan *plan,
   if (o->tensors != ins || o->outputs > outs || outs > RUN_TENSORS_MOST)
     cli_fatal(VN_E_ARGUMENT, "the network has %zu inputs and %zu outputs; %zu and %zu files given",
               ins, outs, o->tensors, o->outputs);
+  files_check(o);
   for (size_t i = 0; i < ins; i++) {
     struct vn_port port = vn_plan_input(plan, i);
     cli_check(npy_read(o->tensor[i], &in[i], &diag), &diag);
@@ -51,7 +54,6 @@ void tensors_run(const struct run_options *o, const struct vn_plan *plan,
     to[i] = out[i].data = calloc(port.elems, port.type == VN_TYPE_F32 ? 4 : 8);
     if (!to[i]) cli_fatal(VN_E_MEMORY, "out of memory for output '%s'", port.name);
     if (i >= o->outputs) continue;
-    inputs_spare(o, o->output[i]);
     cli_output_open(&file[i], o->output[i]);
   }
   const struct vn_run_options run = {.size = sizeof run, .cancel = cancel};

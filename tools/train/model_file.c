@@ -159,14 +159,14 @@ enum vn_status vnt_model_labels(const char *names, size_t classes, char **json,
                                 struct vn_diag *diag) {
   struct vn_palette palette = {0};
   struct vn_diag inner;
-  struct vnt_text text;
+  struct cli_text text;
   *json = NULL;
   enum vn_status status = vn_palette_parse(NULL, classes, &palette, diag);
   if (status) return status;
-  FILE *out = vnt_text_open(&text);
+  FILE *out = cli_text_open(&text);
   if (out) status = names_print(out, names, &palette, diag);
   vn_palette_close(&palette);
-  if (!vnt_text_close(out, &text) && !status) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
+  if (!cli_text_close(out, &text) && !status) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
   *json = text.text;
   if (!status) {
     status = vn_palette_parse(*json, classes, &palette, &inner);

@@ -396,8 +396,8 @@ struct vnt_options vnt_options_parse(int argc, char **argv) {
 }
 
 char *vnt_options_text(const struct vnt_options *o, const char *isa) {
-  struct vnt_text text;
-  FILE *out = vnt_text_open(&text);
+  struct cli_text text;
+  FILE *out = cli_text_open(&text);
   if (!out) return NULL;
   if (!o->init)
     fprintf(out, "--member %s\n--width %zu\n--stages %zu\n", o->member, o->width, o->stages);
@@ -418,5 +418,5 @@ char *vnt_options_text(const struct vnt_options *o, const char *isa) {
     fprintf(out, "--steps %llu\n--freeze %.17g\n", (unsigned long long)o->steps, o->freeze);
   fprintf(out, "--dropout %.17g\n--seed %llu\n--isa %s\n", o->dropout, (unsigned long long)o->seed,
           isa);
-  return vnt_text_close(out, &text) ? text.text : NULL;
+  return cli_text_close(out, &text) ? text.text : NULL;
 }

@@ -31,13 +31,13 @@ static void rows_trim(const char *path, const char *head, uint64_t step) {
   if (!from) cli_fatal(vn_io_status(errno), "%s: %s", path, strerror(errno));
   struct cli_output output;
   struct vn_diag diag;
-  struct vnt_text text;
-  FILE *to = vnt_text_open(&text);
+  struct cli_text text;
+  FILE *to = cli_text_open(&text);
   if (!to) cli_fatal(VN_E_MEMORY, "out of memory");
   fprintf(to, "%s\n", head);
   rows_keep(from, path, to, step);
   fclose(from);
-  if (!vnt_text_close(to, &text)) cli_fatal(VN_E_MEMORY, "out of memory");
+  if (!cli_text_close(to, &text)) cli_fatal(VN_E_MEMORY, "out of memory");
   cli_output_open(&output, path);
   cli_check(cli_write(output.fd, text.text, text.bytes, &diag), &diag);
   cli_output_commit(&output);

@@ -23,6 +23,34 @@ static char *renamed(const char *path, const char *ending, const char *new_endin
   return text;
 }
 
+/* No result replaces another one, or what it is made of. */
+static void files_check(const struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  const struct vnt_samples *s = &run->samples;
+  struct cli_files files = {0};
+  char *const charts[2] = {o->charts ? renamed(o->charts, "", "-curves.png") : NULL,
+                           o->charts ? renamed(o->charts, "", "-slices.png") : NULL};
+  const char *const outputs[] = {o->output,
+                                 o->checkpoint,
+                                 o->log,
+                                 charts[0],
+                                 charts[1],
+                                 run->scores_path,
+                                 o->validate_every ? run->best_path : NULL};
+  for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
+    cli_files_add(&files, outputs[i], true);
+  cli_files_add(&files, o->init, false);
+  cli_files_add(&files, o->data, false);
+  for (size_t i = 0; i < s->n_maps; i++) cli_files_add(&files, s->map_path[i], false);
+  for (size_t i = 0; i < s->cases.count; i++) {
+    cli_files_add(&files, s->cases.items[i].image_path, false);
+    cli_files_add(&files, s->cases.items[i].label_path, false);
+  }
+  cli_files_check(&files);
+  free(charts[0]);
+  free(charts[1]);
+}
+
 static void writable(const char *path) {
   struct cli_output output;
   cli_output_open(&output, path);
@@ -31,16 +59,15 @@ static void writable(const char *path) {
 
 void vnt_run_outputs(struct vnt_run *run) {
   const struct vnt_options *o = &run->options;
-  if (o->init && cli_same_file(o->output, o->init))
-    cli_fatal(VN_E_ARGUMENT, "%s: it would be overwritten by what is trained from it", o->init);
+  run->best_path = renamed(o->output, ".onnx", ".best.onnx");
+  if (o->validate_every) run->scores_path = renamed(o->log, ".csv", ".validation.csv");
+  files_check(run);
   writable(o->output);
   writable(o->checkpoint);
-  run->best_path = renamed(o->output, ".onnx", ".best.onnx");
   if (!o->log) return;
   run->log = vnt_log_open(o->log, "step,loss,dice,rate,gradient_norm,seconds", o->resume,
                           run->optim.steps);
   if (!o->validate_every) return;
-  run->scores_path = renamed(o->log, ".csv", ".validation.csv");
   fclose(vnt_log_open(run->scores_path, scores_head, o->resume, (uint64_t)run->progress.validated));
 }
 
@@ -75,19 +102,6 @@ static void model_write(struct vnt_run *run, const char *path) {
 
 /* ---- validation ---- */
 
-static void field_print(FILE *out, const char *text) {
-  if (!strpbrk(text, ",\"\n\r")) {
-    fputs(text, out);
-    return;
-  }
-  fputc('"', out);
-  for (; *text; text++) {
-    if (*text == '"') fputc('"', out);
-    fputc(*text, out);
-  }
-  fputc('"', out);
-}
-
 /* Rows for all cases; returns the mean Dice. */
 static double scores_print(const struct vnt_run *run, const struct vnt_validation *v,
                            const struct vnt_score *scores) {
@@ -97,7 +111,7 @@ static double scores_print(const struct vnt_run *run, const struct vnt_validatio
   for (size_t i = 0; i < v->count * labels; i++) {
     sum += scores[i].dice;
     fprintf(out, "%llu,", (unsigned long long)run->optim.steps);
-    field_print(out, v->image_paths[i / labels]);
+    cli_csv_text(out, v->image_paths[i / labels]);
     fprintf(out, ",%zu,%.6f,", i % labels + 1, scores[i].dice);
     fprintf(out, isfinite(scores[i].hd95_mm) ? "%.3f\n" : "nan\n", scores[i].hd95_mm);
   }

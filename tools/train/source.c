@@ -24,7 +24,7 @@ static int is_map(const struct dirent *entry) {
 
 struct reading {
   struct vnt_labelmap *maps;
-  char **path;            /* [maps] */
+  char *const *path;      /* [maps] */
   enum vn_status *status; /* [maps] */
   struct vn_diag *diag;   /* [maps] */
 };
@@ -83,10 +83,9 @@ static enum vn_status maps_read(struct vnt_samples *s, struct reading *r, struct
 static enum vn_status maps_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
                                 struct vnt_samples *s, FILE *list, struct vn_diag *diag) {
   struct reading r = {0};
-  enum vn_status status = maps_list(spec->labels, &r.path, &s->n_maps, diag);
+  enum vn_status status = maps_list(spec->labels, &s->map_path, &s->n_maps, diag);
+  r.path = s->map_path;
   if (!status) status = maps_read(s, &r, pool, list, diag);
-  for (size_t i = 0; r.path && i < s->n_maps; i++) free(r.path[i]);
-  free(r.path);
   free(r.status);
   free(r.diag);
   vnt_generator_defaults(&s->generator, spec->patch, spec->spacing_mm[0]);
@@ -128,15 +127,15 @@ static enum vn_status cases_open(const struct vnt_samples_spec *spec, struct vn_
 
 enum vn_status vnt_samples_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
                                 struct vnt_samples *samples, struct vn_diag *diag) {
-  struct vnt_text list;
+  struct cli_text list;
   *samples = (struct vnt_samples){0};
   memcpy(samples->patch, spec->patch, sizeof samples->patch);
   samples->voxels = spec->patch[0] * spec->patch[1] * spec->patch[2];
-  FILE *out = vnt_text_open(&list);
+  FILE *out = cli_text_open(&list);
   if (!out) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   enum vn_status status = spec->labels ? maps_open(spec, pool, samples, out, diag)
                                        : cases_open(spec, pool, samples, out, diag);
-  if (!vnt_text_close(out, &list) && !status) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
+  if (!cli_text_close(out, &list) && !status) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
   samples->list = list.text;
   return status;
 }
@@ -144,6 +143,8 @@ enum vn_status vnt_samples_open(const struct vnt_samples_spec *spec, struct vn_p
 void vnt_samples_close(struct vnt_samples *samples) {
   for (size_t i = 0; samples->maps && i < samples->n_maps; i++)
     vnt_labelmap_close(&samples->maps[i]);
+  for (size_t i = 0; samples->map_path && i < samples->n_maps; i++) free(samples->map_path[i]);
+  free(samples->map_path);
   free(samples->maps);
   vnt_cases_close(&samples->cases);
   free(samples->list);

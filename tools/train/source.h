@@ -20,6 +20,7 @@ struct vnt_samples {
   struct vnt_generator generator;
   struct vnt_labelmap *maps; /* [n_maps]; NULL: cases */
   size_t n_maps;
+  char **map_path; /* [n_maps] */
   struct vnt_cases cases;
   struct vnt_augment augment;
   char *list; /* a line for each file: name and size */

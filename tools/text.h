@@ -1,21 +1,21 @@
 /* Text that is printed into memory, whole or not at all. (A stream of open_memstream's closes
  * without a word when there was no room for something that was printed in between.) */
-#ifndef VNET_TRAIN_TEXT_H
-#define VNET_TRAIN_TEXT_H
+#ifndef VNET_TEXT_H
+#define VNET_TEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
-struct vnt_text {
+struct cli_text {
   char *text; /* once closed: all of it, ended by a zero; the caller frees it */
   size_t bytes, room;
 };
 
 /* A stream to print to; NULL: out of memory. `text` must stay until it is closed. */
-FILE *vnt_text_open(struct vnt_text *text);
+FILE *cli_text_open(struct cli_text *text);
 
 /* Closes the stream, which may be NULL. False: not all of it found room, and there is no text. */
-bool vnt_text_close(FILE *stream, struct vnt_text *text);
+bool cli_text_close(FILE *stream, struct cli_text *text);
 
 #endif

@@ -7,7 +7,7 @@
 
 /* Room for one byte more than there is, for the zero. */
 static ssize_t text_write(void *cookie, const char *bytes, size_t size) {
-  struct vnt_text *text = cookie;
+  struct cli_text *text = cookie;
   if (text->room - text->bytes <= size) {
     const size_t room = 2 * text->room + size + 1;
     char *more = realloc(text->text, room);
@@ -23,12 +23,12 @@ static ssize_t text_write(void *cookie, const char *bytes, size_t size) {
   return (ssize_t)size;
 }
 
-FILE *vnt_text_open(struct vnt_text *text) {
-  *text = (struct vnt_text){0};
+FILE *cli_text_open(struct cli_text *text) {
+  *text = (struct cli_text){0};
   return fopencookie(text, "w", (cookie_io_functions_t){.write = text_write});
 }
 
-bool vnt_text_close(FILE *stream, struct vnt_text *text) {
+bool cli_text_close(FILE *stream, struct cli_text *text) {
   const bool bad = !stream || ferror(stream);
   const bool whole = !(stream && fclose(stream)) && !bad && text_write(text, "", 0) == 0;
   if (whole && text->text) {
@@ -36,6 +36,6 @@ bool vnt_text_close(FILE *stream, struct vnt_text *text) {
     return true;
   }
   free(text->text);
-  *text = (struct vnt_text){0};
+  *text = (struct cli_text){0};
   return false;
 }

@@ -1,0 +1,140 @@
+/* See part.h. */
+#include "part.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fail.h"
+
+enum { RANDOM_DIGITS = 16, ENDING = 6 + RANDOM_DIGITS + 5 }; /* ".vnet-", ".part" */
+
+static size_t folder_length(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
+/* A long name is cut, so that the hidden one is none too long for the file system. */
+static char *name_make(const char *path) {
+  const size_t folder = folder_length(path), room = strlen(path) + ENDING + 2;
+  const int kept = NAME_MAX - 1 - ENDING;
+  uint64_t random;
+  char *name = malloc(room);
+  if (!name || getentropy(&random, sizeof random)) {
+    free(name);
+    return NULL;
+  }
+  snprintf(name, room, "%.*s.%.*s.vnet-%016llx.part", (int)folder, path, kept, path + folder,
+           (unsigned long long)random);
+  return name;
+}
+
+static void name_forget(struct vn_part *part) {
+  char *name = part->name;
+  part->name = NULL;
+  free(name);
+}
+
+/* Another process may have swept the file between its making and its locking. */
+static bool locked(int fd) {
+  struct stat info;
+  while (flock(fd, LOCK_EX))
+    if (errno != EINTR) return true; /* this file system has no locks, for nobody */
+  return fstat(fd, &info) == 0 && info.st_nlink > 0;
+}
+
+enum vn_status vn_part_create(struct vn_part *part, const char *path, struct vn_diag *diag) {
+  struct stat there;
+  *part = (struct vn_part){.fd = -1};
+  if (stat(path, &there) && errno == ENAMETOOLONG) /* the hidden name would fit */
+    return vn_fail(diag, vn_io_status(errno), "%.300s: cannot write: %s", path, strerror(errno));
+  for (int tries = 0; part->fd < 0 && tries < 100; tries++) {
+    name_forget(part);
+    if (!(part->name = name_make(path)))
+      return vn_fail(diag, VN_E_MEMORY, "%.400s: out of memory", path);
+    part->fd = open(part->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (part->fd < 0 && errno != EEXIST) break;
+    if (part->fd < 0 || locked(part->fd)) continue;
+    close(part->fd);
+    part->fd = -1;
+  }
+  if (part->fd >= 0) return VN_OK;
+  const int reason = errno;
+  name_forget(part);
+  return vn_fail(diag, vn_io_status(reason), "%.300s: cannot write: %s", path, strerror(reason));
+}
+
+/* The name itself reaches the disk with the folder; not every file system can, none must. */
+static void folder_sync(const char *path) {
+  char *folder = strndup(path, folder_length(path));
+  int fd = open(folder && *folder ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd >= 0) {
+    fsync(fd);
+    close(fd);
+  }
+  free(folder);
+}
+
+/* close reports what a network file system found out late; the lock stays with the other one. */
+static bool flushed(int fd) {
+  if (fsync(fd)) return false;
+  const int copy = dup(fd);
+  return copy >= 0 && close(copy) == 0;
+}
+
+enum vn_status vn_part_publish(struct vn_part *part, const char *path, struct vn_diag *diag) {
+  if (!flushed(part->fd) || rename(part->name, path)) {
+    const int reason = errno;
+    vn_part_drop(part);
+    return vn_fail(diag, vn_io_status(reason), "%.300s: cannot write: %s", path, strerror(reason));
+  }
+  folder_sync(path);
+  close(part->fd);
+  part->fd = -1;
+  name_forget(part);
+  return VN_OK;
+}
+
+void vn_part_drop(struct vn_part *part) {
+  if (part->fd < 0) return;
+  unlink(part->name);
+  close(part->fd);
+  part->fd = -1;
+  name_forget(part);
+}
+
+/* ---- what is left over ---- */
+
+static bool is_part(const char *name) {
+  const size_t length = strlen(name);
+  const char *ending = name + length - ENDING;
+  return name[0] == '.' && length > ENDING && strncmp(ending, ".vnet-", 6) == 0 &&
+         strspn(ending + 6, "0123456789abcdef") == RANDOM_DIGITS &&
+         strcmp(ending + 6 + RANDOM_DIGITS, ".part") == 0;
+}
+
+static void leftover_remove(int folder, const char *name) {
+  struct stat info;
+  int fd = openat(folder, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return; /* another user's, for one */
+  if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0)
+    unlinkat(folder, name, 0);
+  close(fd);
+}
+
+void vn_part_sweep(const char *path) {
+  char *folder = strndup(path, folder_length(path));
+  DIR *dir = folder ? opendir(*folder ? folder : ".") : NULL;
+  for (struct dirent *entry; dir && (entry = readdir(dir));)
+    if (is_part(entry->d_name)) leftover_remove(dirfd(dir), entry->d_name);
+  if (dir) closedir(dir);
+  free(folder);
+}
