@@ -2,6 +2,7 @@
  * chart of the arena, and a proof that no two buffers that are alive together overlap. Reads the
  * file through the runtime's loader, which has validated all of it. */
 #include "cli.h"
+#include "sandbox.h"
 #include "plan.h"
 #include "vnet.h"
 
@@ -17,7 +18,7 @@ static const char help[] =
     "whether the plan is sound.\n\n"
     "      --isa NAME       also show the kernel that each step gets here: avx512, avx2,\n"
     "                       neon, portable, ref, or best\n"
-    "      --width N        columns of the chart; default 100\n"
+    "      --width N        columns of the chart; default 100\n" CLI_SANDBOX_HELP
     "  -h, --help, -V, --version\n\n"
     "Example: vnet-plan vnet.plan --isa best\n\n" CLI_EXIT_HELP;
 
@@ -186,16 +187,16 @@ static uint64_t count_overlaps(const struct plan_view *v) {
 /* ---- the program ---- */
 
 int main(int argc, char **argv) {
-  enum { ISA = 256, WIDTH };
-  static const struct option longs[] = {{"isa", required_argument, NULL, ISA},
-                                        {"width", required_argument, NULL, WIDTH},
-                                        {"help", no_argument, NULL, 'h'},
-                                        {"version", no_argument, NULL, 'V'},
-                                        {NULL, 0, NULL, 0}};
+  enum { ISA = 256, WIDTH, NO_SANDBOX };
+  static const struct option longs[] = {
+      {"isa", required_argument, NULL, ISA},         {"width", required_argument, NULL, WIDTH},
+      {"no-sandbox", no_argument, NULL, NO_SANDBOX}, {"help", no_argument, NULL, 'h'},
+      {"version", no_argument, NULL, 'V'},           {NULL, 0, NULL, 0}};
   struct vn_diag diag = {""};
   struct vn_plan *plan = NULL;
   struct vn_exec *exec = NULL;
   const char *isa = NULL;
+  bool no_sandbox = false;
   uint64_t width = 100;
   cli_start("vnet-plan");
   for (int option; (option = cli_option(argc, argv, "hV", longs)) != -1;) {
@@ -205,6 +206,9 @@ int main(int argc, char **argv) {
       break;
     case WIDTH:
       width = cli_count("--width", optarg, WIDTH_LEAST, WIDTH_MOST);
+      break;
+    case NO_SANDBOX:
+      no_sandbox = true;
       break;
     case 'V':
       printf("vnet-plan %s\n", vn_version());
@@ -217,6 +221,12 @@ int main(int argc, char **argv) {
     }
   }
   if (argc - optind != 1) cli_fatal(VN_E_ARGUMENT, "exactly one plan expected; see --help");
+  struct sandbox box;
+  if (!no_sandbox) {
+    sandbox_open(&box);
+    sandbox_read(&box, argv[optind]);
+    sandbox_enter(&box);
+  }
   cli_check(vn_plan_open(argv[optind], &plan, &diag), &diag);
   const struct vn_exec_options options = {.size = sizeof options,
                                           .isa = isa && strcmp(isa, "best") ? isa : NULL};

@@ -35,6 +35,37 @@ static int progress_and_serve(void *context, double fraction) {
   return serve(context, fraction);
 }
 
+/* Results lie beside it, unless they are told to lie elsewhere. */
+static void scan_allow(struct sandbox *box, const struct run_options *o, const char *scan) {
+  run_allow(box, scan);
+  if (!o->outputs && !o->output_dir) sandbox_write_beside(box, scan);
+}
+
+/* Before the first byte of a plan or a scan: what is named may be read, where results go may be
+ * written, and that is all. */
+static void rights_give_up(struct sandbox *box, const struct run_options *o,
+                           const struct run_list *list) {
+  sandbox_open(box);
+  sandbox_read(box, o->plan);
+  for (size_t i = 0; i < list->count; i++) scan_allow(box, o, list->entry[i].scan);
+  if (!list->count && o->scans) scan_allow(box, o, o->scan[0]);
+  for (size_t i = 0; i < o->tensors; i++) sandbox_read(box, o->tensor[i]);
+  for (size_t i = 0; i < o->outputs; i++) sandbox_write_beside(box, o->output[i]);
+  const char *const files[] = {o->scores, o->report, o->csv, o->picture, o->slicer_result};
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) sandbox_write_beside(box, files[i]);
+  sandbox_write(box, o->output_dir);
+  sandbox_enter(box);
+}
+
+/* MPI goes on needing sockets and files of its own. */
+static bool rights_kept(struct sandbox *box, const struct run_options *o) {
+  bool ranks = comm_in_use();
+  if (ranks && !o->no_sandbox && !o->quiet && comm_rank() == 0)
+    fputs("vnet-run: note: ranks run without the sandbox\n", stderr);
+  if (ranks || o->no_sandbox) snprintf(box->text, sizeof box->text, "none");
+  return ranks || o->no_sandbox;
+}
+
 static void session_open(struct run_session *session, const struct run_options *o,
                          const struct vn_plan *plan, struct vn_cancel *cancel) {
   struct vn_diag diag;
@@ -111,6 +142,7 @@ int main(int argc, char **argv) {
   comm_open(&argc, &argv);
   struct run_options o = run_options_parse(argc, argv);
   struct run_list list = {0};
+  struct sandbox box;
   struct vn_diag diag;
   struct vn_plan *plan;
   struct vn_cancel *cancel;
@@ -120,12 +152,14 @@ int main(int argc, char **argv) {
   o.exec.cancel = cancel;
   cli_on_interrupt(press, cancel);
   if (run_options_many(&o)) list = run_list_open(&o);
+  if (!rights_kept(&box, &o)) rights_give_up(&box, &o, &list);
   cli_check(vn_plan_open_with(o.plan, &opening, &plan, &diag), &diag);
   if (o.tensors) {
     tensors_run(&o, plan, cancel);
   } else {
     struct run_session session;
     session_open(&session, &o, plan, cancel);
+    session.sandbox = box.text;
     if (run_options_many(&o)) {
       if (!o.quiet && comm_rank() == 0) note_intensity(plan);
       status = many_run(&session, &list);

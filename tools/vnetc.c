@@ -1,6 +1,7 @@
 /* vnetc: an ONNX V-Net in, a plan out. All of the work is in compiler/compile.c. */
 #include "cli.h"
 #include "compile.h"
+#include "sandbox.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,19 +24,19 @@ static const char help[] =
     "  --allow-external-data  read weights from files beside the model, in its own folder\n"
     "  -d, --dump LETTERS     print the graph after stages: i imported, s simplified,\n"
     "                         b BatchNorm folded, f fused, c concats aliased, k kernels\n"
-    "                         chosen\n"
+    "                         chosen\n" CLI_SANDBOX_HELP
     "  -q, --quiet            print nothing but errors\n"
     "  -h, --help, -V, --version\n"
     "\n"
     "Example: vnetc vnet.onnx -o vnet.plan --patch 64x128x128\n"
     "\n" CLI_EXIT_HELP;
 
-enum { PATCH = 256, TOPOLOGY, CONV, MEMORY_LIMIT, EXTERNAL };
+enum { PATCH = 256, TOPOLOGY, CONV, MEMORY_LIMIT, EXTERNAL, NO_SANDBOX };
 
 struct arguments {
   const char *model, *plan;
   struct vnc_options options;
-  bool quiet;
+  bool quiet, no_sandbox;
 };
 
 static enum vn_algo algorithm(const char *text) {
@@ -60,6 +61,7 @@ static struct arguments read_arguments(int argc, char **argv) {
                                         {"conv", required_argument, NULL, CONV},
                                         {"memory-limit", required_argument, NULL, MEMORY_LIMIT},
                                         {"allow-external-data", no_argument, NULL, EXTERNAL},
+                                        {"no-sandbox", no_argument, NULL, NO_SANDBOX},
                                         {"quiet", no_argument, NULL, 'q'},
                                         {"help", no_argument, NULL, 'h'},
                                         {"version", no_argument, NULL, 'V'},
@@ -88,6 +90,9 @@ static struct arguments read_arguments(int argc, char **argv) {
     case MEMORY_LIMIT:
       a.options.memory_limit_bytes = cli_size("--memory-limit", optarg);
       break;
+    case NO_SANDBOX:
+      a.no_sandbox = true;
+      break;
     case EXTERNAL:
       a.options.import.allow_external_data = true;
       break;
@@ -111,9 +116,20 @@ static struct arguments read_arguments(int argc, char **argv) {
   return a;
 }
 
+/* Before the first byte of a model. Weights beside it are in its own folder. */
+static void rights_give_up(const struct arguments *a) {
+  struct sandbox box;
+  sandbox_open(&box);
+  sandbox_read(&box, a->model);
+  if (a->options.import.allow_external_data) sandbox_read_beside(&box, a->model);
+  sandbox_write_beside(&box, a->plan);
+  sandbox_enter(&box);
+}
+
 int main(int argc, char **argv) {
   cli_start("vnetc");
   struct arguments a = read_arguments(argc, argv);
+  if (!a.no_sandbox) rights_give_up(&a);
   struct vnc_report report;
   struct vn_diag diag = {""};
   struct cli_output output;

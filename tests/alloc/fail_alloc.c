@@ -248,7 +248,8 @@ struct order { /* as sweep.py packs it */
   char folder[496]; /* to run in; beside it FOLDER.out, .err, .site, .heard */
 };
 
-static char heard_path[512];
+/* Open from the start: the program may give up its right to open files. */
+static int heard_fd = -1;
 
 static int beside(const char *folder, const char *ending) {
   char path[512];
@@ -262,7 +263,7 @@ static void obey(const struct order *order) {
   close(out);
   close(err);
   fail_tell(beside(order->folder, ".site"));
-  if (order->mode == FAIL_NONE) snprintf(heard_path, sizeof heard_path, "%s.heard", order->folder);
+  if (order->mode == FAIL_NONE) heard_fd = beside(order->folder, ".heard");
   alarm(SECONDS); /* one that hangs is found, too */
   fail_begin(order->site, order->nth, (enum fail_mode)order->mode);
   above = 0; /* what leads here does not lead to main */
@@ -303,8 +304,7 @@ __attribute__((constructor)) static void open_up(void) {
 
 __attribute__((destructor)) static void close_up(void) {
   state.on = false;
-  const int fd = *heard_path ? open(heard_path, O_WRONLY | O_CREAT | O_TRUNC, 0666) : -1;
   size_t count;
   const uint64_t *heard = fail_heard(&count);
-  if (fd >= 0 && write(fd, heard, count * sizeof *heard) < 0) abort();
+  if (heard_fd >= 0 && write(heard_fd, heard, count * sizeof *heard) < 0) abort();
 }

@@ -54,6 +54,14 @@ for name in vnet vnet-segment vnet-scan; do
 done
 inside ldconfig -p | grep 'libvnet-scan\.so\.0\.2' >/dev/null || fail "ldconfig does not know the libraries"
 
+for name in $names; do
+  mapfile -t files < <(inside dpkg -L "$name" | sed "s|^|$root|" | while read -r file; do
+    [ ! -f "$file" ] || [ -L "$file" ] || [[ $file = */sbom.cdx.json ]] || echo "$file"
+  done)
+  "$python" "$source_dir/tests/e2e/sbom.py" "$root/usr/share/doc/$name/sbom.cdx.json" "$root" \
+    "${files[@]}" || fail "the bill of materials of $name"
+done
+
 # The same bytes as on this machine.
 for program in vnetc vnet-run vnet-plan vnet-bench vnet-model vnet-train; do
   inside $program --version | grep '[0-9]\.[0-9]' >/dev/null || fail "$program --version"

@@ -5,7 +5,8 @@
 #   run_install.sh SOURCE_DIR BUILD_DIR CC CXX PYTHON XNNPACK      XNNPACK: ON or OFF, as built
 #
 # Linking by pkg-config and CMake, shared and static, from C and C++; headers; exported symbols and
-# needed libraries as symbols/ lists them; labels as vnet-run's; cancelling; uninstalling.
+# needed libraries as symbols/ lists them; hardening; the bill of materials; labels as vnet-run's;
+# cancelling; uninstalling.
 set -euo pipefail
 source_dir=$1 build=$2 cc=$3 cxx=$4 python=$5 xnnpack=$6
 here=$source_dir/tests/e2e
@@ -198,6 +199,39 @@ surface() {
   stat -Lc '%n %s bytes' "$lib"/libvnet*.so "$lib"/libvnet*.a | sed 's|.*/||'
 }
 
+# hardened FILE: what an attacker needs is not there. -fstack-protector and _FORTIFY_SOURCE show by
+# the functions that they call, where there is something to protect.
+hardened() {
+  local headers dynamic
+  headers=$(readelf -Wl "$1")
+  dynamic=$(readelf -Wd "$1")
+  grep -q GNU_RELRO <<<"$headers" || fail "$1: no RELRO"
+  grep -q 'GNU_STACK.* RW ' <<<"$headers" || fail "$1: an executable stack"
+  ! grep -q 'LOAD.* RWE ' <<<"$headers" || fail "$1: memory to be written and executed"
+  grep -qE 'BIND_NOW|FLAGS_1.*NOW' <<<"$dynamic" || fail "$1: symbols are bound late"
+  [[ $1 = *.so ]] || grep -q 'FLAGS_1.*PIE' <<<"$dynamic" || fail "$1: at a fixed address"
+  grep -q __stack_chk_fail <<<"$(nm -D "$1")" || fail "$1: stacks without canaries"
+  case $(readelf -h "$1" | sed -n 's/.*Machine: *//p') in
+  *X86-64) objdump -d "$1" | grep -c endbr64 ;;
+  AArch64) objdump -d "$1" | grep -cE '\<(bti|paciasp)\>' ;;
+  esac | grep -qv '^[0-9]$' || fail "$1: jumps may go anywhere"
+}
+
+hardening() {
+  local file
+  for file in "$lib"/libvnet*.so "$prefix"/bin/*; do hardened "$file"; done
+  # The larger ones hold calls of every kind.
+  for file in "$lib/libvnet.so" "$prefix"/bin/{vnet-run,vnetc,vnet-train}; do
+    grep -q '_chk@' <<<"$(nm -D "$file")" || fail "$file: calls that do not know their buffers"
+  done
+}
+
+# The bill of materials, of the very files that are there.
+materials() {
+  "$python" "$here/sbom.py" "$prefix/share/doc/vnet/sbom.cdx.json" "$prefix" ||
+    fail "the bill of materials"
+}
+
 pages() {
   local page
   for page in vnet vnet_segment vnet_scan; do
@@ -250,6 +284,8 @@ for standard in 11 17 20; do by_cmake CXX $standard open.cpp; done
 versions
 hosts_run
 surface
+hardening
+materials
 pages
 uninstalled
 exit $bad

@@ -93,6 +93,7 @@ def ranks_change_nothing():
     status, text, err = call(mpirun, *root, "--oversubscribe", "-n", "2", vnet_run, plan, scans,
                              "--output-dir", folder / "two", "--threads", "1")
     assert status != 0, err
+    assert err.count("note: ranks run without the sandbox") == 1, err
     summary_check(folder / "two", text)
     assert results(folder / "one") == results(folder / "two")
 

@@ -34,3 +34,13 @@ foreach(binary IN LISTS binaries)
     file(RPATH_REMOVE FILE "${binary}")
   endif()
 endforeach()
+
+# What is in each, now that its files are as they will be installed.
+include("${CPACK_VN_SBOM}")
+foreach(component runtime dev tools)
+  string(TOUPPER ${component} upper)
+  set(package "${CPACK_DEBIAN_${upper}_PACKAGE_NAME}")
+  set(root "${CPACK_TEMPORARY_DIRECTORY}/${component}")
+  file(GLOB_RECURSE files "${root}/*")
+  vn_sbom("${package}" "${root}/usr/share/doc/${package}/sbom.cdx.json" "${root}" "${files}")
+endforeach()

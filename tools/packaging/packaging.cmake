@@ -99,7 +99,9 @@ foreach(page vnet_segment vnet_scan)
           COMPONENT dev)
 endforeach()
 
-# ---- uninstall, Debian packages ----
+# ---- what is in it (after everything else, of which it has the hashes), uninstall, Debian packages ----
+
+include(tools/packaging/sbom_parts.cmake)
 
 if(PROJECT_IS_TOP_LEVEL)
   add_custom_target(

@@ -42,6 +42,18 @@ void run_files_free(struct run_files *files) {
 
 /* ---- in ---- */
 
+/* What a scan of two files may have beside it. */
+static const char *const halves[] = {".hdr", ".hdr.gz", ".img", ".img.gz"};
+
+void run_allow(struct sandbox *box, const char *scan) {
+  sandbox_read(box, scan);
+  for (size_t i = 0; i < sizeof halves / sizeof *halves; i++) {
+    char *half = run_name(scan, halves[i]);
+    sandbox_read(box, half);
+    free(half);
+  }
+}
+
 static size_t elems_of(const struct run_input *input) {
   return input->image.dim[0] * input->image.dim[1] * input->image.dim[2];
 }
@@ -156,7 +168,6 @@ static enum vn_status tables_name(const struct run_session *session, const struc
 
 void run_files_add(struct cli_files *all, const struct run_session *session,
                    const struct run_files *files) {
-  static const char *const halves[] = {".hdr", ".hdr.gz", ".img", ".img.gz"};
   const char *const outputs[] = {files->labels, files->scores, files->report, files->csv,
                                  files->picture};
   struct vn_diag diag;
@@ -169,7 +180,7 @@ void run_files_add(struct cli_files *all, const struct run_session *session,
     free(tables[i]);
   }
   cli_files_add(all, files->scan, false);
-  for (size_t i = 0; i < 4; i++) { /* of a pair, the other file */
+  for (size_t i = 0; i < sizeof halves / sizeof *halves; i++) { /* of a pair, the other file */
     char *half = run_name(files->scan, halves[i]);
     if (!half) cli_fatal(VN_E_MEMORY, "out of memory");
     if (access(half, F_OK) == 0) cli_files_add(all, half, false);

@@ -6,6 +6,7 @@
 
 #include "cli.h"
 #include "options.h"
+#include "sandbox.h"
 #include "vnet_scan.h"
 
 /* What all scans share. */
@@ -17,6 +18,7 @@ struct run_session {
   struct vn_label_info *labels; /* [info.labels] */
   struct vn_cancel *cancel;     /* pressed by Ctrl-C, for all that the program does */
   vn_progress_fn *progress;
+  const char *sandbox; /* what is in force */
 };
 
 /* Files of one scan; the strings are the case's own. NULL: not wanted. */
@@ -37,6 +39,9 @@ struct run_input {
       memory_bytes; /* all that the run takes: segmenter, voxels, scores on their way, labels */
   uint64_t read_ns;
 };
+
+/* Lets it be read from within the sandbox: its file, and the other half of a pair. */
+void run_allow(struct sandbox *box, const char *scan);
 
 /* Reads a scan after everything that can refuse it: header, metadata, memory. To be closed in any
  * case. */

@@ -30,10 +30,14 @@ void comm_open(int *argc, char ***argv) {
   MPI_Comm_size(MPI_COMM_WORLD, &comm.ranks);
 }
 
-void comm_close(void) {
+bool comm_in_use(void) {
   int open = 0;
   MPI_Initialized(&open);
-  if (open) MPI_Finalize();
+  return open;
+}
+
+void comm_close(void) {
+  if (comm_in_use()) MPI_Finalize();
 }
 
 size_t comm_rank(void) {
@@ -107,6 +111,10 @@ void comm_open(int *argc, char ***argv) {
 }
 
 void comm_close(void) {}
+
+bool comm_in_use(void) {
+  return false;
+}
 
 size_t comm_rank(void) {
   return 0;

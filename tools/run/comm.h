@@ -3,11 +3,13 @@
 #ifndef VNET_RUN_COMM_H
 #define VNET_RUN_COMM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* First and last call; comm_open uses MPI only where mpirun (or srun) started the process. */
 void comm_open(int *argc, char ***argv);
 void comm_close(void);
+bool comm_in_use(void); /* MPI */
 size_t comm_rank(void);
 size_t comm_ranks(void);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "sandbox.h"
 #include "slicer.h"
 
 static const char help[] =
@@ -43,7 +44,7 @@ static const char help[] =
     "  --threads N            default: one for each core\n"
     "  --isa NAME             avx512, avx2, neon, portable or ref; default: the best\n"
     "  --memory-limit SIZE    such as 4G: refuse at once what would take more\n"
-    "  --json                 the report on standard output\n"
+    "  --json                 the report on standard output\n" CLI_SANDBOX_HELP
     "  --xml                  this program as 3D Slicer's module description\n"
     "  -q, --quiet            no progress bar, no notes\n"
     "  -h, --help, -V, --version\n"
@@ -74,6 +75,7 @@ enum {
   ISA,
   MEMORY,
   JSON,
+  NO_SANDBOX,
   XML,
   PROCESS_ADDRESS,
   RETURN_FILE,
@@ -103,6 +105,7 @@ static const struct option longs[] = {
     {"isa", required_argument, NULL, ISA},
     {"memory-limit", required_argument, NULL, MEMORY},
     {"json", no_argument, NULL, JSON},
+    {"no-sandbox", no_argument, NULL, NO_SANDBOX},
     {"xml", no_argument, NULL, XML},
     {"processinformationaddress", required_argument, NULL, PROCESS_ADDRESS},
     {"returnparameterfile", required_argument, NULL, RETURN_FILE},
@@ -228,6 +231,9 @@ static void option_take(struct run_options *o, int option) {
     break;
   case JSON:
     o->json = true;
+    break;
+  case NO_SANDBOX:
+    o->no_sandbox = true;
     break;
   case PROCESS_ADDRESS: /* of Slicer's own memory: meant for modules loaded into it */
     o->slicer = true;

@@ -22,7 +22,7 @@ struct run_options {
   bool pictures;                               /* many scans: --picture without a name to each */
   enum vn_probability scores_kind;
   struct vn_segment_options segment;
-  bool json, quiet;
+  bool json, quiet, no_sandbox;
   struct vn_exec_options exec;
   const char *slicer_state;  /* --processinformationaddress is accepted, and nothing is at it */
   const char *slicer_result; /* --returnparameterfile */

@@ -34,6 +34,7 @@ static void manifest_print(struct cli_json *json, const struct run_session *sess
   cli_json_text(json, "version", vn_version());
   cli_json_text(json, "plan", session->options->plan);
   cli_json_text(json, "plan_checksum", checksum);
+  cli_json_text(json, "sandbox", session->sandbox);
   cli_json_text(json, "topology", vn_plan_topology(session->plan));
   cli_json_text(json, "isa", info.isa);
   cli_json_count(json, "threads", info.threads);

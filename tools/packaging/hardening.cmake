@@ -1,0 +1,31 @@
+# What an attacker still meets should a check have been forgotten: buffers that know their size,
+# stacks that notice an overrun, addresses that are not known beforehand, tables that are read-only.
+# tests/e2e/hardened.sh looks at what comes out.
+include(CheckCCompilerFlag)
+include(CheckPIESupported)
+check_pie_supported(LANGUAGES C)
+add_compile_options(-Wformat -Wformat-security)
+add_link_options(-Wl,-z,relro,-z,now,-z,noexecstack)
+if(VNET_SANITIZE) # which looks at the same and more
+  return()
+endif()
+
+set(CMAKE_REQUIRED_FLAGS -Werror)
+set(flags -fstack-protector-strong -fstack-clash-protection
+          -fcf-protection -mbranch-protection=standard) # the last two: x86, arm64
+foreach(flag IN LISTS flags)
+  string(MAKE_C_IDENTIFIER "VNET_HAS${flag}" known)
+  check_c_compiler_flag(${flag} ${known})
+  if(${known})
+    add_compile_options(${flag})
+  endif()
+endforeach()
+# Level 3 knows the size of what malloc gave; compilers and libraries before 2022 warn of it. It
+# wants an optimiser, and a distribution's own level, in CFLAGS, to be undone first.
+if(NOT CMAKE_BUILD_TYPE STREQUAL Debug)
+  include(CheckCSourceCompiles)
+  set(CMAKE_REQUIRED_FLAGS "-O2 -Werror -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3")
+  check_c_source_compiles("#include <string.h>\nint main(void) { return 0; }" VNET_FORTIFY_3)
+  add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$<IF:$<BOOL:${VNET_FORTIFY_3}>,3,2>)
+endif()
+unset(CMAKE_REQUIRED_FLAGS)
