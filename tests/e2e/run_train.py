@@ -63,6 +63,10 @@ assert plan.returncode == 0 and "monai width=2 stages=2" in plan.stdout, plan.st
 dropped = trained("dropped.onnx", "--dropout", "0.3", "--stages", "3", "--threads", "1", "-q")
 assert dropped == trained("dropped2.onnx", "--dropout", "0.3", "--stages", "3", "--threads", "2", "-q")
 
+# Frozen from the first step on that is no earlier than the fraction: step 3 of 6 in both.
+assert trained("f1.onnx", "--freeze", "0.5", "--steps", "6", "-q") == trained("f2.onnx", "--freeze", "0.45", "--steps", "6", "-q")
+assert trained("f1.onnx", "--freeze", "0.5", "--steps", "6", "-q") != trained("f2.onnx", "--freeze", "0.55", "--steps", "6", "-q")
+
 
 def interrupted(number, after_s):
     """Ended at any moment and resumed: the same bytes, and a log of the same losses."""

@@ -344,6 +344,30 @@ static void gradients_of_losses(void **state) {
   vnt_machine_close(&m);
 }
 
+/* The paper's Dice has no constant that would soften it where next to nothing is there; what is
+ * told beside a loss is the Dice of the labels that win. */
+static void losses_of_next_to_nothing(void **state) {
+  (void)state;
+  float scores[16], grad[16];
+  uint8_t labels[8] = {0};
+  struct vnt_machine m;
+  struct vnt_loss loss;
+  const struct vnt_loss_spec paper = {VNT_LOSS_DICE, 0}, several = {VNT_LOSS_MULTI_DICE, 0};
+  const struct vn_tensor t = {.data = scores, .dim = {1, 2, 2, 2, 2}, .stride = 2};
+  const struct vn_tensor g = {.data = grad, .dim = {1, 2, 2, 2, 2}, .stride = 2};
+  for (int i = 0; i < 16; i++) scores[i] = i % 2 ? 0 : 7; /* sum p^2 = 7e-6 */
+  assert_int_equal(vnt_machine_open(NULL, 1, &m, NULL), VN_OK);
+  assert_int_equal(vnt_loss_run(&m, &paper, &t, labels, &g, &loss, NULL), VN_OK);
+  assert_true(fabs(loss.loss - 1) < 1e-9 && loss.dice == 1);
+  assert_int_equal(vnt_loss_run(&m, &several, &t, labels, &g, &loss, NULL), VN_OK);
+  assert_true(loss.loss > 0.3 && loss.loss < 0.5 && loss.dice == 1);
+  labels[0] = labels[1] = labels[2] = 1; /* two of which, and one other, win */
+  scores[1] = scores[3] = scores[15] = 9;
+  assert_int_equal(vnt_loss_run(&m, &several, &t, labels, &g, &loss, NULL), VN_OK);
+  assert_true(fabs(loss.dice - 4.0 / 6) < 1e-12);
+  vnt_machine_close(&m);
+}
+
 /* They differ by sample and step, come back with their numbers, and at probability 0 drop nothing.
  */
 static void masks_are_the_samples_own(void **state) {
@@ -377,6 +401,7 @@ static void schedules_are_as_written(void **state) {
   assert_true(fabs(vnt_rate_steps(1e-4, 50000, 25000) - 1e-6) < 1e-18);
   assert_true(fabs(vnt_rate_cosine(1, 0, 10, 110) - 0.1) < 1e-12);
   assert_true(vnt_rate_cosine(1, 9, 10, 110) == 1);
+  assert_true(fabs(vnt_rate_cosine(1, 35, 10, 110) - 0.25 * (2 + sqrt(2))) < 1e-12);
   assert_true(fabs(vnt_rate_cosine(1, 60, 10, 110) - 0.5) < 1e-12);
   assert_true(vnt_rate_cosine(1, 110, 10, 110) == 0);
 }
@@ -404,6 +429,7 @@ int main(void) {
       cmocka_unit_test(a_phantom_is_learnt),       cmocka_unit_test(schedules_are_as_written),
       cmocka_unit_test(any_slope_is_trained),      cmocka_unit_test(gradients_of_losses),
       cmocka_unit_test(masks_are_the_samples_own), cmocka_unit_test(no_number_changes_nothing),
+      cmocka_unit_test(losses_of_next_to_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -362,12 +362,35 @@ static void matching_is_numpys(void **state) {
   vnt_cases_close(&cases);
 }
 
+/* Never with the case itself, which would leave it as it is. */
+static void matching_is_with_another(void **state) {
+  (void)state;
+  enum { D = 12, H = 20, W = 24, ELEMS = D * H * W };
+  static float plain_image[ELEMS], image[ELEMS];
+  static uint8_t target[ELEMS];
+  const size_t patch[3] = {D, H, W};
+  struct vnt_cases cases = cases_open("good.csv", &plain);
+  const struct vnt_augment none = {.foreground = 1}, match = {.foreground = 1, .match_p = 1};
+  for (uint64_t index = 0; index < 40; index++) {
+    double sum = 0;
+    assert_int_equal(
+        vnt_cases_sample(&cases, &none, patch, 7, index, NULL, plain_image, target, NULL), VN_OK);
+    assert_int_equal(vnt_cases_sample(&cases, &match, patch, 7, index, NULL, image, target, NULL),
+                     VN_OK);
+    for (size_t i = 0; i < ELEMS; i++)
+      sum += fabs((double)image[i] - (double)plain_image[i]) / ELEMS;
+    if (!(sum > 1e-3)) fail_msg("sample %d was moved by %g", (int)index, sum);
+  }
+  vnt_cases_close(&cases);
+}
+
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(scans_are_numpys),        cmocka_unit_test(samples_are_windows),
-      cmocka_unit_test(bad_cases_are_refused),   cmocka_unit_test(mangled_lists_are_survived),
-      cmocka_unit_test(specs_are_checked),       cmocka_unit_test(sampling_is_balanced),
-      cmocka_unit_test(samples_are_their_index), cmocka_unit_test(matching_is_numpys),
+      cmocka_unit_test(scans_are_numpys),         cmocka_unit_test(samples_are_windows),
+      cmocka_unit_test(bad_cases_are_refused),    cmocka_unit_test(mangled_lists_are_survived),
+      cmocka_unit_test(specs_are_checked),        cmocka_unit_test(sampling_is_balanced),
+      cmocka_unit_test(samples_are_their_index),  cmocka_unit_test(matching_is_numpys),
+      cmocka_unit_test(matching_is_with_another),
   };
   if (argc != 2) return 2;
   folder = argv[1];

@@ -141,12 +141,54 @@ static void samples_are_their_index(void **state) {
   unlink(path);
 }
 
+/* A block whose two halves are white matter of either side, the target being one of them: heads are
+ * mirrored as often as not, and both sides look alike. */
+static void sides_are_alike_and_change(void **state) {
+  (void)state;
+  enum { N = 24, ELEMS = N * N * N, SAMPLES = 60 };
+  static uint8_t structure[ELEMS], map_target[ELEMS], target[ELEMS];
+  static float image[ELEMS];
+  static struct vnt_generator g;
+  struct vnt_labelmap map = {.dim = {N, N, N},
+                             .spacing_mm = {1, 1, 1},
+                             .structure = structure,
+                             .target = map_target,
+                             .value = {0, 2, 41},
+                             .structures = 3,
+                             .centre = {11.5, 11.5, 11.5}};
+  for (size_t i = 0; i < ELEMS; i++) {
+    const size_t d = i / N / N, h = i / N % N, w = i % N;
+    const bool in = d > 3 && d < 20 && h > 3 && h < 20 && w > 3 && w < 20;
+    structure[i] = (uint8_t)(in ? w < N / 2 ? 1 : 2 : 0);
+    map_target[i] = structure[i] == 2;
+  }
+  vnt_generator_defaults(&g, map.dim, 1);
+  g.rotate_deg = g.scale = g.shear = g.shift_mm = g.far = g.bend_mm = g.bias = g.noise = 0;
+  g.gamma = g.negative = 0;
+  g.slice_mm = g.spacing_mm;
+  size_t high = 0;
+  for (uint64_t index = 0; index < SAMPLES; index++) {
+    double mean[2] = {0}, count[2] = {0}, place = 0;
+    assert_int_equal(vnt_generate(&g, &map, 1, 5, index, NULL, image, target, NULL), VN_OK);
+    for (size_t i = 0; i < ELEMS; i++) {
+      const size_t d = i / N / N, h = i / N % N, w = i % N, side = w >= N / 2;
+      place += target[i] ? (double)w - 11.5 : 0;
+      if (d < 9 || d > 14 || h < 9 || h > 14 || w < 6 || w > 17) continue;
+      mean[side] += (double)image[i];
+      count[side]++;
+    }
+    high += place > 0;
+    const double apart = mean[0] / count[0] - mean[1] / count[1];
+    if (!(fabs(apart) < 0.12)) fail_msg("sample %d: %g apart", (int)index, apart);
+  }
+  assert_in_range(high, SAMPLES / 4, SAMPLES * 3 / 4);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(philox_is_random123),
-      cmocka_unit_test(normals_are_normal),
-      cmocka_unit_test(label_maps_are_read),
-      cmocka_unit_test(samples_are_their_index),
+      cmocka_unit_test(philox_is_random123),        cmocka_unit_test(normals_are_normal),
+      cmocka_unit_test(label_maps_are_read),        cmocka_unit_test(samples_are_their_index),
+      cmocka_unit_test(sides_are_alike_and_change),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
