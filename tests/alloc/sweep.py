@@ -214,7 +214,7 @@ class Scenario:
               f"got over, {unmet} not met again, {len(faults)} faults, {time.monotonic() - begin:.1f} s", flush=True)
         for (wrong, where), orders in faults.items():
             print(f"  WRONG: {wrong}\n    at {where} {orders}", flush=True)
-        assert unmet * 50 <= len(sites), "the allocations are not those of the undisturbed run"
+        assert unmet * 20 <= len(sites), "the allocations are not those of the undisturbed run"
         return len(faults)
 
 
@@ -243,7 +243,7 @@ def scenarios():
     yield Scenario("train-labels", generator, kept=published)
     begin = begun([*generator, "--steps", "4", "--log", "log.csv"])
     yield Scenario("resume", [*generator, "--steps", "4", "--log", "log.csv", "--resume"], begin=begin, kept=published)
-    yield Scenario("train-data", ["vnet-train", "--data", "{}/cases.csv", "--classes", "2", "--patch", "8x8x8", *training,
+    yield Scenario("train-data", ["vnet-train", "--data", "{}/cases.csv", "--classes", "2", "--patch", "8x8x8", *training, "--threads", "1",
                                   "--steps", "1", "--validate-every", "1", "--log", "log.csv", "--charts", "c", "-o", "m.onnx"], kept=published)
     yield Scenario("list", ["vnet-run", "{}/net.plan", "--list", "{}/list.txt", "--output-dir", "out", "-q", "--threads", "1"], kept=failed_row)
 
