@@ -238,12 +238,12 @@ def scenarios():
     yield Scenario("run-xml", ["vnet-run", "--xml"])
     yield Scenario("tensor", ["vnet-run", "{}/several.plan", "--tensor", str(tensor()), "-o", "0.npy", "-o", "1.npy", "-o", "2.npy"])
     yield Scenario("folder", ["vnet-run", "{}/net.plan", "{}/scans", "--output-dir", "out", "--threads", "1", "--picture"], kept=failed_row)
-    training = ["--width", "2", "--stages", "2", "--model-patch", "16x16x16", "--steps", "2", "--every", "1", "--threads", "2", "-q"]
+    training = ["--width", "2", "--stages", "2", "--model-patch", "16x16x16", "--steps", "2", "--every", "1", "--threads", "1", "-q"]
     generator = ["vnet-train", "--labels", "{}/heads", "--patch", "8x8x8", "--spacing", "12", *training, "-o", "m.onnx"]
     yield Scenario("train-labels", generator, kept=published)
     begin = begun([*generator, "--steps", "4", "--log", "log.csv"])
     yield Scenario("resume", [*generator, "--steps", "4", "--log", "log.csv", "--resume"], begin=begin, kept=published)
-    yield Scenario("train-data", ["vnet-train", "--data", "{}/cases.csv", "--classes", "2", "--patch", "8x8x8", *training, "--threads", "1",
+    yield Scenario("train-data", ["vnet-train", "--data", "{}/cases.csv", "--classes", "2", "--patch", "8x8x8", *training,
                                   "--steps", "1", "--validate-every", "1", "--log", "log.csv", "--charts", "c", "-o", "m.onnx"], kept=published)
     yield Scenario("list", ["vnet-run", "{}/net.plan", "--list", "{}/list.txt", "--output-dir", "out", "-q", "--threads", "1"], kept=failed_row)
 
