@@ -2,6 +2,8 @@
  * graph calls this; it knows nothing of what ops mean. */
 #include "graph.h"
 
+#include "size.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,6 +43,7 @@ void vnc_graph_free(struct vnc_graph *g) {
   free(g->outputs);
   free(g->metas);
   free(g->strings);
+  vnc_index_free(&g->string_ids);
   vnc_graph_init(g);
 }
 
@@ -50,12 +53,20 @@ uint32_t vnc_graph_string(struct vnc_graph *g, const char *text) {
     if (!grow(g, (void **)&g->strings, &g->cap_string_bytes, 0, 1, 1)) return 0;
     g->strings[g->n_string_bytes++] = '\0';
   }
-  for (size_t at = 0; at < g->n_string_bytes; at += strlen(g->strings + at) + 1)
-    if (!strcmp(g->strings + at, text)) return (uint32_t)at;
+  if (bytes == 1) return 0;
+  const uint64_t hash = vnc_index_hash(&g->string_ids, text, bytes);
+  uint32_t id;
+  for (size_t at = 0; (id = vnc_index_next(&g->string_ids, hash, &at)) != VN_NONE;)
+    if (!strcmp(g->strings + id, text)) return id;
   if (!grow(g, (void **)&g->strings, &g->cap_string_bytes, g->n_string_bytes, bytes, 1)) return 0;
-  memcpy(g->strings + g->n_string_bytes, text, bytes);
+  id = (uint32_t)g->n_string_bytes;
+  if (!vnc_index_add(&g->string_ids, hash, id)) {
+    g->failed = true;
+    return 0;
+  }
+  memcpy(g->strings + id, text, bytes);
   g->n_string_bytes += bytes;
-  return (uint32_t)(g->n_string_bytes - bytes);
+  return id;
 }
 
 const char *vnc_graph_text(const struct vnc_graph *g, uint32_t string) {
@@ -96,6 +107,28 @@ uint32_t vnc_graph_insert(struct vnc_graph *g, uint32_t at, enum vn_op op, const
   return at;
 }
 
+enum vn_status vnc_graph_reorder(struct vnc_graph *g, const uint32_t *order, struct vn_diag *diag) {
+  struct vnc_node *nodes = malloc((g->n_nodes + 1) * sizeof *nodes);
+  uint32_t *new_id = malloc((g->n_nodes + 1) * sizeof *new_id);
+  if (!nodes || !new_id || g->failed) {
+    free(nodes);
+    free(new_id);
+    return vn_fail(diag, VN_E_MEMORY, "out of memory for the graph");
+  }
+  for (uint32_t i = 0; i < g->n_nodes; i++) {
+    nodes[i] = g->nodes[order[i]];
+    new_id[order[i]] = i;
+  }
+  free(g->nodes);
+  g->nodes = nodes;
+  g->cap_nodes = g->n_nodes + 1;
+  for (size_t i = 0; i < g->n_args; i++) g->args[i] = new_id[g->args[i]];
+  for (size_t i = 0; i < g->n_inputs; i++) g->inputs[i].node = new_id[g->inputs[i].node];
+  for (size_t i = 0; i < g->n_outputs; i++) g->outputs[i].node = new_id[g->outputs[i].node];
+  free(new_id);
+  return VN_OK;
+}
+
 uint32_t vnc_graph_const(struct vnc_graph *g, const char *name, size_t rank, const uint64_t *dim,
                          float *data) {
   struct vnc_const c = {.name = vnc_graph_string(g, name), .rank = (uint32_t)rank, .data = data};
@@ -134,13 +167,13 @@ uint32_t vnc_graph_arg(const struct vnc_graph *g, const struct vnc_node *node, s
 
 uint64_t vnc_const_elems(const struct vnc_const *c) {
   uint64_t n = 1;
-  for (size_t i = 0; i < c->rank; i++) n *= c->dim[i];
+  for (size_t i = 0; i < c->rank; i++) n = vn_times(n, c->dim[i]);
   return n;
 }
 
 uint64_t vnc_node_elems(const struct vnc_node *node) {
   uint64_t n = 1;
-  for (size_t i = 0; i < VN_AXES; i++) n *= node->dim[i];
+  for (size_t i = 0; i < VN_AXES; i++) n = vn_times(n, node->dim[i]);
   return n;
 }
 
@@ -149,9 +182,9 @@ uint64_t vnc_node_macs(const struct vnc_graph *g, uint32_t id) {
   if (node->op != VN_OP_CONV3D && node->op != VN_OP_DECONV3D) return 0;
   const struct vnc_node *in = &g->nodes[vnc_graph_arg(g, node, 0)];
   const struct vnc_const *w = &g->consts[node->weight];
-  uint64_t taps = w->dim[1] * w->dim[2] * w->dim[3] * w->dim[4];
-  if (node->op == VN_OP_CONV3D) return vnc_node_elems(node) * taps;
-  return vnc_node_elems(in) / in->dim[VN_C] * w->dim[0] * taps;
+  uint64_t taps = vn_times(vn_times(w->dim[1], w->dim[2]), vn_times(w->dim[3], w->dim[4]));
+  if (node->op == VN_OP_CONV3D) return vn_times(vnc_node_elems(node), taps);
+  return vn_times(vnc_node_elems(in) / in->dim[VN_C], vn_times(w->dim[0], taps));
 }
 
 void vnc_graph_uses(const struct vnc_graph *g, uint32_t *uses) {
@@ -163,9 +196,9 @@ void vnc_graph_uses(const struct vnc_graph *g, uint32_t *uses) {
 
 /* ---- rewriting ---- */
 
-static uint32_t follow(const uint32_t *map, uint32_t id) {
-  while (map[id] != id) id = map[id];
-  return id;
+/* Where each id's chain of replacements ends. A replacement stands before what it replaces. */
+static void follow(const uint32_t *map, uint32_t *end, size_t n) {
+  for (size_t i = 0; i < n; i++) end[i] = map[i] < i ? end[map[i]] : (uint32_t)i;
 }
 
 static void mark_const(bool *live, uint32_t id) {
@@ -227,8 +260,8 @@ static void compact_consts(struct vnc_graph *g, const bool *live) {
 
 enum vn_status vnc_graph_rewrite(struct vnc_graph *g, const uint32_t *map, struct vn_diag *diag) {
   bool *live = calloc(g->n_nodes + g->n_consts + 1, sizeof *live), *live_const = live + g->n_nodes;
-  uint32_t *node_id = malloc((g->n_nodes + g->n_consts + 1) * sizeof *node_id);
-  uint32_t *const_id = node_id + g->n_nodes;
+  uint32_t *node_id = malloc((2 * g->n_nodes + g->n_consts + 1) * sizeof *node_id);
+  uint32_t *const_id = node_id + g->n_nodes, *end = const_id + g->n_consts;
   /* Nodes that share arguments make n_args the smaller of the two; one copy for each is enough. */
   size_t n_args = 0;
   for (size_t i = 0; i < g->n_nodes; i++) n_args += g->nodes[i].n_args;
@@ -240,9 +273,10 @@ enum vn_status vnc_graph_rewrite(struct vnc_graph *g, const uint32_t *map, struc
     return vn_fail(diag, VN_E_MEMORY, "out of memory for the graph");
   }
   size_t at = 0;
+  follow(map, end, g->n_nodes);
   for (size_t i = 0; i < g->n_nodes; i++) {
     struct vnc_node *node = &g->nodes[i];
-    for (size_t k = 0; k < node->n_args; k++) args[at + k] = follow(map, vnc_graph_arg(g, node, k));
+    for (size_t k = 0; k < node->n_args; k++) args[at + k] = end[vnc_graph_arg(g, node, k)];
     node->first_arg = (uint32_t)at;
     at += node->n_args;
   }
@@ -250,7 +284,7 @@ enum vn_status vnc_graph_rewrite(struct vnc_graph *g, const uint32_t *map, struc
   g->args = args;
   g->n_args = n_args;
   g->cap_args = n_args + 1;
-  for (size_t i = 0; i < g->n_outputs; i++) g->outputs[i].node = follow(map, g->outputs[i].node);
+  for (size_t i = 0; i < g->n_outputs; i++) g->outputs[i].node = end[g->outputs[i].node];
   mark(g, live, live_const);
   number(live, node_id, g->n_nodes);
   number(live_const, const_id, g->n_consts);

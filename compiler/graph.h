@@ -9,6 +9,7 @@
 #define VNC_GRAPH_H
 
 #include "fail.h"
+#include "index.h"
 #include "types.h"
 
 #include <stdbool.h>
@@ -77,6 +78,7 @@ struct vnc_graph {
   char *strings; /* string id: byte offset of a NUL-terminated string; id 0 is "" */
   size_t n_nodes, n_consts, n_args, n_inputs, n_outputs, n_metas, n_string_bytes;
   size_t cap_nodes, cap_consts, cap_args, cap_inputs, cap_outputs, cap_metas, cap_string_bytes;
+  struct vnc_index string_ids;
   bool failed; /* an append ran out of memory; sticky, asked once by vnc_graph_check */
 };
 
@@ -89,9 +91,12 @@ const char *vnc_graph_text(const struct vnc_graph *g, uint32_t string);
 uint32_t vnc_graph_node(struct vnc_graph *g, enum vn_op op, const char *name, const uint32_t *args,
                         size_t n_args);
 /* As vnc_graph_node, but the new node stands before node `at`; later ids move up by one. Only nodes
- * before `at` may be arguments. */
+ * before `at` may be arguments. Takes time in proportion to the graph. */
 uint32_t vnc_graph_insert(struct vnc_graph *g, uint32_t at, enum vn_op op, const char *name,
                           const uint32_t *args, size_t n_args);
+/* Nodes in another order that is topological, too: node order[i] becomes node i. For a pass that
+ * has appended many nodes which belong further up. */
+enum vn_status vnc_graph_reorder(struct vnc_graph *g, const uint32_t *order, struct vn_diag *diag);
 /* Appends arguments for a node that a pass gives new ones; returns its first_arg. */
 uint32_t vnc_graph_args(struct vnc_graph *g, const uint32_t *args, size_t n);
 /* Takes ownership of `data` (malloc), even on failure. */
@@ -109,8 +114,9 @@ uint64_t vnc_node_macs(const struct vnc_graph *g, uint32_t node); /* of the dire
 
 /* uses[i]: how many arguments and outputs refer to node i; `uses` holds n_nodes entries. */
 void vnc_graph_uses(const struct vnc_graph *g, uint32_t *uses);
-/* Rewrites every argument and output from id to map[id] (map[id] == id: unchanged; chains are
- * followed), drops nodes and constants that nothing uses any more (INPUT nodes stay), renumbers. */
+/* Rewrites every argument and output from id to map[id] <= id (map[id] == id: unchanged; chains
+ * are followed), drops nodes and constants that nothing uses any more (INPUT nodes stay),
+ * renumbers. */
 enum vn_status vnc_graph_rewrite(struct vnc_graph *g, const uint32_t *map, struct vn_diag *diag);
 
 /* Drops what no output needs. */

@@ -89,6 +89,23 @@ static enum vn_status check_shape(const struct check *c) {
   return same ? VN_OK : wrong(c, "its shape is not what its arguments give");
 }
 
+/* Integers are ArgMax's results and what moves or casts them; all else computes on floats. */
+static enum vn_status check_types(const struct check *c) {
+  const uint32_t op = c->node->op;
+  for (size_t i = 0; i < c->node->n_args; i++) {
+    const uint32_t dtype = c->g->nodes[vnc_graph_arg(c->g, c->node, i)].dtype;
+    if (op == VN_OP_CONCAT && dtype != c->node->dtype)
+      return vn_fail(c->diag, VN_E_UNSUPPORTED, "node '%.200s' joins floats and integers",
+                     vnc_graph_text(c->g, c->node->name));
+    if (dtype == VN_F32 || op == VN_OP_COPY || op == VN_OP_CAST || op == VN_OP_CONCAT) continue;
+    return vn_fail(c->diag, VN_E_UNSUPPORTED,
+                   "node '%.200s' (%s) is given integers, and computes on floats alone: put a Cast "
+                   "before it",
+                   vnc_graph_text(c->g, c->node->name), vn_op_text(op));
+  }
+  return VN_OK;
+}
+
 static enum vn_status check_axes(const struct check *c) {
   const struct vnc_node *node = c->node;
   bool softmax = node->op == VN_OP_SOFTMAX || node->op == VN_OP_LOGSOFTMAX;
@@ -106,6 +123,7 @@ static enum vn_status check_node(const struct check *c) {
   if (!status && (c->node->bias != VN_NONE && c->node->bias >= c->g->n_consts))
     status = wrong(c, "bias out of range");
   if (!status) status = check_shape(c);
+  if (!status) status = check_types(c);
   if (!status) status = check_consts(c);
   if (!status && c->node->op == VN_OP_COPY) status = check_copy(c);
   if (!status) status = check_axes(c);

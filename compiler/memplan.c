@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TRIES = 2000, SMALL_TRIES = 100 };
+enum { TRIES = 2000, PAIRS_MOST = 500000000 };
 static const uint64_t MOST_ARENA_BYTES = (uint64_t)1 << 40; /* plan.md */
 
 struct plan {
@@ -106,13 +106,16 @@ static void make_buffers(struct plan *p, uint32_t *buffer_of) {
   }
 }
 
-static uint64_t bound(const struct vnc_memplan *m, size_t n_nodes) {
-  uint64_t most = 0;
-  for (uint32_t i = 0; i < n_nodes; i++) {
-    uint64_t alive = 0;
-    for (size_t k = 0; k < m->n_buffers; k++)
-      if (m->buffers[k].first <= i && i <= m->buffers[k].last)
-        alive += round_up(m->buffers[k].bytes);
+/* The largest sum of buffers alive at one node. `change` has room for n_nodes + 1 numbers. */
+static uint64_t bound(const struct vnc_memplan *m, size_t n_nodes, uint64_t *change) {
+  uint64_t most = 0, alive = 0;
+  memset(change, 0, (n_nodes + 1) * sizeof *change);
+  for (size_t k = 0; k < m->n_buffers; k++) {
+    change[m->buffers[k].first] += round_up(m->buffers[k].bytes);
+    change[m->buffers[k].last + 1] -= round_up(m->buffers[k].bytes); /* modulo 2^64 */
+  }
+  for (size_t i = 0; i < n_nodes; i++) {
+    alive += change[i];
     if (alive > most) most = alive;
   }
   return most;
@@ -120,56 +123,79 @@ static uint64_t bound(const struct vnc_memplan *m, size_t n_nodes) {
 
 /* ---- packing ---- */
 
+/* Buffers placed so far, in the order of their offsets. */
+struct placed {
+  struct vnc_span **list;
+  size_t n;
+};
+
+static void place_note(struct placed *p, struct vnc_span *b) {
+  size_t low = 0, high = p->n;
+  while (low < high) {
+    const size_t middle = (low + high) / 2;
+    if (p->list[middle]->offset < b->offset)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  memmove(p->list + low + 1, p->list + low, (p->n - low) * sizeof *p->list);
+  p->list[low] = b;
+  p->n++;
+}
+
 /* The lowest gap that holds buffer b beside those placed before it and alive with it. */
-static uint64_t lowest_gap(const struct vnc_memplan *m, const uint32_t *order, size_t placed,
-                           const struct vnc_span *b) {
+static uint64_t lowest_gap(const struct placed *p, const struct vnc_span *b) {
   uint64_t at = 0;
-  for (bool moved = true; moved;) {
-    moved = false;
-    for (size_t k = 0; k < placed; k++) {
-      const struct vnc_span *o = &m->buffers[order[k]];
-      bool together = o->first <= b->last && b->first <= o->last;
-      if (!together || o->offset >= at + b->bytes || at >= o->offset + o->bytes) continue;
-      at = round_up(o->offset + o->bytes);
-      moved = true;
-    }
+  for (size_t k = 0; k < p->n; k++) {
+    const struct vnc_span *o = p->list[k];
+    if (o->first > b->last || b->first > o->last || o->offset + o->bytes <= at) continue;
+    if (o->offset >= at + b->bytes) break;
+    at = round_up(o->offset + o->bytes);
   }
   return at;
 }
 
-static uint64_t pack(struct vnc_memplan *m, const uint32_t *order) {
+static uint64_t pack(struct vnc_memplan *m, const uint32_t *order, struct placed *p) {
   uint64_t arena = 0;
+  p->n = 0;
   for (size_t k = 0; k < m->n_buffers; k++) {
     struct vnc_span *b = &m->buffers[order[k]];
-    b->offset = lowest_gap(m, order, k, b);
+    b->offset = lowest_gap(p, b);
+    place_note(p, b);
     uint64_t end = round_up(b->offset + b->bytes);
     if (end > arena) arena = end;
   }
   return arena;
 }
 
-static void sort_by_size(const struct vnc_memplan *m, uint32_t *order) {
-  for (uint32_t i = 0; i < m->n_buffers; i++) {
-    uint32_t k = i;
-    for (; k && m->buffers[order[k - 1]].bytes < m->buffers[i].bytes; k--) order[k] = order[k - 1];
-    order[k] = i;
-  }
+static int size_order(const void *a, const void *b) {
+  const struct vnc_span *x = *(struct vnc_span *const *)a, *y = *(struct vnc_span *const *)b;
+  if (x->bytes != y->bytes) return x->bytes < y->bytes ? 1 : -1;
+  return (x > y) - (x < y);
+}
+
+static void sort_by_size(struct vnc_memplan *m, uint32_t *order, struct placed *p) {
+  for (size_t i = 0; i < m->n_buffers; i++) p->list[i] = &m->buffers[i];
+  qsort(p->list, m->n_buffers, sizeof *p->list, size_order);
+  for (size_t i = 0; i < m->n_buffers; i++) order[i] = (uint32_t)(p->list[i] - m->buffers);
 }
 
 /* Largest first is near the bound already; where it is not, a seeded search swaps the order of two
- * buffers as long as that does no harm. The same graph gives the same plan. */
-static void search(struct vnc_memplan *m, uint32_t *order) {
+ * buffers as long as that does no harm, and while it takes no time that anybody notices. The same
+ * graph gives the same plan. */
+static void search(struct vnc_memplan *m, uint32_t *order, struct placed *p) {
   uint32_t state = 1;
-  sort_by_size(m, order);
-  m->arena_bytes = pack(m, order);
-  size_t tries = m->n_buffers > 500 ? SMALL_TRIES : TRIES;
+  sort_by_size(m, order, p);
+  m->arena_bytes = pack(m, order, p);
+  const size_t pairs = m->n_buffers * m->n_buffers, most = PAIRS_MOST / (pairs + 1);
+  const size_t tries = most < TRIES ? most : TRIES;
   for (size_t i = 0; i < tries && m->arena_bytes > m->bound_bytes; i++) {
     state = state * 1664525u + 1013904223u; /* Numerical Recipes' generator */
     size_t a = (state >> 8) % m->n_buffers, b = (state >> 16) % m->n_buffers;
     uint32_t swap = order[a];
     order[a] = order[b];
     order[b] = swap;
-    uint64_t arena = pack(m, order);
+    uint64_t arena = pack(m, order, p);
     if (arena <= m->arena_bytes) {
       m->arena_bytes = arena;
     } else {
@@ -177,7 +203,7 @@ static void search(struct vnc_memplan *m, uint32_t *order) {
       order[a] = swap;
     }
   }
-  pack(m, order);
+  pack(m, order, p);
 }
 
 /* ---- the whole ---- */
@@ -195,9 +221,10 @@ enum vn_status vnc_memplan(const struct vnc_graph *g, struct vnc_memplan *m, str
   m->places = calloc(n + 1, sizeof *m->places);
   m->buffers = calloc(n + 1, sizeof *m->buffers);
   uint32_t *ids = calloc(4 * n + 1, sizeof *ids);
-  uint64_t *channel = calloc(n + 1, sizeof *channel);
+  uint64_t *channel = calloc(2 * n + 2, sizeof *channel);
+  struct placed placed = {.list = calloc(n + 1, sizeof *placed.list)};
   enum vn_status status = VN_OK;
-  if (!m->places || !m->buffers || !ids || !channel) {
+  if (!m->places || !m->buffers || !ids || !channel || !placed.list) {
     status = vn_fail(diag, VN_E_MEMORY, "out of memory for the memory plan");
     vnc_memplan_free(m);
     goto done;
@@ -208,8 +235,8 @@ enum vn_status vnc_memplan(const struct vnc_graph *g, struct vnc_memplan *m, str
   house_concats(&p);
   house_in_place(&p);
   make_buffers(&p, ids + 2 * n);
-  m->bound_bytes = bound(m, n);
-  search(m, ids + 3 * n);
+  m->bound_bytes = bound(m, n, channel + n + 1);
+  search(m, ids + 3 * n, &placed);
   place(&p);
   if (m->arena_bytes > MOST_ARENA_BYTES) {
     status = vn_fail(diag, VN_E_MEMORY, "it would need %.0f GiB for its activations",
@@ -219,6 +246,7 @@ enum vn_status vnc_memplan(const struct vnc_graph *g, struct vnc_memplan *m, str
 done:
   free(ids);
   free(channel);
+  free(placed.list);
   return status;
 }
 

@@ -100,27 +100,41 @@ static bool aliases_only(const struct vnc_node *node) {
   return node->op == VN_OP_CONCAT && node->axis == VN_C;
 }
 
+/* What lies in the arena and is still to be read; the caller's inputs from the start. */
+struct living {
+  uint32_t *ids, *last;
+  size_t n;
+};
+
+/* Does node `id` write over any of it? What has died by then is taken off the list. */
 static enum vn_status check_write(const struct vnc_graph *g, const struct vnc_memplan *m,
-                                  const uint32_t *last, uint32_t id, struct vn_diag *diag) {
+                                  struct living *living, uint32_t id, struct vn_diag *diag) {
   struct extent out = extent_of(&g->nodes[id], &m->places[id]);
-  for (uint32_t v = 0; v < g->n_nodes; v++) {
-    bool written = v < id || g->nodes[v].op == VN_OP_INPUT;
-    if (v == id || !written || aliases_only(&g->nodes[v])) continue;
-    bool alive = g->nodes[v].op == VN_OP_INPUT && id < v ? true : last[v] >= id;
+  size_t kept = 0;
+  for (size_t i = 0; i < living->n; i++) {
+    const uint32_t v = living->ids[i];
+    if (v < id && living->last[v] < id) continue;
+    living->ids[kept++] = v;
     struct extent other = extent_of(&g->nodes[v], &m->places[v]);
-    if (!alive || !overlaps(&out, &other) || is_arg_in_place(g, m, id, v, last[v])) continue;
+    if (v == id || !overlaps(&out, &other) || is_arg_in_place(g, m, id, v, living->last[v]))
+      continue;
     return vn_fail(diag, VN_E_INTERNAL, "the memory plan lets '%s' write over '%s'",
                    vnc_graph_text(g, g->nodes[id].name), vnc_graph_text(g, g->nodes[v].name));
   }
+  living->n = kept;
+  if (g->nodes[id].op != VN_OP_INPUT) living->ids[living->n++] = id;
   return VN_OK;
 }
 
 enum vn_status vnc_memplan_check(const struct vnc_graph *g, const struct vnc_memplan *m,
                                  struct vn_diag *diag) {
-  uint32_t *last = malloc((g->n_nodes + 1) * sizeof *last);
+  uint32_t *last = malloc((2 * g->n_nodes + 1) * sizeof *last);
+  struct living living = {.ids = last + g->n_nodes, .last = last};
   enum vn_status status = VN_OK;
   if (!last) return vn_fail(diag, VN_E_MEMORY, "out of memory for the memory plan");
   last_reads(g, last);
+  for (uint32_t i = 0; i < g->n_nodes; i++)
+    if (g->nodes[i].op == VN_OP_INPUT) living.ids[living.n++] = i;
   for (uint32_t i = 0; !status && i < g->n_nodes; i++) {
     struct extent e = extent_of(&g->nodes[i], &m->places[i]);
     if (end_of(&e) > m->arena_bytes || m->places[i].offset % 4 ||
@@ -128,7 +142,7 @@ enum vn_status vnc_memplan_check(const struct vnc_graph *g, const struct vnc_mem
       status = vn_fail(diag, VN_E_INTERNAL, "the memory plan puts '%s' outside the arena",
                        vnc_graph_text(g, g->nodes[i].name));
     else if (!aliases_only(&g->nodes[i]))
-      status = check_write(g, m, last, i, diag);
+      status = check_write(g, m, &living, i, diag);
     else if (!parts_in_place(g, m, i))
       status = vn_fail(diag, VN_E_INTERNAL, "the memory plan tears '%s' apart",
                        vnc_graph_text(g, g->nodes[i].name));

@@ -1,6 +1,8 @@
 /* See onnx_build.h. Used by onnx_export.c alone; knows ONNX's messages, not our graph. */
 #include "onnx_build.h"
 
+#include "types.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,8 +24,10 @@ void vnc_build_free(struct vnc_build *b) {
     next = block->next;
     free(block);
   }
-  free(b->names);
-  free(b->node_names);
+  free(b->names.list);
+  free(b->node_names.list);
+  vnc_index_free(&b->names.ids);
+  vnc_index_free(&b->node_names.ids);
   free(b->graph.node);
   free(b->graph.initializer);
   free(b->graph.input);
@@ -71,27 +75,44 @@ static bool pointer_append(struct vnc_build *b, void *array, size_t *n, const vo
   return true;
 }
 
-static bool name_taken(char *const *names, size_t n, const char *name) {
-  for (size_t i = 0; i < n; i++) {
-    if (!strcmp(names[i], name)) return true;
+/* The place of `name` in the list, or VN_NONE. */
+static uint32_t name_find(const struct vnc_names *n, uint64_t hash, const char *name) {
+  uint32_t id;
+  for (size_t at = 0; (id = vnc_index_next(&n->ids, hash, &at)) != VN_NONE;)
+    if (!strcmp(n->list[id].text, name)) return id;
+  return VN_NONE;
+}
+
+static bool name_add(struct vnc_names *n, uint64_t hash, char *name) {
+  if ((n->count & (n->count - 1)) == 0) {
+    struct vnc_name *list = realloc(n->list, (n->count ? n->count * 2 : 1) * sizeof *list);
+    if (!list) return false;
+    n->list = list;
   }
-  return false;
+  n->list[n->count] = (struct vnc_name){name, 0};
+  return vnc_index_add(&n->ids, hash, (uint32_t)n->count++);
 }
 
 /* `wanted`, or with a number behind it; appended to `names`. */
-static char *name_append(struct vnc_build *b, char ***names, size_t *n, const char *wanted) {
+static char *name_append(struct vnc_build *b, struct vnc_names *n, const char *wanted) {
   size_t size = wanted ? strlen(wanted) + 24 : 0;
   char *name = vnc_build_keep(b, size, 1);
   if (!name || !wanted) return NULL;
   strcpy(name, wanted);
-  for (unsigned i = 1; !*name || name_taken(*names, *n, name); i++) {
-    snprintf(name, size, "%s_%u", wanted, i);
+  uint64_t hash = vnc_index_hash(&n->ids, name, strlen(name));
+  const uint32_t first = name_find(n, hash, name);
+  unsigned none = 0, *number = first == VN_NONE ? &none : &n->list[first].number;
+  while (!*name || name_find(n, hash, name) != VN_NONE) {
+    snprintf(name, size, "%s_%u", wanted, ++*number);
+    hash = vnc_index_hash(&n->ids, name, strlen(name));
   }
-  return pointer_append(b, names, n, name) ? name : NULL;
+  if (name_add(n, hash, name)) return name;
+  b->failed = true;
+  return NULL;
 }
 
 char *vnc_build_name(struct vnc_build *b, const char *wanted) {
-  return name_append(b, &b->names, &b->n_names, wanted);
+  return name_append(b, &b->names, wanted);
 }
 
 Onnx__NodeProto *vnc_build_node(struct vnc_build *b, const char *op_type, const char *name,
@@ -103,7 +124,7 @@ Onnx__NodeProto *vnc_build_node(struct vnc_build *b, const char *op_type, const 
   for (size_t i = 0; i < n_inputs; i++) values[i] = inputs[i];
   values[n_inputs] = output;
   node->op_type = vnc_build_text(b, op_type);
-  node->name = name_append(b, &b->node_names, &b->n_node_names, name);
+  node->name = name_append(b, &b->node_names, name);
   node->input = values;
   node->n_input = n_inputs;
   node->output = values + n_inputs;

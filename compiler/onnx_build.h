@@ -5,6 +5,7 @@
 #define VNC_ONNX_BUILD_H
 
 #include "fail.h"
+#include "index.h"
 #include "onnx.pb-c.h"
 
 #include <stdbool.h>
@@ -15,9 +16,15 @@ enum { VNC_ONNX_FLOAT = 1, VNC_ONNX_INT64 = 7, VNC_ONNX_FLOAT16 = 10 };
 
 struct vnc_build {
   Onnx__GraphProto graph;
-  void *blocks;               /* everything allocated, a list */
-  char **names, **node_names; /* of values and tensors; of nodes: each once, as engines insist */
-  size_t n_names, n_node_names;
+  void *blocks; /* everything allocated, a list */
+  struct vnc_names {
+    struct vnc_name {
+      char *text;
+      unsigned number; /* the last one that was put behind it */
+    } * list;
+    size_t count;
+    struct vnc_index ids;
+  } names, node_names; /* of values and tensors; of nodes: each once, as engines insist */
   bool failed;
 };
 

@@ -196,8 +196,11 @@ static enum vn_status fold_constant(struct vnc_folding *f) {
   const struct vnc_op *op = f->op;
   const Onnx__AttributeProto *a;
   const uint64_t one = 1;
-  if ((a = vnc_op_attribute(op, "value")) && a->t)
-    return vnc_tensor_decode(a->t, &op->im->source, op->name, &f->out, op->im->diag);
+  if ((a = vnc_op_attribute(op, "value")) && a->t) {
+    enum vn_status status =
+        vnc_tensor_decode(a->t, &op->im->source, op->name, &f->out, op->im->diag);
+    return status ? status : vnc_import_touch(op->im, f->out.elems);
+  }
   bool is_float = (a = vnc_op_attribute(op, "value_float")) != NULL;
   if (is_float || (a = vnc_op_attribute(op, "value_int"))) {
     enum vn_status status = vnc_fold_start(f, is_float, 0, &one);
@@ -270,6 +273,7 @@ static enum vn_status fold_reduce_prod(struct vnc_folding *f) {
   if (!status) status = vnc_op_list(f->op, "axes", 1, axes, &n, &present);
   if (!status && f->in[0].rank != 1)
     status = vnc_op_fail(f->op, VN_E_UNSUPPORTED, "a product over more than a list");
+  if (!status) status = vnc_import_touch(f->op->im, f->in[0].elems);
   const uint64_t one = 1;
   if (!status)
     status = vnc_fold_start(f, f->in[0].is_float, vnc_op_int(f->op, "keepdims", 1) ? 1 : 0, &one);

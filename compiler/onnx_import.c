@@ -286,7 +286,7 @@ struct mapped {
 static enum vn_status map_file(const char *path, struct mapped *m, struct vn_diag *diag) {
   struct stat there;
   *m = (struct mapped){NULL, 0};
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block */
   if (fd < 0) return vn_fail(diag, vn_io_status(errno), "%.300s: %s", path, strerror(errno));
   enum vn_status status = VN_OK;
   if (fstat(fd, &there) || !S_ISREG(there.st_mode))
@@ -406,7 +406,7 @@ enum vn_status vnc_onnx_import(const char *path, const struct vnc_import_options
   if (!status) status = vnc_graph_check(g, diag);
   for (size_t i = 0; i < im.n_values; i++) vnc_tensor_free(&im.values[i].tensor);
   free(im.values);
-  free(im.slots);
+  vnc_index_free(&im.names);
   free(folder);
   if (model) vnc_onnx_free(model);
   munmap(m.bytes, m.size);

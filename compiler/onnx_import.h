@@ -34,8 +34,8 @@ struct vnc_import {
   struct vn_diag *diag;
   int64_t opset;
   struct vnc_value *values;
-  uint32_t *slots; /* hash table of indices into values, VN_NONE: free */
-  size_t n_values, n_slots;
+  size_t n_values, cap_values;
+  struct vnc_index names;         /* of values */
   uint64_t touched, touched_most; /* numbers decoded or computed, see vnc_import_touch */
 };
 
@@ -50,7 +50,7 @@ struct vnc_op {
 
 /* onnx_values.c */
 struct vnc_value *vnc_value_find(struct vnc_import *im, const char *name);
-/* Moves the values that are there. VN_E_FORMAT: the name is taken. */
+/* Moves the values that are there. VN_E_FORMAT: the name is taken; VN_E_UNSUPPORTED: too many. */
 enum vn_status vnc_value_add(struct vnc_import *im, const char *name, struct vnc_value **value);
 /* Counts numbers before they are made, against what a model of this size can need: a few bytes can
  * otherwise ask for terabytes. */

@@ -5,50 +5,38 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_SLOTS = 256 };
+enum { FIRST_VALUES = 128, VALUES_MOST = 100000 };
 
 /* ---- names ---- */
 
-static size_t hash(const char *name) { /* FNV-1a */
-  uint64_t h = 0xcbf29ce484222325u;
-  for (; *name; name++) h = (h ^ (uint8_t)*name) * 0x100000001b3u;
-  return (size_t)(h ^ h >> 32);
-}
-
-static uint32_t *slot_of(const struct vnc_import *im, const char *name) {
-  for (size_t i = hash(name);; i++) {
-    uint32_t *slot = &im->slots[i & (im->n_slots - 1)];
-    if (*slot == VN_NONE || !strcmp(im->values[*slot].name, name)) return slot;
-  }
-}
-
 struct vnc_value *vnc_value_find(struct vnc_import *im, const char *name) {
-  uint32_t index = im->n_slots ? *slot_of(im, name) : VN_NONE;
-  return index == VN_NONE ? NULL : &im->values[index];
+  const uint64_t hash = vnc_index_hash(&im->names, name, strlen(name));
+  uint32_t id;
+  for (size_t at = 0; (id = vnc_index_next(&im->names, hash, &at)) != VN_NONE;)
+    if (!strcmp(im->values[id].name, name)) return &im->values[id];
+  return NULL;
 }
 
 /* Room for one more value; pointers to values do not stay valid. */
 static bool grow(struct vnc_import *im) {
-  if (im->n_values * 2 < im->n_slots) return true;
-  size_t n_slots = im->n_slots ? 2 * im->n_slots : FIRST_SLOTS;
-  struct vnc_value *values = realloc(im->values, n_slots / 2 * sizeof *values);
-  if (values) im->values = values;
-  uint32_t *slots = values ? malloc(n_slots * sizeof *slots) : NULL;
-  if (!slots) return false;
-  memset(slots, 0xff, n_slots * sizeof *slots); /* VN_NONE */
-  free(im->slots);
-  im->slots = slots;
-  im->n_slots = n_slots;
-  for (uint32_t i = 0; i < im->n_values; i++) *slot_of(im, im->values[i].name) = i;
+  if (im->n_values < im->cap_values) return true;
+  const size_t cap = im->cap_values ? 2 * im->cap_values : FIRST_VALUES;
+  struct vnc_value *values = realloc(im->values, cap * sizeof *values);
+  if (!values) return false;
+  im->values = values;
+  im->cap_values = cap;
   return true;
 }
 
 enum vn_status vnc_value_add(struct vnc_import *im, const char *name, struct vnc_value **value) {
-  if (!grow(im)) return vn_fail(im->diag, VN_E_MEMORY, "out of memory for the model");
-  uint32_t *slot = slot_of(im, name);
-  if (*slot != VN_NONE)
+  if (vnc_value_find(im, name))
     return vn_fail(im->diag, VN_E_FORMAT, "the name '%.200s' is given twice", name);
-  *slot = (uint32_t)im->n_values;
+  if (im->n_values == VALUES_MOST)
+    return vn_fail(im->diag, VN_E_UNSUPPORTED, "the model has more than %d names, no V-Net has",
+                   VALUES_MOST);
+  if (!grow(im) || !vnc_index_add(&im->names, vnc_index_hash(&im->names, name, strlen(name)),
+                                  (uint32_t)im->n_values))
+    return vn_fail(im->diag, VN_E_MEMORY, "out of memory for the model");
   struct vnc_value *v = *value = &im->values[im->n_values++];
   memset(v, 0, sizeof *v);
   v->name = name;

@@ -58,13 +58,15 @@ static struct candidate winograd(const struct vnc_graph *g, const struct vnc_nod
 
 /* Taps that fall on the input, on average over an axis. */
 static double taps_inside(const struct vnc_node *node, const struct vnc_node *in, int axis) {
-  uint64_t inside = 0, out = node->dim[VN_D + axis], size = in->dim[VN_D + axis];
-  for (uint64_t o = 0; o < out; o++)
-    for (uint64_t k = 0; k < node->kernel[axis]; k++) {
-      uint64_t at = o + k * node->dilation[axis];
-      inside += at >= node->pad[axis] && at - node->pad[axis] < size;
-    }
-  return (double)inside / (double)out;
+  const uint64_t out = node->dim[VN_D + axis], end = in->dim[VN_D + axis] + node->pad[axis];
+  double inside = 0;
+  for (uint64_t k = 0, at = 0; k < node->kernel[axis] && at < end;
+       k++, at += node->dilation[axis]) {
+    const uint64_t first = at < node->pad[axis] ? node->pad[axis] - at : 0;
+    const uint64_t last = end - at < out ? end - at : out;
+    if (first < last) inside += (double)(last - first);
+  }
+  return inside / (double)out;
 }
 
 static struct candidate direct(const struct vnc_graph *g, const struct vnc_node *node) {
@@ -152,24 +154,57 @@ static bool can_shrink(const struct choice *c) {
   return c->chosen + 1 < c->n;
 }
 
-/* Moves the one convolution that pays least time for a byte; false when none can get smaller. */
-static bool shrink_one(struct choice *list, size_t n, uint64_t *bytes) {
-  struct choice *best = NULL;
-  for (size_t i = 0; i < n; i++)
-    if (can_shrink(&list[i]) && (!best || price(&list[i]) < price(best))) best = &list[i];
-  if (!best) return false;
-  *bytes -= best->list[best->chosen].bytes - best->list[best->chosen + 1].bytes;
-  best->chosen++;
-  return true;
+/* A heap of the convolutions that can get smaller, the cheapest on top, of equals the first. */
+struct heap {
+  struct choice **list;
+  size_t n;
+};
+
+static bool cheaper(const struct choice *a, const struct choice *b) {
+  const double x = price(a), y = price(b);
+  return x < y || (x == y && a < b);
 }
 
-/* Weights of the convolutions that have no choice are packed as they are. */
+static void heap_sink(struct heap *h, size_t at) {
+  for (size_t child; (child = 2 * at + 1) < h->n; at = child) {
+    if (child + 1 < h->n && cheaper(h->list[child + 1], h->list[child])) child++;
+    if (!cheaper(h->list[child], h->list[at])) return;
+    struct choice *swap = h->list[at];
+    h->list[at] = h->list[child];
+    h->list[child] = swap;
+  }
+}
+
+/* Moves the one convolution that pays least time for a byte. */
+static void shrink_one(struct heap *h, uint64_t *bytes) {
+  struct choice *best = h->list[0];
+  *bytes -= best->list[best->chosen].bytes - best->list[best->chosen + 1].bytes;
+  best->chosen++;
+  if (!can_shrink(best)) h->list[0] = h->list[--h->n];
+  heap_sink(h, 0);
+}
+
+static enum vn_status shrink(struct choice *list, size_t n, uint64_t limit, uint64_t *bytes,
+                             struct vn_diag *diag) {
+  struct heap h = {.list = malloc((n + 1) * sizeof *h.list)};
+  if (!h.list) return vn_fail(diag, VN_E_MEMORY, "out of memory for the graph");
+  for (size_t i = 0; i < n; i++)
+    if (can_shrink(&list[i])) h.list[h.n++] = &list[i];
+  for (size_t i = h.n / 2; i-- > 0;) heap_sink(&h, i);
+  while (*bytes > limit && h.n) shrink_one(&h, bytes);
+  free(h.list);
+  return VN_OK;
+}
+
+/* Weights of the convolutions that have no choice are packed as they are. The list is in the order
+ * of nodes. */
 static uint64_t fixed_bytes(const struct vnc_graph *g, const struct choice *list, size_t n) {
   uint64_t bytes = 0;
+  size_t k = 0;
   for (uint32_t i = 0; i < g->n_nodes; i++) {
-    bool chosen = false;
-    for (size_t k = 0; k < n; k++) chosen = chosen || list[k].node == i;
-    if (!chosen && g->nodes[i].weight != VN_NONE)
+    if (k < n && list[k].node == i)
+      k++;
+    else if (g->nodes[i].weight != VN_NONE)
       bytes += 4 * vnc_const_elems(&g->consts[g->nodes[i].weight]);
   }
   return bytes;
@@ -183,8 +218,8 @@ static enum vn_status obey(const struct vnc_graph *g, uint64_t limit, struct cho
   uint64_t bytes = m.arena_bytes + fixed_bytes(g, list, n) + OVERHEAD_BYTES;
   vnc_memplan_free(&m);
   for (size_t i = 0; i < n; i++) bytes += list[i].list[list[i].chosen].bytes;
-  while (bytes > limit && shrink_one(list, n, &bytes)) continue;
-  if (bytes <= limit) return VN_OK;
+  status = shrink(list, n, limit, &bytes, diag);
+  if (status || bytes <= limit) return status;
   return vn_fail(diag, VN_E_MEMORY,
                  "no plan of this network runs in %.0f MiB: the smallest needs %.0f MiB",
                  (double)limit / 0x1p20, (double)bytes / 0x1p20);

@@ -7,34 +7,52 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* May argument i of the concat at `id` live in it? Not if an earlier argument or concat has it. */
-static bool may_live(const struct vnc_graph *g, uint32_t id, size_t i) {
-  uint32_t part = vnc_graph_arg(g, &g->nodes[id], i);
-  if (g->nodes[part].op == VN_OP_INPUT) return false;
-  for (uint32_t k = part + 1; k <= id; k++) {
-    const struct vnc_node *other = &g->nodes[k];
-    if (other->op != VN_OP_CONCAT || other->axis != VN_C) continue;
-    size_t end = k == id ? i : other->n_args;
-    for (size_t j = 0; j < end; j++)
-      if (vnc_graph_arg(g, other, j) == part) return false;
+/* Copies are appended, and stand before their concat in `order`, which goes from new ids to old. */
+struct housing {
+  struct vnc_graph *g;
+  bool *housed; /* by an earlier argument or concat */
+  uint32_t *order;
+  size_t n;
+};
+
+static void part_house(struct housing *h, uint32_t id, size_t i) {
+  struct vnc_graph *g = h->g;
+  const uint32_t part = vnc_graph_arg(g, &g->nodes[id], i);
+  if (g->nodes[part].op != VN_OP_INPUT && !h->housed[part]) {
+    h->housed[part] = true;
+    return;
   }
-  return true;
+  const char *name = vnc_graph_text(g, g->nodes[part].name);
+  const uint32_t copy = vnc_graph_node(g, VN_OP_COPY, name, &part, 1);
+  if (g->failed) return;
+  memcpy(g->nodes[copy].dim, g->nodes[part].dim, sizeof g->nodes[copy].dim);
+  g->nodes[copy].dtype = g->nodes[part].dtype;
+  g->args[g->nodes[id].first_arg + i] = copy;
+  h->order[h->n++] = copy;
+}
+
+/* Arguments of all concats: as many copies at most. */
+static size_t parts_count(const struct vnc_graph *g) {
+  size_t n = 0;
+  for (size_t i = 0; i < g->n_nodes; i++)
+    if (g->nodes[i].op == VN_OP_CONCAT) n += g->nodes[i].n_args;
+  return n;
 }
 
 enum vn_status vnc_pass_concat(struct vnc_graph *g, struct vn_diag *diag) {
-  for (uint32_t id = 0; id < g->n_nodes; id++) {
-    if (g->nodes[id].op != VN_OP_CONCAT || g->nodes[id].axis != VN_C) continue;
-    for (size_t i = 0; i < g->nodes[id].n_args; i++) {
-      if (may_live(g, id, i)) continue;
-      uint32_t part = vnc_graph_arg(g, &g->nodes[id], i);
-      const char *name = vnc_graph_text(g, g->nodes[part].name);
-      vnc_graph_insert(g, id, VN_OP_COPY, name, &part, 1);
-      if (g->failed) return vn_fail(diag, VN_E_MEMORY, "out of memory for the graph");
-      memcpy(g->nodes[id].dim, g->nodes[part].dim, sizeof g->nodes[id].dim);
-      g->nodes[id].dtype = g->nodes[part].dtype;
-      g->args[g->nodes[id + 1].first_arg + i] = id;
-      id++;
-    }
+  const size_t n_nodes = g->n_nodes;
+  struct housing h = {.g = g};
+  h.housed = calloc(n_nodes + 1, sizeof *h.housed);
+  h.order = malloc((n_nodes + parts_count(g) + 1) * sizeof *h.order);
+  enum vn_status status = VN_OK;
+  if (!h.housed || !h.order) status = vn_fail(diag, VN_E_MEMORY, "out of memory for the graph");
+  for (uint32_t id = 0; !status && id < n_nodes; id++) {
+    if (g->nodes[id].op == VN_OP_CONCAT && g->nodes[id].axis == VN_C)
+      for (size_t i = 0; i < g->nodes[id].n_args; i++) part_house(&h, id, i);
+    h.order[h.n++] = id;
   }
-  return VN_OK;
+  if (!status) status = vnc_graph_reorder(g, h.order, diag);
+  free(h.housed);
+  free(h.order);
+  return status;
 }

@@ -13,6 +13,9 @@
 
 #define PRODUCER "vnetc " VNET_VERSION
 
+/* One slope for all channels is written out for each: numbers beyond those in the model. */
+static const uint64_t MADE_MOST = (uint64_t)1 << 26;
+
 struct blob { /* a growing table */
   void *data;
   size_t bytes, cap;
@@ -27,6 +30,8 @@ struct writer {
   uint32_t *weight_of; /* weight record of each constant, or VN_NONE */
   uint32_t *first_step, *last_step; /* of each node; a node may yield several steps or none */
   size_t n_made, n_data;
+  uint64_t made_elems; /* of slopes, see MADE_MOST */
+  struct vnc_index string_ids, weight_ids;
   bool failed;
 };
 
@@ -47,11 +52,20 @@ static void *append(struct writer *w, struct blob *b, const void *record, size_t
   return at;
 }
 
+static void note(struct writer *w, struct vnc_index *index, uint64_t hash, uint32_t id) {
+  if (!vnc_index_add(index, hash, id)) w->failed = true;
+}
+
 static uint32_t string(struct writer *w, const char *text) {
-  size_t bytes = strlen(text) + 1;
-  for (size_t at = 0; at < w->strings.bytes; at += strlen((char *)w->strings.data + at) + 1)
-    if (!strcmp((char *)w->strings.data + at, text)) return (uint32_t)at;
-  return append(w, &w->strings, text, bytes) ? (uint32_t)(w->strings.bytes - bytes) : 0;
+  const size_t bytes = strlen(text) + 1;
+  const uint64_t hash = vnc_index_hash(&w->string_ids, text, bytes);
+  uint32_t id;
+  for (size_t at = 0; (id = vnc_index_next(&w->string_ids, hash, &at)) != VN_NONE;)
+    if (!strcmp((char *)w->strings.data + id, text)) return id;
+  if (!append(w, &w->strings, text, bytes)) return 0;
+  id = (uint32_t)(w->strings.bytes - bytes);
+  note(w, &w->string_ids, hash, id);
+  return id;
 }
 
 /* ---- weights ---- */
@@ -65,13 +79,17 @@ static uint32_t weight_record(struct writer *w, const char *name, size_t rank, c
     elems *= record.dim[i];
   }
   record.bytes = 4 * elems;
+  uint64_t hash = vnc_index_hash(&w->weight_ids, record.dim, sizeof record.dim);
+  hash = vnc_index_mix(&w->weight_ids, hash, data, record.bytes);
   const struct plan_weight *table = w->weights.data;
-  for (uint32_t i = 0; i < w->n_data; i++)
-    if (table[i].rank == record.rank && !memcmp(table[i].dim, record.dim, sizeof record.dim) &&
-        (w->data[i] == data || !memcmp(w->data[i], data, record.bytes)))
-      return i;
+  uint32_t id;
+  for (size_t at = 0; (id = vnc_index_next(&w->weight_ids, hash, &at)) != VN_NONE;)
+    if (table[id].rank == record.rank && !memcmp(table[id].dim, record.dim, sizeof record.dim) &&
+        (w->data[id] == data || !memcmp(w->data[id], data, record.bytes)))
+      return id;
   if (!append(w, &w->weights, &record, sizeof record)) return VN_NONE;
   w->data[w->n_data] = data;
+  note(w, &w->weight_ids, hash, (uint32_t)w->n_data);
   return (uint32_t)w->n_data++;
 }
 
@@ -87,14 +105,21 @@ static uint32_t weight(struct writer *w, uint32_t id) {
 static uint32_t slopes(struct writer *w, const struct vnc_act *act, uint64_t channels) {
   const struct vnc_const *c = act->kind == VN_ACT_PRELU ? &w->g->consts[act->slope] : NULL;
   if (c && c->dim[0] == channels) return weight(w, act->slope);
-  float *data = malloc(channels * sizeof *data);
+  w->made_elems += channels;
+  float *data = w->made_elems <= MADE_MOST ? malloc(channels * sizeof *data) : NULL;
   if (!data) {
     w->failed = true;
     return VN_NONE;
   }
   for (uint64_t i = 0; i < channels; i++) data[i] = c ? c->data[0] : act->alpha;
-  w->made[w->n_made++] = data;
-  return weight_record(w, c ? vnc_graph_text(w->g, c->name) : "leaky", 1, &channels, data);
+  const size_t before = w->n_data;
+  const uint32_t id =
+      weight_record(w, c ? vnc_graph_text(w->g, c->name) : "leaky", 1, &channels, data);
+  if (w->n_data > before)
+    w->made[w->n_made++] = data;
+  else
+    free(data);
+  return id;
 }
 
 /* ---- steps ---- */
@@ -259,6 +284,30 @@ static size_t lay_out(struct writer *w, size_t head) {
   return at;
 }
 
+/* What a plan cannot hold (plan.md). */
+static enum vn_status counts_check(const struct plan_header *h, const struct writer *w,
+                                   struct vn_diag *diag) {
+  const struct {
+    const char *name;
+    uint64_t count, most;
+  } parts[] = {{"buffers", h->buffers.count, PLAN_MOST_RECORDS},
+               {"tensors", h->tensors.count, PLAN_MOST_RECORDS},
+               {"steps", h->steps.count, PLAN_MOST_RECORDS},
+               {"weights", h->weights.count, PLAN_MOST_RECORDS},
+               {"inputs and outputs", h->ports.count, PLAN_MOST_PORTS},
+               {"metadata entries", h->metas.count, PLAN_MOST_RECORDS},
+               {"bytes of names and metadata", h->strings.count, UINT32_MAX}};
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+    if (parts[i].count > parts[i].most)
+      return vn_fail(diag, VN_E_UNSUPPORTED, "the plan would have %llu %s, and holds at most %llu",
+                     (unsigned long long)parts[i].count, parts[i].name,
+                     (unsigned long long)parts[i].most);
+  if (w->made_elems > MADE_MOST)
+    return vn_fail(diag, VN_E_UNSUPPORTED,
+                   "the activations' slopes unfold to far more than the model holds");
+  return VN_OK;
+}
+
 static enum vn_status assemble(struct writer *w, const char *topology, void **plan, size_t *bytes,
                                struct vn_diag *diag) {
   struct blob buffers = {0}, ports = {0}, metas = {0};
@@ -290,7 +339,8 @@ static enum vn_status assemble(struct writer *w, const char *topology, void **pl
     at += parts[i].blob->bytes;
   }
   h.file_bytes = *bytes = lay_out(w, at);
-  *plan = w->failed ? NULL : aligned_alloc(PLAN_ALIGN, *bytes);
+  enum vn_status status = counts_check(&h, w, diag);
+  *plan = status || w->failed ? NULL : aligned_alloc(PLAN_ALIGN, *bytes);
   if (*plan) {
     uint8_t *file = *plan;
     const struct plan_weight *table = w->weights.data;
@@ -307,6 +357,7 @@ static enum vn_status assemble(struct writer *w, const char *topology, void **pl
   free(buffers.data);
   free(ports.data);
   free(metas.data);
+  if (status) return status;
   return *plan ? VN_OK : vn_fail(diag, VN_E_MEMORY, "out of memory for the plan");
 }
 
@@ -335,7 +386,7 @@ enum vn_status vnc_plan_write(const struct vnc_graph *g, const struct vnc_mempla
   }
   w.last_step = w.first_step + g->n_nodes;
   memset(w.weight_of, 0xff, (g->n_consts + 1) * sizeof *w.weight_of); /* VN_NONE */
-  append(&w, &w.strings, "", 1);
+  string(&w, "");
   append_tensors(&w);
   append_steps(&w);
   status = assemble(&w, topology, plan, plan_bytes, diag);
@@ -349,5 +400,7 @@ done:
   free(w.steps.data);
   free(w.weights.data);
   free(w.strings.data);
+  vnc_index_free(&w.string_ids);
+  vnc_index_free(&w.weight_ids);
   return status;
 }

@@ -7,6 +7,7 @@
 #include "options.h"
 #include "os.h"
 #include "packed.h"
+#include "size.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -16,26 +17,33 @@ enum { SLACK_BYTES = 64 /* XNNPACK may read a few bytes past its input */ };
 
 /* ---- open ---- */
 
-static enum vn_status limit_check(uint64_t bytes, uint64_t limit, uint64_t machine_bytes,
-                                  struct vn_diag *diag) {
-  if (limit && bytes > limit)
+static enum vn_status limit_check(const struct vn_exec *e, uint64_t bytes, struct vn_diag *diag) {
+  const double mib = (double)bytes / 0x1p20, limit = (double)e->limit_bytes / 0x1p20;
+  if (bytes <= e->limit_bytes) return VN_OK;
+  if (e->limited)
     return vn_fail(diag, VN_E_MEMORY,
                    "the plan needs %.1f MiB to run and the limit is %.1f MiB: raise the limit to "
                    "%llu bytes",
-                   (double)bytes / 0x1p20, (double)limit / 0x1p20, (unsigned long long)bytes);
-  if (bytes > machine_bytes)
-    return vn_fail(diag, VN_E_MEMORY,
-                   "the plan needs %.1f MiB to run and there are %.1f MiB on this machine",
-                   (double)bytes / 0x1p20, (double)machine_bytes / 0x1p20);
-  return VN_OK;
+                   mib, limit, (unsigned long long)bytes);
+  return vn_fail(diag, VN_E_MEMORY,
+                 "the plan needs %.1f MiB to run and %.1f MiB are free (--memory-limit none tries "
+                 "all the same)",
+                 mib, limit);
+}
+
+static uint64_t scratch_bytes(const struct vn_exec *e) {
+  return vn_times(e->scratch_bytes, e->threads);
 }
 
 static uint64_t exec_bytes(const struct vn_exec *e) {
-  return e->plan->header->arena_bytes + e->scratch_bytes * e->threads + e->packed_bytes;
+  return vn_plus(vn_plus(e->plan->header->arena_bytes, scratch_bytes(e)),
+                 vn_plus(e->packed_bytes, e->state_bytes));
 }
 
-/* Asks every step's kernel what it needs; nothing large is allocated yet. */
-static enum vn_status steps_prepare(struct vn_exec *e, struct vn_diag *diag) {
+/* Asks every step's kernel what it needs. Nothing large is allocated yet but the kernels' tables,
+ * which are held against the limit as they grow. */
+static enum vn_status steps_prepare(struct vn_exec *e, const struct vn_watch *watch,
+                                    struct vn_diag *diag) {
   size_t n = e->plan->header->steps.count;
   e->prepared = calloc(n + 1, sizeof *e->prepared);
   e->last_ns = calloc(n + 1, sizeof *e->last_ns);
@@ -45,17 +53,26 @@ static enum vn_status steps_prepare(struct vn_exec *e, struct vn_diag *diag) {
     enum vn_status status = vn_exec_choose(e, i, p, diag);
     if (status) return status;
     e->n_prepared = i + 1;
-    e->packed_bytes += p->packed_bytes;
+    e->packed_bytes = vn_plus(e->packed_bytes, p->packed_bytes);
+    e->state_bytes = vn_plus(e->state_bytes, p->state_bytes);
     if (p->scratch_bytes > e->scratch_bytes) e->scratch_bytes = p->scratch_bytes;
+    if (e->state_bytes > e->limit_bytes) return limit_check(e, exec_bytes(e), diag);
+    if (vn_watch_stopped(watch)) return vn_fail(diag, VN_E_CANCELLED, "cancelled");
   }
   return VN_OK;
 }
 
+static void limit_set(struct vn_exec *e, uint64_t asked) {
+  e->limited = asked != 0;
+  e->limit_bytes = asked ? asked : vn_os_memory_free("");
+}
+
 static enum vn_status exec_open(struct vn_exec *e, const struct vn_exec_options *options,
                                 struct vn_watch *watch, struct vn_diag *diag) {
-  uint64_t arena_bytes = e->plan->header->arena_bytes, machine_bytes = vn_os_memory_bytes();
+  const uint64_t arena_bytes = e->plan->header->arena_bytes;
   enum vn_status status = vn_cpu_simd(options->isa, &e->simd, diag);
-  if (!status) status = limit_check(arena_bytes, 0, machine_bytes, diag);
+  limit_set(e, options->memory_limit_bytes);
+  if (!status && !e->limited) status = limit_check(e, arena_bytes, diag);
   if (status) return status;
   e->arena = vn_os_pages((size_t)arena_bytes + SLACK_BYTES, &e->arena_map_bytes);
   if (!e->arena)
@@ -63,14 +80,14 @@ static enum vn_status exec_open(struct vn_exec *e, const struct vn_exec_options 
                    (unsigned long long)arena_bytes);
   status = vn_pool_open(options->threads, &e->pool, diag);
   e->threads = vn_pool_threads(e->pool);
-  if (!status) status = steps_prepare(e, diag);
-  if (!status)
-    status = limit_check(exec_bytes(e), options->memory_limit_bytes, machine_bytes, diag);
+  if (!status) status = steps_prepare(e, watch, diag);
+  if (!status) status = limit_check(e, exec_bytes(e), diag);
   if (status) return status;
-  e->scratch = vn_os_pages(e->scratch_bytes * e->threads, &e->scratch_map_bytes);
+  const uint64_t scratch = scratch_bytes(e);
+  e->scratch = scratch < SIZE_MAX ? vn_os_pages((size_t)scratch, &e->scratch_map_bytes) : NULL;
   if (!e->scratch)
-    return vn_fail(diag, VN_E_MEMORY, "no memory for scratch of %zu bytes",
-                   e->scratch_bytes * e->threads);
+    return vn_fail(diag, VN_E_MEMORY, "no memory for scratch of %llu bytes",
+                   (unsigned long long)scratch);
   return vn_packed_use(e->plan, e->simd, e->prepared, e->pool, watch, diag);
 }
 
@@ -96,7 +113,9 @@ enum vn_status vn_exec_open(const struct vn_plan *plan, const struct vn_exec_opt
   struct vn_exec *e = calloc(1, sizeof *e);
   if (!e) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   e->plan = plan;
+  const vn_float_mode host = vn_float_mode_enter();
   status = exec_open(e, &mine, &watch, diag);
+  vn_float_mode_restore(host);
   if (!status) status = vn_watch_close(&watch, diag);
   if (status) vn_exec_close(&e);
   *exec = e;
@@ -118,23 +137,36 @@ void vn_exec_close(struct vn_exec **exec) {
 }
 
 /* The arena is address space until somebody writes to it, so that kernels can be asked over it. */
+static enum vn_status exec_measure(struct vn_exec *e, const struct vn_exec_options *options,
+                                   const struct vn_watch *watch, struct vn_diag *diag) {
+  e->threads = options->threads ? options->threads : vn_os_cores();
+  limit_set(e, 0); /* of what kernels allocate to be asked */
+  enum vn_status status = vn_cpu_simd(options->isa, &e->simd, diag);
+  if (status) return status;
+  e->arena = vn_os_pages((size_t)e->plan->header->arena_bytes, &e->arena_map_bytes);
+  return e->arena ? steps_prepare(e, watch, diag)
+                  : vn_fail(diag, VN_E_MEMORY, "no room for the arena");
+}
+
 enum vn_status vn_exec_measure(const struct vn_plan *plan, const struct vn_exec_options *options,
                                struct vn_exec_info *info, struct vn_diag *diag) {
   struct vn_exec_options mine;
   struct vn_watch watch;
-  struct vn_exec *e = NULL;
   enum vn_status status = options_read(options, &mine, &watch, diag);
-  if (!status && !(e = calloc(1, sizeof *e))) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
   if (status) return status;
+  struct vn_exec *e = calloc(1, sizeof *e);
+  if (!e) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   e->plan = plan;
-  e->threads = mine.threads ? mine.threads : vn_os_cores();
-  status = vn_cpu_simd(mine.isa, &e->simd, diag);
-  if (!status && !(e->arena = vn_os_pages((size_t)plan->header->arena_bytes, &e->arena_map_bytes)))
-    status = vn_fail(diag, VN_E_MEMORY, "no room for the arena");
-  if (!status) status = steps_prepare(e, diag);
+  const vn_float_mode host = vn_float_mode_enter();
+  status = exec_measure(e, &mine, &watch, diag);
+  vn_float_mode_restore(host);
   if (!status) *info = vn_exec_info(e);
   vn_exec_close(&e);
   return status;
+}
+
+uint64_t vn_memory_free(void) {
+  return vn_os_memory_free("");
 }
 
 /* ---- run ---- */
@@ -274,8 +306,8 @@ struct vn_exec_info vn_exec_info(const struct vn_exec *exec) {
       .isa = exec->simd ? exec->simd->name : "ref",
       .threads = exec->threads,
       .arena_bytes = exec->plan->header->arena_bytes,
-      .scratch_bytes = exec->scratch_bytes * exec->threads,
-      .packed_bytes = exec->packed_bytes,
+      .scratch_bytes = scratch_bytes(exec),
+      .packed_bytes = vn_plus(exec->packed_bytes, exec->state_bytes),
   };
 }
 

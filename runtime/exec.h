@@ -13,7 +13,9 @@ struct vn_exec {
   size_t threads;
   uint8_t *arena, *scratch; /* scratch: scratch_bytes for each thread */
   size_t arena_map_bytes, scratch_map_bytes, scratch_bytes;
-  uint64_t packed_bytes;
+  uint64_t packed_bytes, state_bytes; /* of all steps' kernels */
+  uint64_t limit_bytes;
+  bool limited; /* by the caller; else by what was free */
   size_t n_prepared;
   struct vn_prepared *prepared; /* one per step of the plan */
   uint64_t *last_ns;

@@ -15,8 +15,10 @@ uint64_t vn_os_now_ns(void);
 /* Cores that the process may use: its affinity mask, limited by its control group's quota. */
 size_t vn_os_cores(void);
 
-/* Memory of the machine, or of the process's control group if that is less. */
-uint64_t vn_os_memory_bytes(void);
+/* Memory that the process may still take: what the machine has available, what its control groups
+ * (both versions) and its limit of address space leave. `root` is "", or a folder that holds a
+ * /proc and a /sys for a test. */
+uint64_t vn_os_memory_free(const char *root);
 
 /* The same number in this process alone: a forked child has another. */
 uint64_t vn_os_process(void);

@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -52,14 +54,103 @@ size_t vn_os_cores(void) {
   return quota && quota < cores ? quota : cores;
 }
 
-uint64_t vn_os_memory_bytes(void) {
-  long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
-  unsigned long long limit, none;
-  uint64_t bytes =
-      pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : UINT64_MAX;
-  if (group_numbers("/sys/fs/cgroup/memory.max", &limit, &none) == 1 && limit < bytes)
-    bytes = limit;
-  return bytes;
+static FILE *file_under(const char *root, const char *folder, const char *name) {
+  char path[512];
+  const int n = snprintf(path, sizeof path, "%s%s%s", root, folder, name);
+  return n > 0 && (size_t)n < sizeof path ? fopen(path, "re") : NULL;
+}
+
+/* The first number of a file. */
+static bool number_read(const char *root, const char *folder, const char *name, uint64_t *number) {
+  FILE *file = file_under(root, folder, name);
+  const bool read = file && fscanf(file, "%" SCNu64, number) == 1;
+  if (file) fclose(file);
+  return read;
+}
+
+/* The number behind a key, in a file of one pair a line; 0: not there. */
+static uint64_t number_of(const char *root, const char *folder, const char *name, const char *key) {
+  FILE *file = file_under(root, folder, name);
+  uint64_t number = 0, value;
+  char word[64];
+  while (file && !number && fscanf(file, "%63s %" SCNu64 "%*[^\n]", word, &value) == 2)
+    if (strcmp(word, key) == 0) number = value;
+  if (file) fclose(file);
+  return number;
+}
+
+/* Names in a memory control group's folder, by the version of control groups. */
+static const struct group_files {
+  const char *mount, *limit, *usage, *cache[2];
+} group_v1 = {"/sys/fs/cgroup/memory",
+              "/memory.limit_in_bytes",
+              "/memory.usage_in_bytes",
+              {"total_inactive_file", "total_active_file"}},
+  group_v2 = {"/sys/fs/cgroup", "/memory.max", "/memory.current", {"inactive_file", "active_file"}};
+
+/* What a group may still take: files that it has read are given up for the asking. */
+static uint64_t group_free(const char *root, const struct group_files *g, const char *folder) {
+  uint64_t limit, usage, cache = 0;
+  if (!number_read(root, folder, g->limit, &limit) || !number_read(root, folder, g->usage, &usage))
+    return UINT64_MAX;
+  for (int i = 0; i < 2; i++) cache += number_of(root, folder, "/memory.stat", g->cache[i]);
+  usage -= cache < usage ? cache : usage;
+  return usage < limit ? limit - usage : 0;
+}
+
+/* The least of a group and those that it lies in. A container sees its own as the outermost, and
+ * perhaps a path to it that is not there. */
+static uint64_t groups_free(const char *root, const struct group_files *g, const char *path) {
+  char folder[400];
+  uint64_t least = UINT64_MAX;
+  snprintf(folder, sizeof folder, "%s%s", g->mount, path);
+  for (char *end; strlen(folder) >= strlen(g->mount); *end = '\0') {
+    const uint64_t bytes = group_free(root, g, folder);
+    if (bytes < least) least = bytes;
+    end = strrchr(folder, '/');
+  }
+  return least;
+}
+
+/* Lines of /proc/self/cgroup: "0::/path" for version 2, "4:memory:/path" for version 1. */
+static uint64_t own_groups_free(const char *root) {
+  FILE *file = file_under(root, "/proc/self", "/cgroup");
+  char line[400];
+  uint64_t least = UINT64_MAX;
+  while (file && fgets(line, sizeof line, file)) {
+    char *controllers = strchr(line, ':'),
+         *path = controllers ? strchr(controllers + 1, ':') : NULL;
+    if (!path) continue;
+    *path++ = '\0';
+    path[strcspn(path, "\n")] = '\0';
+    const bool v2 = controllers[1] == '\0';
+    if (!v2 && !strstr(controllers, "memory")) continue;
+    const uint64_t bytes = groups_free(root, v2 ? &group_v2 : &group_v1, path);
+    if (bytes < least) least = bytes;
+  }
+  if (file) fclose(file);
+  return least;
+}
+
+/* Below the process's own limit of address space. */
+static uint64_t address_space_free(void) {
+  struct rlimit limit;
+  uint64_t pages, page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+  if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY ||
+      !number_read("", "/proc/self", "/statm", &pages))
+    return UINT64_MAX;
+  return pages * page_bytes < limit.rlim_cur ? limit.rlim_cur - pages * page_bytes : 0;
+}
+
+uint64_t vn_os_memory_free(const char *root) {
+  uint64_t bytes = number_of(root, "/proc", "/meminfo", "MemAvailable:") * 1024;
+  const uint64_t group = own_groups_free(root), space = address_space_free();
+  if (!bytes) { /* not Linux: what the machine has */
+    const long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+    bytes = pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : UINT64_MAX;
+  }
+  if (group < bytes) bytes = group;
+  return space < bytes ? space : bytes;
 }
 
 /* ---- pages ---- */

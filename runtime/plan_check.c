@@ -110,12 +110,13 @@ static bool acts_ok(const struct view *v) {
 
 static bool conv_axis_ok(const struct view *v, int axis) {
   const struct plan_conv *c = &v->step->u.conv;
-  int64_t kernel = c->kernel[axis], stride = c->stride[axis], dilation = c->dilation[axis];
-  int64_t in = (int64_t)v->in[0]->dim[VN_D + axis], out = (int64_t)v->out->dim[VN_D + axis];
-  int64_t pad = c->pad[axis], reach = (kernel - 1) * dilation + 1, rest;
-  if (kernel < 1 || stride < 1 || dilation < 1 || kernel > MAX_EXTENT || stride > MAX_EXTENT ||
-      dilation > MAX_EXTENT || pad > MAX_EXTENT)
+  if (c->kernel[axis] < 1 || c->stride[axis] < 1 || c->dilation[axis] < 1 ||
+      c->kernel[axis] > MAX_EXTENT || c->stride[axis] > MAX_EXTENT ||
+      c->dilation[axis] > MAX_EXTENT || c->pad[axis] > MAX_EXTENT)
     return false;
+  int64_t stride = c->stride[axis], pad = c->pad[axis], rest;
+  int64_t reach = ((int64_t)c->kernel[axis] - 1) * c->dilation[axis] + 1; /* below 2^32 */
+  int64_t in = (int64_t)v->in[0]->dim[VN_D + axis], out = (int64_t)v->out->dim[VN_D + axis];
   if (v->step->op == VN_OP_CONV3D)
     rest = (out - 1) * stride + reach - pad - in;
   else

@@ -11,10 +11,10 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_RECORDS     65536u
 #define MAX_ARENA_BYTES ((uint64_t)1 << 40)
 #define HASH_FROM       32 /* the checksum covers what follows itself */
 
@@ -45,7 +45,8 @@ bool vn_plan_reserved_ok(const struct vn_plan *plan, const void *words, size_t b
 static enum vn_status table_check(const struct vn_plan *p, const struct plan_table *t,
                                   const char *name, uint64_t least, size_t record_bytes,
                                   struct vn_diag *diag) {
-  if (t->count < least || t->count > MAX_RECORDS)
+  const uint64_t most = t == &p->header->ports ? PLAN_MOST_PORTS : PLAN_MOST_RECORDS;
+  if (t->count < least || t->count > most)
     return vn_fail(diag, VN_E_FORMAT, "the plan has %llu %s", (unsigned long long)t->count, name);
   if (t->count == 0) return VN_OK;
   if (t->offset % 8 || t->offset < sizeof *p->header || t->offset > p->size ||
@@ -87,28 +88,57 @@ static enum vn_status tables_check(struct vn_plan *p, struct vn_diag *diag) {
   return VN_OK;
 }
 
-static int buffer_order(const void *a, const void *b) {
-  uint64_t x = (*(const struct plan_buffer *const *)a)->offset;
-  uint64_t y = (*(const struct plan_buffer *const *)b)->offset;
-  return (x > y) - (x < y);
+/* ---- buffers alive at one step never overlap ---- */
+
+static int first_order(const void *a, const void *b) {
+  const struct plan_buffer *x = *(const struct plan_buffer *const *)a;
+  const struct plan_buffer *y = *(const struct plan_buffer *const *)b;
+  return (x->first_step > y->first_step) - (x->first_step < y->first_step);
 }
 
-/* Buffers alive at one step never overlap: sorted by offset, each against those that begin inside
- * it. */
+static int last_order(const void *a, const void *b) {
+  const struct plan_buffer *x = *(const struct plan_buffer *const *)a;
+  const struct plan_buffer *y = *(const struct plan_buffer *const *)b;
+  return (x->last_step > y->last_step) - (x->last_step < y->last_step);
+}
+
+/* Of a tree of buffers that do not overlap: one that does is equal to what it overlaps. */
+static int place_order(const void *a, const void *b) {
+  const struct plan_buffer *x = a, *y = b;
+  if (x->offset + x->bytes <= y->offset) return -1;
+  return y->offset + y->bytes <= x->offset;
+}
+
+/* From step to step: the tree holds what is alive. `first` and `last` are the buffers in the order
+ * of their first and last steps. */
+static enum vn_status buffers_sweep(const struct plan_buffer **first,
+                                    const struct plan_buffer **last, size_t n,
+                                    struct vn_diag *diag) {
+  void *alive = NULL;
+  enum vn_status status = VN_OK;
+  for (size_t i = 0, dead = 0; i < n && !status; i++) {
+    for (; last[dead]->last_step < first[i]->first_step; dead++)
+      tdelete(last[dead], &alive, place_order);
+    const struct plan_buffer **found = tsearch(first[i], &alive, place_order);
+    if (!found)
+      status = vn_fail(diag, VN_E_MEMORY, "out of memory");
+    else if (*found != first[i])
+      status = vn_fail(diag, VN_E_FORMAT, "two buffers of the plan overlap while both are alive");
+  }
+  while (alive) tdelete(*(void **)alive, &alive, place_order);
+  return status;
+}
+
 static enum vn_status buffers_disjoint(const struct vn_plan *p, struct vn_diag *diag) {
-  size_t n = p->header->buffers.count;
-  const struct plan_buffer **sorted = malloc(n * sizeof *sorted);
-  if (!sorted) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  for (size_t i = 0; i < n; i++) sorted[i] = &p->buffers[i];
-  qsort(sorted, n, sizeof *sorted, buffer_order);
-  bool clash = false;
-  for (size_t i = 0; i < n; i++)
-    for (size_t j = i + 1; j < n && sorted[j]->offset < sorted[i]->offset + sorted[i]->bytes; j++)
-      clash |= sorted[i]->first_step <= sorted[j]->last_step &&
-               sorted[j]->first_step <= sorted[i]->last_step;
-  free(sorted);
-  return clash ? vn_fail(diag, VN_E_FORMAT, "two buffers of the plan overlap while both are alive")
-               : VN_OK;
+  const size_t n = p->header->buffers.count;
+  const struct plan_buffer **first = malloc(2 * n * sizeof *first), **last = first + n;
+  if (!first) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  for (size_t i = 0; i < n; i++) first[i] = last[i] = &p->buffers[i];
+  qsort(first, n, sizeof *first, first_order);
+  qsort(last, n, sizeof *last, last_order);
+  enum vn_status status = buffers_sweep(first, last, n, diag);
+  free(first);
+  return status;
 }
 
 static enum vn_status buffers_check(const struct vn_plan *p, struct vn_diag *diag) {
@@ -148,6 +178,7 @@ static enum vn_status tensors_check(const struct vn_plan *p, struct vn_diag *dia
     if (ok) {
       const struct plan_buffer *b = &p->buffers[t->buffer];
       ok = t->offset >= b->offset && t->offset - b->offset <= b->bytes &&
+           t->pixel_stride <= b->bytes / 4 && /* of a single pixel, too */
            bytes <= b->bytes - (t->offset - b->offset) &&
            vn_plan_reserved_ok(p, &t->reserved, sizeof t->reserved);
     }
@@ -280,6 +311,7 @@ static enum vn_status rest_read(const struct vn_os_file *file, struct vn_plan *p
 /* The header first: another kind of file is not read to its end. */
 static enum vn_status file_load(const struct vn_os_file *file, struct vn_watch *watch,
                                 struct vn_plan **plan, struct vn_diag *diag) {
+  const uint64_t limit = watch->memory_limit ? watch->memory_limit : vn_os_memory_free("");
   struct plan_header header;
   struct vn_plan p = {.size = (size_t)file->bytes, .header = &header};
   uint64_t checksum = 0;
@@ -289,7 +321,11 @@ static enum vn_status file_load(const struct vn_os_file *file, struct vn_watch *
   if (!status && got < sizeof header) status = vn_fail(diag, VN_E_FORMAT, "too short for a plan");
   if (!status) status = header_check(&p, diag);
   if (status) return status;
-  if (file->bytes <= vn_os_memory_bytes()) p.own = vn_os_pages(p.size, &p.own_map_bytes);
+  if (file->bytes > limit)
+    return vn_fail(diag, VN_E_MEMORY, "takes %.1f MiB, and %.1f MiB are %s",
+                   (double)file->bytes / 0x1p20, (double)limit / 0x1p20,
+                   watch->memory_limit ? "the limit" : "free");
+  p.own = vn_os_pages(p.size, &p.own_map_bytes);
   if (!p.own)
     return vn_fail(diag, VN_E_MEMORY, "no memory for its %llu bytes",
                    (unsigned long long)file->bytes);

@@ -38,6 +38,7 @@ enum vn_status vn_watch_open(struct vn_watch *watch, const struct vn_run_options
   watch->cancel = mine.cancel;
   watch->progress = mine.progress;
   watch->context = mine.progress_context;
+  watch->memory_limit = mine.memory_limit_bytes;
   return status;
 }
 

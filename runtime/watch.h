@@ -23,6 +23,7 @@ struct vn_watch {
   uint64_t next_ns;    /* not to be told before */
   atomic_bool refused; /* progress said no */
   vn_float_mode host_mode;
+  uint64_t memory_limit; /* as in struct vn_run_options */
 };
 
 /* Fills *watch from options of any age, or none. VN_E_ARGUMENT: they have no size. */

@@ -15,6 +15,7 @@
 #define PLAN_MAGIC  "VNETPLAN"
 #define PLAN_ENDIAN 0x01020304u
 enum { PLAN_MAJOR = 1, PLAN_MINOR = 0, PLAN_ALIGN = 64, PLAN_MAX_RANK = 6 };
+enum { PLAN_MOST_RECORDS = 65536, PLAN_MOST_PORTS = 256 }; /* in a table */
 
 struct plan_table { /* `count` records from byte `offset`; strings: `count` bytes */
   uint64_t offset, count;

@@ -176,6 +176,7 @@ uint64_t cli_count(const char *option, const char *text, uint64_t least, uint64_
 
 uint64_t cli_size(const char *option, const char *text) {
   char *end;
+  if (strcmp(text, "none") == 0) return UINT64_MAX;
   double value = strtod(text, &end);
   const char *unit = *end ? strchr("KMGTkmgt", *end) : NULL;
   if (unit) {
@@ -184,7 +185,8 @@ uint64_t cli_size(const char *option, const char *text) {
   }
   if (!isdigit((unsigned char)*text) || !(value >= 1 && value < 0x1p63) ||
       (*end && strcmp(end, "B") && !(unit && strcmp(end, "iB") == 0)))
-    cli_fatal(VN_E_ARGUMENT, "%s: expected a size such as 800M or 4G, got %s", option, text);
+    cli_fatal(VN_E_ARGUMENT, "%s: expected a size such as 800M or 4G, or none, got %s", option,
+              text);
   return (uint64_t)value;
 }
 

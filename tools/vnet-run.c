@@ -11,6 +11,7 @@
 #include "many.h"
 #include "names.h"
 #include "options.h"
+#include "os.h"
 #include "slicer.h"
 #include "tensor.h"
 
@@ -33,6 +34,15 @@ static int serve(void *context, double fraction) {
 static int progress_and_serve(void *context, double fraction) {
   if (comm_ranks() == 1) progress(context, fraction);
   return serve(context, fraction);
+}
+
+/* A limit of threads, or of address space, is no reason to fail, nor to be silent. */
+static void note_threads(const struct run_session *session) {
+  const struct run_options *o = session->options;
+  const size_t threads = vn_exec_info(vn_segmenter_exec(session->segmenter)).threads;
+  if (o->quiet || o->exec.threads || threads >= vn_os_cores()) return;
+  fprintf(stderr, "vnet-run: note: only %zu of %zu threads could be started\n", threads,
+          vn_os_cores());
 }
 
 /* Results lie beside it, unless they are told to lie elsewhere. */
@@ -83,6 +93,7 @@ static void session_open(struct run_session *session, const struct run_options *
     session->progress = o->quiet ? serve : progress_and_serve;
   else if (!o->quiet)
     session->progress = progress;
+  if (comm_rank() == 0) note_threads(session);
 }
 
 static void session_close(struct run_session *session) {

@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "compile.h"
 #include "sandbox.h"
+#include "vnet.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,6 +117,17 @@ static struct arguments read_arguments(int argc, char **argv) {
   return a;
 }
 
+/* What the loader would refuse is never published. */
+static void plan_prove(const void *plan, size_t plan_bytes) {
+  struct vn_plan *loaded = NULL;
+  struct vn_diag diag = {""};
+  const enum vn_status status = vn_plan_open_memory(plan, plan_bytes, &loaded, &diag);
+  vn_plan_close(&loaded);
+  if (status == VN_E_MEMORY) cli_fatal(status, "%s", diag.text);
+  if (status)
+    cli_fatal(VN_E_INTERNAL, "internal error, please report it with the model: %s", diag.text);
+}
+
 /* Before the first byte of a model. Weights beside it are in its own folder. */
 static void rights_give_up(const struct arguments *a) {
   struct sandbox box;
@@ -141,6 +153,7 @@ int main(int argc, char **argv) {
   cli_check(vnc_onnx_import(a.model, &a.options.import, &g, &diag), &diag);
   cli_check(vnc_compile_graph(&g, &a.options, &plan, &plan_bytes, &report, &diag), &diag);
   vnc_graph_free(&g);
+  plan_prove(plan, plan_bytes);
   cli_check(cli_write(output.fd, plan, plan_bytes, &diag), &diag);
   cli_output_commit(&output);
   free(plan);

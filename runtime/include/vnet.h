@@ -76,7 +76,18 @@ struct vn_run_options {
   struct vn_cancel *cancel; /* NULL: cannot be stopped; borrowed during the call */
   vn_progress_fn *progress; /* NULL: nobody asks */
   void *progress_context;
+  /* Of a call that reads a file into memory, vn_plan_open_with and vn_scan_load: what it may take.
+   * 0: what is free at that moment (vn_memory_free); UINT64_MAX: no limit. */
+  uint64_t memory_limit_bytes;
 };
+
+/* ---- memory ---- */
+
+/* Bytes that the process may still take: what the machine has available, or what the process's
+ * control groups or its limit of address space leave, if that is less. Limits of 0 stand for it, so
+ * that nothing which a stranger sends (a plan, a scan) takes more than there is: it is refused
+ * beforehand, with the figure. */
+VN_API uint64_t vn_memory_free(void);
 
 /* ---- plan ---- */
 
@@ -136,8 +147,9 @@ struct vn_exec_options {
   size_t size;     /* sizeof(struct vn_exec_options) */
   size_t threads;  /* 0: one for each core that the process may use */
   const char *isa; /* NULL: the best here; "avx512", "avx2", "neon", "portable", "ref" */
-  uint64_t
-      memory_limit_bytes;   /* 0: none; else VN_E_MEMORY, with the figure needed, when exceeded */
+  /* VN_E_MEMORY, with the figure needed, when exceeded. 0: what is free when the exec is opened
+   * (vn_memory_free); UINT64_MAX: no limit. */
+  uint64_t memory_limit_bytes;
   struct vn_cancel *cancel; /* of opening, as are the next two; see struct vn_run_options */
   vn_progress_fn *progress;
   void *progress_context;

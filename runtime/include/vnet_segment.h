@@ -68,9 +68,10 @@ struct vn_image {
 struct vn_segmenter;
 
 /* Opens an exec (vn_exec_open says what may be asked of it) and reads the metadata. `options` may
- * be NULL; its memory limit holds for opening and for every run. Borrows the plan. Sets *segmenter,
- * which the caller owns, or leaves it NULL. As vn_exec_open; VN_E_UNSUPPORTED: the network does not
- * take images; VN_E_FORMAT: metadata that cannot be read. */
+ * be NULL; its memory limit holds for opening and for every run, for which 0 stands for what is
+ * free when it begins. Borrows the plan. Sets *segmenter, which the caller owns, or leaves it NULL.
+ * As vn_exec_open; VN_E_UNSUPPORTED: the network does not take images; VN_E_FORMAT: metadata that
+ * cannot be read. */
 VN_SEGMENT_API enum vn_status vn_segmenter_open(const struct vn_plan *plan,
                                                 const struct vn_exec_options *options,
                                                 struct vn_segmenter **segmenter,
@@ -124,6 +125,9 @@ struct vn_segment_options {
   struct vn_cancel *cancel; /* see struct vn_run_options */
   vn_progress_fn *progress;
   void *progress_context;
+  /* More windows are refused with VN_E_UNSUPPORTED. 0: 10000, or what has the voxels of 10000
+   * windows of 64 x 64 x 64, if that is more; SIZE_MAX: no limit. */
+  size_t windows_most;
 };
 
 enum vn_probability { VN_PROBABILITY_U16 /* 65535 is 1 */, VN_PROBABILITY_F32 };

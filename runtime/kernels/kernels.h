@@ -73,7 +73,8 @@ struct vn_prepared {
   char name[48]; /* for people: "winograd 4x4x4 avx512" */
   size_t jobs;   /* independent pieces of about equal cost, cut finely enough for 8 threads */
   size_t scratch_bytes; /* for each thread; a multiple of 64 */
-  size_t packed_bytes;  /* what `pack` fills, at most; without it: what `state` holds */
+  size_t packed_bytes;  /* what `pack` fills, at most; without it 0 */
+  size_t state_bytes;   /* what `state` holds, where that is not a trifle: tables, copies */
   void (*run)(const void *state, size_t job, void *scratch);
   enum vn_status (*run_pool)(void *state, struct vn_pool *pool, struct vn_watch *watch);
   void (*close)(void *state);

@@ -13,6 +13,7 @@
 #include <zlib.h>
 
 #include "fail.h"
+#include "float_mode.h"
 #include "options.h"
 
 enum {
@@ -270,7 +271,9 @@ enum vn_status vn_scan_open(const char *path, struct vn_scan **file, struct vn_d
   struct vn_diag inner;
   *file = calloc(1, sizeof **file);
   if (!*file) return vn_fail(diag, VN_E_MEMORY, "%.200s: out of memory", path);
+  const vn_float_mode host = vn_float_mode_enter_plain();
   enum vn_status status = scan_open(path, *file, &inner);
+  vn_float_mode_restore(host);
   if (status) vn_scan_close(file);
   return status ? vn_fail(diag, status, "%.200s: %.300s", path, inner.text) : VN_OK;
 }
@@ -342,7 +345,9 @@ static enum vn_status voxels_read(struct stream *stream, struct vn_scan *scan, u
       return vn_fail(diag, VN_E_FORMAT, "truncated: %zu of %zu voxels are there",
                      from + got / header->elem_bytes, header->elems);
     if (header->swapped) swap_elems(raw, elems, header->elem_bytes);
+    const vn_float_mode host = vn_float_mode_enter_plain();
     convert(raw, header, elems, scan->voxels + from);
+    vn_float_mode_restore(host);
     from += elems;
   }
   /* To the end, for the checksum of a gzipped file comes last. */
@@ -363,10 +368,15 @@ enum vn_status vn_scan_load(struct vn_scan *scan, const struct vn_run_options *t
   enum vn_status status = vn_options_take(&run, sizeof run, theirs, "vn_run_options", diag);
   if (status || scan->voxels) return status;
   unsigned char *raw = malloc(CHUNK_ELEMS * scan->header.elem_bytes);
-  size_t bytes;
-  if (!__builtin_mul_overflow(scan->header.elems, sizeof *scan->voxels, &bytes))
+  size_t bytes = SIZE_MAX;
+  const uint64_t limit = run.memory_limit_bytes ? run.memory_limit_bytes : vn_memory_free();
+  if (!__builtin_mul_overflow(scan->header.elems, sizeof *scan->voxels, &bytes) && bytes <= limit)
     scan->voxels = malloc(bytes);
-  if (!raw || !scan->voxels)
+  if (bytes > limit)
+    status = vn_fail(&inner, VN_E_MEMORY, "its voxels take %.0f MiB, and %.0f MiB are %s",
+                     (double)bytes / 0x1p20, (double)limit / 0x1p20,
+                     run.memory_limit_bytes ? "the limit" : "free");
+  else if (!raw || !scan->voxels)
     status = vn_fail(&inner, VN_E_MEMORY, "out of memory for %zu voxels", scan->header.elems);
   if (status == VN_OK) status = stream_open(scan->image_path, &stream, &inner);
   if (status == VN_OK) status = voxels_read(&stream, scan, raw, &run, &inner);

@@ -103,7 +103,7 @@ static bool neighbours_join(struct pieces *p, struct vn_stage *stage) {
 
 static enum vn_status pieces_make(struct pieces *p, const struct vn_label_map *map,
                                   struct vn_stage *stage, struct vn_diag *diag) {
-  p->row = malloc((p->dim[1] * p->dim[2] + 1) * sizeof *p->row);
+  p->row = calloc(p->dim[1] * p->dim[2] + 1, sizeof *p->row);
   if (!p->row || p->dim[0] > UINT32_MAX)
     return vn_fail(diag, VN_E_MEMORY, "out of memory for the labels' pieces");
   enum vn_status status = runs_find(p, map, stage, diag);

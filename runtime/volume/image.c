@@ -6,6 +6,8 @@
 
 #include "options.h"
 
+enum { DIM_MOST = 1 << 24 }; /* so that no count of grid points along an axis can overflow */
+
 /* ---- checks ---- */
 
 static size_t type_bytes(enum vn_voxel type) {
@@ -60,8 +62,12 @@ enum vn_status vn_image_take(const struct vn_image *theirs, struct vn_image *ima
   if (!bytes) return vn_fail(diag, VN_E_ARGUMENT, "an image of voxel type %d", (int)image->type);
   if ((unsigned)image->world > VN_WORLD_LPS)
     return vn_fail(diag, VN_E_ARGUMENT, "an image whose world is %d", (int)image->world);
-  for (int i = 0; i < 3; i++)
+  for (int i = 0; i < 3; i++) {
     if (image->dim[i] < 1) return vn_fail(diag, VN_E_ARGUMENT, "an image without voxels");
+    if (image->dim[i] > DIM_MOST)
+      return vn_fail(diag, VN_E_ARGUMENT, "an image of %zu voxels along an axis, more than %d",
+                     image->dim[i], DIM_MOST);
+  }
   if (!strides_fill(image->dim, bytes, image->stride))
     return vn_fail(diag, VN_E_ARGUMENT, "an image larger than memory");
   if (!affine_usable(image))

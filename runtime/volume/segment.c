@@ -25,9 +25,10 @@
 #include "options.h"
 #include "orient.h"
 #include "palette.h"
+#include "size.h"
 #include "window.h"
 
-enum { CLASSES_MOST = INT16_MAX + 1 };
+enum { CLASSES_MOST = INT16_MAX + 1, WINDOWS_MOST = 10000, WINDOW_VOX = 64 * 64 * 64 };
 
 /* Rough, for progress alone: nanoseconds of a thread for a voxel, and for a multiply-add. */
 static const double SURVEY_NS = 1, FIT_NS = 6, CLEAN_NS = 5, MAC_NS = 0.009;
@@ -43,6 +44,7 @@ struct vn_segmenter {
   struct vn_intensity_rule rule;
   struct vn_palette palette;
   double network_work;
+  bool ran; /* the exec's memory has been written to, and is no longer free */
 };
 
 /* ---- does the network take an image? ---- */
@@ -122,6 +124,17 @@ static double network_work(const struct vn_exec *exec) {
   return MAC_NS * macs / (double)vn_exec_info(exec).threads;
 }
 
+/* Numbers in the metadata are read in our own float mode, as all that follows from them. */
+static enum vn_status metas_read(struct vn_segmenter *s, struct vn_diag *diag) {
+  const vn_float_mode host = vn_float_mode_enter();
+  enum vn_status status = spacing_read(s, diag);
+  if (!status) status = vn_intensity_parse(vn_plan_meta(s->plan, "vnet.intensity"), &s->rule, diag);
+  if (!status)
+    status = vn_palette_parse(vn_plan_meta(s->plan, "vnet.labels"), s->classes, &s->palette, diag);
+  vn_float_mode_restore(host);
+  return status;
+}
+
 static enum vn_status segmenter_fill(struct vn_segmenter *s, const struct vn_exec_options *options,
                                      struct vn_diag *diag) {
   struct vn_exec_options mine;
@@ -129,10 +142,7 @@ static enum vn_status segmenter_fill(struct vn_segmenter *s, const struct vn_exe
   if (!status) status = vn_exec_open(s->plan, options, &s->exec, diag);
   if (!status) status = input_check(s, diag);
   if (!status) status = output_choose(s, diag);
-  if (!status) status = spacing_read(s, diag);
-  if (!status) status = vn_intensity_parse(vn_plan_meta(s->plan, "vnet.intensity"), &s->rule, diag);
-  if (!status)
-    status = vn_palette_parse(vn_plan_meta(s->plan, "vnet.labels"), s->classes, &s->palette, diag);
+  if (!status) status = metas_read(s, diag);
   if (status) return status;
   s->memory_limit_bytes = mine.memory_limit_bytes;
   s->probabilities = s->channels == 1 || ends_in_softmax(s->exec);
@@ -235,6 +245,29 @@ static enum vn_status grid_lay(struct run *run, struct vn_diag *diag) {
   return status ? status : vn_grid_make(&view, s->spaced ? s->spacing_mm : NULL, &run->grid, diag);
 }
 
+/* What a whole body at 1 mm stays below; more of windows that are small. */
+static uint64_t windows_most(const struct run *run, const size_t patch[3]) {
+  const uint64_t voxels = vn_times(vn_times(patch[0], patch[1]), patch[2]);
+  const uint64_t same = (uint64_t)WINDOWS_MOST * WINDOW_VOX / voxels;
+  if (run->options.windows_most == SIZE_MAX) return UINT64_MAX;
+  if (run->options.windows_most) return run->options.windows_most;
+  return same > WINDOWS_MOST ? same : WINDOWS_MOST;
+}
+
+/* A scan of few large voxels becomes a grid of very many small ones. */
+static enum vn_status windows_check(const struct run *run, struct vn_diag *diag) {
+  const struct vn_buffer in = vn_exec_input(run->segmenter->exec, 0);
+  const uint64_t count = vn_window_count(&run->grid, in.dim + 2, run->options.overlap);
+  const uint64_t most = windows_most(run, in.dim + 2);
+  if (count <= most) return VN_OK;
+  return vn_fail(
+      diag, VN_E_UNSUPPORTED,
+      "at the model's %.4g mm the scan takes %llu windows, and the limit is %llu: is its "
+      "voxel size right? (--max-windows %llu runs it)",
+      run->grid.spacing_mm[0], (unsigned long long)count, (unsigned long long)most,
+      (unsigned long long)count);
+}
+
 static enum vn_status run_plan(const struct vn_segmenter *segmenter,
                                const struct vn_image *const images[], size_t count,
                                const struct vn_segment_options *options, struct run *run,
@@ -244,17 +277,21 @@ static enum vn_status run_plan(const struct vn_segmenter *segmenter,
     return vn_fail(diag, VN_E_ARGUMENT, "%zu images for a network of one channel", count);
   enum vn_status status = options_read(run, options, diag);
   if (!status) status = vn_image_take(images[0], &run->image, diag);
-  return status ? status : grid_lay(run, diag);
+  if (!status) status = grid_lay(run, diag);
+  return status ? status : windows_check(run, diag);
 }
 
-/* Fitting and windows do not hold their memory at the same time. */
-static uint64_t run_bytes(const struct run *run) {
+/* Beside the exec's memory. Fitting and windows do not hold theirs at the same time. */
+static uint64_t more_bytes(const struct run *run) {
   const struct vn_segmenter *s = run->segmenter;
   struct vn_buffer in = vn_exec_input(s->exec, 0);
   uint64_t window = vn_window_bytes(&run->grid, in.dim + 2, s->channels);
   uint64_t fit = ((uint64_t)1 << 20) + vn_image_elems(&run->image) / 2048;
-  uint64_t more = window > fit ? window : fit, all = exec_bytes(s);
-  return all + more < all ? UINT64_MAX : all + more;
+  return window > fit ? window : fit;
+}
+
+static uint64_t run_bytes(const struct run *run) {
+  return vn_plus(exec_bytes(run->segmenter), more_bytes(run));
 }
 
 enum vn_status vn_segmenter_memory(const struct vn_segmenter *segmenter,
@@ -262,9 +299,11 @@ enum vn_status vn_segmenter_memory(const struct vn_segmenter *segmenter,
                                    const struct vn_segment_options *options, uint64_t *bytes,
                                    struct vn_diag *diag) {
   struct run run;
+  const vn_float_mode host = vn_float_mode_enter();
   enum vn_status status = run_plan(segmenter, images, count, options, &run, diag);
   if (!status) *bytes = run_bytes(&run);
   vn_grid_close(&run.grid);
+  vn_float_mode_restore(host);
   return status;
 }
 
@@ -341,10 +380,23 @@ static enum vn_status output_check(const struct run *run, struct vn_diag *diag) 
 }
 
 static enum vn_status limit_check(const struct run *run, struct vn_diag *diag) {
-  const uint64_t need = run_bytes(run), limit = run->segmenter->memory_limit_bytes;
-  if (!limit || need <= limit) return VN_OK;
-  return vn_fail(diag, VN_E_MEMORY, "the run takes %.1f MiB and the limit is %.1f MiB",
-                 (double)need / 0x1p20, (double)limit / 0x1p20);
+  const struct vn_segmenter *s = run->segmenter;
+  const uint64_t limit = s->memory_limit_bytes;
+  if (limit) {
+    const uint64_t need = run_bytes(run);
+    if (need <= limit) return VN_OK;
+    return vn_fail(diag, VN_E_MEMORY, "the run takes %.1f MiB and the limit is %.1f MiB",
+                   (double)need / 0x1p20, (double)limit / 0x1p20);
+  }
+  const struct vn_exec_info info = vn_exec_info(s->exec);
+  const uint64_t need =
+      vn_plus(more_bytes(run), s->ran ? 0 : info.arena_bytes + info.scratch_bytes);
+  const uint64_t available = vn_memory_free();
+  if (need <= available) return VN_OK;
+  return vn_fail(diag, VN_E_MEMORY,
+                 "the run takes %.1f MiB and %.1f MiB are free (--memory-limit none tries all the "
+                 "same)",
+                 (double)need / 0x1p20, (double)available / 0x1p20);
 }
 
 /* The window job, but for what the image's statistics say. */
@@ -479,6 +531,7 @@ enum vn_status vn_segment(struct vn_segmenter *segmenter, const struct vn_image 
     job_fill(&run);
     stage_fill(&run, host_mode);
     status = run_all(&run, diag);
+    segmenter->ran = true;
   }
   vn_grid_close(&run.grid);
   vn_float_mode_restore(host_mode);

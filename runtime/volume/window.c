@@ -7,6 +7,8 @@
  * the next. */
 #include "window.h"
 
+#include "size.h"
+
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -51,6 +53,13 @@ struct vn_window_axis vn_window_axis_make(size_t size, size_t patch, double over
 size_t vn_window_start(const struct vn_window_axis *axis, size_t index) {
   size_t start = index * axis->step, last = axis->total - axis->patch;
   return start < last ? start : last;
+}
+
+uint64_t vn_window_count(const struct vn_grid *grid, const size_t patch[3], double overlap) {
+  uint64_t count = 1;
+  for (int i = 0; i < 3; i++)
+    count = vn_times(count, vn_window_axis_make(grid->dim[i], patch[i], overlap).count);
+  return count;
 }
 
 static float bell(size_t i, size_t patch) {

@@ -62,6 +62,9 @@ struct vn_window_report {
 /* Bytes that vn_window_run allocates; SIZE_MAX when uncountable. */
 size_t vn_window_bytes(const struct vn_grid *grid, const size_t patch[3], size_t classes);
 
+/* How many windows lie on the grid; UINT64_MAX when uncountable. */
+uint64_t vn_window_count(const struct vn_grid *grid, const size_t patch[3], double overlap);
+
 /* What vn_window_run will tell the stage that it does. */
 double vn_window_work(const struct vn_window_job *job);
 

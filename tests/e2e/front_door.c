@@ -8,17 +8,24 @@
  *   share PLAN SCAN             two threads with a segmenter each on one plan
  *   file PLAN SCAN              the plan's file is overwritten, cut and deleted meanwhile
  *   progress PLAN SCAN          how often it moves, and where it ends
+ *   modes PLAN SCAN             every rounding mode of the host, denormals flushed or not, 1 to 4
+ *                               threads: the same bits
+ *   stack PLAN … SCAN           on a thread of 128 KB, musl's default, with every instruction set
  *
  * Says what is wrong and exits with 1. */
 #include "vnet_scan.h"
 
 #include <fcntl.h>
+#include <fenv.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
 
 static _Noreturn void wrong(const char *what, const char *detail) {
   printf("WRONG: %s: %s\n", what, detail);
@@ -446,6 +453,110 @@ static int progress(const char *plan_path, const char *scan_path) {
   return 0;
 }
 
+/* ---- modes, stack ---- */
+
+/* From the files to labels and probabilities, which the caller frees. */
+static float *everything(const char *plan_path, const char *scan_path, const char *isa,
+                         size_t threads, uint8_t **labels, size_t *count) {
+  struct vn_image image;
+  struct vn_scan *file = scan_load(scan_path, &image);
+  struct vn_plan *plan = plan_open(plan_path);
+  const struct vn_exec_options options = {.size = sizeof options, .threads = threads, .isa = isa};
+  struct vn_segmenter *segmenter;
+  struct vn_segmenter_info info = {.size = sizeof info};
+  struct vn_diag diag;
+  enum vn_status status = vn_segmenter_open(plan, &options, &segmenter, &diag);
+  float *odds = NULL;
+  *labels = NULL;
+  if ((status == VN_E_UNSUPPORTED || status == VN_E_ARGUMENT) && isa) goto done; /* not here */
+  need(status, "opening", &diag);
+  need(vn_segmenter_info(segmenter, &info, &diag), "info", &diag);
+  *count = elems_of(image.dim) * info.labels;
+  odds = malloc(*count * sizeof *odds);
+  *labels = malloc(elems_of(image.dim));
+  const struct vn_label_map map = {.size = sizeof map,
+                                   .data = *labels,
+                                   .elem_bytes = 1,
+                                   .probabilities = odds,
+                                   .probability = VN_PROBABILITY_F32};
+  const struct vn_image *images[] = {&image};
+  const struct vn_segment_options how = {.size = sizeof how, .largest_component = true};
+  need(vn_segment(segmenter, images, 1, &how, &map, NULL, &diag), "segmenting", &diag);
+  FILE *sink = tmpfile();
+  if (!sink) wrong("a file", "cannot be made");
+  need(vn_scan_write_labels(fileno(sink), true, file, NULL, &map, info.labels, "a test", &diag),
+       "writing", &diag);
+  fclose(sink);
+done:
+  vn_segmenter_close(&segmenter);
+  vn_plan_close(&plan);
+  vn_scan_close(&file);
+  return odds;
+}
+
+/* Denormals as zero and to zero, where the machine has such a switch. */
+static void denormals_flush(bool on) {
+#if defined(__x86_64__)
+  _mm_setcsr(on ? _mm_getcsr() | 0x8040 : _mm_getcsr() & ~0x8040u);
+#else
+  (void)on;
+#endif
+}
+
+static int modes(const char *plan_path, const char *scan_path) {
+  static const int rounding[] = {FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO};
+  uint8_t *labels, *first_labels;
+  size_t count;
+  float *first = everything(plan_path, scan_path, NULL, 1, &first_labels, &count);
+  for (size_t i = 0; i < 8; i++) {
+    const size_t threads = 1 + i % 4;
+    fesetround(rounding[i / 2]);
+    denormals_flush(i % 2);
+    float *odds = everything(plan_path, scan_path, NULL, threads, &labels, &count);
+    if (fegetround() != rounding[i / 2]) wrong("the rounding mode", "was changed");
+    fesetround(FE_TONEAREST);
+    denormals_flush(false);
+    if (memcmp(odds, first, count * sizeof *odds)) wrong("bits", "depend on the host's float mode");
+    free(odds);
+    free(labels);
+  }
+  free(first);
+  free(first_labels);
+  printf("8 float modes, 1 to 4 threads: the same bits\n");
+  return 0;
+}
+
+struct small_stack {
+  char **plans, *scan;
+  int count;
+};
+
+static void *small_stack_run(void *context) {
+  static const char *const isas[] = {NULL, "avx512", "avx2", "neon", "portable", "ref"};
+  const struct small_stack *s = context;
+  for (int p = 0; p < s->count; p++)
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
+      uint8_t *labels;
+      size_t count;
+      free(everything(s->plans[p], s->scan, isas[i], 2, &labels, &count));
+      free(labels);
+    }
+  return NULL;
+}
+
+static int stack(char **plans, int count, char *scan) {
+  struct small_stack s = {plans, scan, count};
+  pthread_attr_t attributes;
+  pthread_t thread;
+  pthread_attr_init(&attributes);
+  if (pthread_attr_setstacksize(&attributes, 128 << 10) ||
+      pthread_create(&thread, &attributes, small_stack_run, &s))
+    wrong("a thread of 128 KB", "cannot be started");
+  pthread_join(thread, NULL);
+  printf("%d plans on 128 KB of stack\n", count);
+  return 0;
+}
+
 int main(int argc, char **argv) {
   const char *what = argc > 1 ? argv[1] : "";
   if (argc == 4 && !strcmp(what, "same")) return same(argv[2], argv[3]);
@@ -455,6 +566,8 @@ int main(int argc, char **argv) {
   if (argc == 4 && !strcmp(what, "share")) return share(argv[2], argv[3]);
   if (argc == 4 && !strcmp(what, "file")) return file(argv[2], argv[3]);
   if (argc == 4 && !strcmp(what, "progress")) return progress(argv[2], argv[3]);
+  if (argc == 4 && !strcmp(what, "modes")) return modes(argv[2], argv[3]);
+  if (argc >= 4 && !strcmp(what, "stack")) return stack(argv + 2, argc - 3, argv[argc - 1]);
   fputs("usage: see the head of front_door.c\n", stderr);
   return 2;
 }

@@ -73,6 +73,12 @@ run(bin_dir / "vnet-run", small, folder / "same", "--output-dir", folder / "same
 labels = np.asarray(nibabel.load(folder / "same" / "out" / "o00.seg.nii.gz").dataobj)
 assert len(np.unique(labels)) > 1, "a scan of one label tells nothing"
 run(door, "same", small, folder / "same")
+run(door, "modes", small, folder / "same" / "o00.nii")
+others = []
+for conv in "direct", "xnnpack", "ref":
+    others.append(folder / f"small-{conv}.plan")
+    run(bin_dir / "vnetc", folder / "small.onnx", "-o", others[-1], "--conv", conv, "-q")
+run(door, "stack", small, *others, folder / "same" / "o00.nii")
 
 large = plan("large", "--member", "vnet", "--width", "8", "--stages", "5", "--classes", "3", "--patch",
              "48x64x64", "--orientation", "RAS", "--spacing", "1 1 1", "--intensity",

@@ -4,6 +4,7 @@
 
 The models are written by tests/peers/scan_models.py; scans are written and results read by nibabel.
 """
+import gzip
 import itertools
 import json
 import os
@@ -237,6 +238,46 @@ def arguments_are_doubted():
     assert run("--version").startswith("vnet-run ")
 
 
+def costs_are_bounded():
+    """Windows, memory that is free, threads that cannot be had: before any work, or with a note."""
+    model = folder / "fine.onnx"
+    assert call(bin_dir / "vnet-model", "--width", "2", "--stages", "2", "--classes", "2", "--patch",
+                "64x64x64", "--orientation", "RAS", "--spacing", "1 1 1", "-o", model)[0] == 0
+    fine = folder / "fine.plan"
+    assert call(bin_dir / "vnetc", model, "-o", fine, "-q")[0] == 0
+    few = save("few.nii.gz", round_values((32, 32, 32)), np.diag([31, 31, 31, 1.0]))
+    refused(5, "takes 27000 windows, and the limit is 10000", fine, few, "-q")
+    refused(5, "takes 27000 windows, and the limit is 26999", fine, few, "--max-windows", "26999")
+    out = folder / "few.seg.nii.gz"
+    process = subprocess.Popen([bin_dir / "vnet-run", fine, few, "-q", "--max-windows", "0"])
+    time.sleep(1)  # under way, and for longer than anybody wants
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 7 and not out.exists()
+    # A header that promises 9 GB, which so small a file may hold, under a limit of address space.
+    deep = folder / "deep.nii.gz"
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape((1300, 1300, 1300))
+    header.set_sform(np.eye(4), 1)
+    deep.write_bytes(gzip.compress(header.binaryblock + bytes(4) + random.bytes(2200000), 1))
+    levels = plan("levels")
+    limited = "ulimit -v 2000000; exec \"$@\""
+    before = set(folder.rglob("*"))
+    status, _, err = call("bash", "-c", limited, "-", bin_dir / "vnet-run", levels, deep, "-q",
+                          "--max-windows", "0")
+    assert status == 6 and "are free (--memory-limit none" in err and err.count("\n") == 1, err
+    assert set(folder.rglob("*")) == before, "a file is left"
+    deep.unlink()
+    # A user of its own, who may have one thread: root's are not counted.
+    if os.geteuid() == 0 and len(os.sched_getaffinity(0)) > 1:
+        scan = save("scan.nii", round_values((6, 5, 4)))
+        folder.chmod(0o777)
+        code = ("import os, resource, sys; os.setgid(500123); os.setuid(500123);"
+                "resource.setrlimit(resource.RLIMIT_NPROC, (1, 1)); os.execv(sys.argv[1], sys.argv[1:])")
+        status, _, err = call(sys.executable, "-c", code, bin_dir / "vnet-run", levels, scan)
+        assert status == 0 and "note: only 1 of " in err, (status, err)
+
+
 def outputs_are_whole_or_absent():
     levels, scan = plan("levels"), save("scan.nii", random.normal(0, 1, (40, 40, 40)).astype("f4"))
     (folder / "folder.nii").mkdir()
@@ -297,8 +338,9 @@ def bar_is_for_terminals():
 
 
 for test in (levels_are_exact, ties_go_to_the_lowest, dim_tissue_is_seen, threads_change_nothing,
-             gate_is_zscore, orientation_is_undone, report_is_true, tensors_are_raw, scans_are_doubted, arguments_are_doubted,
-             outputs_are_whole_or_absent, signals_leave_nothing, bar_is_for_terminals):
+             gate_is_zscore, orientation_is_undone, report_is_true, tensors_are_raw, scans_are_doubted,
+             arguments_are_doubted, costs_are_bounded, outputs_are_whole_or_absent,
+             signals_leave_nothing, bar_is_for_terminals):
     start = time.monotonic()
     test()
     print(f"{test.__name__.replace('_', ' ')}: {time.monotonic() - start:.1f} s", flush=True)

@@ -86,20 +86,33 @@ void file_write(const char *where, const void *bytes, size_t size) {
   assert_int_equal(fclose(file), 0);
 }
 
-static enum vn_status import(struct made_model *m) {
+/* The model's own pair, and as many more as it asks for; they live as long as its nodes. */
+static Onnx__StringStringEntryProto **metas_make(struct made_model *m, size_t *n) {
+  *n = (m->meta_key != NULL) + m->more_metas;
+  Onnx__StringStringEntryProto *all = vnc_build_keep(&m->b, *n + 1, sizeof *all);
+  Onnx__StringStringEntryProto **list = vnc_build_keep(&m->b, *n + 1, sizeof *list);
+  for (size_t i = 0; i < *n; i++) {
+    char key[32], value[32];
+    snprintf(key, sizeof key, "k%zu", i);
+    snprintf(value, sizeof value, "v%zu", i);
+    onnx__string_string_entry_proto__init(list[i] = &all[i]);
+    const bool own = m->meta_key && i == 0;
+    all[i].key = vnc_build_text(&m->b, own ? m->meta_key : key);
+    all[i].value = vnc_build_text(&m->b, own ? m->meta_value : value);
+  }
+  return list;
+}
+
+enum vn_status model_import(struct made_model *m) {
   Onnx__ModelProto model = ONNX__MODEL_PROTO__INIT;
   Onnx__OperatorSetIdProto set = ONNX__OPERATOR_SET_ID_PROTO__INIT, *sets[] = {&set};
-  Onnx__StringStringEntryProto meta = ONNX__STRING_STRING_ENTRY_PROTO__INIT, *metas[] = {&meta};
   void *bytes;
   size_t size;
   set.has_version = 1;
   set.version = m->opset;
   model.n_opset_import = 1;
   model.opset_import = sets;
-  meta.key = (char *)(uintptr_t)m->meta_key;
-  meta.value = (char *)(uintptr_t)m->meta_value;
-  model.n_metadata_props = m->meta_key != NULL;
-  model.metadata_props = metas;
+  model.metadata_props = metas_make(m, &model.n_metadata_props);
   assert_int_equal(vnc_build_pack(&m->b, &model, &bytes, &size, &m->diag), VN_OK);
   file_write(path, bytes, size);
   free(bytes);
@@ -108,7 +121,7 @@ static enum vn_status import(struct made_model *m) {
 }
 
 void model_imported(struct made_model *m) {
-  if (import(m)) fail_msg("%s", m->diag.text);
+  if (model_import(m)) fail_msg("%s", m->diag.text);
 }
 
 static void check_refusal(const struct vn_diag *diag, enum vn_status got, enum vn_status status,
@@ -118,7 +131,7 @@ static void check_refusal(const struct vn_diag *diag, enum vn_status got, enum v
 }
 
 void model_refused(struct made_model *m, enum vn_status status, const char *sentence) {
-  check_refusal(&m->diag, import(m), status, sentence);
+  check_refusal(&m->diag, model_import(m), status, sentence);
   vnc_graph_free(&m->g);
 }
 

@@ -9,6 +9,7 @@ struct made_model {
   struct vnc_build b;
   int64_t opset;
   const char *meta_key, *meta_value; /* NULL: none */
+  size_t more_metas;                 /* k0, v0, k1, v1 … */
   struct vnc_import_options options;
   struct vnc_graph g; /* after model_import */
   struct vn_diag diag;
@@ -33,7 +34,9 @@ Onnx__NodeProto *model_node(struct made_model *m, const char *type, const char *
                             const char *inputs, const char *output);
 void file_write(const char *path, const void *bytes, size_t size);
 
-/* Writes and imports; both free the model, model_refused the graph, too. */
+/* Writes and imports; frees the model. */
+enum vn_status model_import(struct made_model *m);
+/* Both import, and free the model, model_refused the graph, too. */
 void model_imported(struct made_model *m);
 void model_refused(struct made_model *m, enum vn_status status, const char *sentence);
 /* The graph that was imported, as text, is `text`. Frees the graph. */

@@ -90,6 +90,14 @@ static void test_files(void **state) {
   assert_int_equal(vnc_onnx_import(model_path(), &options, &g, &diag), VN_E_IO);
   snprintf(sentence, sizeof sentence, "%s: the file is empty", model_path());
   bytes_refused("", 0, VN_E_FORMAT, sentence);
+  unlink(model_path());
+  assert_int_equal(mkfifo(model_path(), 0600), 0); /* which nobody writes to */
+  alarm(10);
+  assert_int_equal(vnc_onnx_import(model_path(), &options, &g, &diag), VN_E_IO);
+  alarm(0);
+  snprintf(sentence, sizeof sentence, "%s: not a regular file", model_path());
+  assert_string_equal(diag.text, sentence);
+  unlink(model_path());
 }
 
 /* A few bytes that ask for a lot. */

@@ -166,6 +166,10 @@ static void measures_are_right(void **state) {
   assert_int_equal(vn_measure_labels(&scan, &labels, 4, m, NULL), VN_OK);
   assert_true(m[1].voxels == 3 && m[1].mean == 5.5 && m[1].sd == 2.5);
   assert_int_equal(vn_measure_labels(&scan, &labels, 3, m, NULL), VN_E_ARGUMENT);
+  struct vn_diag diag = {""};
+  scan.dim[0] = ((size_t)1 << 24) + 1; /* counts of grid points could overflow beyond */
+  assert_int_equal(vn_measure_labels(&scan, &labels, 4, m, &diag), VN_E_ARGUMENT);
+  assert_string_equal(diag.text, "an image of 16777217 voxels along an axis, more than 16777216");
 }
 
 /* ---- names and colours ---- */

@@ -12,6 +12,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static enum vn_status open_status(const void *bytes, size_t size, struct vn_diag *diag) {
@@ -94,6 +95,12 @@ static void test_file(void **state) {
   assert_int_equal(vn_plan_open(path, &plan, &diag), VN_E_IO);
   assert_int_equal(vn_plan_open("/", &plan, &diag), VN_E_IO);
   assert_int_equal(vn_plan_open("/dev/zero", &plan, &diag), VN_E_IO);
+  assert_int_equal(mkfifo(path, 0600), 0); /* which nobody writes to */
+  alarm(10);
+  assert_int_equal(vn_plan_open(path, &plan, &diag), VN_E_IO);
+  alarm(0);
+  assert_non_null(strstr(diag.text, "not a regular file"));
+  unlink(path);
   free(bytes);
 }
 
@@ -190,6 +197,7 @@ BREAK(step_overwrites_input, s[2].out = s[2].in[0])
 BREAK(step_overlaps_slice, s[3].out = s[1].in[0]; s[1].out = s[0].out)
 BREAK(step_uses_dead, s[7].in[0] = s[0].in[0])
 BREAK(step_kernel, s[0].u.conv.kernel[1] = 2)
+BREAK(step_kernel_wraps, s[0].u.conv.kernel[0] = s[0].u.conv.dilation[0] = UINT32_MAX)
 BREAK(step_groups, s[0].u.conv.groups = 3)
 BREAK(step_stride_zero, s[1].u.conv.stride[0] = 0)
 BREAK(step_axis, s[6].u.axis.axis = 5)
@@ -205,22 +213,39 @@ static void test_rules(void **state) {
     breaker *fn;
   } row[] = {
 #define ROW(name) {#name, name}
-      ROW(arena_too_large),      ROW(arena_absurd),
-      ROW(no_tensors),           ROW(too_many_tensors),
-      ROW(table_wraps),          ROW(strings_open),
-      ROW(buffers_clash),        ROW(buffer_too_late),
-      ROW(tensor_outside),       ROW(tensor_dim_zero),
-      ROW(tensor_before_buffer), ROW(tensor_dim_wraps),
-      ROW(tensor_stride_small),  ROW(step_input_op),
-      ROW(step_leaky),           ROW(step_slope_absent),
-      ROW(step_slope_long),      ROW(step_bias_wrong),
-      ROW(step_weight_wrong),    ROW(step_algo_unfit),
-      ROW(step_no_tile),         ROW(step_overwrites_input),
-      ROW(step_overlaps_slice),  ROW(step_uses_dead),
-      ROW(step_kernel),          ROW(step_groups),
-      ROW(step_stride_zero),     ROW(step_axis),
-      ROW(step_reserved),        ROW(step_residual_type),
-      ROW(step_residual_shape),  ROW(step_elu_nan),
+      ROW(arena_too_large),
+      ROW(arena_absurd),
+      ROW(no_tensors),
+      ROW(too_many_tensors),
+      ROW(table_wraps),
+      ROW(strings_open),
+      ROW(buffers_clash),
+      ROW(buffer_too_late),
+      ROW(tensor_outside),
+      ROW(tensor_dim_zero),
+      ROW(tensor_before_buffer),
+      ROW(tensor_dim_wraps),
+      ROW(tensor_stride_small),
+      ROW(step_input_op),
+      ROW(step_leaky),
+      ROW(step_slope_absent),
+      ROW(step_slope_long),
+      ROW(step_bias_wrong),
+      ROW(step_weight_wrong),
+      ROW(step_algo_unfit),
+      ROW(step_no_tile),
+      ROW(step_overwrites_input),
+      ROW(step_overlaps_slice),
+      ROW(step_uses_dead),
+      ROW(step_kernel),
+      ROW(step_kernel_wraps),
+      ROW(step_groups),
+      ROW(step_stride_zero),
+      ROW(step_axis),
+      ROW(step_reserved),
+      ROW(step_residual_type),
+      ROW(step_residual_shape),
+      ROW(step_elu_nan),
   };
   for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
     size_t size;
@@ -232,6 +257,25 @@ static void test_rules(void **state) {
     pb_seal(bytes, size);
     if (open_status(bytes, size, &diag) != VN_E_FORMAT || !diag.text[0])
       fail_msg("%s was not refused", row[i].name);
+    free(bytes);
+  }
+}
+
+/* Nobody steps from pixel to pixel of one, and yet kernels multiply by the stride. */
+static void test_one_pixel(void **state) {
+  (void)state;
+  static const uint64_t strides[] = {3, 4, 5, UINT64_MAX / 4, UINT64_MAX};
+  for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) {
+    struct plan_builder b;
+    size_t size;
+    pb_start(&b);
+    const uint32_t buffer = pb_buffer(&b, 4, 0, 0);
+    const uint32_t x = pb_slice(&b, buffer, (const size_t[]){1, 3, 1, 1, 1}, 0, strides[i]);
+    pb_step(&b, VN_OP_ACT, x, x)->act[0] = VN_ACT_RELU;
+    pb_port(&b, "x", x, 0);
+    pb_port(&b, "y", x, 1);
+    void *bytes = pb_finish(&b, &size);
+    assert_int_equal(run_status(bytes, size), strides[i] > 4 ? VN_E_FORMAT : VN_OK);
     free(bytes);
   }
 }
@@ -297,6 +341,7 @@ int main(void) {
       cmocka_unit_test(test_rules),
       cmocka_unit_test(test_residual_overlaps),
       cmocka_unit_test(test_versions),
+      cmocka_unit_test(test_one_pixel),
   };
   return cmocka_run_group_tests_name("plan_load", tests, NULL, NULL);
 }

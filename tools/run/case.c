@@ -88,12 +88,22 @@ static enum vn_status memory_count(const struct run_session *session, struct run
   if (limit && input->memory_bytes > limit)
     return vn_fail(diag, VN_E_MEMORY, "takes %.0f MiB, the limit is %.0f MiB",
                    (double)input->memory_bytes / 1048576, (double)limit / 1048576);
+  const uint64_t more = input->memory_bytes - session->info.memory_bytes;
+  if (!limit && more > vn_memory_free())
+    return vn_fail(diag, VN_E_MEMORY,
+                   "takes %.0f MiB beside the network, and %.0f MiB are free (--memory-limit none "
+                   "tries all the same)",
+                   (double)more / 1048576, (double)vn_memory_free() / 1048576);
   return VN_OK;
 }
 
 enum vn_status run_read(const struct run_session *session, const char *path,
                         struct run_input *input, struct vn_diag *diag) {
-  const struct vn_run_options run = {.size = sizeof run, .cancel = session->cancel};
+  const struct vn_run_options run = {
+      .size = sizeof run,
+      .cancel = session->cancel,
+      .memory_limit_bytes = UINT64_MAX, /* memory_count has looked */
+  };
   struct vn_diag inner;
   uint64_t start = now_ns();
   *input = (struct run_input){.image.size = sizeof input->image};

@@ -219,7 +219,8 @@ static void summary_write(const struct run_session *session, const struct run_li
 
 enum vn_status many_run(struct run_session *session, struct run_list *list) {
   const struct run_options *o = session->options;
-  const bool ahead = o->exec.memory_limit_bytes == 0;
+  const uint64_t limit = o->exec.memory_limit_bytes;
+  const bool ahead = limit == 0 || limit == UINT64_MAX;
   enum vn_status first = VN_OK;
   size_t skipped = 0;
   struct slot slots[2];

@@ -43,7 +43,10 @@ static const char help[] =
     "                         again, as may -o, for each input and output\n"
     "  --threads N            default: one for each core\n"
     "  --isa NAME             avx512, avx2, neon, portable or ref; default: the best\n"
-    "  --memory-limit SIZE    such as 4G: refuse at once what would take more\n"
+    "  --memory-limit SIZE    such as 4G, or none: refuse at once what would take\n"
+    "                         more; default: the memory that is free\n"
+    "  --max-windows N        refuse a scan that takes more windows (10000, and more\n"
+    "                         of windows below 64x64x64); 0: none is refused\n"
     "  --json                 the report on standard output\n" CLI_SANDBOX_HELP
     "  --xml                  this program as 3D Slicer's module description\n"
     "  -q, --quiet            no progress bar, no notes\n"
@@ -74,6 +77,7 @@ enum {
   THREADS,
   ISA,
   MEMORY,
+  MAX_WINDOWS,
   JSON,
   NO_SANDBOX,
   XML,
@@ -104,6 +108,7 @@ static const struct option longs[] = {
     {"threads", required_argument, NULL, THREADS},
     {"isa", required_argument, NULL, ISA},
     {"memory-limit", required_argument, NULL, MEMORY},
+    {"max-windows", required_argument, NULL, MAX_WINDOWS},
     {"json", no_argument, NULL, JSON},
     {"no-sandbox", no_argument, NULL, NO_SANDBOX},
     {"xml", no_argument, NULL, XML},
@@ -228,6 +233,10 @@ static void option_take(struct run_options *o, int option) {
     break;
   case MEMORY:
     o->exec.memory_limit_bytes = cli_size("--memory-limit", optarg);
+    break;
+  case MAX_WINDOWS:
+    o->segment.windows_most = cli_count("--max-windows", optarg, 0, INT32_MAX);
+    if (!o->segment.windows_most) o->segment.windows_most = SIZE_MAX;
     break;
   case JSON:
     o->json = true;

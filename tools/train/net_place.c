@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "fail.h"
+#include "size.h"
+#include "vnet.h"
 
 /* ---- where activations lie ---- */
 
@@ -56,9 +58,28 @@ void vnt_place_overs(struct vnt_net *net) {
   }
 }
 
+/* Before a byte is taken: activations against the memory that is free. */
+static enum vn_status values_check(const struct vnt_net *net, size_t batch, struct vn_diag *diag) {
+  const uint64_t available = vn_memory_free();
+  uint64_t bytes = 0;
+  for (uint32_t id = 0; id <= net->private->end; id++) {
+    const struct place *place = &net->private->places[id];
+    if (place->over == VN_NONE && place->concat == VN_NONE)
+      bytes = vn_plus(
+          bytes, vn_times(vnc_node_elems(&net->graph->nodes[id]), vn_times(batch, sizeof(float))));
+  }
+  if (bytes <= available) return VN_OK;
+  return vn_fail(diag, VN_E_MEMORY,
+                 "activations of a batch of %zu take %.0f MiB, and %.0f MiB are free: a smaller "
+                 "patch or batch takes less",
+                 batch, (double)bytes / 0x1p20, (double)available / 0x1p20);
+}
+
 /* Concats come after their parts: from the last node to the first, the whole is there first. */
 enum vn_status vnt_place_values(struct vnt_net *net, size_t batch, struct vn_diag *diag) {
   struct vnt_net_private *p = net->private;
+  const enum vn_status status = values_check(net, batch, diag);
+  if (status) return status;
   for (uint32_t id = p->end + 1; id-- > 0;) {
     struct place *place = &p->places[id];
     place->value = tensor_of(&net->graph->nodes[id], batch);

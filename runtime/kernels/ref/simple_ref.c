@@ -258,7 +258,7 @@ enum vn_status vn_simple_ref(const struct vn_simple *simple, struct vn_prepared 
   *prepared = (struct vn_prepared){
       .name = "ref",
       .jobs = jobs,
-      .packed_bytes = sizeof *state,
+      .state_bytes = sizeof *state,
       .run = runs[simple->op],
       .close = free,
       .state = state,

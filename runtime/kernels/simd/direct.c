@@ -16,6 +16,7 @@ enum {
   FEWEST_JOBS = 32,         /* if possible */
   GOOD_SCRATCH = 4 << 20,   /* bytes that are worth more than the rows that a job shares */
   MOST_SCRATCH = 256 << 20, /* bytes; a kernel that sees more has most of its taps in padding */
+  MOST_TAPS = 1024,         /* along h; the tables of more would take longer than they are worth */
 };
 
 struct direct {
@@ -292,6 +293,10 @@ static void measure(struct direct *k) {
   k->blocks = ceil_div(out[1], k->rows);
 }
 
+static size_t tables_bytes(const struct direct *k) {
+  return k->in_rows * sizeof *k->which_row + k->rows * k->conv.kernel[1] * sizeof *k->row_of;
+}
+
 static enum vn_status tables_make(struct direct *k, struct vn_diag *diag) {
   const size_t *r = k->conv.kernel;
   if (scratch_bytes(k) > MOST_SCRATCH)
@@ -308,6 +313,8 @@ static enum vn_status tables_make(struct direct *k, struct vn_diag *diag) {
 
 enum vn_status VN_ISA_NAME(direct)(const struct vn_conv *conv, struct vn_prepared *prepared,
                                    struct vn_diag *diag) {
+  if (conv->kernel[1] > MOST_TAPS)
+    return vn_fail(diag, VN_E_UNSUPPORTED, "direct: a kernel of at most %d rows", MOST_TAPS);
 #if VEC_LANES == 16
   if (conv->out.dim[VN_C] <= 8 * conv->groups) return vn_direct_avx2(conv, prepared, diag);
 #endif
@@ -326,6 +333,7 @@ enum vn_status VN_ISA_NAME(direct)(const struct vn_conv *conv, struct vn_prepare
                            .jobs = conv->out.dim[VN_N] * conv->out.dim[VN_D] * k->blocks,
                            .scratch_bytes = k->rows_at + ceil_div(floats * sizeof(float), 64) * 64,
                            .packed_bytes = k->packed_group * conv->groups * sizeof(float),
+                           .state_bytes = tables_bytes(k),
                            .run = direct_run,
                            .close = direct_close,
                            .pack = direct_pack,

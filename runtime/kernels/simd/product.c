@@ -175,6 +175,7 @@ void VN_ISA_NAME(product_prepare)(struct product *p, const char *name,
   p->stream = vn_wants_stream(&p->conv.out);
   *prepared = (struct vn_prepared){.jobs = p->line_jobs * ceil_div(p->panels, p->panels_job),
                                    .packed_bytes = bytes,
+                                   .state_bytes = (p->taps + p->segments) * sizeof(size_t),
                                    .run = product_run,
                                    .close = product_close,
                                    .pack = product_pack,

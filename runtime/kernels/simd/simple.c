@@ -153,7 +153,7 @@ static enum vn_status rows_prepare(const struct vn_simple *s, struct vn_prepared
     }
   *prepared = (struct vn_prepared){.name = "simple " VN_ISA_TEXT,
                                    .jobs = ceil_div(k->count, k->job_rows),
-                                   .packed_bytes = sizeof *k + 2 * k->width * sizeof(float),
+                                   .state_bytes = sizeof *k + 2 * k->width * sizeof(float),
                                    .run = runs[f].run,
                                    .close = rows_close,
                                    .state = k};
@@ -435,7 +435,7 @@ static enum vn_status whole_prepare(const struct vn_simple *s, struct vn_prepare
       .name = "simple " VN_ISA_TEXT,
       .jobs = ceil_div(k->units, k->job_units),
       .scratch_bytes = ceil_div((k->width + VEC_LANES) * sizeof(float), 64) * 64,
-      .packed_bytes = sizeof *k,
+      .state_bytes = sizeof *k,
       .run = s->op == VN_OP_SOFTMAX ? run_whole_softmax : run_whole_logsoftmax,
       .close = free,
       .state = k};
@@ -459,7 +459,7 @@ static enum vn_status lanes_prepare(const struct vn_simple *s, struct vn_prepare
       (struct vn_prepared){.name = "simple " VN_ISA_TEXT,
                            .jobs = ceil_div(k->pixels, k->job_pixels),
                            .scratch_bytes = ceil_div(channels * VEC_LANES * sizeof(float), 64) * 64,
-                           .packed_bytes = sizeof *k,
+                           .state_bytes = sizeof *k,
                            .run = s->op == VN_OP_ARGMAX    ? run_argmax
                                   : s->op == VN_OP_SOFTMAX ? run_softmax
                                                            : run_logsoftmax,

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { MAX_R = 5, HALF = VEC_LANES / 2 }; /* HALF: doubles in a register */
+enum { MAX_R = 5, HALF = VEC_LANES / 2, GROUP = 4 }; /* HALF: doubles in a register */
 typedef double vec_double __attribute__((vector_size(VEC_LANES * sizeof(float))));
 typedef float vec_half __attribute__((vector_size(HALF * sizeof(float))));
 
@@ -53,10 +53,10 @@ VEC_INLINE void load_1d(const size_t r, const double *in, size_t step, vec_doubl
   VEC_UNROLL for (size_t k = 0; k < r; k++) memcpy(&x[k], in + k * step, sizeof x[k]);
 }
 
-/* out[before][t][after] = G in[before][r][after], each entry VEC_LANES doubles. */
+/* out[before][t][after] = G in[before][r][after], each entry HALF doubles. */
 VEC_INLINE void along(const size_t t, const size_t r, const double g[WINO_MAX_T][MAX_R],
                       size_t before, size_t after, const double *in, double *out) {
-  after *= VEC_LANES;
+  after *= HALF;
   for (size_t b = 0; b < before; b++, in += r * after, out += t * after)
     for (size_t i = 0; i < after; i += HALF) {
       vec_double x[MAX_R], y[WINO_MAX_T];
@@ -66,19 +66,18 @@ VEC_INLINE void along(const size_t t, const size_t r, const double g[WINO_MAX_T]
     }
 }
 
-/* The last axis: one vector of floats for each frequency, u_freq apart. */
+/* The last axis: half a vector of floats for each frequency, u_freq apart. */
 VEC_INLINE void along_last(const size_t t, const size_t r, const double g[WINO_MAX_T][MAX_R],
                            size_t before, const double *in, float *u, size_t u_freq) {
-  for (size_t b = 0; b < before; b++, in += r * VEC_LANES, u += t * u_freq)
-    for (size_t i = 0; i < VEC_LANES; i += HALF) {
-      vec_double x[MAX_R], y[WINO_MAX_T];
-      load_1d(r, in + i, VEC_LANES, x);
-      taps_1d(t, r, g, x, y);
-      VEC_UNROLL for (size_t j = 0; j < t; j++) {
-        const vec_half z = __builtin_convertvector(y[j], vec_half);
-        memcpy(u + j * u_freq + i, &z, sizeof z);
-      }
+  for (size_t b = 0; b < before; b++, in += r * HALF, u += t * u_freq) {
+    vec_double x[MAX_R], y[WINO_MAX_T];
+    load_1d(r, in, HALF, x);
+    taps_1d(t, r, g, x, y);
+    VEC_UNROLL for (size_t j = 0; j < t; j++) {
+      const vec_half z = __builtin_convertvector(y[j], vec_half);
+      memcpy(u + j * u_freq, &z, sizeof z);
     }
+  }
 }
 
 #define EACH_TILE(F) F(8, 5) F(6, 5) F(5, 5) F(8, 3) F(6, 3) F(4, 3) F(3, 3)
@@ -111,20 +110,19 @@ static void along_last_any(const struct taps *a, size_t before, const double *in
   }
 }
 
-/* to[input channel from `first` on][tap][output channel of the vector]; the weights are read in
+/* to[input channel from `first` on][tap][output channel from `out` on]; the weights are read in
  * their own order. Lanes beyond the last output channel are zero. */
-static void gather(const struct wino *w, const float *weight, size_t vec_index, size_t first,
+static void gather(const struct wino *w, const float *weight, size_t out, size_t first,
                    size_t count, size_t n_taps, float *to) {
   const size_t ic = w->channels_in;
-  for (size_t l = 0; l < VEC_LANES; l++) {
-    const size_t o = vec_index * VEC_LANES + l;
-    if (o >= w->channels_out) {
-      for (size_t k = 0; k < count * n_taps; k++) to[k * VEC_LANES + l] = 0;
+  for (size_t l = 0; l < HALF; l++) {
+    if (out + l >= w->channels_out) {
+      for (size_t k = 0; k < count * n_taps; k++) to[k * HALF + l] = 0;
       continue;
     }
-    const float *from = weight + o * n_taps * ic + first;
+    const float *from = weight + (out + l) * n_taps * ic + first;
     for (size_t k = 0; k < n_taps; k++, from += ic)
-      for (size_t i = 0; i < count; i++) to[(i * n_taps + k) * VEC_LANES + l] = from[i];
+      for (size_t i = 0; i < count; i++) to[(i * n_taps + k) * HALF + l] = from[i];
   }
 }
 
@@ -149,27 +147,40 @@ struct packing {
   float *packed;
 };
 
+/* Half an output vector for a few input channels: what lies on the stack is small. u: of the first
+ * channel. */
+static void pack_group(const struct wino *w, const struct taps a[3], const float *weight,
+                       size_t out, size_t first, size_t count, float *u, size_t freq,
+                       size_t channel) {
+  const size_t *r = w->conv.kernel, n_taps = r[0] * r[1] * r[2];
+  float weights[GROUP * MAX_R * MAX_R * MAX_R * HALF];
+  double one[WINO_MAX_T * MAX_R * MAX_R * HALF], two[WINO_MAX_T * WINO_MAX_T * MAX_R * HALF];
+  gather(w, weight, out, first, count, n_taps, weights);
+  for (size_t i = 0; i < count; i++, u += channel) {
+    for (size_t k = 0; k < n_taps * HALF; k++) two[k] = weights[i * n_taps * HALF + k];
+    along_any(&a[0], 1, r[1] * r[2], two, one);
+    along_any(&a[1], a[0].t, r[2], one, two);
+    along_last_any(&a[2], a[0].t * a[1].t, two, u, freq);
+  }
+}
+
 /* One output vector for VEC_LANES input channels. */
 static void pack_task(void *context, size_t job, size_t slot) {
   const struct packing *p = context;
   const struct wino *w = p->w;
-  const size_t vec_index = job / w->vecs_in, block = job % w->vecs_in;
+  const size_t vec_index = job / w->vecs_in, block = job % w->vecs_in * VEC_LANES;
   (void)slot;
   const struct wino_axis *ax = w->axis;
-  const size_t *r = w->conv.kernel, n_taps = r[0] * r[1] * r[2], first = block * VEC_LANES;
-  const size_t left = w->channels_in - first, count = left < VEC_LANES ? left : VEC_LANES;
+  const size_t *r = w->conv.kernel;
+  const size_t left = w->channels_in - block, last = block + (left < VEC_LANES ? left : VEC_LANES);
   const struct taps a[3] = {taps_of(ax[0].t, r[0]), taps_of(ax[1].t, r[1]), taps_of(ax[2].t, r[2])};
   size_t freq, channel;
-  float *u = place(w, p->packed, vec_index, &freq, &channel) + first * channel;
-  float weights[VEC_LANES * MAX_R * MAX_R * MAX_R * VEC_LANES];
-  double one[WINO_MAX_T * WINO_MAX_T * MAX_R * VEC_LANES], two[sizeof one / sizeof *one];
-  gather(w, p->weight, vec_index, first, count, n_taps, weights);
-  for (size_t i = 0; i < count; i++, u += channel) {
-    for (size_t k = 0; k < n_taps * VEC_LANES; k++) two[k] = weights[i * n_taps * VEC_LANES + k];
-    along_any(&a[0], 1, r[1] * r[2], two, one);
-    along_any(&a[1], ax[0].t, r[2], one, two);
-    along_last_any(&a[2], ax[0].t * ax[1].t, two, u, freq);
-  }
+  float *u = place(w, p->packed, vec_index, &freq, &channel);
+  for (size_t first = block; first < last; first += GROUP)
+    for (size_t half = 0; half < VEC_LANES; half += HALF)
+      pack_group(w, a, p->weight, vec_index * VEC_LANES + half, first,
+                 last - first < GROUP ? last - first : GROUP, u + first * channel + half, freq,
+                 channel);
 }
 
 bool wino_pack(const struct wino *w, struct vn_pool *pool, const float *weight, float *packed,

@@ -12,6 +12,7 @@
 
 typedef float vec __attribute__((vector_size(16)));
 typedef int32_t vec_i32 __attribute__((vector_size(16)));
+typedef uint32_t vec_u32 __attribute__((vector_size(16)));
 
 VEC_INLINE vec vec_zero(void) {
   return (vec){0};
@@ -58,9 +59,10 @@ VEC_INLINE vec vec_round(vec x) {
   const vec magic = vec_set1(12582912.f);
   return (x + magic) - magic;
 }
+/* The same sum's last bits are the whole number, two's complement; those of a NaN are anything. */
 VEC_INLINE vec vec_pow2(vec x) {
-  vec_i32 n = {(int32_t)x[0], (int32_t)x[1], (int32_t)x[2], (int32_t)x[3]};
-  return (vec)((n + 127) << 23);
+  const vec magic = vec_set1(12582912.f);
+  return (vec)(((vec_u32)(x + magic) - (vec_u32)magic + 127) << 23);
 }
 VEC_INLINE void vec_store_i32(int32_t *p, vec x, size_t k) {
   for (size_t i = 0; i < k; i++) p[i] = (int32_t)x[i];

@@ -19,6 +19,7 @@
 #include "pool.h"
 #include "xnn.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,14 +82,20 @@ static struct variant window_at(const struct state *s, size_t w) {
   return v;
 }
 
-/* Sets variants and variant_of; false: out of memory or too many. */
+static bool variant_is(const struct state *s, size_t i, struct variant v) {
+  return i < s->n_variants && s->variants[i].lo == v.lo && s->variants[i].hi == v.hi;
+}
+
+/* Sets variants and variant_of; false: out of memory or too many. Neighbours mostly see the same.
+ */
 static bool variants_list(struct state *s) {
   size_t width = s->conv.out.dim[VN_W];
   s->n_variants = 0;
   for (size_t w = 0; w < width; w++) {
     struct variant v = window_at(s, w);
-    size_t i = 0;
-    while (i < s->n_variants && (s->variants[i].lo != v.lo || s->variants[i].hi != v.hi)) i++;
+    size_t i = w ? s->variant_of[w - 1] : 0;
+    if (!variant_is(s, i, v))
+      for (i = 0; i < s->n_variants && !variant_is(s, i, v); i++) continue;
     if (i == MAX_VARIANTS) return false;
     if (i == s->n_variants) s->variants[s->n_variants++] = v;
     s->variant_of[w] = (uint16_t)i;
@@ -236,11 +243,32 @@ static void guest_close(void *guest) {
   pthreadpool_destroy(guest);
 }
 
-/* One thread alone: NULL. */
+static void *turn_await(void *lock) {
+  pthread_mutex_lock(lock);
+  pthread_mutex_unlock(lock);
+  return NULL;
+}
+
+/* Can so many threads be alive together? A pthreadpool waits for ever for one that did not start.
+ */
+static bool threads_start(size_t count) {
+  pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  pthread_t *list = malloc(count * sizeof *list);
+  size_t n = 0;
+  pthread_mutex_lock(&lock);
+  while (list && n < count && pthread_create(&list[n], NULL, turn_await, &lock) == 0) n++;
+  pthread_mutex_unlock(&lock);
+  for (size_t i = 0; i < n; i++) pthread_join(list[i], NULL);
+  free(list);
+  return n == count;
+}
+
+/* NULL, one thread alone, where others are not wanted or not to be had. */
 static pthreadpool_t guest_of(struct vn_pool *pool) {
-  if (vn_pool_threads(pool) == 1) return NULL;
+  const size_t threads = vn_pool_threads(pool);
+  if (threads == 1) return NULL;
   pthreadpool_t guest = vn_pool_guest(pool);
-  if (!guest && (guest = pthreadpool_create(vn_pool_threads(pool))))
+  if (!guest && threads_start(threads - 1) && (guest = pthreadpool_create(threads)))
     vn_pool_guest_keep(pool, guest, guest_close);
   return guest;
 }
@@ -366,7 +394,7 @@ enum vn_status vn_conv_xnnpack(const struct vn_conv *conv, struct vn_prepared *p
     return status;
   }
   *prepared = (struct vn_prepared){
-      .packed_bytes = bytes,
+      .state_bytes = bytes,
       .run_pool = run_pool,
       .close = state_close,
       .state = s,

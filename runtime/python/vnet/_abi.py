@@ -28,7 +28,7 @@ _STOPPABLE: Any = [("cancel", c_void_p), ("progress", vn_progress_fn),
 
 
 class vn_run_options(Structure):
-    _fields_ = [("size", c_size_t), *_STOPPABLE]
+    _fields_ = [("size", c_size_t), *_STOPPABLE, ("memory_limit_bytes", c_uint64)]
 
 
 TYPE = ("VN_TYPE_F32", "VN_TYPE_I64")
@@ -82,7 +82,8 @@ class vn_label_info(Structure):
 class vn_segment_options(Structure):
     _fields_ = [("size", c_size_t), ("overlap", c_double), ("weighting", c_int),
                 ("mirror", c_bool * 3), ("every_window", c_bool), ("replace_nan", c_bool),
-                ("largest_component", c_bool), ("min_volume_ml", c_double), *_STOPPABLE]
+                ("largest_component", c_bool), ("min_volume_ml", c_double), *_STOPPABLE,
+                ("windows_most", c_size_t)]
 
 
 class vn_label_map(Structure):

@@ -3,6 +3,7 @@
 Orientation, resampling, intensities and windows are the library's; what an image is, is image.py's.
 """
 from ctypes import POINTER, byref, c_uint64, pointer as pointer_to, sizeof
+from operator import index
 from typing import Any, List, Optional, Tuple
 
 import numpy as np
@@ -75,7 +76,8 @@ class Segmenter:
     def segment(self, image: Any, affine: Any = None, *, world: str = "RAS", overlap: float = 0.5,
                 weighting: str = "gaussian", mirror: str = "", every_window: bool = False,
                 replace_nan: bool = False, largest_component: bool = False,
-                min_volume_ml: float = 0.0, probabilities: Optional[str] = None,
+                min_volume_ml: float = 0.0, windows_most: Optional[int] = None,
+                probabilities: Optional[str] = None,
                 progress: Optional[Progress] = None, cancel: Optional[Cancel] = None,
                 out: Optional[np.ndarray] = None) -> Result:
         """Labels every voxel.
@@ -90,7 +92,8 @@ class Segmenter:
             those with nothing but background are run, too.
         replace_nan: voxels that are not finite become the smallest value, not an error.
         largest_component: keeps the largest piece of each label. min_volume_ml: removes smaller
-            pieces.
+            pieces. windows_most: a scan that takes more windows is refused
+            (None: 10000, and more of windows below 64x64x64).
         probabilities: "float32" or "uint16" (65535 is 1) asks for them.
         progress: called with the share that is done, on this thread; what it raises stops the run
             and is raised here. cancel: a Cancel, to be pressed from elsewhere.
@@ -99,7 +102,7 @@ class Segmenter:
         ArgumentError; FormatError: voxels that are not finite; UnsupportedError: image and model do
         not go together; OutOfMemoryError; CancelledError; BusyError. The segmenter is as before."""
         options = _options(overlap, weighting, mirror, every_window, replace_nan,
-                           largest_component, min_volume_ml)
+                           largest_component, min_volume_ml, windows_most)
         images = images_of(image, affine, world, load=True)
         shape = tuple(images[0].view.dim)
         labels = self._labels_array(shape, out, images)
@@ -121,13 +124,13 @@ class Segmenter:
     def memory(self, image: Any, affine: Any = None, *, world: str = "RAS", overlap: float = 0.5,
                weighting: str = "gaussian", mirror: str = "", every_window: bool = False,
                replace_nan: bool = False, largest_component: bool = False,
-               min_volume_ml: float = 0.0) -> int:
+               min_volume_ml: float = 0.0, windows_most: Optional[int] = None) -> int:
         """The most bytes that this segmenter and segment() with these arguments would hold
         together, without the image, the label map and probabilities; clean-up, which is not
         counted, takes a little more. Reads no voxels of a nibabel image. Raises what segment()
         would, as far as that can be known without voxels."""
         options = _options(overlap, weighting, mirror, every_window, replace_nan,
-                           largest_component, min_volume_ml)
+                           largest_component, min_volume_ml, windows_most)
         images = images_of(image, affine, world, load=False)
         found, diag, pointers = c_uint64(), _abi.vn_diag(), _pointers(images)
         with self._handle.use() as segmenter:
@@ -190,7 +193,8 @@ def _label(info: _abi.vn_label_info) -> Label:
 
 
 def _options(overlap: float, weighting: str, mirror: str, every_window: bool, replace_nan: bool,
-             largest_component: bool, min_volume_ml: float) -> _abi.vn_segment_options:
+             largest_component: bool, min_volume_ml: float,
+             windows_most: Optional[int]) -> _abi.vn_segment_options:
     if not 0 <= overlap < 1:
         raise errors.ArgumentError(f"overlap is {overlap}, not 0 or more and below 1")
     if weighting not in _WEIGHTINGS:
@@ -199,10 +203,13 @@ def _options(overlap: float, weighting: str, mirror: str, every_window: bool, re
         raise errors.ArgumentError(f"mirror is {mirror!r}, not letters of 'dhw'")
     if not min_volume_ml >= 0:
         raise errors.ArgumentError(f"min_volume_ml is {min_volume_ml}, not 0 or more")
+    if windows_most is not None and not 1 <= index(windows_most) < 1 << 64:
+        raise errors.ArgumentError(f"windows_most is {windows_most}, not at least 1")
     options = _abi.vn_segment_options(
         size=sizeof(_abi.vn_segment_options), overlap=overlap if overlap else -1.0,
         weighting=_WEIGHTINGS[weighting], every_window=every_window, replace_nan=replace_nan,
-        largest_component=largest_component, min_volume_ml=min_volume_ml)
+        largest_component=largest_component, min_volume_ml=min_volume_ml,
+        windows_most=index(windows_most or 0))
     options.mirror[:] = [axis in mirror for axis in "dhw"]
     return options
 
