@@ -120,7 +120,7 @@ static void files_check(const struct run_session *session, const struct run_file
   cli_files_check(&all);
 }
 
-static void scan_run(struct run_session *session) {
+static enum vn_status scan_run(struct run_session *session) {
   const struct run_options *o = session->options;
   struct vn_diag diag;
   struct run_input input;
@@ -146,6 +146,7 @@ static void scan_run(struct run_session *session) {
   run_input_close(&input);
   run_files_free(&files);
   cli_finish_stdout();
+  return o->strict && input.warned ? VN_E_UNSUPPORTED : VN_OK;
 }
 
 int main(int argc, char **argv) {
@@ -175,7 +176,7 @@ int main(int argc, char **argv) {
       if (!o.quiet && comm_rank() == 0) note_intensity(plan);
       status = many_run(&session, &list);
     } else {
-      scan_run(&session);
+      status = scan_run(&session);
     }
     session_close(&session);
   }

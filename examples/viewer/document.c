@@ -64,6 +64,7 @@ static void labelling_free(struct labelling *labelling) {
   for (size_t i = 0; labelling->label && i < labelling->count; i++)
     g_free(labelling->label[i].name);
   g_free(labelling->label);
+  g_free(labelling->warning);
   free(labelling->map.data);
   g_free(labelling);
 }
@@ -224,12 +225,14 @@ static enum vn_status segment_run(struct job *job) {
                                        .cancel = job->cancel,
                                        .progress = job_progress,
                                        .progress_context = job};
-  status = vn_segment(segmenter, &image, 1, &options, &labelling->map, NULL, &job->diag);
+  struct vn_segment_report report = {.size = sizeof report};
+  status = vn_segment(segmenter, &image, 1, &options, &labelling->map, &report, &job->diag);
   if (status) return status;
   struct vn_measure *measures = g_new0(struct vn_measure, info.labels);
   status = vn_measure_labels(image, &labelling->map, info.labels, measures, &job->diag);
   if (!status) labels_copy(labelling, segmenter, measures);
   g_free(measures);
+  labelling->warning = g_strdup(report.warning);
   labelling->seconds = (double)(g_get_monotonic_time() - start) / G_USEC_PER_SEC;
   return status;
 }

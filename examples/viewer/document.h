@@ -30,6 +30,7 @@ struct labelling {
   size_t count;            /* of labels; 0 is background */
   struct label *label;
   double seconds; /* it took */
+  char *warning;  /* why it may be of no use; empty: nothing is amiss */
 };
 
 enum work { WORK_PLAN, WORK_SCAN, WORK_SEGMENT, WORK_SAVE };

@@ -105,6 +105,7 @@ void panel_model(struct panel *panel, const char *name, const char *description)
 
 void panel_progress(struct panel *panel, const char *text, double fraction) {
   gtk_label_set_text(GTK_LABEL(panel->state), text);
+  gtk_widget_set_tooltip_text(panel->state, *text ? text : NULL); /* all of it, where it is cut */
   gtk_progress_bar_set_fraction(GTK_PROGRESS_BAR(panel->progress), fraction > 0 ? fraction : 0);
   gtk_widget_set_opacity(panel->progress, fraction >= 0); /* keeps its place */
 }

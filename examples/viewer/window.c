@@ -176,13 +176,19 @@ static void progress_tell(struct window *window, enum work work, double fraction
   g_string_free(text, TRUE);
 }
 
+static char *segmented_text(const struct labelling *labelling) {
+  return *labelling->warning ? g_strdup_printf("Segmented in %.1f s. Warning: %s",
+                                               labelling->seconds, labelling->warning)
+                             : g_strdup_printf("Segmented in %.1f s", labelling->seconds);
+}
+
 static void done_tell(struct window *window, enum work work, const char *path) {
   char *name = path ? g_path_get_basename(path) : NULL, *text = NULL;
   if (work == WORK_PLAN) model_take(window);
   if (work == WORK_SCAN) scan_take(window);
   if (work == WORK_SCAN || work == WORK_SEGMENT) labels_take(window);
   if (work == WORK_SEGMENT)
-    text = g_strdup_printf("Segmented in %.1f s", document_labelling(window->document)->seconds);
+    text = segmented_text(document_labelling(window->document));
   else
     text = g_strdup_printf("%s %s", work == WORK_SAVE ? "Saved" : "Opened", name);
   panel_progress(window->panel, text, -1);

@@ -119,7 +119,8 @@ struct vn_segment_options {
   enum vn_weighting weighting;
   bool mirror[3];           /* along the model's d, h, w: averages over flipped windows, too */
   bool every_window;        /* those with nothing but background are run, too */
-  bool replace_nan;         /* voxels that are not finite become the smallest value, not an error */
+  bool replace_nan;         /* voxels that are not finite and no frame (below) become the smallest
+                             * value, not an error */
   bool largest_component;   /* keeps the largest piece of each label, 26 neighbours */
   double min_volume_ml;     /* removes smaller pieces; 0: none */
   struct vn_cancel *cancel; /* see struct vn_run_options */
@@ -152,12 +153,15 @@ struct vn_segment_report {
   double shift, scale;     /* the network saw (value - shift) * scale, */
   double low, high;        /* clipped to these */
   uint64_t intensity_ns, network_ns, outside_ns, clean_ns; /* outside: windows and resampling */
+  char note[256];    /* what was found in the image's values and is harmless now; or "" */
+  char warning[512]; /* why the result may be of no use; or "" */
 };
 
 /* The most memory that this segmenter and this run would hold together, without the caller's own
  * buffers: what vn_segmenter_open took, and window, resampling and scores. `options` may be NULL.
- * Clean-up is not counted: it takes up to 24 bytes for each run of equal labels along i. Refuses as
- * vn_segment does whatever can be refused without looking at voxels. */
+ * Clean-up is not counted, nor the pieces that vnet.expect may ask for: they take up to 24 bytes
+ * for each run of equal labels along i. Refuses as vn_segment does whatever can be refused without
+ * looking at voxels. */
 VN_SEGMENT_API enum vn_status vn_segmenter_memory(const struct vn_segmenter *segmenter,
                                                   const struct vn_image *const images[],
                                                   size_t count,
@@ -166,6 +170,12 @@ VN_SEGMENT_API enum vn_status vn_segmenter_memory(const struct vn_segmenter *seg
 
 /* Labels every voxel. `count` images of one grid, one for each of the network's channels, in the
  * model's order. `options` and `report` may be NULL.
+ *
+ * Filling around a scan (a circle or columns far below air, padding far above it, a frame of voxels
+ * that are not finite) is left out of the intensities' statistics and gets label 0; the report's
+ * note says so. Its warning says that nothing was found, or that the model's vnet.expect is not
+ * met: a field of view, volumes or pieces that the model was not made for. Labels are filled all
+ * the same.
  *
  * Several scores: a voxel's label is the class with the highest blended one, the lowest of equals.
  * One score: label 1 where it is at least 0.5. Probabilities are the network's own where it ends in

@@ -164,3 +164,21 @@ enum vn_status vn_labels_clean(const struct vn_label_map *map, const struct vn_i
   pieces_free(&p);
   return status;
 }
+
+enum vn_status vn_labels_pieces(const struct vn_label_map *map, const struct vn_image *image,
+                                size_t labels, struct vn_stage *stage, uint64_t *pieces,
+                                struct vn_diag *diag) {
+  struct pieces p = {.dim = image->dim};
+  enum vn_status status = pieces_make(&p, map, stage, diag);
+  uint64_t *whole = calloc(labels, sizeof *whole);
+  if (status == VN_OK && !whole) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
+  if (status == VN_OK) {
+    memset(pieces, 0, labels * sizeof *pieces);
+    for (size_t i = 0; i < p.count; i++) whole[p.runs[i].label] += p.size[i];
+    for (size_t i = 0; i < p.count; i++) /* what is no root has no size */
+      pieces[p.runs[i].label] += p.size[i] && 100 * p.size[i] >= whole[p.runs[i].label];
+  }
+  free(whole);
+  pieces_free(&p);
+  return status;
+}

@@ -17,4 +17,10 @@ enum vn_status vn_labels_clean(const struct vn_label_map *map, const struct vn_i
                                size_t labels, bool largest, uint64_t least_vox,
                                struct vn_stage *stage, uint64_t *removed_vox, struct vn_diag *diag);
 
+/* Counts the pieces of each label into pieces[labels], but for those of less than a hundredth of
+ * their label; the map stays. As above. */
+enum vn_status vn_labels_pieces(const struct vn_label_map *map, const struct vn_image *image,
+                                size_t labels, struct vn_stage *stage, uint64_t *pieces,
+                                struct vn_diag *diag);
+
 #endif

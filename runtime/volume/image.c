@@ -157,5 +157,8 @@ void vn_voxels_row(const struct vn_voxels *voxels, ptrdiff_t at, ptrdiff_t step,
       EACH_TYPE(ROW_NAME)};
   row[voxels->type](voxels, voxels->data + at, step, count, to);
   for (size_t n = 0; voxels->mended && n < count; n++)
-    if (!isfinite(to[n])) to[n] = voxels->fill;
+    if (!isfinite(to[n]) || to[n] < voxels->low)
+      to[n] = voxels->fill;
+    else if (to[n] > voxels->high)
+      to[n] = voxels->over;
 }

@@ -26,8 +26,10 @@ struct vn_voxels {
   enum vn_voxel type;
   bool scaled;
   double slope, inter;
-  bool mended; /* what is not finite reads as `fill` */
-  float fill;
+  /* Mended: what lies below `low` or is not finite reads as `fill`, what lies above `high` as
+   * `over`. */
+  bool mended;
+  float low, high, fill, over;
 };
 
 struct vn_voxels vn_voxels_of(const struct vn_image *taken);

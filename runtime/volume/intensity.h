@@ -11,6 +11,8 @@
  *                    all voxels, exact, interpolated linearly between ranks (numpy.percentile;
  *                    MONAI ScaleIntensityRangePercentiles(A, B, 0, 1, clip=True))
  * window A B         (x - A) / (B - A) clipped to [0, 1] (MONAI ScaleIntensityRange with clip)
+ * "All voxels" are the scan's own ones: filling and absurdly bright voxels are no part of a scan
+ * and are found first (filling.h). A scan without them has the numbers above, bit for bit.
  *
  * Sums run in double in an order fixed by the voxels alone: the same for any number of threads. */
 #ifndef VNET_INTENSITY_H
@@ -39,28 +41,41 @@ struct vn_intensity {
 enum vn_status vn_intensity_parse(const char *text, struct vn_intensity_rule *rule,
                                   struct vn_diag *diag);
 
-/* What all voxels of an image are like. */
+/* What the voxels of an image are like. */
 struct vn_survey {
+  struct vn_voxels voxels;      /* as they were read for it */
   size_t elems, bad, first_bad; /* bad: NaN, infinite or beyond float32; in the order of k, j, i */
-  float least;                  /* of those that are not bad; infinite: there is none */
+  size_t own;                   /* those that are not bad and lie in [low, high] */
+  float low, high;
+  float least, most; /* of the scan's own; infinite: there is none */
   double mean;
+  uint64_t *bins; /* of the scan's own (histogram.h), or NULL; owned */
 };
 
-/* VN_E_MEMORY, VN_E_CANCELLED. `stage` lends threads and may be NULL. */
+/* Of all voxels that are not bad. VN_E_MEMORY, VN_E_CANCELLED. `stage` lends threads and may be
+ * NULL. */
 enum vn_status vn_survey_take(const struct vn_image *image, const struct vn_voxels *voxels,
                               struct vn_stage *stage, struct vn_survey *survey,
                               struct vn_diag *diag);
+/* The same of those in [low, high]; leaves `bins` as they are. */
+enum vn_status vn_survey_range(const struct vn_image *image, const struct vn_voxels *voxels,
+                               float low, float high, struct vn_stage *stage,
+                               struct vn_survey *survey, struct vn_diag *diag);
+void vn_survey_close(struct vn_survey *survey);
+
+/* The most that surveys, filling.h and fits hold at a time. */
+uint64_t vn_survey_bytes(const struct vn_image *image);
 
 /* VN_E_FORMAT with a sentence unless every voxel is finite. */
 enum vn_status vn_survey_finite(const struct vn_image *image, const struct vn_survey *survey,
                                 struct vn_diag *diag);
 
-/* Over an image without bad voxels, or mended ones. VN_E_UNSUPPORTED for a scan with nothing to
- * tell apart: all voxels equal, or both percentiles; VN_E_MEMORY, VN_E_CANCELLED. */
+/* Over the scan's own voxels, where none is bad or they are mended. VN_E_UNSUPPORTED for a scan
+ * with nothing to tell apart: all voxels equal, or both percentiles; VN_E_MEMORY, VN_E_CANCELLED.
+ */
 enum vn_status vn_intensity_fit(const struct vn_intensity_rule *rule, const struct vn_image *image,
-                                const struct vn_voxels *voxels, const struct vn_survey *survey,
-                                struct vn_stage *stage, struct vn_intensity *intensity,
-                                struct vn_diag *diag);
+                                const struct vn_survey *survey, struct vn_stage *stage,
+                                struct vn_intensity *intensity, struct vn_diag *diag);
 
 static inline float vn_intensity_apply(const struct vn_intensity *i, float x) {
   float y = (x - i->shift) * i->scale;

@@ -6,6 +6,7 @@
  *                     and the scores back (grid.h); absent: the image's own
  *   vnet.intensity    see intensity.h; fitted to the image's own voxels; absent: as they are
  *   vnet.labels       see palette.h
+ *   vnet.expect       see expect.h; what is not plausible is a warning
  *
  * The network has one input of shape 1 1 D H W, which is the window; scores are its first float
  * output with that grid. Networks that end in ArgMax are refused: windows of labels cannot be
@@ -22,6 +23,8 @@
 #include <string.h>
 
 #include "components.h"
+#include "expect.h"
+#include "filling.h"
 #include "options.h"
 #include "orient.h"
 #include "palette.h"
@@ -31,7 +34,7 @@
 enum { CLASSES_MOST = INT16_MAX + 1, WINDOWS_MOST = 10000, WINDOW_VOX = 64 * 64 * 64 };
 
 /* Rough, for progress alone: nanoseconds of a thread for a voxel, and for a multiply-add. */
-static const double SURVEY_NS = 1, FIT_NS = 6, CLEAN_NS = 5, MAC_NS = 0.009;
+static const double SURVEY_NS = 3, FIT_NS = 4, CLEAN_NS = 5, MAC_NS = 0.009;
 
 struct vn_segmenter {
   const struct vn_plan *plan;
@@ -43,6 +46,7 @@ struct vn_segmenter {
   double spacing_mm[3]; /* d h w; 0: the image's own */
   struct vn_intensity_rule rule;
   struct vn_palette palette;
+  struct vn_expect expect;
   double network_work;
   bool ran; /* the exec's memory has been written to, and is no longer free */
 };
@@ -131,6 +135,8 @@ static enum vn_status metas_read(struct vn_segmenter *s, struct vn_diag *diag) {
   if (!status) status = vn_intensity_parse(vn_plan_meta(s->plan, "vnet.intensity"), &s->rule, diag);
   if (!status)
     status = vn_palette_parse(vn_plan_meta(s->plan, "vnet.labels"), s->classes, &s->palette, diag);
+  if (!status)
+    status = vn_expect_parse(vn_plan_meta(s->plan, "vnet.expect"), s->classes, &s->expect, diag);
   vn_float_mode_restore(host);
   return status;
 }
@@ -164,6 +170,7 @@ void vn_segmenter_close(struct vn_segmenter **segmenter) {
   struct vn_segmenter *s = segmenter ? *segmenter : NULL;
   if (!s) return;
   vn_palette_close(&s->palette);
+  vn_expect_close(&s->expect);
   vn_exec_close(&s->exec);
   free(s);
   *segmenter = NULL;
@@ -211,8 +218,11 @@ struct run {
   struct vn_segment_options options;
   struct vn_image image;
   struct vn_label_map map;
-  struct vn_voxels voxels;
+  struct vn_voxels stored, voxels; /* voxels: without filling */
   struct vn_survey survey;
+  struct vn_filling filling;
+  bool filled;               /* there is some */
+  uint64_t *counts, *pieces; /* [classes]: voxels and pieces of each label */
   struct vn_grid grid;
   struct vn_walk label_walk, index_walk; /* of the grid's view over labels; over a dense array */
   struct vn_stage stage;
@@ -286,7 +296,7 @@ static uint64_t more_bytes(const struct run *run) {
   const struct vn_segmenter *s = run->segmenter;
   struct vn_buffer in = vn_exec_input(s->exec, 0);
   uint64_t window = vn_window_bytes(&run->grid, in.dim + 2, s->channels);
-  uint64_t fit = ((uint64_t)1 << 20) + vn_image_elems(&run->image) / 2048;
+  uint64_t fit = vn_survey_bytes(&run->image);
   return window > fit ? window : fit;
 }
 
@@ -344,6 +354,14 @@ static ptrdiff_t walk_to(const struct vn_walk *walk, size_t d, size_t h) {
   return walk->origin + (ptrdiff_t)d * walk->step[0] + (ptrdiff_t)h * walk->step[1];
 }
 
+/* Is this voxel of the grid's view filling, which is background whatever the scores? */
+static bool filling_at(const struct run *run, size_t d, size_t h, size_t w) {
+  const struct vn_walk *walk = &run->window.walk;
+  float x;
+  vn_voxels_row(&run->stored, walk_to(walk, d, h) + (ptrdiff_t)w * walk->step[2], 0, 1, &x);
+  return vn_filling_is(&run->filling, &run->survey, x);
+}
+
 static const char *row_label(void *context, size_t d, size_t h, const float *scores) {
   const struct run *run = context;
   size_t channels = run->segmenter->channels;
@@ -353,8 +371,9 @@ static const char *row_label(void *context, size_t d, size_t h, const float *sco
   for (size_t w = 0; w < run->grid.view.dim[2]; w++, scores += channels) {
     /* A mean of numbers in [0, 1] may leave it by rounding. */
     if (channels == 1) probable = probable && *scores >= -1e-4f && *scores <= 1.0001f;
-    vn_label_put(&run->map, label, channels == 1 ? *scores >= 0.5f : best_class(scores, channels));
-    if (run->map.probabilities) probabilities_put(run, (size_t)at, scores);
+    const float *of = run->filled && filling_at(run, d, h, w) ? run->window.idle : scores;
+    vn_label_put(&run->map, label, channels == 1 ? *of >= 0.5f : best_class(of, channels));
+    if (run->map.probabilities) probabilities_put(run, (size_t)at, of);
     label += run->label_walk.step[2];
     at += run->index_walk.step[2];
   }
@@ -376,6 +395,14 @@ static enum vn_status output_check(const struct run *run, struct vn_diag *diag) 
   if (run->map.probabilities &&
       __builtin_mul_overflow(elems, run->segmenter->classes * sizeof(float), &bytes))
     return vn_fail(diag, VN_E_ARGUMENT, "probabilities larger than memory");
+  return VN_OK;
+}
+
+static enum vn_status counts_alloc(struct run *run, struct vn_diag *diag) {
+  const size_t classes = run->segmenter->classes;
+  run->counts = calloc(classes, 2 * sizeof *run->counts);
+  if (!run->counts) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  run->pieces = run->counts + classes;
   return VN_OK;
 }
 
@@ -432,27 +459,28 @@ static void stage_fill(struct run *run, vn_float_mode host_mode) {
                                  .progress = run->options.progress,
                                  .context = run->options.progress_context,
                                  .host_mode = host_mode};
+  const bool pieces = vn_expect_has(&run->segmenter->expect, VN_EXPECT_PIECES);
   run->stage.all =
-      (SURVEY_NS + FIT_NS + (cleaned(run) ? CLEAN_NS : 0)) * elems + vn_window_work(&run->window);
+      (SURVEY_NS + FIT_NS + (pieces ? CLEAN_NS : 0) + (cleaned(run) ? CLEAN_NS : 0)) * elems +
+      vn_window_work(&run->window);
 }
 
 /* Statistics of the voxels, and with them what the network will see. */
 static enum vn_status voxels_fit(struct run *run, struct vn_diag *diag) {
   const double elems = (double)vn_image_elems(&run->image);
   struct vn_survey *survey = &run->survey;
-  run->voxels = vn_voxels_of(&run->image);
+  struct vn_filling *filling = &run->filling;
+  run->stored = run->voxels = vn_voxels_of(&run->image);
   vn_stage_begin(&run->stage, SURVEY_NS * elems);
-  enum vn_status status = vn_survey_take(&run->image, &run->voxels, &run->stage, survey, diag);
-  run->report.replaced_vox = survey->bad;
-  if (!status && survey->bad && run->options.replace_nan && isfinite(survey->least)) {
-    run->voxels.mended = true;
-    run->voxels.fill = survey->least;
-    status = vn_survey_take(&run->image, &run->voxels, &run->stage, survey, diag);
-  }
+  enum vn_status status = vn_survey_own(&run->image, &run->map, run->options.replace_nan,
+                                        &run->stage, &run->voxels, survey, filling, diag);
   if (!status) status = vn_survey_finite(&run->image, survey, diag);
   if (status) return status;
+  run->filled = vn_filling_any(filling);
+  run->report.replaced_vox = filling->replaced_vox;
+  vn_filling_tell(filling, survey, run->report.note, sizeof run->report.note);
   vn_stage_begin(&run->stage, FIT_NS * elems);
-  return vn_intensity_fit(&run->segmenter->rule, &run->image, &run->voxels, survey, &run->stage,
+  return vn_intensity_fit(&run->segmenter->rule, &run->image, survey, &run->stage,
                           &run->window.intensity, diag);
 }
 
@@ -495,6 +523,61 @@ static enum vn_status labels_clean(struct run *run, struct vn_diag *diag) {
                          &run->stage, &run->report.removed_vox, diag);
 }
 
+/* ---- is it plausible? ---- */
+
+static const char *label_name(const void *context, size_t label) {
+  const struct vn_segmenter *s = context;
+  return s->palette.entries[label].name;
+}
+
+/* Voxels of each label, and with `lit` those of the image above the level below which windows are
+ * not run. */
+static enum vn_status voxels_count(struct run *run, uint64_t *lit, struct vn_diag *diag) {
+  const size_t *dim = run->image.dim;
+  const float level = background_level(&run->survey);
+  float *row = malloc(dim[0] * sizeof *row);
+  if (!row) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  bool go = true;
+  for (size_t r = 0; go && r < dim[1] * dim[2]; r++) {
+    const char *at = vn_label_at(&run->map, 0, r % dim[1], r / dim[1]);
+    for (size_t i = 0; i < dim[0]; i++, at += run->map.stride[0])
+      run->counts[vn_label_get(&run->map, at)]++;
+    if (lit) vn_image_row(&run->image, &run->voxels, r % dim[1], r / dim[1], row);
+    for (size_t i = 0; lit && i < dim[0]; i++) *lit += row[i] > level;
+    if (r % 64 == 0) go = vn_stage_tell(&run->stage, 1);
+  }
+  free(row);
+  return go ? VN_OK : vn_stage_cancelled(diag);
+}
+
+/* Of the network's own labels, before clean-up takes pieces away. */
+static enum vn_status pieces_count(struct run *run, struct vn_diag *diag) {
+  const struct vn_segmenter *s = run->segmenter;
+  if (!vn_expect_has(&s->expect, VN_EXPECT_PIECES)) return VN_OK;
+  vn_stage_begin(&run->stage, CLEAN_NS * (double)run->survey.elems);
+  return vn_labels_pieces(&run->map, &run->image, s->classes, &run->stage, run->pieces, diag);
+}
+
+static enum vn_status labels_judge(struct run *run, struct vn_diag *diag) {
+  const struct vn_segmenter *s = run->segmenter;
+  char *warning = run->report.warning;
+  uint64_t lit = 0, labelled = 0;
+  const bool share = vn_expect_has(&s->expect, VN_EXPECT_SHARE);
+  enum vn_status status = voxels_count(run, share ? &lit : NULL, diag);
+  if (status) return status;
+  for (size_t c = 1; c < s->classes; c++) labelled += run->counts[c];
+  const struct vn_expect_facts facts = {run->counts, run->pieces, vn_image_voxel_ml(&run->image),
+                                        lit};
+  if (!labelled) {
+    const size_t used = strlen(warning);
+    snprintf(warning + used, sizeof run->report.warning - used,
+             "%snothing was found: every voxel is background", used ? "; " : "");
+  } else {
+    vn_expect_labels(&s->expect, &facts, label_name, s, warning, sizeof run->report.warning);
+  }
+  return VN_OK;
+}
+
 static enum vn_status run_all(struct run *run, struct vn_diag *diag) {
   uint64_t start = vn_stage_now_ns();
   enum vn_status status = voxels_fit(run, diag);
@@ -506,9 +589,13 @@ static enum vn_status run_all(struct run *run, struct vn_diag *diag) {
   run->report.high = (double)seen->high;
   memcpy(run->report.grid, run->grid.dim, sizeof run->report.grid);
   memcpy(run->report.grid_spacing_mm, run->grid.spacing_mm, sizeof run->report.grid_spacing_mm);
+  vn_expect_extent(&run->segmenter->expect, &run->grid.view, run->report.warning,
+                   sizeof run->report.warning);
   if (!status) status = network_run(run, diag);
   start = vn_stage_now_ns();
+  if (!status) status = pieces_count(run, diag);
   if (!status) status = labels_clean(run, diag);
+  if (!status) status = labels_judge(run, diag);
   run->report.clean_ns = vn_stage_now_ns() - start;
   vn_stage_begin(&run->stage, run->stage.all - run->stage.done - run->stage.weight);
   if (!status && !vn_stage_tell(&run->stage, 1)) status = vn_stage_cancelled(diag);
@@ -527,6 +614,7 @@ enum vn_status vn_segment(struct vn_segmenter *segmenter, const struct vn_image 
   if (!status) status = vn_label_map_take(labels, &run.image, &run.map, diag);
   if (!status) status = output_check(&run, diag);
   if (!status) status = limit_check(&run, diag);
+  if (!status) status = counts_alloc(&run, diag);
   if (!status) {
     job_fill(&run);
     stage_fill(&run, host_mode);
@@ -534,6 +622,8 @@ enum vn_status vn_segment(struct vn_segmenter *segmenter, const struct vn_image 
     segmenter->ran = true;
   }
   vn_grid_close(&run.grid);
+  vn_survey_close(&run.survey);
+  free(run.counts);
   vn_float_mode_restore(host_mode);
   if (!status && report)
     status = vn_options_give(&run.report, sizeof run.report, report, "vn_segment_report", diag);

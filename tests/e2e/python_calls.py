@@ -44,7 +44,7 @@ def structs_are_the_compilers():
         if name == "vn_buffer":  # in-place tensors, which the package does not offer
             continue
         body = re.sub(r"/\*.*?\*/", "", body, flags=re.S)
-        fields = re.findall(r"(\w+)(?:\[\d\])*[,;]", body)
+        fields = re.findall(r"(\w+)(?:\[\d+\])*[,;]", body)
         assert [field for field, _ in known[name]._fields_] == fields, (name, fields)
 
 

@@ -114,6 +114,12 @@ np.interp(a, landmarks(a), landmarks(b)).astype(np.float32).tofile(folder / "mat
     b'b_seg.nii.gz,train,"b, 2.nii"')
 (folder / "plain.csv").write_text("image,label\na.nii.gz,a_seg.nii\n")
 
+for name, value in (("lowest", a_image[2:].min()), ("filled", -20000)):  # two border columns
+    ends = a_image.copy()
+    ends[:2] = value
+    save(f"{name}.nii", ends, a_affine, np.int16)
+    (folder / f"{name}.csv").write_text(f"image,label\n{name}.nii,a_seg.nii\n")
+
 # What has to be refused: the list, the status, a part of the sentence. One file for each.
 bad_label = a_label.astype(np.float32)
 holes = a_image.astype(np.float32)

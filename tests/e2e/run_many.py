@@ -64,7 +64,7 @@ def summary_check(out, text):
     assert len(ok) == 18 and len(rows) == 18 * 4 + 2, (len(ok), len(rows))
     for name, why in BAD.items():
         row = next(r for r in rows if name in r["scan"])
-        assert row["status"] != "ok" and why in row["name"], row
+        assert row["status"] == "failed" and why in row["message"], row
     first = next(r for r in rows if "case-00" in r["scan"] and r["label"] == "1")
     values = np.asanyarray(nibabel.load(scans / "case-00.nii.gz").dataobj)
     where = np.argwhere(values == 1)

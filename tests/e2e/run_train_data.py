@@ -86,10 +86,12 @@ def starts_from_models():
     again = train("again.onnx", *SMALL, "--init", folder / "start.onnx", "--seed", "5", "--log", folder / "again.csv")
     assert column("whole.csv", "loss") == column("again.csv", "loss")
     assert len(whole) == len(again)
-    train("norm.onnx", *SMALL, *NET, "--member", "monai", "--steps", "12", "--log", folder / "norm.csv")
+    train("norm.onnx", *SMALL, *NET, "--member", "monai", "--steps", "12", "--log", folder / "norm.csv",
+          "--expect", "ml 1 1 2; pieces 1 3")
     frozen = [*SMALL, "--rate", "0", "--seed", "3", "--steps", "1"]  # only running statistics move
     train("norm2.onnx", *frozen, "--init", folder / "norm.onnx", "--log", folder / "norm2.csv")
     train("norm3.onnx", *frozen, "--init", folder / "norm2.onnx", "--log", folder / "norm3.csv")
+    assert b"vnet.expect\x12\x14ml 1 1 2; pieces 1 3" in (folder / "norm3.onnx").read_bytes()
     a, b = column("norm2.csv", "loss")[0], column("norm3.csv", "loss")[0]
     scores = []
     for model in ("norm", "norm2"):
@@ -130,6 +132,7 @@ def refusals():
     refused(2, "--flip", "--flip", "x")
     refused(2, "more than 1", "--label-names", "a,b")
     refused(2, "--label-names", "--label-names", "a:red")
+    refused(2, "--expect: ", "--expect", "ml 2 1 2")
     refused(2, "--intensity", "--intensity", "percentile 9")
     refused(3, "absent.csv", data="absent.csv")
     (folder / "only.csv").write_text("image,label,split\nscan.nii.gz,label.nii.gz,validation\n")

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "intensity.h"
+#include "expect.h"
+#include "filling.h"
 
 enum { ELEMS = 1001 };
 
@@ -58,8 +59,7 @@ static enum vn_status row_fit(const struct vn_intensity_rule *rule, const float 
   enum vn_status status = vn_image_take(&image, &taken, diag);
   struct vn_voxels voxels = vn_voxels_of(&taken);
   if (!status) status = vn_survey_take(&taken, &voxels, &stage, &survey, diag);
-  return status ? status
-                : vn_intensity_fit(rule, &taken, &voxels, &survey, &stage, intensity, diag);
+  return status ? status : vn_intensity_fit(rule, &taken, &survey, &stage, intensity, diag);
 }
 
 static struct vn_intensity fit(const char *text, const float *x, size_t elems) {
@@ -135,6 +135,220 @@ static void nothing_to_tell_apart(void **state) {
   assert_int_equal(row_fit(&zscore, x, 1, NULL, &i, &diag), VN_E_UNSUPPORTED);
 }
 
+/* ---- filling: statistics of a scan with it are those of the scan without ---- */
+
+enum { CORE = 20, RIM = 4, SIDE = CORE + 2 * RIM, CORE_VOXELS = CORE * CORE * CORE };
+
+/* Air in a frame two voxels wide, and tissue of a wide range within. */
+static void scan_make(float air, float noise, float low, float high, float *x) {
+  for (uint32_t i = 0; i < CORE_VOXELS; i++) {
+    const uint32_t at[3] = {i % CORE, i / CORE % CORE, i / CORE / CORE};
+    const float part = (float)((i * 2654435761u) >> 8) * 0x1p-24f;
+    bool edge = false;
+    for (int a = 0; a < 3; a++) edge = edge || at[a] < 3 || at[a] >= CORE - 3;
+    x[i] = edge ? air + noise * part : low + (high - low) * part * part * part;
+  }
+}
+
+/* The scan in the middle of a larger one, around which lies `filling`. */
+static void scan_pad(const float *x, float filling, float *to) {
+  for (size_t i = 0; i < SIDE * SIDE * SIDE; i++) to[i] = filling;
+  for (size_t i = 0; i < CORE_VOXELS; i++)
+    to[((i / CORE / CORE + RIM) * SIDE + i / CORE % CORE + RIM) * SIDE + i % CORE + RIM] = x[i];
+}
+
+struct found {
+  struct vn_intensity intensity;
+  struct vn_filling filling;
+  struct vn_voxels voxels;
+  enum vn_status status;
+  char note[256];
+};
+
+static struct found found_in(const char *rule_text, const float *x, size_t side, bool replace_nan) {
+  const struct vn_image image = {.size = sizeof image,
+                                 .voxels = x,
+                                 .type = VN_VOXEL_F32,
+                                 .dim = {side, side, side},
+                                 .affine = {{1}, {0, 1}, {0, 0, 1}}};
+  struct found f = {0};
+  struct vn_intensity_rule rule;
+  struct vn_image taken;
+  struct vn_survey survey;
+  vn_intensity_parse(rule_text, &rule, NULL);
+  assert_int_equal(vn_image_take(&image, &taken, NULL), VN_OK);
+  f.voxels = vn_voxels_of(&taken);
+  assert_int_equal(
+      vn_survey_own(&taken, NULL, replace_nan, NULL, &f.voxels, &survey, &f.filling, NULL), VN_OK);
+  f.status = vn_survey_finite(&taken, &survey, NULL);
+  if (!f.status) f.status = vn_intensity_fit(&rule, &taken, &survey, NULL, &f.intensity, NULL);
+  vn_filling_tell(&f.filling, &survey, f.note, sizeof f.note);
+  vn_survey_close(&survey);
+  return f;
+}
+
+static void scan_and_padded(const float *x, float filling, bool untouched) {
+  static float padded[SIDE * SIDE * SIDE];
+  const struct vn_intensity plain = fit("percentile 0.5 99.5", x, CORE_VOXELS);
+  const struct vn_intensity gauss = fit("zscore", x, CORE_VOXELS);
+  scan_pad(x, filling, padded);
+  struct found f = found_in("percentile 0.5 99.5", padded, SIDE, false);
+  if (untouched) {
+    const struct vn_intensity all = fit("percentile 0.5 99.5", padded, SIDE * SIDE * SIDE);
+    assert_memory_equal(&f.intensity, &all, sizeof all);
+    assert_true(!f.voxels.mended && !*f.note && !vn_filling_any(&f.filling));
+    return;
+  }
+  if (memcmp(&f.intensity, &plain, sizeof plain)) fail_msg("filling of %g", (double)filling);
+  assert_true(vn_filling_any(&f.filling) && strstr(f.note, "64 % of the voxels"));
+  f = found_in("zscore", padded, SIDE, false);
+  if (!near(f.intensity.shift, gauss.shift) || !near(f.intensity.scale, gauss.scale))
+    fail_msg("filling of %g: zscore's %g %g, not %g %g", (double)filling, (double)f.intensity.shift,
+             (double)f.intensity.scale, (double)gauss.shift, (double)gauss.scale);
+  float row[SIDE], least = INFINITY; /* filling reads as the scan's own smallest value */
+  for (size_t i = 0; i < CORE_VOXELS; i++) least = x[i] < least ? x[i] : least;
+  vn_voxels_row(&f.voxels, 0, sizeof(float), SIDE, row);
+  for (int i = 0; i < SIDE; i++) assert_true(row[i] == least);
+}
+
+static void filling_is_left_out(void **state) {
+  (void)state;
+  static float x[CORE_VOXELS];
+  scan_make(-1024, 60, -100, 1900, x); /* CT */
+  const float ct[] = {-2000, -3024, -32768, 32767, 65535, NAN, INFINITY, -INFINITY};
+  for (size_t i = 0; i < sizeof ct / sizeof *ct; i++) scan_and_padded(x, ct[i], false);
+  scan_make(0, 0, 10, 250, x); /* MR */
+  const float mr[] = {-2000, -1000, -32768, 4095, 32767, NAN};
+  for (size_t i = 0; i < sizeof mr / sizeof *mr; i++) scan_and_padded(x, mr[i], false);
+  scan_make(0, 0, 0.01f, 1, x);
+  scan_and_padded(x, -10, false);
+}
+
+/* What belongs to scans: air, masked air of 0, bright air, a gap between air and tissue. */
+static void scans_stay(void **state) {
+  (void)state;
+  static float x[CORE_VOXELS];
+  scan_make(-1024, 60, -100, 1900, x);
+  scan_and_padded(x, -1024, true);
+  scan_make(0, 20, 60, 250, x);
+  scan_and_padded(x, 0, true);
+  scan_make(0, 0, 51, 130, x); /* a stripped brain */
+  scan_and_padded(x, 0, true);
+  scan_make(130, 0, 0, 79, x); /* the same inverted */
+  scan_and_padded(x, 130, true);
+  scan_make(-4096, 8192, -4096, 4095, x); /* phases */
+  scan_and_padded(x, -4096, true);
+  scan_make(-1000, 0, -100, 1000, x); /* a phantom without noise */
+  scan_and_padded(x, -1000, true);
+}
+
+static void bright_voxels_are_left_out(void **state) {
+  (void)state;
+  static float x[CORE_VOXELS], rest[CORE_VOXELS];
+  size_t n = 0;
+  scan_make(0, 0, 10, 250, x);
+  for (size_t i = 0; i < CORE_VOXELS; i++) {
+    if (i % 143 != 7) rest[n++] = x[i];
+    if (i % 143 == 7) x[i] = 1100; /* 0.7 % */
+  }
+  const struct vn_intensity plain = fit("percentile 0.5 99.5", rest, n);
+  struct found f = found_in("percentile 0.5 99.5", x, CORE, false);
+  assert_memory_equal(&f.intensity, &plain, sizeof plain);
+  assert_true(!vn_filling_any(&f.filling) && f.filling.above_vox == CORE_VOXELS - n);
+  assert_non_null(strstr(f.note, "absurdly bright"));
+  const struct vn_intensity gauss = fit("zscore", rest, n);
+  f = found_in("zscore", x, CORE, false);
+  assert_true(near(f.intensity.shift, gauss.shift) && near(f.intensity.scale, gauss.scale));
+  float seen, most = 0;
+  for (size_t i = 0; i < n; i++) most = rest[i] > most ? rest[i] : most;
+  vn_voxels_row(&f.voxels, 7 * sizeof(float), 0, 1, &seen);
+  assert_true(seen == most);
+  scan_make(0, 0, 10, 250, x); /* one voxel can undo a mean */
+  x[4321] = 1e30f;
+  f = found_in("zscore", x, CORE, false);
+  assert_true(f.filling.above_vox == 1 && fabsf(f.intensity.shift - gauss.shift) < 1);
+}
+
+static void frames_and_holes(void **state) {
+  (void)state;
+  static float x[CORE_VOXELS], holed[CORE_VOXELS];
+  enum { MIDDLE = (CORE / 2 * CORE + CORE / 2) * CORE + CORE / 2 };
+  scan_make(0, 20, 60, 250, x);
+  memcpy(holed, x, sizeof x);
+  holed[MIDDLE] = NAN;
+  assert_int_equal(found_in("zscore", holed, CORE, false).status, VN_E_FORMAT);
+  struct found f = found_in("zscore", holed, CORE, true);
+  assert_true(!f.status && f.filling.replaced_vox == 1 && !vn_filling_any(&f.filling));
+  for (size_t i = 0; i < CORE * CORE * 2; i++) holed[i] = NAN; /* two planes: a frame beside it */
+  assert_int_equal(found_in("zscore", holed, CORE, false).status, VN_E_FORMAT);
+  for (size_t i = 0; i < CORE / 2; i++) /* a way that winds from the hole to the border */
+    holed[MIDDLE - i * (CORE * CORE) + i % 2] = NAN;
+  f = found_in("zscore", holed, CORE, false);
+  assert_true(!f.status && f.filling.not_finite && f.filling.not_finite_vox > CORE * CORE * 2);
+  for (size_t i = 0; i < CORE_VOXELS; i++) holed[i] = NAN;
+  assert_int_equal(found_in("none", holed, CORE, true).status, VN_E_FORMAT);
+}
+
+/* ---- what is plausible ---- */
+
+static const char *plain_name(const void *context, size_t label) {
+  (void)context, (void)label;
+  return "brain";
+}
+
+static void expectations(void **state) {
+  (void)state;
+  static const char *const bad[] = {
+      "",
+      "ml 1 2",
+      "ml 0 1 2",
+      "ml 3 1 2",
+      "ml 1.5 1 2",
+      "ml 1 2 1",
+      "ml 1 -1 2",
+      "ml 1 1 2; ml 1 1 2",
+      "ml 1 1 2;",
+      "extent 1 2 3 4 5",
+      "extent 1 2 3 4 6 5",
+      "pieces 1 2 3",
+      "share 1 0 nan",
+      "size 1 2 3",
+      "ml 1 1 2 extent 1 2 3 4 5 6",
+  };
+  struct vn_expect e;
+  struct vn_diag diag;
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    if (vn_expect_parse(bad[i], 3, &e, &diag) != VN_E_FORMAT) fail_msg("'%s' parses", bad[i]);
+    vn_expect_close(&e);
+  }
+  assert_int_equal(vn_expect_parse(NULL, 3, &e, &diag), VN_OK);
+  vn_expect_close(&e);
+  assert_int_equal(vn_expect_parse("extent 100 300 100 300\t80 350 ;ml 1 800 2100; share 1 0 0.6;"
+                                   " pieces 1 2; pieces 2 9",
+                                   3, &e, &diag),
+                   VN_OK);
+  char text[512] = "";
+  const struct vn_view view = {.dim = {10, 217, 181}, .spacing_mm = {1, 1, 1}};
+  vn_expect_extent(&e, &view, text, sizeof text);
+  assert_string_equal(text,
+                      "the scan shows 181 x 217 x 10 mm, and the model is for 100 to 300 x 100 "
+                      "to 300 x 80 to 350 mm");
+  uint64_t voxels[3] = {0, 8000, 0}, pieces[3] = {0, 3, 9};
+  const struct vn_expect_facts facts = {voxels, pieces, 0.001, 10000};
+  vn_expect_labels(&e, &facts, plain_name, NULL, text, sizeof text);
+  assert_non_null(
+      strstr(text, " mm; brain has 8 ml, and 800 to 2100 are plausible; brain is 0.8 of "));
+  assert_non_null(strstr(text, "; brain is in 3 pieces, and 2 are plausible"));
+  char small[24] = "";
+  vn_expect_labels(&e, &facts, plain_name, NULL, small, sizeof small);
+  assert_int_equal(strlen(small), sizeof small - 1);
+  voxels[1] = 1000000, pieces[1] = 2;
+  const struct vn_expect_facts good = {voxels, pieces, 0.001, 10000000};
+  vn_expect_labels(&e, &good, plain_name, NULL, strcpy(text, ""), sizeof text);
+  assert_string_equal(text, "");
+  vn_expect_close(&e);
+}
+
 static void metadata_is_doubted(void **state) {
   (void)state;
   static const char *const bad[] = {
@@ -167,8 +381,15 @@ static void metadata_is_doubted(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(statistics_are_numpy),   cmocka_unit_test(windows_and_none),
-      cmocka_unit_test(threads_change_nothing), cmocka_unit_test(nothing_to_tell_apart),
+      cmocka_unit_test(statistics_are_numpy),
+      cmocka_unit_test(windows_and_none),
+      cmocka_unit_test(threads_change_nothing),
+      cmocka_unit_test(nothing_to_tell_apart),
+      cmocka_unit_test(filling_is_left_out),
+      cmocka_unit_test(scans_stay),
+      cmocka_unit_test(bright_voxels_are_left_out),
+      cmocka_unit_test(frames_and_holes),
+      cmocka_unit_test(expectations),
       cmocka_unit_test(metadata_is_doubted),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

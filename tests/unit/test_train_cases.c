@@ -97,6 +97,21 @@ static void scans_are_numpys(void **state) {
   }
 }
 
+/* Filling is to the trainer what it is to vnet-run: the scan's own low end, and no part of its
+ * statistics. */
+static void filling_is_left_out(void **state) {
+  (void)state;
+  struct vnt_cases_spec spec = plain;
+  spec.intensity = (struct vn_intensity_rule){VN_INTENSITY_PERCENTILE, 0, 100};
+  spec.spacing_mm[0] = 1.3;
+  struct vnt_cases low = cases_open("lowest.csv", &spec), filled = cases_open("filled.csv", &spec);
+  const struct vnt_source *a = &low.items[0].source, *b = &filled.items[0].source;
+  assert_memory_equal(&a->intensity, &b->intensity, sizeof a->intensity);
+  assert_memory_equal(a->image, b->image, a->dim[0] * a->dim[1] * a->dim[2] * sizeof(float));
+  vnt_cases_close(&low);
+  vnt_cases_close(&filled);
+}
+
 /* The bits that window.c would give the network for a window anywhere on the grid. */
 static void samples_are_windows(void **state) {
   (void)state;
@@ -386,11 +401,11 @@ static void matching_is_with_another(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(scans_are_numpys),         cmocka_unit_test(samples_are_windows),
-      cmocka_unit_test(bad_cases_are_refused),    cmocka_unit_test(mangled_lists_are_survived),
-      cmocka_unit_test(specs_are_checked),        cmocka_unit_test(sampling_is_balanced),
-      cmocka_unit_test(samples_are_their_index),  cmocka_unit_test(matching_is_numpys),
-      cmocka_unit_test(matching_is_with_another),
+      cmocka_unit_test(scans_are_numpys),        cmocka_unit_test(samples_are_windows),
+      cmocka_unit_test(bad_cases_are_refused),   cmocka_unit_test(mangled_lists_are_survived),
+      cmocka_unit_test(specs_are_checked),       cmocka_unit_test(sampling_is_balanced),
+      cmocka_unit_test(samples_are_their_index), cmocka_unit_test(matching_is_numpys),
+      cmocka_unit_test(filling_is_left_out),     cmocka_unit_test(matching_is_with_another),
   };
   if (argc != 2) return 2;
   folder = argv[1];

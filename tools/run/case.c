@@ -343,6 +343,17 @@ static enum vn_status map_open(const struct run_session *session, const struct r
   return files->scores ? scores_open(session, files, input, map, scores_bytes, diag) : VN_OK;
 }
 
+/* Warnings are for the quiet, too. */
+static void result_tell(const struct run_session *session, const char *scan,
+                        const struct vn_segment_report *report) {
+  if (report->replaced_vox && !session->options->quiet)
+    cli_line(stderr, "vnet-run: note: %s: %zu voxels were not finite and took the smallest value",
+             scan, report->replaced_vox);
+  if (*report->note && !session->options->quiet)
+    cli_line(stderr, "vnet-run: note: %s: %s", scan, report->note);
+  if (*report->warning) cli_line(stderr, "vnet-run: warning: %s: %s", scan, report->warning);
+}
+
 enum vn_status run_case(const struct run_session *session, const struct run_files *files,
                         struct run_input *input, struct vn_diag *diag) {
   struct run_result result = {0};
@@ -351,9 +362,8 @@ enum vn_status run_case(const struct run_session *session, const struct run_file
   enum vn_status status = outputs_create(session, files, &out, diag);
   if (status == VN_OK) status = map_open(session, files, input, &result.map, &scores_bytes, diag);
   if (status == VN_OK) status = scan_segment(session, files, input, &result, diag);
-  if (status == VN_OK && result.report.replaced_vox && !session->options->quiet)
-    cli_line(stderr, "vnet-run: note: %s: %zu voxels were not finite and took the smallest value",
-             files->scan, result.report.replaced_vox);
+  if (status == VN_OK) result_tell(session, files->scan, &result.report);
+  input->warned = *result.report.warning;
   uint64_t start = now_ns();
   if (status == VN_OK) status = images_write(session, &out, input, &result, diag);
   result.write_ns = now_ns() - start;

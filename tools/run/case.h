@@ -38,6 +38,7 @@ struct run_input {
   uint64_t
       memory_bytes; /* all that the run takes: segmenter, voxels, scores on their way, labels */
   uint64_t read_ns;
+  bool warned; /* the result may be of no use, and the user was told */
 };
 
 /* Lets it be read from within the sandbox: its file, and the other half of a pair. */

@@ -136,7 +136,7 @@ static void failure_write(const struct slot *slot) {
   FILE *file = fdopen(dup(output.fd), "w");
   if (file) {
     report_csv_header(file);
-    report_csv_failure(file, slot->session, slot->files.scan, slot->status, slot->diag.text);
+    report_csv_failure(file, slot->session, slot->files.scan, slot->diag.text);
   }
   if (file && fclose(file) == 0)
     cli_output_publish(&output, &diag);
@@ -159,18 +159,18 @@ static void slot_run(struct slot *slot) {
 
 /* ---- the summary ---- */
 
-/* The rows of one scan's csv, without its header. */
-static bool rows_copy(const char *path, FILE *out, char **failure) {
+/* The rows of one scan's csv, without its header; what the first of them says. */
+static bool rows_copy(const char *path, FILE *out, bool *failed, bool *warned) {
   char *line = NULL;
   size_t room = 0, lines = 0;
-  *failure = NULL;
   FILE *file = fopen(path, "r");
   if (!file && errno != ENOMEM) return false;
   while (file && getline(&line, &room, file) >= 0) {
     if (lines++ == 0) continue;
     fputs(line, out);
-    if (lines == 2 && !strstr(line, ",ok,0,") && !(*failure = strdup(line)))
-      cli_fatal(VN_E_MEMORY, "out of memory");
+    if (lines != 2) continue;
+    *warned = report_csv_says(line, "warning");
+    *failed = !*warned && !report_csv_says(line, "ok");
   }
   if (!file || !feof(file)) cli_fatal(vn_io_status(errno), "%s: %s", path, strerror(errno));
   free(line);
@@ -186,12 +186,11 @@ static void summary_save(const char *path, const char *text, size_t size) {
   cli_output_commit(&output);
 }
 
-/* `path` NULL: what is said is all. */
-static void summary_write(const struct run_session *session, const struct run_list *list,
-                          const char *path) {
+/* `path` NULL: what is said is all. Returns how many scans have a warning. */
+static size_t summary_write(const struct run_session *session, const struct run_list *list,
+                            const char *path) {
   const struct run_options *o = session->options;
-  char *failure;
-  size_t failed = 0;
+  size_t failed = 0, warnings = 0;
   struct cli_text text;
   FILE *out = cli_text_open(&text);
   if (!out) cli_fatal(VN_E_MEMORY, "out of memory");
@@ -199,22 +198,25 @@ static void summary_write(const struct run_session *session, const struct run_li
   for (size_t i = 0; i < list->count; i++) {
     const struct run_entry *entry = &list->entry[i];
     char *rows = joined(entry->name, ".seg.csv");
-    bool there = rows_copy(rows, out, &failure);
-    if (!there)
-      report_csv_failure(out, session, entry->scan, VN_E_IO, "its results cannot be read");
-    bool bad = !there || failure;
+    bool bad = true, warning = false;
+    if (!rows_copy(rows, out, &bad, &warning))
+      report_csv_failure(out, session, entry->scan, "its results cannot be read");
     failed += bad;
-    if (!o->quiet) cli_line(stdout, "%-8s %s", bad ? "FAILED" : "ok", entry->scan);
-    if (there) free(failure);
+    warnings += warning;
+    if (!o->quiet)
+      cli_line(stdout, "%-8s %s", bad ? "FAILED" : warning ? "warning" : "ok", entry->scan);
     free(rows);
   }
   if (!cli_text_close(out, &text)) cli_fatal(VN_E_MEMORY, "out of memory");
   if (path) summary_save(path, text.text, text.bytes);
   free(text.text);
+  char warned[48] = "";
+  if (warnings) snprintf(warned, sizeof warned, ", %zu with a warning", warnings);
   if (!o->quiet)
-    cli_line(stdout, "%zu scans, %zu failed%s%s", list->count, failed,
+    cli_line(stdout, "%zu scans, %zu failed%s%s%s", list->count, failed, warned,
              path ? "; every label of every scan is in " : "", path ? path : "");
   cli_finish_stdout();
+  return warnings;
 }
 
 enum vn_status many_run(struct run_session *session, struct run_list *list) {
@@ -236,8 +238,9 @@ enum vn_status many_run(struct run_session *session, struct run_list *list) {
     if (now->status && !first) first = now->status;
     if (!ahead) slot_fill(next, session, list, &skipped);
   }
-  size_t failures = comm_finish(first != VN_OK);
-  if (comm_rank() == 0) summary_write(session, list, summary);
+  size_t failures = comm_finish(first != VN_OK), warnings = 0;
+  if (comm_rank() == 0) warnings = summary_write(session, list, summary);
   free(summary);
-  return first || !failures ? first : VN_E_FORMAT;
+  if (!first && failures) first = VN_E_FORMAT;
+  return !first && warnings && o->strict ? VN_E_UNSUPPORTED : first;
 }

@@ -31,7 +31,10 @@ static const char help[] =
     "  --mirror AXES          such as dhw: average over mirrored windows, slower\n"
     "  --all-windows          run windows with nothing but background, too\n"
     "  --replace-nan          the smallest value for voxels that are NaN or infinite;\n"
-    "                         without it such a scan is refused\n"
+    "                         without it such a scan is refused, unless all of them\n"
+    "                         are a frame around it, which is background\n"
+    "  --strict               a warning (empty, or not what the model expects) is\n"
+    "                         exit status 5; everything is written all the same\n"
     "  --list FILE            many scans: the name of one on each line\n"
     "  --output-dir DIR       where the results of many scans go, in folders as the\n"
     "                         scans have; without it beside each scan\n"
@@ -49,7 +52,7 @@ static const char help[] =
     "                         of windows below 64x64x64); 0: none is refused\n"
     "  --json                 the report on standard output\n" CLI_SANDBOX_HELP
     "  --xml                  this program as 3D Slicer's module description\n"
-    "  -q, --quiet            no progress bar, no notes\n"
+    "  -q, --quiet            no progress bar, no notes; warnings stay\n"
     "  -h, --help, -V, --version\n"
     "\n"
     "Example: vnet-run brain.plan t1.nii.gz --picture t1.png --csv t1.csv\n"
@@ -68,6 +71,7 @@ enum {
   MIRROR,
   ALL_WINDOWS,
   REPLACE,
+  STRICT,
   LIST,
   OUTPUT_DIR,
   RECURSIVE,
@@ -99,6 +103,7 @@ static const struct option longs[] = {
     {"mirror", required_argument, NULL, MIRROR},
     {"all-windows", no_argument, NULL, ALL_WINDOWS},
     {"replace-nan", no_argument, NULL, REPLACE},
+    {"strict", no_argument, NULL, STRICT},
     {"list", required_argument, NULL, LIST},
     {"output-dir", required_argument, NULL, OUTPUT_DIR},
     {"recursive", no_argument, NULL, RECURSIVE},
@@ -208,6 +213,9 @@ static void option_take(struct run_options *o, int option) {
   case REPLACE:
     o->segment.replace_nan = true;
     break;
+  case STRICT:
+    o->strict = true;
+    break;
   case LIST:
     o->list = optarg;
     break;
@@ -275,9 +283,11 @@ static void tensor_check(const struct run_options *o) {
   if (o->scans || run_options_many(o))
     cli_fatal(VN_E_ARGUMENT, "--tensor and a scan exclude each other");
   if (!o->outputs) cli_fatal(VN_E_ARGUMENT, "--tensor needs -o OUT.npy");
-  if (o->json || o->segment.replace_nan || o->scores || o->report || o->csv || o->pictures)
-    cli_fatal(VN_E_ARGUMENT, "--json, --replace-nan, --scores, --report, --csv and --picture are "
-                             "for scans, not for --tensor");
+  if (o->json || o->segment.replace_nan || o->strict || o->scores || o->report || o->csv ||
+      o->pictures)
+    cli_fatal(VN_E_ARGUMENT,
+              "--json, --replace-nan, --strict, --scores, --report, --csv and --picture are "
+              "for scans, not for --tensor");
 }
 
 static void options_check(const struct run_options *o) {

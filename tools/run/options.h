@@ -23,6 +23,7 @@ struct run_options {
   enum vn_probability scores_kind;
   struct vn_segment_options segment;
   bool json, quiet, no_sandbox;
+  bool strict; /* a warning ends the program with VN_E_UNSUPPORTED, its results written */
   struct vn_exec_options exec;
   const char *slicer_state;  /* --processinformationaddress is accepted, and nothing is at it */
   const char *slicer_result; /* --returnparameterfile */

@@ -8,8 +8,8 @@
 
 #include "canvas.h"
 #include "fail.h"
+#include "filling.h"
 #include "font.h"
-#include "intensity.h"
 #include "orient.h"
 
 enum {
@@ -215,18 +215,22 @@ static void rows_draw(struct drawing *p) {
   }
 }
 
-/* Greys between the image's percentiles; what is not finite is black. */
+/* Greys between the image's percentiles; filling and what is not finite are black. */
 static enum vn_status grey_choose(struct drawing *p, struct vn_diag *diag) {
   static const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5};
   struct vn_survey survey;
-  enum vn_status status = vn_survey_take(&p->image, &p->voxels, NULL, &survey, diag);
-  p->voxels.mended = true;
-  p->voxels.fill = isfinite(survey.least) ? survey.least : 0;
-  if (!status)
-    status = vn_intensity_fit(&rule, &p->image, &p->voxels, &survey, NULL, &p->grey, diag);
-  if (status == VN_E_MEMORY) return status;
-  if (status) p->grey = (struct vn_intensity){0, 0, 0, 1}; /* nothing to tell apart: all black */
-  return VN_OK;
+  struct vn_filling filling;
+  enum vn_status status =
+      vn_survey_own(&p->image, NULL, true, NULL, &p->voxels, &survey, &filling, diag);
+  if (!status) status = vn_intensity_fit(&rule, &p->image, &survey, NULL, &p->grey, diag);
+  if (status && status != VN_E_MEMORY) { /* nothing to tell apart: all black */
+    p->grey = (struct vn_intensity){0, 0, 0, 1};
+    p->voxels.mended = true; /* all of them: what is beyond float32 would be no number */
+    p->voxels.low = p->voxels.high = p->voxels.fill = p->voxels.over = 0;
+    status = VN_OK;
+  }
+  vn_survey_close(&survey);
+  return status;
 }
 
 static enum vn_status drawing_open(struct drawing *p, struct vn_diag *diag) {

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 #include "cli.h"
 
@@ -68,6 +69,8 @@ static void scan_print(struct cli_json *json, const struct run_session *session,
   cli_json_close(json, ']');
   cli_json_text(json, "intensity", session->info.intensity);
   cli_json_count(json, "replaced_voxels", report->replaced_vox);
+  cli_json_text(json, "note", *report->note ? report->note : NULL);
+  cli_json_text(json, "warning", *report->warning ? report->warning : NULL);
 }
 
 static void work_print(struct cli_json *json, const struct run_session *session,
@@ -142,15 +145,18 @@ static void row_end(FILE *out, const struct run_session *session) {
 }
 
 void report_csv_header(FILE *out) {
-  fputs("scan,status,label,name,voxels,ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa\n", out);
+  fputs("scan,status,message,label,name,voxels,ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa\n", out);
 }
 
 void report_csv_rows(FILE *out, const struct run_session *session, const char *scan,
                      const struct run_result *result) {
+  const char *warning = result->report.warning;
   for (size_t i = 0; i < session->info.labels; i++) {
     const struct vn_measure *m = &result->measures[i];
     cli_csv_text(out, scan);
-    fprintf(out, ",ok,%zu,", i);
+    fputs(*warning ? ",warning," : ",ok,", out);
+    cli_csv_text(out, warning);
+    fprintf(out, ",%zu,", i);
     cli_csv_text(out, session->labels[i].name);
     fprintf(out, ",%" PRIu64, (uint64_t)m->voxels);
     number_print(out, m->ml);
@@ -162,10 +168,18 @@ void report_csv_rows(FILE *out, const struct run_session *session, const char *s
 }
 
 void report_csv_failure(FILE *out, const struct run_session *session, const char *scan,
-                        enum vn_status status, const char *sentence) {
+                        const char *sentence) {
   cli_csv_text(out, scan);
-  fprintf(out, ",%s,,", vn_status_text(status));
+  fputs(",failed,", out);
   cli_csv_text(out, sentence);
-  fputs(",,,,,,,", out);
+  fputs(",,,,,,,,,", out);
   row_end(out, session);
+}
+
+bool report_csv_says(const char *row, const char *status) {
+  const size_t length = strlen(status);
+  if (*row++ != '"') return false;
+  for (; *row && (*row != '"' || row[1] == '"'); row++) row += *row == '"';
+  return strncmp(row, "\",", 2) == 0 && strncmp(row + 2, status, length) == 0 &&
+         row[2 + length] == ',';
 }

@@ -17,13 +17,16 @@ void report_json(FILE *out, const struct run_session *session, const struct run_
                  const struct run_input *input, const struct run_result *result);
 
 /* Names as cli_csv_text writes them: a row is a line.
- * scan,status,label,name,voxels,ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa. Nothing in it depends
- * on threads, ranks or time. */
+ * scan,status,message,label,name,voxels,ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa. Status: ok,
+ * warning (with the message) or failed (why). Nothing in it depends on threads, ranks or time. */
 void report_csv_header(FILE *out);
 void report_csv_rows(FILE *out, const struct run_session *session, const char *scan,
                      const struct run_result *result);
 /* The one row of a scan that failed. */
 void report_csv_failure(FILE *out, const struct run_session *session, const char *scan,
-                        enum vn_status status, const char *sentence);
+                        const char *sentence);
+
+/* How a row of these begins: is it of a scan that failed, or of one with a warning? */
+bool report_csv_says(const char *row, const char *status);
 
 #endif

@@ -26,6 +26,8 @@ static const char help[] =
     "  --labels DIR           whole-head label maps (NIfTI, FreeSurfer's values)\n"
     "  --classes N            with the background (2)\n"
     "  --label-names LIST     'liver,tumour:#c83232': names and colours of 1, 2, …\n"
+    "  --expect TEXT          what is plausible, such as 'ml 1 600 2400; pieces 1 3': vnet-run\n"
+    "                         warns otherwise\n"
     "  --orientation AXES     that scans are brought to (RAS)\n"
     "  --spacing MM           one number, 'X Y Z', or own: as each scan is; for --data\n"
     "                         own, for --labels 2\n"
@@ -124,6 +126,7 @@ enum {
   ORIENTATION,
   INTENSITY,
   NAMES,
+  EXPECT,
   FLIP,
   PATCH,
   MODEL_PATCH,
@@ -163,6 +166,7 @@ static const struct option longs[] = {
     {"orientation", required_argument, NULL, ORIENTATION},
     {"intensity", required_argument, NULL, INTENSITY},
     {"label-names", required_argument, NULL, NAMES},
+    {"expect", required_argument, NULL, EXPECT},
     {"flip", required_argument, NULL, FLIP},
     {"patch", required_argument, NULL, PATCH},
     {"model-patch", required_argument, NULL, MODEL_PATCH},
@@ -223,6 +227,7 @@ static void text_option(struct vnt_options *o, int option) {
       {ISA, &o->isa},
       {CHARTS, &o->charts},
       {NAMES, &o->label_names},
+      {EXPECT, &o->expect},
       {ORIENTATION, &o->orientation},
       {INTENSITY, &o->intensity},
   };
@@ -335,6 +340,8 @@ static char *joined(const char *path, const char *ending) {
 
 static void labels_complete(struct vnt_options *o) {
   static const size_t window[3] = {96, 112, 96};
+  static const char brain[] = /* heads of adults, from the chin or the neck up */
+      "extent 100 320 120 320 80 350; ml 1 800 2100; share 1 0.03 0.6; pieces 1 2";
   if (o->data) cli_fatal(VN_E_ARGUMENT, "--data and --labels: one of the two");
   if (o->validate_every)
     cli_fatal(VN_E_ARGUMENT, "--validate-every needs scans of --data, whose split says validation");
@@ -350,6 +357,7 @@ static void labels_complete(struct vnt_options *o) {
   o->orientation = "RAS";
   o->intensity = "percentile 0.5 99.5";
   if (!o->label_names) o->label_names = "brain:#e6b400";
+  if (!o->expect) o->expect = brain;
   if (!o->model_patch[0]) memcpy(o->model_patch, window, sizeof window);
 }
 

@@ -8,7 +8,7 @@
 struct vnt_options {
   const char *labels, *data, *init, *output; /* of labels and data one is NULL */
   const char *member, *isa, *checkpoint, *log, *charts;
-  const char *orientation, *intensity, *label_names;
+  const char *orientation, *intensity, *label_names, *expect;
   double spacing_mm[3]; /* x y z along the orientation; all 0: each scan's own */
   size_t width, stages, classes, batch, threads, feed_threads;
   size_t patch[3], model_patch[3]; /* d h w */

@@ -6,6 +6,7 @@
 
 #include "calibrate.h"
 #include "cli.h"
+#include "expect.h"
 #include "model_file.h"
 #include "models/vnet.h"
 
@@ -52,6 +53,18 @@ static void prepared_take(struct vnt_run *run) {
   if (!o->intensity) o->intensity = "zscore";
 }
 
+/* What --init brings along stays. */
+static void expect_set(struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  struct vn_expect expect;
+  struct vn_diag diag;
+  if (!o->expect) return;
+  const enum vn_status status = vn_expect_parse(o->expect, o->classes, &expect, &diag);
+  vn_expect_close(&expect);
+  if (status) cli_fatal(status == VN_E_MEMORY ? status : VN_E_ARGUMENT, "--expect: %s", diag.text);
+  vnt_model_meta(&run->graph, "vnet.expect", o->expect);
+}
+
 static void metas_set(struct vnt_run *run) {
   const struct vnt_options *o = &run->options;
   struct vn_diag diag;
@@ -84,6 +97,7 @@ static void graph_open(struct vnt_run *run) {
   graph_make(run, &run->graph);
   prepared_take(run);
   metas_set(run);
+  expect_set(run);
   if (run->graph.failed) cli_fatal(VN_E_MEMORY, "out of memory");
   /* That the model's own patch fits shows now, not at the first checkpoint. */
   cli_check(vnt_model_resize(&run->graph, o->model_patch, &diag), &diag);

@@ -96,7 +96,7 @@ class vn_segment_report(Structure):
                 ("windows", c_size_t), ("skipped", c_size_t), ("replaced_vox", c_size_t), ("removed_vox", c_uint64), ("shift", c_double),
                 ("scale", c_double), ("low", c_double), ("high", c_double),
                 ("intensity_ns", c_uint64), ("network_ns", c_uint64), ("outside_ns", c_uint64),
-                ("clean_ns", c_uint64)]
+                ("clean_ns", c_uint64), ("note", c_char * 256), ("warning", c_char * 512)]
 
 
 class vn_measure(Structure):

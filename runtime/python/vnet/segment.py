@@ -90,7 +90,8 @@ class Segmenter:
         overlap: of windows, 0 to below 1. weighting: "gaussian" or "constant". mirror: letters of
             "dhw", the model's axes along which flipped windows are averaged, too. every_window:
             those with nothing but background are run, too.
-        replace_nan: voxels that are not finite become the smallest value, not an error.
+        replace_nan: voxels that are not finite become the smallest value, not an error; a frame
+        of them around the scan is background without it.
         largest_component: keeps the largest piece of each label. min_volume_ml: removes smaller
             pieces. windows_most: a scan that takes more windows is refused
             (None: 10000, and more of windows below 64x64x64).
@@ -241,4 +242,5 @@ def _report(raw: _abi.vn_segment_report) -> Report:
     return Report(tuple(raw.grid), tuple(raw.grid_spacing_mm), raw.windows, raw.skipped,
                   raw.replaced_vox, raw.removed_vox, raw.shift, raw.scale, raw.low, raw.high,
                   raw.intensity_ns / 1e9, raw.network_ns / 1e9, raw.outside_ns / 1e9,
-                  raw.clean_ns / 1e9)
+                  raw.clean_ns / 1e9, raw.note.decode(errors="replace"),
+                  raw.warning.decode(errors="replace"))

@@ -28,6 +28,7 @@ struct pair {
   const struct vnt_cases_spec *spec;
   struct vnt_case *item;
   struct vnt_scan image, label;
+  struct vn_voxels voxels; /* of the image, without filling */
   struct vn_grid grid;
   uint8_t *voxel_label; /* of the scan's voxels along the network's axes */
   struct vn_diag *diag;
@@ -115,7 +116,6 @@ static enum vn_status out_of_memory(const struct pair *p) {
 static enum vn_status image_place(struct pair *p) {
   struct vnt_source *source = &p->item->source;
   const size_t *dim = p->grid.dim, start[2] = {0}, plane = dim[1] * dim[2];
-  const struct vn_voxels voxels = vn_voxels_of(&p->image.image);
   const struct vn_walk walk = vn_view_walk(&p->grid.view, p->image.image.stride);
   float *scratch = malloc(vn_grid_scratch(&p->grid, dim) * sizeof *scratch);
   float *image = p->item->image = malloc(dim[0] * plane * sizeof *image);
@@ -124,7 +124,7 @@ static enum vn_status image_place(struct pair *p) {
     return out_of_memory(p);
   }
   for (size_t d = 0; d < dim[0]; d++)
-    vn_grid_sample(&p->grid, &voxels, &walk, d, start, dim + 1, scratch, image + d * plane);
+    vn_grid_sample(&p->grid, &p->voxels, &walk, d, start, dim + 1, scratch, image + d * plane);
   free(scratch);
   for (size_t i = 0; i < dim[0] * plane; i++)
     image[i] = vn_intensity_apply(&source->intensity, image[i]);
@@ -228,7 +228,8 @@ static enum vn_status pair_load(struct pair *p) {
   if (!status) status = vnt_scan_load(&p->image, NULL, p->diag);
   if (status) return status;
   struct vn_diag inner;
-  status = vnt_intensity_fit(&p->spec->intensity, &p->image.image, &item->source.intensity, &inner);
+  status =
+      vnt_scan_fit(&p->spec->intensity, &p->image, &p->voxels, &item->source.intensity, &inner);
   if (status)
     return vn_fail(p->diag, status, "%s: %.300s", vnt_path_end(item->image_path), inner.text);
   if (!item->validation) status = image_place(p);

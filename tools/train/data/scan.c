@@ -58,12 +58,30 @@ struct vn_image vnt_array_image(const float *voxels, const size_t dim[3]) {
   return image;
 }
 
+static enum vn_status survey_fit(const struct vn_intensity_rule *rule, const struct vn_image *image,
+                                 const struct vn_survey *survey, struct vn_intensity *intensity,
+                                 struct vn_diag *diag) {
+  const enum vn_status status = vn_survey_finite(image, survey, diag);
+  return status ? status : vn_intensity_fit(rule, image, survey, NULL, intensity, diag);
+}
+
 enum vn_status vnt_intensity_fit(const struct vn_intensity_rule *rule, const struct vn_image *image,
                                  struct vn_intensity *intensity, struct vn_diag *diag) {
   const struct vn_voxels voxels = vn_voxels_of(image);
   struct vn_survey survey;
-  enum vn_status status = vn_survey_take(image, &voxels, NULL, &survey, diag);
-  if (!status) status = vn_survey_finite(image, &survey, diag);
-  if (status) return status;
-  return vn_intensity_fit(rule, image, &voxels, &survey, NULL, intensity, diag);
+  const enum vn_status status = vn_survey_take(image, &voxels, NULL, &survey, diag);
+  return status ? status : survey_fit(rule, image, &survey, intensity, diag);
+}
+
+enum vn_status vnt_scan_fit(const struct vn_intensity_rule *rule, const struct vnt_scan *scan,
+                            struct vn_voxels *voxels, struct vn_intensity *intensity,
+                            struct vn_diag *diag) {
+  struct vn_survey survey;
+  struct vn_filling filling;
+  *voxels = vn_voxels_of(&scan->image);
+  enum vn_status status =
+      vn_survey_own(&scan->image, NULL, false, NULL, voxels, &survey, &filling, diag);
+  if (!status) status = survey_fit(rule, &scan->image, &survey, intensity, diag);
+  vn_survey_close(&survey);
+  return status;
 }

@@ -3,7 +3,7 @@
 #ifndef VNET_TRAIN_SCAN_H
 #define VNET_TRAIN_SCAN_H
 
-#include "intensity.h"
+#include "filling.h"
 #include "orient.h"
 #include "vnet_scan.h"
 
@@ -34,9 +34,15 @@ enum vn_status vnt_scan_orient(const struct vnt_scan *scan, const char *letters,
 /* A dense array [d][h][w] as a taken image of unknown world. */
 struct vn_image vnt_array_image(const float *voxels, const size_t dim[3]);
 
-/* How a taken image is normalised, on the calling thread. VN_E_FORMAT: voxels that are not finite;
- * else as vn_intensity_fit. */
+/* How a taken image of the trainer's own is normalised, by all of its voxels, on the calling
+ * thread. VN_E_FORMAT: voxels that are not finite; else as vn_intensity_fit. */
 enum vn_status vnt_intensity_fit(const struct vn_intensity_rule *rule, const struct vn_image *image,
                                  struct vn_intensity *intensity, struct vn_diag *diag);
+
+/* The same for a loaded scan, which may have filling (filling.h): *voxels becomes how it is read.
+ */
+enum vn_status vnt_scan_fit(const struct vn_intensity_rule *rule, const struct vnt_scan *scan,
+                            struct vn_voxels *voxels, struct vn_intensity *intensity,
+                            struct vn_diag *diag);
 
 #endif
