@@ -103,6 +103,8 @@ enum vn_status vnc_compile_graph(struct vnc_graph *g, const struct vnc_options *
   if (status) return status;
   report_graph(g, report);
   status = vnc_run_passes(g, options, diag);
+  if (!status && options->mark) vnc_graph_meta(g, options->mark_key, options->mark);
+  if (!status && g->failed) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
   if (!status) status = plan_graph(g, plan, plan_bytes, report, diag);
   if (!status && options->memory_limit_bytes && report->arena_bytes > options->memory_limit_bytes) {
     status = vn_fail(diag, VN_E_MEMORY, "the plan needs an arena of %llu bytes, the limit is %llu",

@@ -24,6 +24,8 @@ struct vnc_options {
   uint64_t memory_limit_bytes; /* 0: none */
   const char *dump_letters;    /* stages after which `dump` gets the graph; compile.c lists them */
   FILE *dump;
+  /* Metadata that the plan shall have beside the model's; NULL: none. Not in dumps. */
+  const char *mark_key, *mark;
 };
 
 /* What was done, for a person. */

@@ -382,12 +382,6 @@ static char *folder_of(const char *path) {
   return slash ? strndup(path, (size_t)(slash - path) + 1) : strdup("");
 }
 
-/* What the model says about itself may be anything. */
-static void one_line(struct vn_diag *diag) {
-  for (char *c = diag ? diag->text : NULL; c && *c; c++)
-    if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
-}
-
 enum vn_status vnc_onnx_import(const char *path, const struct vnc_import_options *options,
                                struct vnc_graph *g, struct vn_diag *diag) {
   struct mapped m;
@@ -410,6 +404,5 @@ enum vn_status vnc_onnx_import(const char *path, const struct vnc_import_options
   free(folder);
   if (model) vnc_onnx_free(model);
   munmap(m.bytes, m.size);
-  if (status) one_line(diag);
   return status;
 }

@@ -11,6 +11,14 @@ struct isa {
 
 enum { MAX_ISAS = 3 };
 
+#if defined(__x86_64__)
+#define ISA_NAMES "avx512, avx2, portable, ref"
+#elif defined(__aarch64__)
+#define ISA_NAMES "neon, portable, ref"
+#else
+#define ISA_NAMES "portable, ref"
+#endif
+
 static size_t isas_list(struct isa list[MAX_ISAS]) {
   size_t n = 0;
 #if defined(__x86_64__)
@@ -34,9 +42,12 @@ enum vn_status vn_cpu_simd(const char *name, const struct vn_simd **simd, struct
   for (size_t i = 0; i < n; i++) {
     if (name ? strcmp(name, list[i].simd->name) != 0 : !list[i].here) continue;
     if (!list[i].here)
-      return vn_fail(diag, VN_E_UNSUPPORTED, "this machine has no %s instructions", name);
+      return vn_fail(
+          diag, VN_E_UNSUPPORTED,
+          "this machine has no %s instructions; without the choice it takes the best it has", name);
     *simd = list[i].simd;
     return VN_OK;
   }
-  return vn_fail(diag, VN_E_ARGUMENT, "instruction set \"%s\" is not one of this build's", name);
+  return vn_fail(diag, VN_E_ARGUMENT,
+                 "instruction set \"%s\" is not one of this build's: " ISA_NAMES, name);
 }

@@ -51,6 +51,20 @@ static bool locked(int fd) {
   return fstat(fd, &info) == 0 && info.st_nlink > 0;
 }
 
+static enum vn_status cannot_create(const char *path, int reason, struct vn_diag *diag) {
+  struct stat info;
+  int length = (int)folder_length(path);
+  char *folder = strndup(path, (size_t)length);
+  bool absent = folder && length && stat(folder, &info) && errno == ENOENT;
+  free(folder);
+  if (absent)
+    return vn_fail(diag, VN_E_IO, "%.200s: cannot write: there is no folder %.*s", path,
+                   length < 200 ? length : 200, path);
+  bool ours = reason != EACCES && reason != EROFS && reason != EPERM;
+  return vn_fail(diag, vn_io_status(reason), "%.300s: cannot write: %s%s", path, strerror(reason),
+                 ours ? "" : "; choose a place in a folder of yours");
+}
+
 enum vn_status vn_part_create(struct vn_part *part, const char *path, struct vn_diag *diag) {
   struct stat there;
   *part = (struct vn_part){.fd = -1};
@@ -69,7 +83,7 @@ enum vn_status vn_part_create(struct vn_part *part, const char *path, struct vn_
   if (part->fd >= 0) return VN_OK;
   const int reason = errno;
   name_forget(part);
-  return vn_fail(diag, vn_io_status(reason), "%.300s: cannot write: %s", path, strerror(reason));
+  return cannot_create(path, reason, diag);
 }
 
 /* The name itself reaches the disk with the folder; not every file system can, none must. */

@@ -21,12 +21,13 @@
 static enum vn_status header_check(const struct vn_plan *p, struct vn_diag *diag) {
   const struct plan_header *h = p->header;
   if (p->size < sizeof *h || memcmp(h->magic, PLAN_MAGIC, sizeof h->magic) != 0)
-    return vn_fail(diag, VN_E_FORMAT, "not a plan: the first bytes are not %s", PLAN_MAGIC);
+    return vn_fail(diag, VN_E_FORMAT, "not a plan, which vnetc makes of an ONNX model");
   if (h->endian != PLAN_ENDIAN)
     return vn_fail(diag, VN_E_UNSUPPORTED, "the plan was made for another byte order");
   if (h->major != PLAN_MAJOR)
     return vn_fail(diag, VN_E_UNSUPPORTED,
-                   "the plan has format version %u.%u, this library reads %d.x: compile it again",
+                   "the plan has format version %u.%u, this library reads %d.x: compile the model "
+                   "again with this version's vnetc",
                    h->major, h->minor, PLAN_MAJOR);
   if (h->file_bytes != p->size)
     return vn_fail(diag, VN_E_FORMAT, "the plan has %zu bytes and should have %llu: truncated?",
@@ -316,9 +317,11 @@ static enum vn_status file_load(const struct vn_os_file *file, struct vn_watch *
   struct vn_plan p = {.size = (size_t)file->bytes, .header = &header};
   uint64_t checksum = 0;
   size_t got;
-  if (file->bytes < sizeof header) return vn_fail(diag, VN_E_FORMAT, "too short for a plan");
+  if (file->bytes < sizeof header)
+    return vn_fail(diag, VN_E_FORMAT, "too short for a plan, which vnetc makes of an ONNX model");
   enum vn_status status = vn_os_file_read(file, &header, sizeof header, &got, diag);
-  if (!status && got < sizeof header) status = vn_fail(diag, VN_E_FORMAT, "too short for a plan");
+  if (!status && got < sizeof header)
+    status = vn_fail(diag, VN_E_FORMAT, "too short for a plan, which vnetc makes of an ONNX model");
   if (!status) status = header_check(&p, diag);
   if (status) return status;
   if (file->bytes > limit)

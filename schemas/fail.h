@@ -8,6 +8,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* A sentence quotes what it refuses: names and words from files, which would otherwise bring line
+ * breaks and a terminal's escape sequences (also C1's, in UTF-8) into it. */
+static inline void vn_fail_plain(char *text) {
+  for (unsigned char *c = (unsigned char *)text; *c; c++)
+    if (*c < 0x20 || *c == 0x7F || (c[0] == 0xC2 && c[1] >= 0x80 && c[1] < 0xA0)) *c = '?';
+}
+
 /* Leaves the sentence in `diag` (which may be NULL) and returns `status`, so that a function can
  * write `return vn_fail(diag, VN_E_FORMAT, "%s: truncated", name);`. A longer sentence is cut. */
 __attribute__((format(printf, 3, 4))) static inline enum vn_status
@@ -17,6 +24,7 @@ vn_fail(struct vn_diag *diag, enum vn_status status, const char *format, ...) {
     va_start(args, format);
     vsnprintf(diag->text, sizeof diag->text, format, args);
     va_end(args);
+    vn_fail_plain(diag->text);
   }
   return status;
 }

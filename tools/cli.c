@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,8 +25,9 @@ static struct {
   struct vn_part part[SLOTS]; /* of no name: free */
   void (*volatile stop)(void *context);
   void *volatile stop_context;
-  volatile sig_atomic_t interrupted;
+  volatile sig_atomic_t interrupted, at_once;
   bool bar;
+  struct timespec start;
 } process = {.name = "vnet"};
 
 static void parts_remove(void) {
@@ -36,7 +38,7 @@ static void parts_remove(void) {
 static void on_signal(int number) {
   (void)number;
   int saved = errno;
-  if (process.stop && !process.interrupted) {
+  if (process.stop && !process.interrupted && !process.at_once) {
     process.interrupted = 1;
     process.stop(process.stop_context);
     errno = saved;
@@ -52,6 +54,7 @@ static void on_signal(int number) {
 
 void cli_start(const char *name) {
   process.name = name;
+  clock_gettime(CLOCK_MONOTONIC, &process.start);
   struct sigaction action = {.sa_handler = on_signal};
   sigemptyset(&action.sa_mask);
   static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
@@ -65,20 +68,47 @@ void cli_start(const char *name) {
   signal(SIGXFSZ, SIG_IGN); /* … as one past the file size limit does */
 }
 
-_Noreturn void cli_fatal(enum vn_status status, const char *format, ...) {
-  if (process.bar) fputs("\r\033[K", stderr);
-  parts_remove();
+/* One line on standard error, where a bar may be. */
+static void line_print(const char *kind, const char *format, va_list args) {
   char text[1024];
+  vsnprintf(text, sizeof text, format, args);
+  if (process.bar) fputs("\r\033[K", stderr);
+  cli_line(stderr, "%s: %s%s", process.name, kind, text);
+}
+
+_Noreturn void cli_fatal(enum vn_status status, const char *format, ...) {
+  parts_remove();
   va_list args;
   va_start(args, format);
-  vsnprintf(text, sizeof text, format, args);
+  line_print("", format, args);
   va_end(args);
-  cli_line(stderr, "%s: %s", process.name, text);
   exit(status);
+}
+
+void cli_note(const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  line_print("note: ", format, args);
+  va_end(args);
 }
 
 void cli_check(enum vn_status status, const struct vn_diag *diag) {
   if (status != VN_OK) cli_fatal(status, "%s", diag->text);
+}
+
+char *cli_joined(const char *a, const char *b, const char *c) {
+  char *text;
+  if (asprintf(&text, "%s%s%s", a, b, c) < 0) cli_fatal(VN_E_MEMORY, "out of memory");
+  return text;
+}
+
+char *cli_program_folder(void) {
+  char *path = realpath("/proc/self/exe", NULL);
+  const char *called = (const char *)getauxval(AT_EXECFN); /* where there is no /proc */
+  if (!path && called) path = realpath(called, NULL);
+  char *slash = path ? strrchr(path, '/') : NULL;
+  if (slash) slash[1] = '\0';
+  return path;
 }
 
 /* ---- text from outside ---- */
@@ -151,17 +181,33 @@ void cli_csv_text(FILE *out, const char *text) {
 
 /* ---- options ---- */
 
+/* Why getopt_long did not take the word `--…`. */
+_Noreturn static void long_refused(const char *word, const struct option *longs) {
+  const size_t length = strcspn(word + 2, "=");
+  const struct option *first = NULL, *second = NULL;
+  for (const struct option *o = longs; o->name; o++) {
+    if (strncmp(o->name, word + 2, length)) continue;
+    *(first ? &second : &first) = o;
+    if (strlen(o->name) == length) break; /* the very name */
+  }
+  if (!first)
+    cli_fatal(VN_E_ARGUMENT, "there is no option %.*s; try --help", (int)length + 2, word);
+  if (second && strlen(second->name) == length) first = second, second = NULL;
+  if (second)
+    cli_fatal(VN_E_ARGUMENT, "%.*s may be --%s or --%s; try --help", (int)length + 2, word,
+              first->name, second->name);
+  cli_fatal(VN_E_ARGUMENT, "--%s %s; try --help", first->name,
+            first->has_arg == no_argument ? "takes no value" : "lacks its value");
+}
+
 int cli_option(int argc, char *const argv[], const char *letters, const struct option *longs) {
   opterr = 0;
   int option = getopt_long(argc, argv, letters, longs, NULL);
-  if (option == '?' || option == ':') {
-    const char *word = argv[optind - 1];
-    if (optopt && strncmp(word, "--", 2))
-      cli_fatal(VN_E_ARGUMENT, "option -%c is unknown or lacks its value; try --help", optopt);
-    cli_fatal(VN_E_ARGUMENT, "option %s is unknown, ambiguous or lacks its value; try --help",
-              word);
-  }
-  return option;
+  if (option != '?' && option != ':') return option;
+  const char *word = argv[optind - 1];
+  if (strncmp(word, "--", 2) == 0) long_refused(word, longs);
+  if (strchr(letters, optopt)) cli_fatal(VN_E_ARGUMENT, "-%c lacks its value; try --help", optopt);
+  cli_fatal(VN_E_ARGUMENT, "there is no option -%c; try --help", optopt);
 }
 
 uint64_t cli_count(const char *option, const char *text, uint64_t least, uint64_t most) {
@@ -204,6 +250,16 @@ void cli_shape(const char *option, const char *text, size_t dhw[3]) {
   }
 }
 
+void cli_axes(const char *option, const char *text) {
+  static const char *const pairs[] = {"RL", "AP", "SI"};
+  bool good = strlen(text) == 3;
+  for (size_t i = 0; good && i < 3; i++) good = strcspn(text, pairs[i]) < 3;
+  if (!good)
+    cli_fatal(VN_E_ARGUMENT,
+              "%s: expected three letters, of R or L, A or P, S or I, such as RAS, got %s", option,
+              text);
+}
+
 bool cli_ends(const char *name, const char *ending) {
   size_t all = strlen(name), part = strlen(ending);
   return all >= part && strcmp(name + all - part, ending) == 0;
@@ -230,7 +286,8 @@ enum vn_status cli_output_create(struct cli_output *output, const char *path,
   struct stat there;
   *output = (struct cli_output){.path = path, .fd = -1};
   if (stat(path, &there) == 0 && !S_ISREG(there.st_mode))
-    return vn_fail(diag, VN_E_IO, "%.400s: exists and is not a regular file", path);
+    return vn_fail(diag, VN_E_IO, "%.400s: is %s, and a file's name is wanted", path,
+                   S_ISDIR(there.st_mode) ? "a folder" : "not a regular file");
   size_t slot = 0;
   while (slot < SLOTS && process.part[slot].name) slot++;
   if (slot == SLOTS) return vn_fail(diag, VN_E_ARGUMENT, "%.400s: too many output files", path);
@@ -351,36 +408,61 @@ void cli_on_interrupt(void (*stop)(void *context), void *context) {
   process.stop = stop;
 }
 
+void cli_interrupt_at_once(bool at_once) {
+  process.at_once = at_once;
+}
+
 void cli_check_interrupt(void) {
   if (process.interrupted) cli_fatal(VN_E_CANCELLED, "interrupted");
 }
 
 /* ---- progress ---- */
 
-void cli_progress(const char *what, double fraction) {
-  static struct timespec start; /* of the present bar */
-  if (!isatty(STDERR_FILENO)) return;
+static double seconds_since(struct timespec start) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  if (!process.bar) start = now;
+  return (double)(now.tv_sec - start.tv_sec) + 1e-9 * (double)(now.tv_nsec - start.tv_nsec);
+}
+
+void cli_bar(char text[CLI_BAR_BYTES], const char *what, double fraction, double first,
+             double passed_s) {
+  enum { WIDTH = 40 };
+  char bar[WIDTH + 1], left[32] = "";
+  size_t full = (size_t)(fraction * WIDTH);
+  memset(bar, '#', full);
+  memset(bar + full, '.', WIDTH - full);
+  bar[WIDTH] = '\0';
+  if (fraction - first > 0.02 && passed_s > 1) { /* before, it would be a guess */
+    double left_s = passed_s / (fraction - first) * (1 - fraction);
+    if (left_s > 90)
+      snprintf(left, sizeof left, ", %.0f min left", ceil(left_s / 60));
+    else
+      snprintf(left, sizeof left, ", %.0f s left", fmax(1, ceil(left_s)));
+  }
+  snprintf(text, CLI_BAR_BYTES, "%.20s [%s] %3.0f %%%s", what, bar, 100 * fraction, left);
+}
+
+void cli_progress(const char *what, double fraction) {
+  static struct timespec start; /* of the present bar … */
+  static double first;          /* … and where it began */
+  if (!isatty(STDERR_FILENO)) return;
+  if (!process.bar) {
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    first = fraction;
+  }
   process.bar = fraction < 1;
   if (!process.bar) {
     fputs("\r\033[K", stderr);
     return;
   }
-  enum { WIDTH = 40 };
-  char bar[WIDTH + 1];
-  size_t full = (size_t)(fraction * WIDTH);
-  memset(bar, '#', full);
-  memset(bar + full, '.', WIDTH - full);
-  bar[WIDTH] = '\0';
-  double passed =
-      (double)(now.tv_sec - start.tv_sec) + 1e-9 * (double)(now.tv_nsec - start.tv_nsec);
-  fprintf(stderr, "\r%s [%s] %3.0f %%", what, bar, 100 * fraction);
-  if (fraction > 0.02 && passed > 1) /* before, it would be a guess */
-    fprintf(stderr, ", %.0f s left", passed / fraction * (1 - fraction));
-  fputs("\033[K", stderr);
+  char text[CLI_BAR_BYTES];
+  cli_bar(text, what, fraction, first, seconds_since(start));
+  fprintf(stderr, "\r%s\033[K", text);
   fflush(stderr);
+}
+
+double cli_seconds(void) {
+  return seconds_since(process.start);
 }
 
 /* ---- JSON ---- */

@@ -30,6 +30,16 @@ _Noreturn __attribute__((format(printf, 2, 3))) void cli_fatal(enum vn_status st
 /* cli_fatal with the diag's sentence when status is not VN_OK; otherwise nothing. */
 void cli_check(enum vn_status status, const struct vn_diag *diag);
 
+/* Prints "name: note: sentence" on standard error, on one line whatever the sentence holds. */
+__attribute__((format(printf, 1, 2))) void cli_note(const char *format, ...);
+
+/* The three one after the other; the caller frees it. Ends the program when memory is short. */
+char *cli_joined(const char *a, const char *b, const char *c);
+
+/* The folder that this program lies in, with a slash; NULL where that is not to be known. The
+ * caller frees it. */
+char *cli_program_folder(void);
+
 /* ---- text from outside: names of files, of labels, of a model's layers, metadata ---- */
 
 /* Prints it so that nothing in it steers a terminal or forges a line: control characters, marks of
@@ -57,6 +67,9 @@ uint64_t cli_size(const char *option, const char *text);
 
 /* "64x128x128": D, H, W, each at least 1. */
 void cli_shape(const char *option, const char *text, size_t dhw[3]);
+
+/* "RAS": three letters that name each axis once. */
+void cli_axes(const char *option, const char *text);
 
 /* Does `name` end in `ending`? */
 bool cli_ends(const char *name, const char *ending);
@@ -108,6 +121,9 @@ void cli_finish_stdout(void);
  * one ends it. Clear it with NULL. `stop` must be safe in a signal handler. */
 void cli_on_interrupt(void (*stop)(void *context), void *context);
 
+/* While true the first signal ends the program at once: for what is short, or cannot be stopped. */
+void cli_interrupt_at_once(bool at_once);
+
 /* Ends the program with VN_E_CANCELLED if a signal came while `stop` was set. */
 void cli_check_interrupt(void);
 
@@ -115,6 +131,15 @@ void cli_check_interrupt(void);
 
 /* A bar on standard error when that is a terminal; silent otherwise. A fraction of 1 clears it. */
 void cli_progress(const char *what, double fraction);
+
+/* Its text: `passed_s` after the bar began with the fraction `first`. What is left is said when it
+ * can be known, and is never nothing. */
+enum { CLI_BAR_BYTES = 128 };
+void cli_bar(char text[CLI_BAR_BYTES], const char *what, double fraction, double first,
+             double passed_s);
+
+/* Since cli_start. */
+double cli_seconds(void);
 
 /* ---- JSON ---- */
 

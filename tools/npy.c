@@ -9,6 +9,7 @@
 
 #include "cli.h"
 #include "fail.h"
+#include "input.h"
 
 static const char magic[6] = "\x93NUMPY";
 enum { HEADER_MOST = 65536 };
@@ -96,7 +97,7 @@ static enum vn_status header_read(FILE *file, struct npy *array, uint64_t *used,
 
 static enum vn_status file_read(FILE *file, struct npy *array, struct vn_diag *diag) {
   struct stat info;
-  if (fstat(fileno(file), &info) || !S_ISREG(info.st_mode))
+  if (fstat(fileno(file), &info) || !S_ISREG(info.st_mode)) /* its size must be known */
     return vn_fail(diag, VN_E_IO, "not a regular file");
   uint64_t used = 0;
   enum vn_status status = header_read(file, array, &used, diag);
@@ -114,8 +115,9 @@ static enum vn_status file_read(FILE *file, struct npy *array, struct vn_diag *d
 
 enum vn_status npy_read(const char *path, struct npy *array, struct vn_diag *diag) {
   *array = (struct npy){0};
-  FILE *file = fopen(path, "rbe");
-  if (!file) return vn_fail(diag, vn_io_status(errno), "%s: %s", path, strerror(errno));
+  const char *reason;
+  FILE *file = vn_input_open(path, &reason);
+  if (!file) return vn_fail(diag, vn_io_status(errno), "%s: %s", path, reason);
   struct vn_diag inner;
   enum vn_status status = file_read(file, array, &inner);
   fclose(file);

@@ -23,8 +23,10 @@ BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libprotobuf-c-dev pro
   libopenmpi-dev openmpi-bin help2man)
 SCAN_PACKAGES=(mricron-data)
 TEST_PACKAGES=(g++ libcmocka-dev libonnx-dev libonnx-testdata python3 python3-numpy python3-scipy
-  python3-nibabel python3-pip python3-setuptools python3-wheel python3-venv
+  python3-nibabel teem-apps python3-pip python3-setuptools python3-wheel python3-venv
   binutils libinsighttoolkit5-dev debootstrap dpkg-dev file)
+# The preset `fuzz`.
+FUZZ_PACKAGES=(clang libclang-rt-14-dev llvm-14)
 # The example viewer and its test.
 VIEWER_PACKAGES=(libgtk-4-dev xvfb xauth xdotool imagemagick python3-pil python3-gi gir1.2-atspi-2.0
   at-spi2-core dbus-daemon fonts-dejavu-core)

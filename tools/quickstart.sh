@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From a clone to a segmented scan: builds, compiles the shipped model, finds the brain on a real
-# head scan. Sets up a fresh Debian 12 by itself (as root); run it again at no cost.
+# From a clone to a segmented scan: builds, and finds the brain on a real head scan with the shipped
+# model. Sets up a fresh Debian 12 by itself (as root); run it again at no cost.
 #
 #   tools/quickstart.sh [SCAN.nii[.gz]]
 set -euo pipefail
@@ -15,13 +15,10 @@ cmake --build --preset release
 mkdir -p "$out"
 
 echo
-echo "== compile the shipped model: brain extraction, any contrast (models/README.md)"
-build/tools/vnetc models/brain.onnx -o "$out/brain.plan"
-
-echo "== segment $scan"
-build/tools/vnet-run "$out/brain.plan" "$scan" -o "$out/brain.nii.gz" --largest-component \
+echo "== find the brain on $scan with the shipped model (models/README.md)"
+build/tools/vnet-run brain "$scan" -o "$out/brain.nii.gz" --largest-component \
   --picture "$out/brain.png"
 
 echo
-echo "The brain, on the scan's own grid: $PWD/$out/brain.nii.gz"
-echo "Its picture: $PWD/$out/brain.png"
+echo "The label map, on the scan's own grid: $PWD/$out/brain.nii.gz"
+echo "A picture to look at: $PWD/$out/brain.png"

@@ -1,5 +1,6 @@
 /* vnet-bench: runs a plan on noise and prints a row per step: kernel, time, rate, share. */
 #include "cli.h"
+#include "plan_find.h"
 #include "vnet.h"
 
 #include <inttypes.h>
@@ -26,7 +27,7 @@ static const char help[] =
     "\n" CLI_EXIT_HELP;
 
 struct arguments {
-  const char *plan;
+  char *plan;
   struct vn_exec_options exec;
   size_t repeat;
   bool json;
@@ -62,8 +63,9 @@ static struct arguments arguments_read(int argc, char **argv) {
       exit(VN_OK);
     }
   }
-  if (optind + 1 != argc) cli_fatal(VN_E_ARGUMENT, "one plan expected; see --help");
-  a.plan = argv[optind];
+  if (optind + 1 != argc)
+    cli_fatal(VN_E_ARGUMENT, "expected one plan, got %d; try --help", argc - optind);
+  a.plan = plan_find(argv[optind], true);
   return a;
 }
 
@@ -199,6 +201,7 @@ int main(int argc, char **argv) {
   cli_finish_stdout();
   vn_exec_close(&exec);
   vn_plan_close(&plan);
+  free(a.plan);
   free(ms);
   free(t.step_ms);
   free(t.run_ms);

@@ -2,12 +2,15 @@
  * for training. What the members are is compiler/family.c's; how they are built, models/vnet.c's.
  */
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
 #include "compile.h"
+#include "intensity.h"
 #include "models/vnet.h"
+#include "palette.h"
 
 static const char help[] =
     "Usage: vnet-model [options] -o MODEL.onnx\n"
@@ -52,7 +55,8 @@ static unsigned word_find(const char *option, const char *text, const char *cons
   for (unsigned i = 0; i < n; i++) {
     if (!strcmp(text, words[i])) return i;
   }
-  cli_fatal(VN_E_ARGUMENT, "%s: there is no '%s'; try --help", option, text);
+  cli_fatal(VN_E_ARGUMENT, "%s: expected %s%s%s or %s, got %s", option, words[0], n > 2 ? ", " : "",
+            n > 2 ? words[1] : "", words[n - 1], text);
 }
 
 static struct arguments arguments_read(int argc, char **argv) {
@@ -140,8 +144,9 @@ static struct arguments arguments_read(int argc, char **argv) {
       exit(0);
     }
   }
-  if (optind < argc) cli_fatal(VN_E_ARGUMENT, "'%s': one argument too many", argv[optind]);
-  if (!a.output) cli_fatal(VN_E_ARGUMENT, "-o MODEL.onnx is missing; try --help");
+  if (!a.output)
+    cli_fatal(VN_E_ARGUMENT, "where the model goes is missing: vnet-model -o MODEL.onnx");
+  if (optind < argc) cli_fatal(VN_E_ARGUMENT, "%s: an argument too many; try --help", argv[optind]);
   return a;
 }
 
@@ -161,6 +166,27 @@ static struct vnc_spec spec_choose(const struct arguments *a) {
   return spec;
 }
 
+/* That the programs which read it will take it. */
+static void metas_check(const struct arguments *a, size_t classes) {
+  struct vn_diag diag;
+  double mm[3];
+  if (a->orientation) cli_axes("--orientation", a->orientation);
+  if (a->spacing &&
+      (vn_numbers_parse(a->spacing, mm, 3) != 3 || fmin(mm[0], fmin(mm[1], mm[2])) <= 0))
+    cli_fatal(VN_E_ARGUMENT, "--spacing: expected three numbers of mm such as '1 1 1.5', got %s",
+              a->spacing);
+  struct vn_intensity_rule rule;
+  if (a->intensity && vn_intensity_parse(a->intensity, &rule, &diag))
+    cli_fatal(VN_E_ARGUMENT,
+              "--intensity: expected none, zscore, 'percentile A B' or 'window A B', got %s",
+              a->intensity);
+  struct vn_palette palette;
+  if (a->labels && vn_palette_parse(a->labels, classes, &palette, &diag))
+    cli_fatal(VN_E_ARGUMENT,
+              "--labels: expected JSON such as [{\"value\":1,\"name\":\"liver\"}]: %s", diag.text);
+  if (a->labels) vn_palette_close(&palette);
+}
+
 static void metas_append(struct vnc_graph *g, const struct arguments *a) {
   char patch[80];
   snprintf(patch, sizeof patch, "%zu %zu %zu", a->patch[0], a->patch[1], a->patch[2]);
@@ -178,6 +204,7 @@ int main(int argc, char **argv) {
   cli_start("vnet-model");
   struct arguments a = arguments_read(argc, argv);
   struct vnc_spec spec = spec_choose(&a);
+  metas_check(&a, spec.classes);
   struct cli_output output;
   cli_output_open(&output, a.output);
   struct vnc_graph g;

@@ -2,6 +2,7 @@
  * chart of the arena, and a proof that no two buffers that are alive together overlap. Reads the
  * file through the runtime's loader, which has validated all of it. */
 #include "cli.h"
+#include "plan_find.h"
 #include "sandbox.h"
 #include "plan.h"
 #include "vnet.h"
@@ -220,19 +221,21 @@ int main(int argc, char **argv) {
       return 0;
     }
   }
-  if (argc - optind != 1) cli_fatal(VN_E_ARGUMENT, "exactly one plan expected; see --help");
+  if (argc - optind != 1)
+    cli_fatal(VN_E_ARGUMENT, "expected one plan, got %d; try --help", argc - optind);
+  char *path = plan_find(argv[optind], true);
   struct sandbox box;
   if (!no_sandbox) {
     sandbox_open(&box);
-    sandbox_read(&box, argv[optind]);
+    sandbox_read(&box, path);
     sandbox_enter(&box);
   }
-  cli_check(vn_plan_open(argv[optind], &plan, &diag), &diag);
+  cli_check(vn_plan_open(path, &plan, &diag), &diag);
   const struct vn_exec_options options = {.size = sizeof options,
                                           .isa = isa && strcmp(isa, "best") ? isa : NULL};
   if (isa) cli_check(vn_exec_open(plan, &options, &exec, &diag), &diag);
   struct plan_view v = view_of(plan);
-  print_header(&v, argv[optind]);
+  print_header(&v, path);
   print_steps(&v, exec);
   print_buffers(&v);
   print_chart(&v, width);

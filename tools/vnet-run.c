@@ -12,6 +12,7 @@
 #include "names.h"
 #include "options.h"
 #include "os.h"
+#include "plan_find.h"
 #include "slicer.h"
 #include "tensor.h"
 
@@ -22,6 +23,12 @@ static void press(void *cancel) {
 static int progress(void *context, double fraction) {
   (void)context;
   cli_progress("segmenting", fraction);
+  return 0;
+}
+
+static int reading(void *context, double fraction) {
+  (void)context;
+  cli_progress("reading", fraction);
   return 0;
 }
 
@@ -41,8 +48,7 @@ static void note_threads(const struct run_session *session) {
   const struct run_options *o = session->options;
   const size_t threads = vn_exec_info(vn_segmenter_exec(session->segmenter)).threads;
   if (o->quiet || o->exec.threads || threads >= vn_os_cores()) return;
-  fprintf(stderr, "vnet-run: note: only %zu of %zu threads could be started\n", threads,
-          vn_os_cores());
+  cli_note("only %zu of %zu threads could be started", threads, vn_os_cores());
 }
 
 /* Results lie beside it, unless they are told to lie elsewhere. */
@@ -71,7 +77,7 @@ static void rights_give_up(struct sandbox *box, const struct run_options *o,
 static bool rights_kept(struct sandbox *box, const struct run_options *o) {
   bool ranks = comm_in_use();
   if (ranks && !o->no_sandbox && !o->quiet && comm_rank() == 0)
-    fputs("vnet-run: note: ranks run without the sandbox\n", stderr);
+    cli_note("ranks run without the sandbox");
   if (ranks || o->no_sandbox) snprintf(box->text, sizeof box->text, "none");
   return ranks || o->no_sandbox;
 }
@@ -92,7 +98,8 @@ static void session_open(struct run_session *session, const struct run_options *
   else if (run_options_many(o))
     session->progress = o->quiet ? serve : progress_and_serve;
   else if (!o->quiet)
-    session->progress = progress;
+    session->progress = progress, session->reading = reading;
+  session->tell = !o->slicer && !o->quiet && !run_options_many(o);
   if (comm_rank() == 0) note_threads(session);
 }
 
@@ -103,7 +110,7 @@ static void session_close(struct run_session *session) {
 
 static void note_intensity(const struct vn_plan *plan) {
   if (!vn_plan_meta(plan, "vnet.intensity"))
-    fputs("vnet-run: note: the model has no vnet.intensity: voxels go in as they are\n", stderr);
+    cli_note("the model has no vnet.intensity: voxels go in as they are");
 }
 
 static char *copy_of(const char *text) {
@@ -116,6 +123,7 @@ static void files_check(const struct run_session *session, const struct run_file
   struct cli_files all = {0};
   run_files_add(&all, session, files);
   cli_files_add(&all, session->options->plan, false);
+  cli_files_add(&all, session->options->given, false);
   cli_files_add(&all, session->options->slicer_result, true);
   cli_files_check(&all);
 }
@@ -126,8 +134,8 @@ static enum vn_status scan_run(struct run_session *session) {
   struct run_input input;
   const char *scan = o->scan[0];
   struct run_files files = {.scan = copy_of(scan),
-                            .labels =
-                                o->outputs ? copy_of(o->output[0]) : run_name(scan, ".seg.nii.gz"),
+                            .labels = o->outputs ? copy_of(o->output[0])
+                                                 : run_name(scan, run_labels_ending(scan)),
                             .scores = copy_of(o->scores),
                             .report = copy_of(o->report),
                             .csv = copy_of(o->csv),
@@ -135,8 +143,9 @@ static enum vn_status scan_run(struct run_session *session) {
   if (!files.labels) cli_fatal(VN_E_MEMORY, "out of memory");
   const char *images[2] = {files.labels, files.scores};
   for (int i = 0; i < 2; i++)
-    if (images[i] && !cli_ends(images[i], ".nii") && !cli_ends(images[i], ".nii.gz"))
-      cli_fatal(VN_E_ARGUMENT, "%s: the output's name must end in .nii or .nii.gz", images[i]);
+    if (images[i] && !vn_scan_writable(images[i]))
+      cli_fatal(VN_E_ARGUMENT,
+                "%s: the output's name must end in .nii, .nii.gz, .nrrd, .mgz or .mgh", images[i]);
   files_check(session, &files);
   enum vn_status status = run_read(session, scan, &input, &diag);
   if (status == VN_OK && !o->quiet) note_intensity(session->plan);
@@ -149,6 +158,15 @@ static enum vn_status scan_run(struct run_session *session) {
   return o->strict && input.warned ? VN_E_UNSUPPORTED : VN_OK;
 }
 
+/* A scan in the plan's place is what a person gets wrong first. */
+static void swapped_check(const struct run_options *o) {
+  struct vn_scan *scan;
+  struct vn_diag diag;
+  if (vn_scan_open(o->given, &scan, &diag)) return;
+  vn_scan_close(&scan);
+  cli_fatal(VN_E_ARGUMENT, "%s: is a scan; the plan comes before it: vnet-run PLAN SCAN", o->given);
+}
+
 int main(int argc, char **argv) {
   cli_start("vnet-run");
   comm_open(&argc, &argv);
@@ -159,13 +177,17 @@ int main(int argc, char **argv) {
   struct vn_plan *plan;
   struct vn_cancel *cancel;
   enum vn_status status = VN_OK;
+  char *plan_path = plan_find(o.plan, !o.quiet && comm_rank() == 0);
+  o.plan = plan_path;
   cli_check(vn_cancel_create(&cancel, &diag), &diag);
   const struct vn_run_options opening = {.size = sizeof opening, .cancel = cancel};
   o.exec.cancel = cancel;
   cli_on_interrupt(press, cancel);
   if (run_options_many(&o)) list = run_list_open(&o);
   if (!rights_kept(&box, &o)) rights_give_up(&box, &o, &list);
-  cli_check(vn_plan_open_with(o.plan, &opening, &plan, &diag), &diag);
+  status = vn_plan_open_with(o.plan, &opening, &plan, &diag);
+  if (status == VN_E_FORMAT) swapped_check(&o);
+  cli_check(status, &diag);
   if (o.tensors) {
     tensors_run(&o, plan, cancel);
   } else {
@@ -184,6 +206,7 @@ int main(int argc, char **argv) {
   run_list_close(&list);
   vn_plan_close(&plan);
   vn_cancel_close(&cancel);
+  free(plan_path);
   comm_close();
   return (int)status;
 }

@@ -1,6 +1,7 @@
 /* vnetc: an ONNX V-Net in, a plan out. All of the work is in compiler/compile.c. */
 #include "cli.h"
 #include "compile.h"
+#include "model_mark.h"
 #include "sandbox.h"
 #include "vnet.h"
 
@@ -54,6 +55,13 @@ static void patch(const char *text, uint64_t dhw[3]) {
   for (int i = 0; i < 3; i++) dhw[i] = shape[i];
 }
 
+static const char *letters(const char *text) {
+  static const char known[] = "isbfck";
+  if (text[strspn(text, known)])
+    cli_fatal(VN_E_ARGUMENT, "--dump: expected letters of %s, got %s", known, text);
+  return text;
+}
+
 static struct arguments read_arguments(int argc, char **argv) {
   static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
                                         {"dump", required_argument, NULL, 'd'},
@@ -74,7 +82,7 @@ static struct arguments read_arguments(int argc, char **argv) {
       a.plan = optarg;
       break;
     case 'd':
-      a.options.dump_letters = optarg;
+      a.options.dump_letters = letters(optarg);
       break;
     case 'q':
       a.quiet = true;
@@ -107,9 +115,11 @@ static struct arguments read_arguments(int argc, char **argv) {
       exit(0);
     }
   }
-  if (argc - optind != 1) cli_fatal(VN_E_ARGUMENT, "exactly one model expected; see --help");
+  if (!a.plan)
+    cli_fatal(VN_E_ARGUMENT, "where the plan goes is missing: vnetc MODEL.onnx -o FILE.plan");
+  if (argc - optind != 1)
+    cli_fatal(VN_E_ARGUMENT, "expected one model, got %d; try --help", argc - optind);
   a.model = argv[optind];
-  if (!a.plan) cli_fatal(VN_E_ARGUMENT, "-o PLAN is missing; see --help");
   struct cli_files files = {0};
   cli_files_add(&files, a.plan, true);
   cli_files_add(&files, a.model, false);
@@ -126,6 +136,35 @@ static void plan_prove(const void *plan, size_t plan_bytes) {
   if (status == VN_E_MEMORY) cli_fatal(status, "%s", diag.text);
   if (status)
     cli_fatal(VN_E_INTERNAL, "internal error, please report it with the model: %s", diag.text);
+}
+
+/* Files that are taken for models: what they begin with, and what is to be done with them. */
+static const struct {
+  const char *bytes, *text;
+} mistaken[] = {
+    {"VNETPLAN", "is a plan already, which vnet-run takes"},
+    {"PK\3\4", "is a zip archive, as PyTorch's own files are: export the network with "
+               "torch.onnx.export"},
+    {"\x89HDF", "is HDF5, as Keras' own files are: convert it with tf2onnx"},
+    {"\x1F\x8B", "is gzipped, and a model comes unpacked"},
+};
+
+static void mistaken_check(const char *path) {
+  char bytes[8] = "";
+  FILE *file = fopen(path, "re");
+  if (!file) return;
+  size_t got = fread(bytes, 1, sizeof bytes, file);
+  fclose(file);
+  for (size_t i = 0; got == sizeof bytes && i < sizeof mistaken / sizeof *mistaken; i++)
+    if (!memcmp(bytes, mistaken[i].bytes, strlen(mistaken[i].bytes)))
+      cli_fatal(VN_E_FORMAT, "%.200s: %s", path, mistaken[i].text);
+}
+
+/* Ends the program with a sentence that names the model. */
+static void model_check(const char *model, enum vn_status status, const struct vn_diag *diag) {
+  if (status == VN_E_FORMAT) mistaken_check(model);
+  bool named = strncmp(diag->text, model, strlen(model)) == 0;
+  if (status) cli_fatal(status, "%.200s%s%s", named ? "" : model, named ? "" : ": ", diag->text);
 }
 
 /* Before the first byte of a model. Weights beside it are in its own folder. */
@@ -150,8 +189,13 @@ int main(int argc, char **argv) {
   size_t plan_bytes = 0;
   struct vnc_graph g;
   vnc_graph_init(&g);
-  cli_check(vnc_onnx_import(a.model, &a.options.import, &g, &diag), &diag);
-  cli_check(vnc_compile_graph(&g, &a.options, &plan, &plan_bytes, &report, &diag), &diag);
+  model_check(a.model, vnc_onnx_import(a.model, &a.options.import, &g, &diag), &diag);
+  char mark[64];
+  cli_check(model_mark(a.model, mark, &diag), &diag);
+  a.options.mark_key = MODEL_MARK_KEY;
+  a.options.mark = mark;
+  model_check(a.model, vnc_compile_graph(&g, &a.options, &plan, &plan_bytes, &report, &diag),
+              &diag);
   vnc_graph_free(&g);
   plan_prove(plan, plan_bytes);
   cli_check(cli_write(output.fd, plan, plan_bytes, &diag), &diag);

@@ -35,15 +35,11 @@ static void filter_add(GtkFileChooser *dialog, const char *name, const char *con
   g_object_unref(filter);
 }
 
-/* scan.nii.gz: scan.seg.nii.gz. */
+/* scan.nii: scan.seg.nii.gz, scan.nrrd: scan.seg.nrrd. */
 static char *labels_name(const struct scan *scan) {
-  static const char *const ends[] = {".gz", ".nii", ".hdr", ".img"};
-  char *name = g_strdup(scan->name);
-  for (size_t i = 0; i < G_N_ELEMENTS(ends); i++)
-    if (g_str_has_suffix(name, ends[i])) name[strlen(name) - strlen(ends[i])] = 0;
-  char *with = g_strconcat(name, ".seg.nii.gz", NULL);
-  g_free(name);
-  return with;
+  size_t stem;
+  const char *ending = vn_scan_name(scan->name, &stem);
+  return g_strdup_printf("%.*s.seg%s", (int)stem, scan->name, ending ? ending : ".nii.gz");
 }
 
 static void scan_begin(GtkFileChooser *dialog, const struct scan *scan, bool save) {
@@ -59,8 +55,9 @@ static void scan_begin(GtkFileChooser *dialog, const struct scan *scan, bool sav
 
 void chooser_ask(struct chooser *chooser, enum work work, const struct scan *scan) {
   static const char *const titles[] = {"Open a model", "Open a scan", "", "Save the labels"};
-  static const char *const scans[] = {"*.nii", "*.nii.gz", "*.hdr", "*.hdr.gz",
-                                      "*.img", "*.img.gz", NULL};
+  static const char *const scans[] = {"*.nii", "*.nii.gz", "*.hdr",  "*.hdr.gz",
+                                      "*.img", "*.img.gz", "*.nrrd", "*.nhdr",
+                                      "*.mgz", "*.mgh",    NULL};
   static const char *const plans[] = {"*.plan", "*.bin", NULL}, *const all[] = {"*", NULL};
   bool save = work == WORK_SAVE;
   if (chooser->dialog) return;
@@ -69,7 +66,7 @@ void chooser_ask(struct chooser *chooser, enum work work, const struct scan *sca
       titles[work], chooser->parent,
       save ? GTK_FILE_CHOOSER_ACTION_SAVE : GTK_FILE_CHOOSER_ACTION_OPEN, NULL, NULL);
   GtkFileChooser *dialog = GTK_FILE_CHOOSER(chooser->dialog);
-  filter_add(dialog, work == WORK_PLAN ? "Plans" : "NIfTI", work == WORK_PLAN ? plans : scans);
+  filter_add(dialog, work == WORK_PLAN ? "Plans" : "Scans", work == WORK_PLAN ? plans : scans);
   filter_add(dialog, "All files", all);
   if (scan && work != WORK_PLAN) scan_begin(dialog, scan, save);
   gtk_native_dialog_set_modal(GTK_NATIVE_DIALOG(dialog), TRUE);

@@ -245,14 +245,26 @@ static bool file_same(const char *left, const char *right) {
 
 static enum vn_status save_run(struct job *job) {
   const struct document *document = job->document;
-  if (!g_str_has_suffix(job->path, ".nii") && !g_str_has_suffix(job->path, ".nii.gz"))
-    return job_fail(job, VN_E_ARGUMENT, "a label map's name must end in .nii or .nii.gz");
+  if (!vn_scan_writable(job->path))
+    return job_fail(job, VN_E_ARGUMENT,
+                    "a label map's name must end in .nii, .nii.gz, .nrrd, .mgz or .mgh");
   if (file_same(job->path, document->scan->path))
     return job_fail(job, VN_E_ARGUMENT, "that is the scan itself: choose another name");
   char *description = g_strdup_printf("vnet %s", vn_version());
-  enum vn_status status = vn_scan_save_labels(job->path, document->scan->file,
-                                              &document->scan->image, &document->labelling->map,
-                                              document->labelling->count, description, &job->diag);
+  const struct labelling *labelling = document->labelling;
+  struct vn_label_info *info = g_new0(struct vn_label_info, labelling->count);
+  for (size_t i = 0; i < labelling->count; i++) {
+    info[i] = (struct vn_label_info){.value = i, .name = labelling->label[i].name};
+    memcpy(info[i].rgb, labelling->label[i].rgb, sizeof info[i].rgb);
+  }
+  const struct vn_scan_result result = {.size = sizeof result,
+                                        .like = document->scan->file,
+                                        .map = &labelling->map,
+                                        .labels = labelling->count,
+                                        .label = info,
+                                        .description = description};
+  enum vn_status status = vn_scan_save_labels(job->path, &result, &job->diag);
+  g_free(info);
   g_free(description);
   return status;
 }

@@ -28,7 +28,7 @@ static bool options_parse(int *argc, char ***argv, struct window_options *option
       {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &rest, NULL, "[SCAN]"},
       G_OPTION_ENTRY_NULL};
   GOptionContext *context = g_option_context_new(NULL);
-  g_option_context_set_summary(context, "Shows a NIfTI scan in three planes and segments it.");
+  g_option_context_set_summary(context, "Shows a scan in three planes and segments it.");
   g_option_context_add_main_entries(context, entries, NULL);
   GError *error = NULL;
   bool good = g_option_context_parse(context, argc, argv, &error);

@@ -52,7 +52,9 @@ static void status_show(struct window *window, const size_t vox[3]) {
                          (window->view.high + window->view.low) / 2);
   if (window->view.zoom > 1) g_string_append_printf(text, ", zoom %.1f", window->view.zoom);
   const char *unoriented = vn_scan_unoriented(scan->file);
+  const char *note = vn_scan_note(scan->file);
   if (unoriented) g_string_append_printf(text, "      the scan %s", unoriented);
+  if (note) g_string_append_printf(text, "      note: %s", note);
   gtk_label_set_text(GTK_LABEL(window->status), text->str);
   g_string_free(text, TRUE);
 }

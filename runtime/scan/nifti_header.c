@@ -95,34 +95,33 @@ static void number_write(unsigned char *to, enum type type, long double number) 
   }
 }
 
-static void fields_read(const unsigned char *bytes, struct vn_header *header) {
-  unsigned char *to = (unsigned char *)&header->field;
+static void fields_read(const unsigned char *bytes, bool swapped, struct vn_nifti *nifti) {
+  unsigned char *to = (unsigned char *)&nifti->field;
   for (size_t f = 0; f < sizeof fields / sizeof *fields; f++) {
     const struct field *field = &fields[f];
-    size_t at = header->version == 1 ? field->at1 : field->at2;
-    enum type type = header->version == 1 ? field->type1 : field->type2;
+    size_t at = nifti->version == 1 ? field->at1 : field->at2;
+    enum type type = nifti->version == 1 ? field->type1 : field->type2;
     for (size_t i = 0; i < field->count; i++)
       number_write(to + field->at2 + i * type_bytes[field->type2], field->type2,
-                   number_read(bytes + at + i * type_bytes[type], type, header->swapped));
+                   number_read(bytes + at + i * type_bytes[type], type, swapped));
   }
 }
 
-size_t vn_header_print(const struct vn_header *header, unsigned char bytes[VN_HEADER_MOST]) {
-  const unsigned char *from = (const unsigned char *)&header->field;
-  size_t size =
-      header->version == 1 ? sizeof(struct nifti_1_header) : sizeof(struct nifti_2_header);
-  memset(bytes, 0, VN_HEADER_MOST);
+size_t vn_nifti_print(const struct vn_nifti *nifti, unsigned char bytes[VN_NIFTI_MOST]) {
+  const unsigned char *from = (const unsigned char *)&nifti->field;
+  size_t size = nifti->version == 1 ? sizeof(struct nifti_1_header) : sizeof(struct nifti_2_header);
+  memset(bytes, 0, VN_NIFTI_MOST);
   for (size_t f = 0; f < sizeof fields / sizeof *fields; f++) {
     const struct field *field = &fields[f];
-    size_t at = header->version == 1 ? field->at1 : field->at2;
-    enum type type = header->version == 1 ? field->type1 : field->type2;
+    size_t at = nifti->version == 1 ? field->at1 : field->at2;
+    enum type type = nifti->version == 1 ? field->type1 : field->type2;
     for (size_t i = 0; i < field->count; i++)
       number_write(
           bytes + at + i * type_bytes[type], type,
           number_read(from + field->at2 + i * type_bytes[field->type2], field->type2, false));
   }
   number_write(bytes, I32, (long double)size);
-  if (header->version == 1) {
+  if (nifti->version == 1) {
     memcpy(bytes + offsetof(struct nifti_1_header, magic), "n+1", 4);
   } else {
     unsigned char *magic = bytes + offsetof(struct nifti_2_header, magic);
@@ -132,43 +131,47 @@ size_t vn_header_print(const struct vn_header *header, unsigned char bytes[VN_HE
   return size + 4;
 }
 
-static enum vn_status magic_parse(const unsigned char *bytes, size_t size, struct vn_header *header,
+static enum vn_status magic_parse(const unsigned char *bytes, size_t size, struct vn_scan *scan,
                                   struct vn_diag *diag) {
+  struct vn_nifti *nifti = &scan->nifti;
   if (size < sizeof(struct nifti_1_header))
-    return vn_fail(diag, VN_E_FORMAT, "not a NIfTI file: shorter than a header");
-  for (int swap = 0; swap < 2; swap++) {
+    return vn_fail(diag, VN_E_FORMAT, "truncated: shorter than a NIfTI header");
+  for (int swap = 0; swap < 2; swap++) { /* scan_open.c has seen that one of these is there */
     long double claimed = number_read(bytes, I32, swap);
-    header->version = claimed == 348 ? 1 : claimed == 540 ? 2 : 0;
-    header->swapped = swap;
-    if (header->version) break;
+    nifti->version = claimed == 348 ? 1 : claimed == 540 ? 2 : 0;
+    scan->swapped = swap;
+    if (nifti->version) break;
   }
-  if (header->version == 0)
-    return vn_fail(diag, VN_E_FORMAT, "not a NIfTI file: its first bytes name neither version");
   const unsigned char *magic =
-      bytes + (header->version == 1 ? offsetof(struct nifti_1_header, magic)
-                                    : offsetof(struct nifti_2_header, magic));
-  char digit = (char)('0' + header->version);
+      bytes + (nifti->version == 1 ? offsetof(struct nifti_1_header, magic)
+                                   : offsetof(struct nifti_2_header, magic));
+  char digit = (char)('0' + nifti->version);
   bool legal =
       magic[0] == 'n' && (magic[1] == '+' || magic[1] == 'i') && magic[2] == digit && magic[3] == 0;
-  if (header->version == 1 && memcmp(magic, "\0\0\0", 4) == 0)
+  if (nifti->version == 1 && memcmp(magic, "\0\0\0", 4) == 0)
     return vn_fail(diag, VN_E_UNSUPPORTED,
                    "an Analyze 7.5 file, which does not say left from right: convert it to NIfTI");
-  if (header->version == 2 &&
+  if (nifti->version == 2 &&
       (size < sizeof(struct nifti_2_header) || memcmp(magic + 4, magic_tail, 4)))
     legal = false;
   if (!legal) return vn_fail(diag, VN_E_FORMAT, "not a NIfTI file: wrong signature");
-  header->pair = magic[1] == 'i';
+  nifti->pair = magic[1] == 'i';
   return VN_OK;
 }
 
-static enum vn_status extents_parse(struct vn_header *header, struct vn_diag *diag) {
-  int64_t *dim = header->field.dim, axes = dim[0];
+/* Axes beyond the third that have no extent are as good as not there: niftiio takes them so. */
+static enum vn_status extents_parse(struct vn_scan *scan, struct vn_diag *diag) {
+  int64_t *dim = scan->nifti.field.dim, axes = dim[0];
   if (axes < 1 || axes > 7)
     return vn_fail(diag, VN_E_FORMAT, "the header claims %lld axes", (long long)axes);
-  header->elems = 1;
   for (int i = 1; i <= 7; i++) {
     if (i > axes) dim[i] = 1;
-    if (dim[i] < 1)
+    if (i > 3 && dim[i] < 1) {
+      vn_scan_note_add(scan, "its header claims an extent of %lld along axis %d: 1 is taken",
+                       (long long)dim[i], i);
+      dim[i] = 1;
+    }
+    if (dim[i] < 1 || (uint64_t)dim[i] > SIZE_MAX)
       return vn_fail(diag, VN_E_FORMAT, "the header claims an extent of %lld along axis %d",
                      (long long)dim[i], i);
     if (i > 3 && dim[i] > 1)
@@ -176,79 +179,79 @@ static enum vn_status extents_parse(struct vn_header *header, struct vn_diag *di
                      "a series of %lld volumes along axis %d: one volume is segmented at a time, "
                      "split it first",
                      (long long)dim[i], i);
-    if (i > 3) continue;
-    header->dim[i - 1] = (size_t)dim[i];
-    if ((uint64_t)dim[i] > SIZE_MAX ||
-        __builtin_mul_overflow(header->elems, header->dim[i - 1], &header->elems))
-      return vn_fail(diag, VN_E_FORMAT, "the header claims more voxels than can be counted");
+    if (i <= 3) scan->dim[i - 1] = (size_t)dim[i];
   }
   return VN_OK;
 }
 
-static enum vn_status type_parse(struct vn_header *header, struct vn_diag *diag) {
+/* The datatype says all; bitpix, which repeats it, is wrong in files that everybody reads. */
+static enum vn_status type_parse(struct vn_scan *scan, struct vn_diag *diag) {
   static const struct {
-    int code, bits;
+    int code;
+    enum vn_voxel type;
     const char *refusal;
   } types[] = {
-      {NIFTI_TYPE_UINT8, 8, NULL},
-      {NIFTI_TYPE_INT16, 16, NULL},
-      {NIFTI_TYPE_INT32, 32, NULL},
-      {NIFTI_TYPE_FLOAT32, 32, NULL},
-      {NIFTI_TYPE_FLOAT64, 64, NULL},
-      {NIFTI_TYPE_INT8, 8, NULL},
-      {NIFTI_TYPE_UINT16, 16, NULL},
-      {NIFTI_TYPE_UINT32, 32, NULL},
-      {NIFTI_TYPE_INT64, 64, NULL},
-      {NIFTI_TYPE_UINT64, 64, NULL},
-      {NIFTI_TYPE_COMPLEX64, 64, "complex voxels: take the magnitude first"},
-      {NIFTI_TYPE_COMPLEX128, 128, "complex voxels: take the magnitude first"},
-      {NIFTI_TYPE_COMPLEX256, 256, "complex voxels: take the magnitude first"},
-      {NIFTI_TYPE_RGB24, 24, "colour voxels: a picture of a scan, not a scan"},
-      {NIFTI_TYPE_RGBA32, 32, "colour voxels: a picture of a scan, not a scan"},
-      {NIFTI_TYPE_FLOAT128, 128, "128-bit float voxels: convert them to float32"},
-      {1, 1, "1-bit voxels: convert them to uint8"},
+      {NIFTI_TYPE_UINT8, VN_VOXEL_U8, NULL},
+      {NIFTI_TYPE_INT16, VN_VOXEL_I16, NULL},
+      {NIFTI_TYPE_INT32, VN_VOXEL_I32, NULL},
+      {NIFTI_TYPE_FLOAT32, VN_VOXEL_F32, NULL},
+      {NIFTI_TYPE_FLOAT64, VN_VOXEL_F64, NULL},
+      {NIFTI_TYPE_INT8, VN_VOXEL_I8, NULL},
+      {NIFTI_TYPE_UINT16, VN_VOXEL_U16, NULL},
+      {NIFTI_TYPE_UINT32, VN_VOXEL_U32, NULL},
+      {NIFTI_TYPE_INT64, VN_VOXEL_I64, NULL},
+      {NIFTI_TYPE_UINT64, VN_VOXEL_U64, NULL},
+      {NIFTI_TYPE_COMPLEX64, 0, "complex voxels: take the magnitude first"},
+      {NIFTI_TYPE_COMPLEX128, 0, "complex voxels: take the magnitude first"},
+      {NIFTI_TYPE_COMPLEX256, 0, "complex voxels: take the magnitude first"},
+      {NIFTI_TYPE_RGB24, 0, "colour voxels: a picture of a scan, not a scan"},
+      {NIFTI_TYPE_RGBA32, 0, "colour voxels: a picture of a scan, not a scan"},
+      {NIFTI_TYPE_FLOAT128, 0, "128-bit float voxels: convert them to float32"},
+      {1, 0, "1-bit voxels: convert them to uint8"},
   };
-  int code = header->field.datatype;
+  struct nifti_2_header *field = &scan->nifti.field;
   for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-    if (types[i].code != code) continue;
+    if (types[i].code != field->datatype) continue;
     if (types[i].refusal) return vn_fail(diag, VN_E_UNSUPPORTED, "%s", types[i].refusal);
-    if (header->field.bitpix != types[i].bits)
-      return vn_fail(diag, VN_E_FORMAT, "datatype %d takes %d bits, the header claims %d", code,
-                     types[i].bits, header->field.bitpix);
-    header->elem_bytes = (size_t)types[i].bits / 8;
-    if (__builtin_mul_overflow(header->elems, header->elem_bytes, &header->data_bytes))
-      return vn_fail(diag, VN_E_FORMAT, "the header claims more voxels than can be counted");
-    return VN_OK;
+    scan->type = types[i].type;
+    enum vn_status status = vn_scan_count(scan, diag);
+    if (!status && field->bitpix != (int)(8 * scan->elem_bytes))
+      vn_scan_note_add(scan, "its bitpix is %d: datatype %d takes %zu bits", field->bitpix,
+                       field->datatype, 8 * scan->elem_bytes);
+    return status;
   }
-  return vn_fail(diag, VN_E_FORMAT, "datatype %d does not exist", code);
+  return vn_fail(diag, VN_E_FORMAT, "datatype %d does not exist", field->datatype);
 }
 
 /* Slope 0 means unscaled (the standard), NaN too (what nibabel writes and reads for it). */
-static enum vn_status scaling_parse(struct vn_header *header, struct vn_diag *diag) {
-  header->slope = header->field.scl_slope;
-  header->inter = header->field.scl_inter;
-  if (header->slope == 0 || isnan(header->slope)) {
-    header->slope = 1;
-    header->inter = 0;
+static enum vn_status scaling_parse(struct vn_scan *scan, struct vn_diag *diag) {
+  scan->slope = scan->nifti.field.scl_slope;
+  scan->inter = scan->nifti.field.scl_inter;
+  if (isinf(scan->slope))
+    vn_scan_note_add(scan, "its scl_slope is infinite: voxels are not scaled");
+  if (scan->slope == 0 || !isfinite(scan->slope)) {
+    scan->slope = 1;
+    scan->inter = 0;
   }
-  if (!isfinite(header->slope) || !isfinite(header->inter))
-    return vn_fail(diag, VN_E_FORMAT, "scl_slope or scl_inter is not finite");
+  if (!isfinite(scan->inter)) return vn_fail(diag, VN_E_FORMAT, "scl_inter is not finite");
   return VN_OK;
 }
 
-enum vn_status vn_header_parse(const unsigned char *bytes, size_t size, struct vn_header *header,
-                               struct vn_diag *diag) {
-  memset(header, 0, sizeof *header);
-  enum vn_status status = magic_parse(bytes, size, header, diag);
+enum vn_status vn_nifti_parse(const unsigned char *bytes, size_t size, struct vn_scan *scan,
+                              struct vn_diag *diag) {
+  struct vn_nifti *nifti = &scan->nifti;
+  enum vn_status status = magic_parse(bytes, size, scan, diag);
   if (status) return status;
-  fields_read(bytes, header);
-  if ((status = extents_parse(header, diag)) || (status = type_parse(header, diag)) ||
-      (status = scaling_parse(header, diag)))
+  fields_read(bytes, scan->swapped, nifti);
+  if ((status = extents_parse(scan, diag)) || (status = type_parse(scan, diag)) ||
+      (status = scaling_parse(scan, diag)))
     return status;
   /* Some writers leave 0 in a single file: the voxels then follow the header. */
-  int64_t *offset = &header->field.vox_offset, least = header->version == 1 ? 352 : 544;
-  if (!header->pair && *offset == 0) *offset = least;
-  if (*offset < (header->pair ? 0 : least))
+  int64_t *offset = &nifti->field.vox_offset, least = nifti->version == 1 ? 352 : 544;
+  if (!nifti->pair && *offset == 0) *offset = least;
+  if (*offset < (nifti->pair ? 0 : least))
     return vn_fail(diag, VN_E_FORMAT, "the header claims voxels at byte %lld", (long long)*offset);
+  scan->skip = (uint64_t)*offset;
+  scan->labels = nifti->field.intent_code == NIFTI_INTENT_LABEL;
   return VN_OK;
 }

@@ -1,20 +1,12 @@
-/* Writes label maps and class probabilities, with a scan file's geometry or an image's; see
+/* NIfTI headers of results: a scan's own where it is a NIfTI file, else one made of its affine; see
  * vnet_scan.h. */
-#include "scan_file.h"
+#include "nifti_header.h"
 
-#include <errno.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-#include <zlib.h>
 
 #include "fail.h"
-#include "options.h"
-#include "part.h"
-
-/* ---- headers ---- */
 
 /* Quaternion of a rotation, as in nifti1.h; b, c, d alone are kept, for a follows. */
 static void quaternion(const double r[3][3], double q[3]) {
@@ -68,203 +60,78 @@ static void qform_fill(struct nifti_2_header *field, const double affine[3][4]) 
   field->qform_code = NIFTI_XFORM_SCANNER_ANAT;
 }
 
-/* A header for an image that comes from no file. */
-static enum vn_status header_make(const struct vn_image *theirs, struct vn_header *header,
-                                  struct vn_diag *diag) {
-  struct vn_image image;
-  if (!theirs) return vn_fail(diag, VN_E_ARGUMENT, "neither a file nor an image gives the grid");
-  enum vn_status status = vn_options_take(&image, sizeof image, theirs, "vn_image", diag);
-  if (status) return status;
-  *header = (struct vn_header){.version = 1, .elems = 1};
-  struct nifti_2_header *field = &header->field;
-  const double sign = image.world == VN_WORLD_LPS ? -1 : 1;
+/* A header for a grid that comes from no NIfTI file. */
+static void header_make(const struct vn_image *grid, struct vn_nifti *nifti) {
+  struct nifti_2_header *field = &nifti->field;
+  *nifti = (struct vn_nifti){.version = 1};
   field->dim[0] = 3;
   for (int j = 0; j < 7; j++) field->dim[j + 1] = field->pixdim[j + 1] = 1;
   for (int j = 0; j < 3; j++) {
-    double(*m)[4] = image.affine;
-    if (image.dim[j] < 1 || image.dim[j] > INT32_MAX ||
-        __builtin_mul_overflow(header->elems, image.dim[j], &header->elems))
-      return vn_fail(diag, VN_E_ARGUMENT, "an image of %zu voxels along an axis", image.dim[j]);
-    if (image.dim[j] > INT16_MAX) header->version = 2;
-    header->dim[j] = image.dim[j];
-    field->dim[j + 1] = (int64_t)image.dim[j];
-    field->pixdim[j + 1] = sqrt(m[0][j] * m[0][j] + m[1][j] * m[1][j] + m[2][j] * m[2][j]);
-    if (!(isfinite(field->pixdim[j + 1]) && field->pixdim[j + 1] > 0))
-      return vn_fail(diag, VN_E_ARGUMENT, "an image whose affine loses an axis");
+    if (grid->dim[j] > INT16_MAX) nifti->version = 2;
+    field->dim[j + 1] = (int64_t)grid->dim[j];
+    field->pixdim[j + 1] = vn_affine_spacing(grid->affine, j);
   }
   for (int j = 0; j < 4; j++) {
-    image.affine[0][j] *= sign;
-    image.affine[1][j] *= sign;
-    field->srow_x[j] = image.affine[0][j];
-    field->srow_y[j] = image.affine[1][j];
-    field->srow_z[j] = image.affine[2][j];
+    field->srow_x[j] = grid->affine[0][j];
+    field->srow_y[j] = grid->affine[1][j];
+    field->srow_z[j] = grid->affine[2][j];
   }
   field->xyzt_units = NIFTI_UNITS_MM;
   field->pixdim[0] = 1;
-  if (image.world == VN_WORLD_UNKNOWN) return VN_OK;
+  if (grid->world == VN_WORLD_UNKNOWN) return;
   field->sform_code = NIFTI_XFORM_SCANNER_ANAT;
-  qform_fill(field, image.affine);
-  return VN_OK;
+  qform_fill(field, grid->affine);
+}
+
+static int datatype_of(enum vn_voxel type) {
+  switch (type) {
+  case VN_VOXEL_U8:
+    return NIFTI_TYPE_UINT8;
+  case VN_VOXEL_I16:
+    return NIFTI_TYPE_INT16;
+  case VN_VOXEL_U16:
+    return NIFTI_TYPE_UINT16;
+  default:
+    return NIFTI_TYPE_FLOAT32;
+  }
 }
 
 /* The scan's header, changed only where what is written differs from a scan. */
-static enum vn_status header_derive(const struct vn_scan *like, const struct vn_image *image,
-                                    int datatype, size_t elem_bytes, const char *description,
-                                    struct vn_header *header, struct vn_diag *diag) {
-  enum vn_status status = VN_OK;
-  if (like)
-    *header = like->header;
+static void header_derive(const struct vn_result *result, struct vn_nifti *nifti) {
+  struct nifti_2_header *field = &nifti->field;
+  if (result->like)
+    *nifti = result->like->nifti;
   else
-    status = header_make(image, header, diag);
-  struct nifti_2_header *field = &header->field;
-  field->datatype = (int16_t)datatype;
-  field->bitpix = (int16_t)(8 * elem_bytes);
-  field->scl_slope = 1;
+    header_make(&result->grid, nifti);
+  field->datatype = (int16_t)datatype_of(result->type);
+  field->bitpix = (int16_t)(8 * vn_voxel_bytes(result->type));
+  field->scl_slope = result->slope;
   field->scl_inter = 0;
-  field->vox_offset = header->version == 1 ? 352 : 544;
-  field->cal_min = field->cal_max = 0;
+  field->vox_offset = nifti->version == 1 ? 352 : 544;
+  field->cal_min = 0;
+  field->cal_max = result->series ? 1 : (double)(result->labels - 1);
   field->slice_start = field->slice_end = 0;
   field->slice_code = 0;
   field->slice_duration = field->toffset = 0;
-  field->intent_code = NIFTI_INTENT_NONE;
+  field->intent_code = result->series ? NIFTI_INTENT_NONE : NIFTI_INTENT_LABEL;
   field->intent_p1 = field->intent_p2 = field->intent_p3 = 0;
   memset(field->intent_name, 0, sizeof field->intent_name);
   memset(field->aux_file, 0, sizeof field->aux_file);
   memset(field->descrip, 0, sizeof field->descrip);
-  if (description) memccpy(field->descrip, description, 0, sizeof field->descrip - 1);
-  return status;
+  if (result->description)
+    memccpy(field->descrip, result->description, 0, sizeof field->descrip - 1);
+  if (!result->series) return;
+  field->dim[0] = 4;
+  field->dim[4] = (int64_t)result->labels;
+  field->pixdim[4] = 1;
 }
 
-/* ---- bytes ---- */
-
-static enum vn_status plain_write(int fd, const void *bytes, size_t size, struct vn_diag *diag) {
-  for (const char *from = bytes; size;) {
-    ssize_t done = write(fd, from, size);
-    if (done < 0 && errno == EINTR) continue;
-    if (done < 0) return vn_fail(diag, VN_E_IO, "cannot write: %s", strerror(errno));
-    from += done;
-    size -= (size_t)done;
-  }
+enum vn_status vn_nifti_head(const struct vn_result *result, struct vn_head *head,
+                             struct vn_diag *diag) {
+  struct vn_nifti nifti;
+  unsigned char *bytes = malloc(VN_NIFTI_MOST);
+  if (!bytes) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  header_derive(result, &nifti);
+  *head = (struct vn_head){.bytes = bytes, .size = vn_nifti_print(&nifti, bytes)};
   return VN_OK;
-}
-
-static enum vn_status packed_fail(gzFile file, struct vn_diag *diag) {
-  int code, reason = errno;
-  const char *text = gzerror(file, &code);
-  return vn_fail(diag, code == Z_MEM_ERROR ? VN_E_MEMORY : VN_E_IO, "cannot write: %s",
-                 code == Z_ERRNO ? strerror(reason) : text);
-}
-
-static enum vn_status packed_write(gzFile file, const void *bytes, size_t size,
-                                   struct vn_diag *diag) {
-  for (const char *from = bytes; size;) {
-    unsigned part = size < 1 << 24 ? (unsigned)size : 1 << 24;
-    if (gzwrite(file, from, part) != (int)part) return packed_fail(file, diag);
-    from += part;
-    size -= part;
-  }
-  return VN_OK;
-}
-
-/* Level 1 packs smooth numbers a third as well as level 6 does labels, at a fifth of the time. */
-static enum vn_status image_write(int fd, const char *gzip_mode, const struct vn_header *header,
-                                  const void *data, size_t data_bytes, struct vn_diag *diag) {
-  unsigned char head[VN_HEADER_MOST];
-  size_t head_bytes = vn_header_print(header, head);
-  if (!gzip_mode) {
-    enum vn_status status = plain_write(fd, head, head_bytes, diag);
-    return status ? status : plain_write(fd, data, data_bytes, diag);
-  }
-  int copy = dup(fd); /* gzclose closes its own */
-  gzFile file = copy < 0 ? NULL : gzdopen(copy, gzip_mode);
-  if (!file) {
-    if (copy >= 0) close(copy);
-    return vn_fail(diag, VN_E_MEMORY, "cannot write: out of memory or descriptors");
-  }
-  enum vn_status status = packed_write(file, head, head_bytes, diag);
-  if (status == VN_OK) status = packed_write(file, data, data_bytes, diag);
-  int closed = gzclose(file);
-  if (status == VN_OK && closed != Z_OK)
-    status = vn_fail(diag, VN_E_IO, "cannot write: %s",
-                     closed == Z_ERRNO ? strerror(errno) : "compression failed");
-  return status;
-}
-
-/* ---- what is written ---- */
-
-static bool map_dense(const struct vn_label_map *map, const size_t dim[3]) {
-  ptrdiff_t bytes = (ptrdiff_t)map->elem_bytes;
-  if (!map->stride[0] && !map->stride[1] && !map->stride[2]) return true;
-  for (int i = 0; i < 3; i++) {
-    if (map->stride[i] != bytes && dim[i] > 1) return false;
-    bytes *= (ptrdiff_t)dim[i];
-  }
-  return true;
-}
-
-enum vn_status vn_scan_write_labels(int fd, bool gzip, const struct vn_scan *like,
-                                    const struct vn_image *image, const struct vn_label_map *map,
-                                    size_t labels, const char *description, struct vn_diag *diag) {
-  struct vn_header header;
-  struct vn_label_map mine;
-  enum vn_status status = vn_options_take(&mine, sizeof mine, map, "vn_label_map", diag);
-  if (status) return status;
-  if ((mine.elem_bytes != 1 && mine.elem_bytes != 2) || !mine.data || labels < 1 ||
-      labels > (mine.elem_bytes == 1 ? 256 : INT16_MAX + 1))
-    return vn_fail(diag, VN_E_ARGUMENT, "%zu labels in a map of %zu bytes a voxel", labels,
-                   mine.elem_bytes);
-  status = header_derive(like, image, mine.elem_bytes == 1 ? NIFTI_TYPE_UINT8 : NIFTI_TYPE_INT16,
-                         mine.elem_bytes, description, &header, diag);
-  if (status) return status;
-  if (!map_dense(&mine, header.dim))
-    return vn_fail(diag, VN_E_ARGUMENT, "a label map that is not dense cannot be written");
-  header.field.cal_max = (double)(labels - 1);
-  header.field.intent_code = NIFTI_INTENT_LABEL;
-  return image_write(fd, gzip ? "wb" : NULL, &header, mine.data, header.elems * mine.elem_bytes,
-                     diag);
-}
-
-enum vn_status vn_scan_write_probabilities(int fd, bool gzip, const struct vn_scan *like,
-                                           const struct vn_image *image,
-                                           const struct vn_label_map *map, size_t labels,
-                                           const char *description, struct vn_diag *diag) {
-  struct vn_header header;
-  struct vn_label_map mine;
-  size_t bytes;
-  enum vn_status status = vn_options_take(&mine, sizeof mine, map, "vn_label_map", diag);
-  if (status) return status;
-  const size_t elem_bytes = mine.probability == VN_PROBABILITY_F32 ? 4 : 2;
-  status = header_derive(like, image, elem_bytes == 2 ? NIFTI_TYPE_UINT16 : NIFTI_TYPE_FLOAT32,
-                         elem_bytes, description, &header, diag);
-  if (status) return status;
-  if (!mine.probabilities || __builtin_mul_overflow(header.elems, labels * elem_bytes, &bytes))
-    return vn_fail(diag, VN_E_ARGUMENT, "no probabilities, or more than memory holds");
-  if (elem_bytes == 2) header.field.scl_slope = 1.0 / 65535;
-  header.field.cal_max = 1;
-  header.field.dim[0] = 4;
-  header.field.dim[4] = (int64_t)labels;
-  header.field.pixdim[4] = 1;
-  return image_write(fd, gzip ? "wb1" : NULL, &header, mine.probabilities, bytes, diag);
-}
-
-/* ---- whole or absent ---- */
-
-static bool ends(const char *name, const char *ending) {
-  size_t all = strlen(name), part = strlen(ending);
-  return all > part && strcmp(name + all - part, ending) == 0;
-}
-
-enum vn_status vn_scan_save_labels(const char *path, const struct vn_scan *like,
-                                   const struct vn_image *image, const struct vn_label_map *map,
-                                   size_t labels, const char *description, struct vn_diag *diag) {
-  struct vn_diag inner;
-  struct vn_part part;
-  vn_part_sweep(path);
-  enum vn_status status = vn_part_create(&part, path, diag);
-  if (status) return status;
-  status = vn_scan_write_labels(part.fd, ends(path, ".gz"), like, image, map, labels, description,
-                                &inner);
-  if (!status) return vn_part_publish(&part, path, diag);
-  vn_part_drop(&part);
-  return vn_fail(diag, status, "%.200s: %.300s", path, inner.text);
 }

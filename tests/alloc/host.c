@@ -1,10 +1,10 @@
-/* A host whose every allocation fails once: host PLAN SCAN FOLDER
+/* A host whose every allocation fails once: host PLAN SCAN FOLDER NAME
  *
- * All that the three libraries do, from a plan's file to a label map's; each call stack's first,
- * second and last allocation then fails, alone, and the first with all that come after it. Every
- * time the call that it happened in must say VN_E_MEMORY, or else give the very result of the
- * undisturbed run; nothing of it may be left in memory or in FOLDER; and the same again, with the
- * memory there, must give that result.
+ * All that the three libraries do, from a plan's file to a label map's, NAME in FOLDER; each call
+ * stack's first, second and last allocation then fails, alone, and the first with all that come
+ * after it. Every time the call that it happened in must say VN_E_MEMORY, or else give the very
+ * result of the undisturbed run; nothing of it may be left in memory or in FOLDER; and the same
+ * again, with the memory there, must give that result.
  *
  * Says what is wrong and exits with 1. */
 #include "vnet_scan.h"
@@ -85,7 +85,12 @@ static enum vn_status scan_segment(const struct host *h, struct vn_segmenter *se
   if (!status) status = vn_segment(segmenter, images, 1, &options, &map, NULL, diag);
   if (!status) status = vn_measure_labels(&image, &map, info.labels, measures, diag);
   for (size_t i = 0; !status && i < info.labels; i++) r->ml[i] = measures[i].ml;
-  if (!status) status = vn_scan_save_labels(h->out, file, NULL, &map, info.labels, "host", diag);
+  const struct vn_scan_result result = {.size = sizeof result,
+                                        .like = file,
+                                        .map = &map,
+                                        .labels = info.labels,
+                                        .description = "host"};
+  if (!status) status = vn_scan_save_labels(h->out, &result, diag);
   return status;
 }
 
@@ -242,9 +247,9 @@ static size_t voxels_of(const char *path) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 4) return fputs("usage: host PLAN SCAN FOLDER\n", stderr), 2;
+  if (argc != 5) return fputs("usage: host PLAN SCAN FOLDER NAME\n", stderr), 2;
   struct host h = {argv[1], argv[2], argv[3], ""};
-  snprintf(h.out, sizeof h.out, "%s/labels.nii.gz", h.folder);
+  snprintf(h.out, sizeof h.out, "%s/%s", h.folder, argv[4]);
   struct result want = result_make(voxels_of(h.scan)), r = result_make(want.voxels);
   struct vn_diag diag = {""};
   result_clear(&want);

@@ -8,6 +8,7 @@ allocation then fail, alone, and the first with all that come after it. A run th
 without) must give the very bytes of the undisturbed one. What fails before main is not looked at.
 """
 import functools
+import gzip
 import os
 import pathlib
 import re
@@ -65,6 +66,10 @@ def inputs_make():
     (folder / "list.txt").write_text(f"# two\n{folder}/scans/b.nii.gz\n{folder}/scans/a.nii.gz\n")
     blob(folder / "scan.nii.gz", (14, 12, 10))
     nibabel.save(nibabel.Nifti1Pair(np.arange(504, dtype=np.int16).reshape(9, 8, 7), np.eye(4)), folder / "pair.img")
+    nibabel.save(nibabel.MGHImage(np.arange(504, dtype=np.float32).reshape(9, 8, 7), np.eye(4)), folder / "s.mgz")
+    nrrd = "NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\nsizes: 9 8 7\nspace directions: " \
+        "(1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\nendian: little\nencoding: gzip\n\n"
+    (folder / "s.nrrd").write_bytes(nrrd.encode() + gzip.compress(np.arange(504, dtype="<i2").tobytes()))
     (folder / "heads").mkdir()
     for number in range(2):
         x, y, z = np.ogrid[-8:8, -8:8, -8:8]
@@ -270,17 +275,19 @@ def tensor():
     return fixtures / "golden" / "outputs-several.in.npy"
 
 
-def host_sweep(scan):
+def host_sweep(scan, result):
     """The libraries, in a host: host.c does there what Scenario does here, and counts what is left in memory."""
     (folder / "host").mkdir(exist_ok=True)
-    done = subprocess.run([host, folder / "net.plan", scan, folder / "host"], capture_output=True, text=True,
+    done = subprocess.run([host, folder / "net.plan", scan, folder / "host", result], capture_output=True, text=True,
                           env={**os.environ, "MALLOC_PERTURB_": "165"})
-    print(f"host, {scan.name}: {done.stdout}", end="", flush=True)
+    print(f"host, {scan.name} to {result}: {done.stdout}", end="", flush=True)
     return done.returncode != 0
 
 
 inputs_make()
-faults = 0 if chosen else sum(host_sweep(folder / name) for name in ("scan.nii.gz", "pair.img"))
+faults = 0
+for scan, result in [] if chosen else [("scan.nii.gz", "l.nii.gz"), ("pair.img", "l.seg.nrrd"), ("s.nrrd", "l.nrrd"), ("s.mgz", "l.mgz")]:
+    faults += host_sweep(folder / scan, result)
 for scenario in scenarios():
     if not chosen or scenario.name in chosen:
         faults += scenario.sweep()

@@ -484,8 +484,9 @@ static float *everything(const char *plan_path, const char *scan_path, const cha
   need(vn_segment(segmenter, images, 1, &how, &map, NULL, &diag), "segmenting", &diag);
   FILE *sink = tmpfile();
   if (!sink) wrong("a file", "cannot be made");
-  need(vn_scan_write_labels(fileno(sink), true, file, NULL, &map, info.labels, "a test", &diag),
-       "writing", &diag);
+  const struct vn_scan_result result = {
+      .size = sizeof result, .like = file, .map = &map, .labels = info.labels};
+  need(vn_scan_write_labels(fileno(sink), "labels.nii.gz", &result, &diag), "writing", &diag);
   fclose(sink);
 done:
   vn_segmenter_close(&segmenter);

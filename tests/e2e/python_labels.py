@@ -1,6 +1,7 @@
 """Checks of run_python.py: however voxels come, the package gives vnet-run's labels."""
 import json
 import sys
+import warnings
 
 import nibabel
 import numpy as np
@@ -198,6 +199,22 @@ def files_are_nibabels():
         both = nibabel.Nifti1Image(VALUES, OBLIQUE)
         both.set_qform(np.diag([-1, 1, 1, 1]), 1)
         raises(vnet.UnsupportedError, "", lambda: model.segment(saved(both)))
+        # A sform that is no matrix, beside a qform: as vnet-run.
+        zero = nibabel.Nifti1Image(VALUES, None)
+        zero.set_qform(rigid, 1)
+        want = model.segment(saved(zero)).labels
+        zero.set_sform(rigid, 1)
+        nibabel.save(zero, folder / "saved.nii")
+        raw = bytearray((folder / "saved.nii").read_bytes())
+        raw[280:328] = bytes(48)  # srow_x, srow_y, srow_z
+        (folder / "saved.nii").write_bytes(raw)
+        zero = nibabel.load(folder / "saved.nii")
+        assert not zero.affine[:3, :3].any()
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            result = model.segment(zero)
+        assert ["its qform is used" in str(w.message) for w in said] == [True]
+        assert np.array_equal(result.labels, want) and result.to_nibabel().header["sform_code"] == 1
         # Memory is known without voxels.
         loaded = saved(kinds["NIfTI-1"], "gone.nii")
         (folder / "gone.nii").unlink()

@@ -203,7 +203,7 @@ with open(folder / "refused.txt", "w") as table:
         (folder / f"bad{i}.csv").write_bytes(text.encode())
         print(f"bad{i}.csv", status, sentence.replace("{}", f"{folder}/"), sep="\t", file=table)
     print("absent.csv", IO, "absent.csv: No such file", sep="\t", file=table)
-    print("", IO, "Is a directory", sep="\t", file=table)
+    print("", IO, "a folder, not a file", sep="\t", file=table)
 (folder / "dust.csv").write_text("image,label\na.nii.gz,dust.nii\n")
 
 sys.exit(subprocess.run([sys.argv[1], folder]).returncode)

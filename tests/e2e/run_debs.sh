@@ -78,6 +78,11 @@ inside vnetc /debs/m.onnx -o /debs/m.plan
 inside vnet-plan /debs/m.plan >/dev/null
 inside vnet-run /debs/m.plan /debs/head.nii.gz -o /debs/seg.nii.gz >/dev/null
 "$python" "$phantom" compare "$folder/seg.nii.gz" "$root/debs/seg.nii.gz"
+inside vnet-run -q brain /debs/head.nii.gz -o /debs/brain.nii.gz || fail "no brain by its name"
+# An ONNX model in a plan's place, compiled by the package's own vnetc.
+rm "$root/debs/m.plan"
+inside vnet-run -q /debs/m.onnx /debs/head.nii.gz -o /debs/seg.nii.gz
+"$python" "$phantom" compare "$folder/seg.nii.gz" "$root/debs/seg.nii.gz"
 
 # What libvnet-dev says of its places, to this machine's compiler.
 mkdir "$folder/host"

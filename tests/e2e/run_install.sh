@@ -144,6 +144,11 @@ hosts_run() {
   "$python" "$here/head_phantom.py" write head.nii.gz
   "$prefix/bin/vnet-run" m.plan head.nii.gz -o head.seg.nii.gz >/dev/null
 
+  # The model that is installed, by its name, wherever the prefix was moved to.
+  [ "$("$prefix/bin/vnet-run" --models)" = "brain           $prefix/share/vnet/models/brain.plan" ] ||
+    fail "models: $("$prefix/bin/vnet-run" --models)"
+  "$prefix/bin/vnet-run" -q brain head.nii.gz -o brain.nii.gz || fail "no brain by its name"
+
   for host in embed.shared embed.static; do
     run $host ./$host m.plan
     grep -q 'class 2: [0-9]* voxels' $host.out || fail "$host prints no classes"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # examples/itk, built against an installed prefix: its labels are vnet-run's, voxel for voxel, on a
-# real head and on oblique phantoms of both kinds that it reads.
+# real head, on oblique phantoms of both kinds that it reads, and on NRRD files of either's making.
 #
 #   run_itk.sh SOURCE_DIR BUILD_DIR CC CXX PYTHON SCAN     SCAN: ch2 of Debian's mricron-data
 #
@@ -36,6 +36,19 @@ for name in head int16 float32; do
   host/build/segment_itk m.plan $name.nii.gz $name.itk.nii.gz >$name.out 2>$name.err
   "$python" "$phantom" compare $name.run.nii.gz $name.itk.nii.gz
   grep -q '^2 .* ml$' $name.out
+done
+
+# NRRD: what vnet-run writes ITK reads, and the other way round, to the same labels in the same place.
+"$build/tools/vnet-run" m.plan int16.nii.gz -o ours.nrrd >/dev/null
+host/build/segment_itk m.plan int16.nii.gz itks.nrrd >/dev/null 2>&1
+for name in ours itks; do
+  "$build/tools/vnet-run" m.plan $name.nrrd -o $name.run.nii.gz >/dev/null
+  host/build/segment_itk m.plan $name.nrrd $name.itk.nii.gz >/dev/null 2>&1
+  "$python" "$phantom" compare $name.run.nii.gz $name.itk.nii.gz
+  "$python" -c "import nibabel, numpy, sys
+a, b, c = (nibabel.load(name).affine for name in sys.argv[1:])
+assert numpy.allclose(a, b, atol=1e-4) and numpy.allclose(a, c, atol=1e-4), (a, b, c)" \
+    $name.run.nii.gz $name.itk.nii.gz int16.nii.gz
 done
 
 status=0

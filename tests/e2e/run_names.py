@@ -284,7 +284,11 @@ def names_are_harmless():
     assert [(len(words), words[1]) for words in slicer[1:]] == [(6, n.replace(" ", "_")) for n in NAMES]
     # Metadata, names of layers and of files, on both streams of every program.
     right(bin_dir / "vnet-model", "--width", "4", "--stages", "2", "--patch", "8x8x8", "--intensity",
-          "none", "--orientation", escape, "-o", f"{escape}.onnx")
+          "none", "-o", f"{escape}.onnx")
+    with open(folder / f"{escape}.onnx", "ab") as model:  # what vnet-model would not write
+        entry = b"".join(bytes([tag, len(text)]) + text
+                         for tag, text in ((10, b"vnet.orientation"), (18, escape.encode())))
+        model.write(bytes([14 << 3 | 2, len(entry)]) + entry)
     shown = [right(bin_dir / "vnetc", f"{escape}.onnx", "-o", f"{escape}.plan"),
              right(bin_dir / "vnetc", f"{escape}.onnx", "-o", f"{escape}.plan", "-d", "i"),
              right(bin_dir / "vnet-plan", f"{escape}.plan"),

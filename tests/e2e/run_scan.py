@@ -221,8 +221,8 @@ def scans_are_doubted():
 
 def arguments_are_doubted():
     levels, scan = plan("levels"), save("scan.nii", round_values((6, 5, 4)))
-    refused(2, "plan is missing")
-    refused(2, "expected a scan", levels)
+    refused(2, "expected a plan and a scan")
+    refused(2, "expected a plan and a scan", levels)
     refused(2, "are for one scan", levels, scan, scan, "-o", folder / "out.nii")
     refused(2, "for many scans", levels, scan, "--recursive")
     refused(2, "--wrong", levels, scan, "--wrong")
@@ -232,7 +232,7 @@ def arguments_are_doubted():
     refused(2, "overwritten", levels, scan, "-o", scan)
     refused(2, "exclude", levels, scan, "--tensor", scan, "-o", scan)
     refused(3, "No such file", folder / "absent.plan", scan)
-    refused(4, "", scan, scan)
+    refused(2, "is a scan; the plan comes before it", scan, scan)
     refused(6, "limit", levels, scan, "--memory-limit", "1K")
     out = run("--help")
     assert "Exit status" in out and max(map(len, out.splitlines())) <= 80
@@ -282,7 +282,7 @@ def costs_are_bounded():
 def outputs_are_whole_or_absent():
     levels, scan = plan("levels"), save("scan.nii", random.normal(0, 1, (40, 40, 40)).astype("f4"))
     (folder / "folder.nii").mkdir()
-    refused(3, "not a regular file", levels, scan, "-o", folder / "folder.nii")
+    refused(3, "is a folder", levels, scan, "-o", folder / "folder.nii")
     (folder / "folder.nii").rmdir()
     for place in (folder / "absent", pathlib.Path("/proc")):  # /proc: not even root may
         refused(3, "cannot write", levels, scan, "-o", place / "out.nii")
@@ -317,23 +317,56 @@ def signals_leave_nothing():
     scan.unlink()
 
 
+def on_a_terminal(words, until=None):
+    """What vnet-run writes to a terminal, its status, and how long it took from the moment that `until` was
+    there, when it got a Ctrl-C."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen([bin_dir / "vnet-run", *words], stderr=follower, stdout=subprocess.DEVNULL)
+    os.close(follower)
+    seen, pressed = b"", None
+    while True:
+        try:
+            chunk = os.read(leader, 4096)
+        except OSError:
+            break
+        if not chunk:
+            break
+        seen += chunk
+        if until and pressed is None and until in seen:
+            process.send_signal(signal.SIGINT)
+            pressed = time.monotonic()
+    os.close(leader)
+    return seen, process.wait(), pressed and time.monotonic() - pressed
+
+
+def reading_can_be_stopped():
+    """A bar while a large file is read, and an end within a second of Ctrl-C; so while labels are written."""
+    scan = save("large.nii.gz", np.zeros((320, 320, 320), np.uint8))
+    before = set(folder.rglob("*"))
+    for until in (b"reading [", b"reading [" + b"#" * 20, b"segmenting ["):
+        seen, status, wait = on_a_terminal([plan("levels"), scan], until)
+        assert status == 7 and wait < 1 and seen.endswith(b"interrupted\r\n"), (status, wait, seen[-200:])
+        assert set(folder.rglob("*")) == before, "a file is left"
+    scan.unlink()
+
+
+def a_run_says_what_came_out():
+    """On standard output: where, how much of each label, how long. Nothing with -q."""
+    values = round_values((20, 15, 10))
+    scan = save("scan.nii", values)
+    said = run(plan("levels"), scan).splitlines()
+    assert said[0].startswith(f"{folder}/scan.seg.nii.gz: done in ") and said[0].endswith(" s"), said
+    counts = np.bincount(np.rint(values).astype(int).ravel(), minlength=4) * 3e-3
+    names = [label["name"] for label in json.loads(run(plan("levels"), scan, "--json"))["labels"]]
+    assert said[1:] == [f"  label {i}, {names[i]}: {counts[i]:.3f} ml" for i in (1, 2, 3)], said
+    assert call(bin_dir / "vnet-run", plan("levels"), scan, "-q") == (0, "", "")
+
+
 def bar_is_for_terminals():
     levels, scan = plan("levels"), save("scan.nii", round_values((40, 40, 20)))
     for words, drawn in (([], True), (["-q"], False)):
-        leader, follower = pty.openpty()
-        process = subprocess.Popen([bin_dir / "vnet-run", levels, scan, *words], stderr=follower)
-        os.close(follower)
-        seen = b""
-        while True:
-            try:
-                chunk = os.read(leader, 4096)
-            except OSError:
-                break
-            if not chunk:
-                break
-            seen += chunk
-        os.close(leader)
-        assert process.wait() == 0
+        seen, status, _ = on_a_terminal([levels, scan, *words])
+        assert status == 0
         assert (b"segmenting [" in seen) == drawn, seen
     assert call(bin_dir / "vnet-run", levels, scan)[2] == ""
 
@@ -341,7 +374,8 @@ def bar_is_for_terminals():
 for test in (levels_are_exact, ties_go_to_the_lowest, dim_tissue_is_seen, threads_change_nothing,
              gate_is_zscore, orientation_is_undone, report_is_true, tensors_are_raw, scans_are_doubted,
              arguments_are_doubted, costs_are_bounded, outputs_are_whole_or_absent,
-             signals_leave_nothing, bar_is_for_terminals):
+             signals_leave_nothing, reading_can_be_stopped, a_run_says_what_came_out,
+             bar_is_for_terminals):
     start = time.monotonic()
     test()
     print(f"{test.__name__.replace('_', ' ')}: {time.monotonic() - start:.1f} s", flush=True)

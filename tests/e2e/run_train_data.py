@@ -104,6 +104,24 @@ def starts_from_models():
     assert abs(a - b) < 1e-4 and apart < 2e-3 and np.ptp(scores[0]) > 0.1, (a, b, apart)
 
 
+def takes_what_the_model_says():
+    """The README's second line: what is not said is the model's; what contradicts it is refused."""
+    train("liver.onnx", *SMALL, *NET, "--classes", "3", "--spacing", "1.5", "--orientation", "LPS", "--intensity",
+          "window -50 150", "--label-names", "liver,tumour:#c83232", "--model-patch", "24x16x32")
+    train("better.onnx", *SMALL, "--init", folder / "liver.onnx", "--rate", "1e-4")
+    said = []
+    for model in ("liver", "better"):
+        assert call("vnetc", folder / f"{model}.onnx", "-o", folder / f"{model}.plan")[0] == 0
+        lines = call("vnet-plan", folder / f"{model}.plan")[1].splitlines()
+        said.append([line for line in lines if line.startswith(("metadata   vnet", "input", "output"))])
+    said = [sorted(line for line in lines if "vnet.compiled_from" not in line) for lines in said]
+    assert said[0] == said[1] and len(said[0]) == 7, said
+    assert any("tumour" in line for line in said[1]) and any("1,1,24,16,32" in line for line in said[1]), said
+    refused(2, "tells 3 apart", "--init", folder / "liver.onnx", "--classes", "2")
+    refused(2, "--loss sigmoid: for two classes", "--init", folder / "liver.onnx", "--loss", "sigmoid")
+    refused(2, "more than 2", "--init", folder / "liver.onnx", "--label-names", "a,b,c")
+
+
 def halves():
     whole = train("whole.onnx", *SMALL, *NET)
     half = train("half.onnx", *SMALL, *NET, "--float16")
@@ -117,7 +135,7 @@ def refusals():
     refused(2, "need --log", "--validate-every", "5")
     refused(2, "--loss dice: for two classes", "--classes", "3", "--loss", "dice")
     refused(2, "--init says what the network is", "--init", folder / "start.onnx", "--width", "2")
-    refused(2, "say --classes 2", "--init", folder / "start.onnx", "--classes", "3")
+    refused(2, "tells 2 apart", "--init", folder / "start.onnx", "--classes", "3")
     refused(2, "does not fit", "--init", folder / "start.onnx", "--patch", "15x16x16")
     refused(3, "No such file", "--init", folder / "absent.onnx")
     refused(2, "not be overwritten", "--init", folder / "start.onnx", "-o", folder / "start.onnx")
@@ -163,7 +181,7 @@ def diverges():
 
 
 phantom_make()
-for test in (learns_a_phantom, starts_from_models, halves, refusals, diverges):
+for test in (learns_a_phantom, starts_from_models, takes_what_the_model_says, halves, refusals, diverges):
     start = time.monotonic()
     test()
     print(f"{test.__name__.replace('_', ' ')}: {time.monotonic() - start:.1f} s", flush=True)

@@ -1,25 +1,56 @@
-/* The mutation driver: what every fuzz target shares. Not coverage guided: seeds are small files of
- * every kind that the project reads, mutated by a seeded generator, so that a failure is repeated
- * by its number. */
+/* What the fuzz targets share. A target is one file with LLVMFuzzerTestOneInput, which ends the
+ * process where the product breaks a promise; clang's libFuzzer drives it (preset `fuzz`), or
+ * replay.c, where there is none. README.md says which targets there are. */
 #ifndef VNET_TESTS_FUZZ_H
 #define VNET_TESTS_FUZZ_H
 
+#include "vnet_status.h"
+
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-struct fuzz_outcome { /* shared between the driver and the child that runs the target */
-  uint64_t current, accepted, refused;
-  char last_refusal[512];
+/* libFuzzer's interface. The third, a target's own way to change an input, is optional; it may call
+ * the fourth, which the driver has, for plain bytes. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);
+
+enum { FUZZ_BYTES_MOST = 1 << 16 }; /* of an input; campaign.sh knows it, too */
+
+/* Ends the process with a sentence. */
+_Noreturn __attribute__((format(printf, 1, 2))) void fuzz_broken(const char *format, ...);
+
+/* A status with its sentence, VN_OK or a refusal: which has one sentence on one line and is never
+ * a promise of our own that broke. */
+void fuzz_judge(enum vn_status status, const struct vn_diag *diag);
+
+/* A file in memory with these bytes, for what reads files: its path, the same at each call. */
+const char *fuzz_file(const void *bytes, size_t size);
+/* Another one, empty: its path, and a descriptor at its beginning, which stays open. */
+const char *fuzz_output(int *fd);
+
+/* ---- choices ---- */
+
+/* Numbers from a seed: splitmix64. */
+uint64_t fuzz_next(uint64_t *state);
+size_t fuzz_below(uint64_t *state, size_t bound); /* 0 where bound is */
+
+/* Numbers from an input's bytes, one after the other; 0 after the last. */
+struct fuzz_bytes {
+  const uint8_t *at;
+  size_t left;
 };
+size_t fuzz_take(struct fuzz_bytes *bytes, size_t bound);                 /* 0 … bound - 1 */
+size_t fuzz_take_in(struct fuzz_bytes *bytes, size_t least, size_t most); /* both included */
 
-/* Feeds `size` bytes (a private copy, exactly that large, to be changed at will) to the code under
- * test. Returns 0 when it took them, else the enum vn_status of the refusal, whose sentence is in
- * `sentence`. `folder` is a private directory that the target may write to. */
-typedef int fuzz_target(uint8_t *bytes, size_t size, const char *folder, char sentence[512]);
+/* A whole number at which sizes and signs are known to break. */
+int64_t fuzz_odd_number(uint64_t *state);
 
-/* argv: COUNT FIRST_SEED FILE... Runs seeds FIRST_SEED … FIRST_SEED + COUNT - 1 and returns main's
- * exit status: 1 when a seed crashed, hung, leaked, was refused without a sentence, or left files
- * in the folder. The bytes that did it are kept as fuzz-failure.bin in the working directory. */
-int fuzz_main(int argc, char **argv, fuzz_target *target);
+/* ---- plans: run_plan.c ---- */
+
+/* Opens the plan; where that is done, asks it everything, and runs it on one instruction set if it
+ * is small. */
+enum vn_status fuzz_plan_run(const void *bytes, size_t size, struct vn_diag *diag);
 
 #endif

@@ -130,6 +130,30 @@ static void nesting_is_kept(void **state) {
   free(text);
 }
 
+static void bars_know_what_is_left(void **state) {
+  (void)state;
+  char text[CLI_BAR_BYTES];
+  const struct {
+    double fraction, first, passed_s;
+    const char *end;
+  } bars[] = {
+      {0, 0, 0, "  0 %"},
+      {0.5, 0, 0.9, " 50 %"}, /* too early to say */
+      {0.51, 0.5, 5, " 51 %"},
+      {0.5, 0, 4, " 50 %, 4 s left"},
+      {0.75, 0.5, 4, " 75 %, 4 s left"}, /* half of what there was to do */
+      {0.99, 0, 9, " 99 %, 1 s left"},
+      {0.9999, 0.98, 2, "100 %"},
+      {0.9, 0, 1.1, " 90 %, 1 s left"},
+      {0.1, 0, 60, " 10 %, 9 min left"},
+  };
+  for (size_t i = 0; i < sizeof bars / sizeof *bars; i++) {
+    cli_bar(text, "reading", bars[i].fraction, bars[i].first, bars[i].passed_s);
+    assert_memory_equal(text, "reading [", 9);
+    assert_string_equal(strchr(text, ']') + 2, bars[i].end);
+  }
+}
+
 static void outputs_appear_whole(void **state) {
   (void)state;
   char folder[] = "/tmp/vnet-cli-XXXXXX", path[64];
@@ -152,9 +176,9 @@ static void outputs_appear_whole(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(strings_are_escaped),  cmocka_unit_test(foreign_text_is_shown),
-      cmocka_unit_test(fields_are_quoted),    cmocka_unit_test(nesting_is_kept),
-      cmocka_unit_test(outputs_appear_whole),
+      cmocka_unit_test(strings_are_escaped),    cmocka_unit_test(foreign_text_is_shown),
+      cmocka_unit_test(fields_are_quoted),      cmocka_unit_test(nesting_is_kept),
+      cmocka_unit_test(bars_know_what_is_left), cmocka_unit_test(outputs_appear_whole),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,12 +51,14 @@ static void sound(unsigned char bytes[SIZE]) {
   for (int16_t i = 0; i < VOXELS; i++) memcpy(bytes + OFFSET + 2 * i, &i, 2);
 }
 
-/* Opens and loads `name`; the sentence must hold `text` when something fails. */
+/* Opens and loads `name`; the sentence when it fails, or else the note, must hold `text`. */
 static void expect_from(const char *name, enum vn_status status, const char *text, int line) {
   struct vn_scan *scan;
   struct vn_diag diag = {""};
   enum vn_status got = vn_scan_open(path_of(name), &scan, &diag);
   if (got == VN_OK) got = vn_scan_load(scan, NULL, &diag);
+  if (got == VN_OK && vn_scan_note(scan))
+    snprintf(diag.text, sizeof diag.text, "%s", vn_scan_note(scan));
   vn_scan_close(&scan);
   if (got != status || !strstr(diag.text, text))
     fail_msg("line %d: status %d, expected %d; sentence '%s', expected '%s'", line, got, status,
@@ -89,30 +91,30 @@ static const struct patch {
     S16(dim[2], -3, VN_E_FORMAT, "extent of -3"),
     S16(dim[3], 32767, VN_E_FORMAT, "truncated"),
     S16(dim[4], 9, VN_OK, ""), /* past dim[0]: not there */
+    S16(dim[5], -9, VN_OK, ""),
     S16(datatype, 32, VN_E_UNSUPPORTED, "complex"),
     S16(datatype, 128, VN_E_UNSUPPORTED, "colour"),
     S16(datatype, 1536, VN_E_UNSUPPORTED, "128-bit"),
     S16(datatype, 1, VN_E_UNSUPPORTED, "1-bit"),
     S16(datatype, 0, VN_E_FORMAT, "does not exist"),
-    S16(datatype, 2, VN_E_FORMAT, "takes 8 bits"),
-    S16(bitpix, 8, VN_E_FORMAT, "takes 16 bits"),
+    S16(datatype, 2, VN_OK, "its bitpix is 16: datatype 2 takes 8 bits"),
+    S16(bitpix, 0, VN_OK, "its bitpix is 0: datatype 4 takes 16 bits"),
     F32(vox_offset, 0, VN_OK, ""),
     F32(vox_offset, 348, VN_E_FORMAT, "byte 348"),
     F32(vox_offset, -1, VN_E_FORMAT, "byte -1"),
     F32(vox_offset, 1e30f, VN_E_FORMAT, "byte -1"),
     F32(vox_offset, NAN, VN_E_FORMAT, "byte -1"),
     F32(vox_offset, 1e15f, VN_E_FORMAT, "truncated"),
-    F32(scl_slope, INFINITY, VN_E_FORMAT, "scl_slope"),
+    F32(scl_slope, INFINITY, VN_OK, "not scaled"),
+    F32(scl_inter, NAN, VN_OK, ""), /* the slope is 0 */
     F32(scl_slope, NAN, VN_OK, ""),
-    F32(pixdim[1], NAN, VN_E_FORMAT, "voxel size"),
-    F32(pixdim[1], 0, VN_OK, ""),
-    F32(srow_x[0], 0, VN_E_FORMAT, "sform"),
-    F32(srow_x[3], NAN, VN_E_FORMAT, "sform"),
+    F32(pixdim[1], NAN, VN_OK, "its pixdim nan along axis 1: the sform is used"),
+    F32(pixdim[2], 0, VN_OK, "its pixdim 0 along axis 2: the sform is used"),
     S16(qform_code, 1, VN_OK, ""),
     RAW(magic, "n+2\0", VN_E_FORMAT, "signature"),
     RAW(magic, "\0\0\0\0", VN_E_UNSUPPORTED, "Analyze"),
     RAW(magic, "ni1\0", VN_E_IO, ".img"),
-    RAW(sizeof_hdr, "\x5D\1\0\0", VN_E_FORMAT, "neither version"),
+    RAW(sizeof_hdr, "\x5D\1\0\0", VN_E_FORMAT, "not a scan"),
 };
 
 static void fields_are_doubted(void **state) {
@@ -212,7 +214,7 @@ static void files_are_doubted(void **state) {
   save("scan.nia", bytes, SIZE, false);
   expect("scan.nia", VN_E_UNSUPPORTED, "ASCII");
   expect("absent.nii", VN_E_IO, "No such file");
-  expect(".", VN_E_IO, "not a regular file");
+  expect(".", VN_E_IO, "a folder, not a file");
   expect("absent.img", VN_E_IO, "header");
 }
 
@@ -253,8 +255,9 @@ static void labels_keep_the_grid(void **state) {
   const struct vn_label_map map = {.size = sizeof map, .data = data, .elem_bytes = 1};
   assert_int_equal(vn_scan_open(path_of("scan.nii"), &scan, NULL), VN_OK);
   FILE *file = fopen(path_of("labels.nii"), "wb+");
-  assert_int_equal(vn_scan_write_labels(fileno(file), false, scan, NULL, &map, 24, "test", NULL),
-                   VN_OK);
+  const struct vn_scan_result result = {
+      .size = sizeof result, .like = scan, .map = &map, .labels = 24, .description = "test"};
+  assert_int_equal(vn_scan_write_labels(fileno(file), "labels.nii", &result, NULL), VN_OK);
   rewind(file);
   assert_int_equal(fread(written, 1, SIZE, file), OFFSET + VOXELS);
   fclose(file);
@@ -293,8 +296,9 @@ static void images_are_saved(void **state) {
     uint8_t data[VOXELS] = {1, 2};
     const struct vn_label_map map = {.size = sizeof map, .data = data, .elem_bytes = 1};
     struct vn_diag diag;
-    if (vn_scan_save_labels(path_of("labels.nii"), NULL, &image, &map, 3, NULL, &diag))
-      fail_msg("%s", diag.text);
+    const struct vn_scan_result result = {
+        .size = sizeof result, .image = &image, .map = &map, .labels = 3};
+    if (vn_scan_save_labels(path_of("labels.nii"), &result, &diag)) fail_msg("%s", diag.text);
     for (int form = 0; form < 2; form++) {
       struct nifti_1_header h;
       struct vn_scan *file;
@@ -321,24 +325,78 @@ static void images_are_saved(void **state) {
   }
   struct vn_image image = {.size = sizeof image, .dim = {4, 3, 2}};
   const struct vn_label_map map = {.size = sizeof map, .data = "", .elem_bytes = 1};
-  assert_int_equal(vn_scan_save_labels(path_of("labels.nii"), NULL, &image, &map, 3, NULL, NULL),
-                   VN_E_ARGUMENT);
+  struct vn_scan_result result = {.size = sizeof result, .image = &image, .map = &map, .labels = 3};
+  assert_int_equal(vn_scan_save_labels(path_of("labels.nii"), &result, NULL), VN_E_ARGUMENT);
   image.affine[0][0] = image.affine[1][1] = image.affine[2][2] = 1;
-  assert_int_equal(vn_scan_save_labels(path_of("absent/x.nii"), NULL, &image, &map, 3, NULL, NULL),
-                   VN_E_IO);
+  assert_int_equal(vn_scan_save_labels(path_of("absent/x.nii"), &result, NULL), VN_E_IO);
+  assert_int_equal(vn_scan_save_labels(path_of("labels.hdr"), &result, NULL), VN_E_ARGUMENT);
   /* What a host that was killed left goes, and no trace is left of the rest. */
   FILE *left = fopen(path_of(".labels.nii.vnet-0123456789abcdef.part"), "w");
   fclose(left);
   const struct vn_label_map whole = {
       .size = sizeof whole, .data = (uint8_t[24]){1}, .elem_bytes = 1};
-  assert_int_equal(vn_scan_save_labels(path_of("labels.nii"), NULL, &image, &whole, 3, NULL, NULL),
-                   VN_OK);
+  result.map = &whole;
+  assert_int_equal(vn_scan_save_labels(path_of("labels.nii"), &result, NULL), VN_OK);
   assert_int_equal(access(path_of(".labels.nii.vnet-0123456789abcdef.part"), F_OK), -1);
 }
 
 static int stop(void *context, double fraction) {
   (void)context, (void)fraction;
   return 1;
+}
+
+/* Counts the calls, which must never go back. */
+struct onlooker {
+  double last;
+  int calls, most; /* most: ends the work at that call */
+};
+static int look(void *context, double fraction) {
+  struct onlooker *onlooker = context;
+  assert_true(fraction >= onlooker->last && fraction <= 1);
+  onlooker->last = fraction;
+  return ++onlooker->calls == onlooker->most;
+}
+
+/* A file of several chunks, in every format: whoever looks on hears of each and can end it. */
+static void every_format_can_be_stopped(void **state) {
+  (void)state;
+  enum { SIDE = 100, ALL = SIDE * SIDE * SIDE };
+  static const char *const names[] = {"long.nii", "long.nii.gz", "long.nrrd", "long.mgz",
+                                      "text.nrrd"};
+  struct vn_image image = {.size = sizeof image,
+                           .dim = {SIDE, SIDE, SIDE},
+                           .world = VN_WORLD_LPS,
+                           .affine = {{1, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 1, 0}}};
+  struct vn_diag diag = {""};
+  char *text = malloc(2 * ALL + 200);
+  const struct vn_label_map map = {.size = sizeof map, .data = calloc(ALL, 1), .elem_bytes = 1};
+  struct vn_scan_result result = {.size = sizeof result, .image = &image, .map = &map, .labels = 2};
+  for (int i = 0; i < ALL; i++) ((uint8_t *)map.data)[i] = i * 7919u >> 8 & 1;
+  size_t size = (size_t)sprintf(text, "NRRD0001\ntype: int\ndimension: 3\nsizes: 100 100 100\n"
+                                      "encoding: text\n\n");
+  for (int i = 0; i < ALL; i++, size += 2) memcpy(text + size, "7 ", 2);
+  save("text.nrrd", text, size, false);
+  for (int i = 0; i < 5; i++) {
+    struct vn_scan *scan;
+    struct onlooker onlooker = {.most = 3};
+    struct vn_run_options run = {
+        .size = sizeof run, .progress = look, .progress_context = &onlooker};
+    if (i < 4 && vn_scan_save_labels(path_of(names[i]), &result, &diag)) fail_msg("%s", diag.text);
+    if (vn_scan_open(path_of(names[i]), &scan, &diag)) fail_msg("%s", diag.text);
+    assert_int_equal(vn_scan_load(scan, &run, NULL), VN_E_CANCELLED);
+    assert_true(onlooker.last > 0 && onlooker.last < 0.5);
+    onlooker = (struct onlooker){0};
+    assert_int_equal(vn_scan_load(scan, &run, NULL), VN_OK);
+    assert_true(onlooker.calls >= ALL / (1 << 17) && onlooker.last == 1);
+    vn_scan_close(&scan);
+    unlink(path_of(names[i]));
+  }
+  assert_int_equal(vn_cancel_create(&result.cancel, NULL), VN_OK);
+  vn_cancel_press(result.cancel);
+  assert_int_equal(vn_scan_save_labels(path_of("labels.nii"), &result, NULL), VN_E_CANCELLED);
+  vn_cancel_close(&result.cancel);
+  free(map.data);
+  free(text);
 }
 
 static void loading_stops(void **state) {
@@ -376,7 +434,7 @@ int main(void) {
       cmocka_unit_test(gzip_is_checked),      cmocka_unit_test(promises_are_doubted),
       cmocka_unit_test(files_are_doubted),    cmocka_unit_test(pairs_are_read),
       cmocka_unit_test(labels_keep_the_grid), cmocka_unit_test(images_are_saved),
-      cmocka_unit_test(loading_stops),
+      cmocka_unit_test(loading_stops),        cmocka_unit_test(every_format_can_be_stopped),
   };
   return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

@@ -58,7 +58,8 @@ ${about} headers, static libraries, what CMake and pkg-config
 need, and a manual page.")
 set(CPACK_COMPONENT_TOOLS_DESCRIPTION "V-Net segmentation of medical scans: programs
 ${about} the compiler vnetc, vnet-run, which segments scans,
-the trainer vnet-train, and what looks into plans.")
+the trainer vnet-train, what looks into plans, and a model that finds the brain
+on head scans.")
 
 # The licence and a changelog in each, where Debian has them; `cmake --install` leaves them out.
 string(TIMESTAMP date "%a, %d %b %Y %H:%M:%S +0000" UTC)

@@ -58,7 +58,7 @@ endfunction()
 vn_pkg_config(vnet "V-Net segmentation of medical scans: plans, and tensors through them" "")
 vn_pkg_config(vnet_segment "V-Net segmentation of medical scans: a host's image to labels"
               "vnet = ${PROJECT_VERSION}")
-vn_pkg_config(vnet_scan "V-Net segmentation of medical scans: NIfTI files"
+vn_pkg_config(vnet_scan "V-Net segmentation of medical scans: NIfTI, NRRD and MGH files"
               "vnet-segment = ${PROJECT_VERSION}")
 
 # ---- libraries, headers, CMake package ----

@@ -15,11 +15,16 @@ foreach(file IN LISTS files)
   endif()
   get_filename_component(folder "${file}" DIRECTORY)
   list(APPEND folders "${folder}")
+  if(folder MATCHES "/vnet/models$") # then the folder that it is in
+    get_filename_component(folder "${folder}" DIRECTORY)
+    list(APPEND parents "${folder}")
+  endif()
 endforeach()
+list(APPEND folders ${parents})
 list(REMOVE_DUPLICATES folders)
 foreach(folder IN LISTS folders)
   file(GLOB left LIST_DIRECTORIES true "${folder}/*")
-  if(folder MATCHES "/vnet$" AND NOT left) # include/vnet, lib/cmake/vnet …; never the prefix's own
+  if(folder MATCHES "/vnet(/models)?$" AND NOT left) # include/vnet, lib/cmake/vnet …; never the prefix's own
     file(REMOVE_RECURSE "${folder}")
   endif()
 endforeach()

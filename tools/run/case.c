@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -52,6 +53,8 @@ void run_allow(struct sandbox *box, const char *scan) {
     sandbox_read(box, half);
     free(half);
   }
+  /* Of a detached NRRD header, the data file, which lies beside it and may have any name. */
+  if (strcasecmp(scan + run_stem(scan), ".nhdr") == 0) sandbox_read_beside(box, scan);
 }
 
 static size_t elems_of(const struct run_input *input) {
@@ -72,7 +75,10 @@ static enum vn_status orientation_check(const struct run_session *session,
                                         const struct run_input *input, struct vn_diag *diag) {
   const char *letters = session->info.orientation, *reason = vn_scan_unoriented(input->file);
   if (!letters || !reason) return VN_OK;
-  return vn_fail(diag, VN_E_UNSUPPORTED, "the model wants %.20s, but the scan %s", letters, reason);
+  return vn_fail(diag, VN_E_UNSUPPORTED,
+                 "the model wants %.20s, but the scan %s: --geometry decides, with sform, qform or "
+                 "where its axes point, such as RAS",
+                 letters, reason);
 }
 
 /* The figure is known before a voxel is read. */
@@ -102,6 +108,7 @@ enum vn_status run_read(const struct run_session *session, const char *path,
   const struct vn_run_options run = {
       .size = sizeof run,
       .cancel = session->cancel,
+      .progress = session->reading,
       .memory_limit_bytes = UINT64_MAX, /* memory_count has looked */
   };
   struct vn_diag inner;
@@ -109,8 +116,10 @@ enum vn_status run_read(const struct run_session *session, const char *path,
   *input = (struct run_input){.image.size = sizeof input->image};
   enum vn_status status = vn_scan_open(path, &input->file, diag);
   if (status) return status;
+  if (session->options->geometry)
+    status = vn_scan_set_geometry(input->file, session->options->geometry, &inner);
   vn_scan_image(input->file, &input->image);
-  status = orientation_check(session, input, &inner);
+  if (!status) status = orientation_check(session, input, &inner);
   if (!status) status = memory_count(session, input, &inner);
   if (status) return named(status, path, &inner, diag);
   status = vn_scan_load(input->file, &run, diag);
@@ -261,14 +270,17 @@ static enum vn_status images_write(const struct run_session *session, struct out
   struct vn_diag inner;
   snprintf(text, sizeof text, "vnet-run %s, plan %016llx", vn_version(),
            (unsigned long long)vn_plan_checksum(session->plan));
-  enum vn_status status =
-      vn_scan_write_labels(out->labels.fd, cli_ends(out->labels.path, ".gz"), input->file, NULL,
-                           &result->map, session->info.labels, text, &inner);
+  const struct vn_scan_result file = {.size = sizeof file,
+                                      .like = input->file,
+                                      .map = &result->map,
+                                      .labels = session->info.labels,
+                                      .label = session->labels,
+                                      .description = text,
+                                      .cancel = session->cancel};
+  enum vn_status status = vn_scan_write_labels(out->labels.fd, out->labels.path, &file, &inner);
   if (status) return named(status, out->labels.path, &inner, diag);
   if (out->scores.fd < 0) return VN_OK;
-  status =
-      vn_scan_write_probabilities(out->scores.fd, cli_ends(out->scores.path, ".gz"), input->file,
-                                  NULL, &result->map, session->info.labels, text, &inner);
+  status = vn_scan_write_probabilities(out->scores.fd, out->scores.path, &file, &inner);
   return named(status, out->scores.path, &inner, diag);
 }
 
@@ -311,6 +323,13 @@ static enum vn_status texts_write(const struct run_session *session, const struc
   return status;
 }
 
+/* What the reader set right in the file. */
+static void note_print(const struct run_session *session, const struct run_files *files,
+                       const struct run_input *input) {
+  const char *note = vn_scan_note(input->file);
+  if (note && !session->options->quiet) cli_note("%s: %s", files->scan, note);
+}
+
 /* ---- the work ---- */
 
 static enum vn_status scan_segment(const struct run_session *session, const struct run_files *files,
@@ -325,6 +344,8 @@ static enum vn_status scan_segment(const struct run_session *session, const stru
   enum vn_status status =
       vn_segment(session->segmenter, images, 1, &options, &result->map, &result->report, &inner);
   if (status) return named(status, files->scan, &inner, diag);
+  cli_interrupt_at_once(true); /* what follows does not ask for the button */
+  if (vn_cancel_pressed(session->cancel)) return vn_fail(diag, VN_E_CANCELLED, "cancelled");
   uint64_t start = now_ns();
   result->measures = calloc(session->info.labels, sizeof *result->measures);
   if (!result->measures) return vn_fail(diag, VN_E_MEMORY, "out of memory");
@@ -347,10 +368,9 @@ static enum vn_status map_open(const struct run_session *session, const struct r
 static void result_tell(const struct run_session *session, const char *scan,
                         const struct vn_segment_report *report) {
   if (report->replaced_vox && !session->options->quiet)
-    cli_line(stderr, "vnet-run: note: %s: %zu voxels were not finite and took the smallest value",
-             scan, report->replaced_vox);
-  if (*report->note && !session->options->quiet)
-    cli_line(stderr, "vnet-run: note: %s: %s", scan, report->note);
+    cli_note("%s: %zu voxels were not finite and took the smallest value", scan,
+             report->replaced_vox);
+  if (*report->note && !session->options->quiet) cli_note("%s: %s", scan, report->note);
   if (*report->warning) cli_line(stderr, "vnet-run: warning: %s: %s", scan, report->warning);
 }
 
@@ -359,6 +379,7 @@ enum vn_status run_case(const struct run_session *session, const struct run_file
   struct run_result result = {0};
   struct outputs out = {0};
   size_t scores_bytes = 0;
+  note_print(session, files, input);
   enum vn_status status = outputs_create(session, files, &out, diag);
   if (status == VN_OK) status = map_open(session, files, input, &result.map, &scores_bytes, diag);
   if (status == VN_OK) status = scan_segment(session, files, input, &result, diag);
@@ -372,8 +393,11 @@ enum vn_status run_case(const struct run_session *session, const struct run_file
   result.picture_ns = now_ns() - start;
   if (status == VN_OK) status = texts_write(session, files, &out, input, &result, diag);
   if (status == VN_OK) status = outputs_publish(&out, diag);
+  cli_interrupt_at_once(false);
   if (status == VN_OK && session->options->json)
     report_json(stdout, session, files, input, &result);
+  else if (status == VN_OK && session->tell)
+    report_tell(stdout, session, files, &result);
   outputs_close(&out);
   if (result.map.probabilities) munmap(result.map.probabilities, scores_bytes);
   free(result.map.data);

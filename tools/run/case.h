@@ -17,8 +17,10 @@ struct run_session {
   struct vn_segmenter_info info;
   struct vn_label_info *labels; /* [info.labels] */
   struct vn_cancel *cancel;     /* pressed by Ctrl-C, for all that the program does */
+  bool tell;                    /* what came out, on standard output */
   vn_progress_fn *progress;
-  const char *sandbox; /* what is in force */
+  vn_progress_fn *reading; /* the same while a scan is read; NULL where scans are read ahead */
+  const char *sandbox;     /* what is in force */
 };
 
 /* Files of one scan; the strings are the case's own. NULL: not wanted. */

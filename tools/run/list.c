@@ -13,8 +13,9 @@
 #include "cli.h"
 #include "comm.h"
 #include "fail.h"
+#include "input.h"
 #include "names.h"
-#include "text.h"
+#include "printed.h"
 #include "vnet_scan.h"
 
 static void *held(void *memory) {
@@ -80,9 +81,7 @@ static void passed_add(struct passed *passed, const char *path) {
 
 static void passed_say(struct passed *passed, const struct run_options *o, const char *why) {
   if (passed->count && !o->quiet && comm_rank() == 0)
-    cli_line(stderr,
-             "vnet-run: note: passed over as label maps, by %s: %zu, such as %s; --list takes "
-             "whatever it names",
+    cli_note("passed over as label maps, by %s: %zu, such as %s; --list takes whatever it names",
              why, passed->count, passed->first);
   free(passed->first);
 }
@@ -100,10 +99,11 @@ static void scan_consider(struct run_list *list, const struct run_options *o, co
 /* A scan on each line, relative to the present folder; empty lines and lines that begin with # are
  * passed over. */
 static void list_read(struct run_list *list, const struct run_options *o) {
-  FILE *file = fopen(o->list, "r");
+  const char *reason;
+  FILE *file = vn_input_open(o->list, &reason);
   char *line = NULL;
   size_t room = 0, number = 0;
-  if (!file) cli_fatal(vn_io_status(errno), "%s: %s", o->list, strerror(errno));
+  if (!file) cli_fatal(vn_io_status(errno), "%s: %s", o->list, reason);
   for (ssize_t length; (length = getline(&line, &room, file)) >= 0;) {
     number++;
     if (strlen(line) != (size_t)length)
@@ -302,7 +302,7 @@ static void twins_drop(struct run_list *list, const struct run_options *o) {
   for (size_t i = list->count; i-- > 1;) {
     if (strcmp(order[i - 1]->full, order[i]->full)) continue;
     if (!o->quiet && comm_rank() == 0)
-      cli_line(stderr, "vnet-run: note: %s: is given twice, and taken once", order[i]->scan);
+      cli_note("%s: is given twice, and taken once", order[i]->scan);
     entry_close(order[i]);
   }
   free(order);
@@ -339,15 +339,15 @@ static bool results_are_of(const char *name, const char *scan) {
   char *path, *line = NULL;
   size_t lines = 0, room = 0;
   bool same = false;
-  struct cli_text want;
+  struct vn_printed want;
   if (asprintf(&path, "%s.seg.csv", name) < 0) path = NULL;
   held(path);
   FILE *file = fopen(path, "r");
   if (!file && errno == ENOMEM) held(NULL);
-  FILE *text = held(cli_text_open(&want));
+  FILE *text = held(vn_printed_open(&want));
   cli_csv_text(text, scan);
   fputc(',', text);
-  if (!cli_text_close(text, &want)) held(NULL);
+  if (!vn_printed_close(text, &want)) held(NULL);
   for (; file && lines < 2 && getline(&line, &room, file) >= 0; lines++)
     same = lines == 1 && strncmp(line, want.text, want.bytes) == 0;
   if (file && lines < 2 && !feof(file))
@@ -385,12 +385,20 @@ static bool one_stem(const struct run_entry *a, const struct run_entry *b) {
   return run_stem(b->full) == stem && strncmp(a->full, b->full, stem) == 0;
 }
 
+/* a.nii.nii.gz: without its ending it would be called as a.nii with its own is. */
+static bool ends_twice(const char *path) {
+  char *stem = held(strndup(path, run_stem(path)));
+  const bool twice = run_stem(stem) < strlen(stem);
+  free(stem);
+  return twice;
+}
+
 static void names_make(struct run_list *list, const struct run_options *o) {
   struct run_entry **order = sorted(list);
   for (size_t i = 0; i < list->count; i++) {
     struct run_entry *e = order[i];
-    const bool shared =
-        (i > 0 && one_stem(order[i - 1], e)) || (i + 1 < list->count && one_stem(order[i + 1], e));
+    const bool shared = (i > 0 && one_stem(order[i - 1], e)) ||
+                        (i + 1 < list->count && one_stem(order[i + 1], e)) || ends_twice(e->full);
     const char *tail = o->output_dir ? e->full + strlen(list->root) + 1 : e->scan;
     if (o->output_dir && o->resume) e->name = name_kept(o, e);
     if (!e->name) e->name = name_make(o, tail, shared);

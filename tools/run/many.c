@@ -1,10 +1,10 @@
 /* Scan after scan; see many.h.
  *
- * Each scan leaves NAME.seg.nii.gz and, before it, NAME.seg.csv: its rows of the summary, or the
- * one row of its failure. A scan is finished when both are there and the rows are of the same plan,
- * version and ISA; so --resume needs no state of its own, and the summary is made of these files
- * alone, the same for any number of ranks. While a scan computes, a thread reads the next one
- * (not under --memory-limit, which is the figure for one). */
+ * Each scan leaves NAME.seg.nii.gz (.nrrd, .mgz: in its own format) and, before it, NAME.seg.csv:
+ * its rows of the summary, or the one row of its failure. A scan is finished when both are there
+ * and the rows are of the same plan, version and ISA; so --resume needs no state of its own, and
+ * the summary is made of these files alone, the same for any number of ranks. While a scan
+ * computes, a thread reads the next one (not under --memory-limit, which is the figure for one). */
 #include "many.h"
 
 #include <errno.h>
@@ -18,8 +18,9 @@
 #include "cli.h"
 #include "comm.h"
 #include "fail.h"
+#include "names.h"
 #include "report.h"
-#include "text.h"
+#include "printed.h"
 
 /* One scan between being handed out and being finished. */
 struct slot {
@@ -45,7 +46,7 @@ static void files_make(struct run_files *files, const struct run_options *o,
                        const struct run_entry *entry) {
   *files = (struct run_files){
       .scan = joined(entry->scan, ""),
-      .labels = joined(entry->name, ".seg.nii.gz"),
+      .labels = joined(entry->name, run_labels_ending(entry->scan)),
       .csv = joined(entry->name, ".seg.csv"),
       .report = joined(entry->name, ".seg.json"),
       .picture = o->pictures ? joined(entry->name, ".seg.png") : NULL,
@@ -191,8 +192,8 @@ static size_t summary_write(const struct run_session *session, const struct run_
                             const char *path) {
   const struct run_options *o = session->options;
   size_t failed = 0, warnings = 0;
-  struct cli_text text;
-  FILE *out = cli_text_open(&text);
+  struct vn_printed text;
+  FILE *out = vn_printed_open(&text);
   if (!out) cli_fatal(VN_E_MEMORY, "out of memory");
   report_csv_header(out);
   for (size_t i = 0; i < list->count; i++) {
@@ -207,7 +208,7 @@ static size_t summary_write(const struct run_session *session, const struct run_
       cli_line(stdout, "%-8s %s", bad ? "FAILED" : warning ? "warning" : "ok", entry->scan);
     free(rows);
   }
-  if (!cli_text_close(out, &text)) cli_fatal(VN_E_MEMORY, "out of memory");
+  if (!vn_printed_close(out, &text)) cli_fatal(VN_E_MEMORY, "out of memory");
   if (path) summary_save(path, text.text, text.bytes);
   free(text.text);
   char warned[48] = "";

@@ -5,9 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* Longer ones before those that they end in. */
-static const char *const endings[] = {".nii.gz", ".nii",  ".hdr.gz", ".hdr", ".img.gz", ".img",
-                                      ".nrrd",   ".nhdr", ".mgh.gz", ".mgh", ".mgz"};
+#include "vnet_scan.h"
 
 const char *run_base(const char *path) {
   const char *slash = strrchr(path, '/');
@@ -16,14 +14,8 @@ const char *run_base(const char *path) {
 
 /* NULL: none. A name that is nothing but an ending has none. */
 static const char *ending_of(const char *path) {
-  const char *base = run_base(path);
-  const size_t length = strlen(base);
-  for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-    const size_t part = strlen(endings[i]);
-    if (length > part && strcasecmp(base + length - part, endings[i]) == 0)
-      return base + length - part;
-  }
-  return NULL;
+  size_t stem;
+  return vn_scan_name(path, &stem) ? path + stem : NULL;
 }
 
 size_t run_stem(const char *path) {
@@ -48,6 +40,15 @@ bool run_is_labels(const char *path) {
       return true;
   }
   return false;
+}
+
+const char *run_labels_ending(const char *scan) {
+  static const char *const ours[] = {".seg.nii.gz", ".seg.nrrd", ".seg.mgz"};
+  size_t stem;
+  const char *format = vn_scan_name(scan, &stem);
+  for (size_t i = 0; format && i < sizeof ours / sizeof *ours; i++)
+    if (strcmp(ours[i] + strlen(".seg"), format) == 0) return ours[i];
+  return ours[0];
 }
 
 char *run_name(const char *path, const char *ending) {

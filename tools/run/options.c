@@ -4,8 +4,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli.h"
+#include "plan_find.h"
 #include "sandbox.h"
 #include "slicer.h"
 
@@ -15,11 +17,13 @@ static const char help[] =
     "  or:  vnet-run [options] PLAN --list FILE --output-dir DIR\n"
     "  or:  vnet-run [options] PLAN --tensor IN.npy -o OUT.npy\n"
     "\n"
-    "Segments NIfTI scans with a plan made by vnetc. A label map has its scan's own\n"
-    "grid, affine, codes and units.\n"
+    "Segments NIfTI, NRRD and MGH scans. PLAN is a file made by vnetc, the name of an\n"
+    "installed model, or an ONNX model, which vnetc compiles once. A label map has\n"
+    "its scan's own grid, affine, codes and units.\n"
     "\n"
-    "  -o, --output FILE      .nii or .nii.gz; default: SCAN.seg.nii.gz by the scan\n"
-    "  --scores FILE          class probabilities, x y z class, .nii or .nii.gz\n"
+    "  -o, --output FILE      .nii, .nii.gz, .nrrd, .mgz or .mgh; default: by the\n"
+    "                         scan in its own format, such as SCAN.seg.nii.gz\n"
+    "  --scores FILE          class probabilities, x y z class, in such a file, too\n"
     "  --scores-type TYPE     uint16 (scaled; the default) or float32\n"
     "  --report FILE          JSON: the run, and measures of each label\n"
     "  --csv FILE             a row for each label\n"
@@ -30,6 +34,8 @@ static const char help[] =
     "  --weighting NAME       gaussian or constant: how windows are blended\n"
     "  --mirror AXES          such as dhw: average over mirrored windows, slower\n"
     "  --all-windows          run windows with nothing but background, too\n"
+    "  --geometry HOW         how the scan lies, where its file is silent or wrong:\n"
+    "                         sform, qform, or where its axes point, such as RAS\n"
     "  --replace-nan          the smallest value for voxels that are NaN or infinite;\n"
     "                         without it such a scan is refused, unless all of them\n"
     "                         are a frame around it, which is background\n"
@@ -50,12 +56,13 @@ static const char help[] =
     "                         more; default: the memory that is free\n"
     "  --max-windows N        refuse a scan that takes more windows (10000, and more\n"
     "                         of windows below 64x64x64); 0: none is refused\n"
-    "  --json                 the report on standard output\n" CLI_SANDBOX_HELP
+    "  --json                 the report on standard output\n"
+    "  --models               list the models that have a name, and end\n" CLI_SANDBOX_HELP
     "  --xml                  this program as 3D Slicer's module description\n"
-    "  -q, --quiet            no progress bar, no notes; warnings stay\n"
+    "  -q, --quiet            print nothing but warnings and errors\n"
     "  -h, --help, -V, --version\n"
     "\n"
-    "Example: vnet-run brain.plan t1.nii.gz --picture t1.png --csv t1.csv\n"
+    "Example: vnet-run brain t1.nii.gz --picture t1.png --csv t1.csv\n"
     "\n" CLI_EXIT_HELP;
 
 enum {
@@ -70,6 +77,7 @@ enum {
   WEIGHTING,
   MIRROR,
   ALL_WINDOWS,
+  GEOMETRY,
   REPLACE,
   STRICT,
   LIST,
@@ -85,6 +93,7 @@ enum {
   JSON,
   NO_SANDBOX,
   XML,
+  MODELS,
   PROCESS_ADDRESS,
   RETURN_FILE,
 };
@@ -102,6 +111,7 @@ static const struct option longs[] = {
     {"weighting", required_argument, NULL, WEIGHTING},
     {"mirror", required_argument, NULL, MIRROR},
     {"all-windows", no_argument, NULL, ALL_WINDOWS},
+    {"geometry", required_argument, NULL, GEOMETRY},
     {"replace-nan", no_argument, NULL, REPLACE},
     {"strict", no_argument, NULL, STRICT},
     {"list", required_argument, NULL, LIST},
@@ -117,6 +127,7 @@ static const struct option longs[] = {
     {"json", no_argument, NULL, JSON},
     {"no-sandbox", no_argument, NULL, NO_SANDBOX},
     {"xml", no_argument, NULL, XML},
+    {"models", no_argument, NULL, MODELS},
     {"processinformationaddress", required_argument, NULL, PROCESS_ADDRESS},
     {"returnparameterfile", required_argument, NULL, RETURN_FILE},
     {"quiet", no_argument, NULL, 'q'},
@@ -210,6 +221,9 @@ static void option_take(struct run_options *o, int option) {
   case ALL_WINDOWS:
     o->segment.every_window = true;
     break;
+  case GEOMETRY:
+    o->geometry = optarg;
+    break;
   case REPLACE:
     o->segment.replace_nan = true;
     break;
@@ -265,6 +279,10 @@ static void option_take(struct run_options *o, int option) {
     slicer_describe(stdout);
     cli_finish_stdout();
     exit(VN_OK);
+  case MODELS:
+    plan_names_print(stdout);
+    cli_finish_stdout();
+    exit(VN_OK);
   case 'h':
     print_and_exit(help);
     break;
@@ -283,15 +301,17 @@ static void tensor_check(const struct run_options *o) {
   if (o->scans || run_options_many(o))
     cli_fatal(VN_E_ARGUMENT, "--tensor and a scan exclude each other");
   if (!o->outputs) cli_fatal(VN_E_ARGUMENT, "--tensor needs -o OUT.npy");
-  if (o->json || o->segment.replace_nan || o->strict || o->scores || o->report || o->csv ||
-      o->pictures)
-    cli_fatal(VN_E_ARGUMENT,
-              "--json, --replace-nan, --strict, --scores, --report, --csv and --picture are "
-              "for scans, not for --tensor");
+  if (o->json || o->geometry || o->segment.replace_nan || o->strict || o->scores || o->report ||
+      o->csv || o->pictures)
+    cli_fatal(
+        VN_E_ARGUMENT,
+        "--json, --geometry, --replace-nan, --strict, --scores, --report, --csv and --picture "
+        "are for scans, not for --tensor");
 }
 
 static void options_check(const struct run_options *o) {
-  if (!o->plan) cli_fatal(VN_E_ARGUMENT, "a plan is missing; try --help");
+  if (!o->plan)
+    cli_fatal(VN_E_ARGUMENT, "expected a plan and a scan: vnet-run PLAN SCAN; try --help");
   if (o->tensors) {
     tensor_check(o);
     return;
@@ -310,17 +330,31 @@ static void options_check(const struct run_options *o) {
                                "scan");
     return;
   }
-  if (!o->scans) cli_fatal(VN_E_ARGUMENT, "expected a scan; try --help");
+  if (!o->scans)
+    cli_fatal(VN_E_ARGUMENT, "expected a plan and a scan: vnet-run PLAN SCAN; try --help");
   if (o->resume || o->recursive || o->excludes)
     cli_fatal(VN_E_ARGUMENT,
               "--resume, --recursive and --exclude are for many scans, with --output-dir");
-  if (o->pictures && !o->picture) cli_fatal(VN_E_ARGUMENT, "--picture lacks its file");
+  struct stat there;
+  if (stat(o->scan[0], &there) == 0 && S_ISDIR(there.st_mode))
+    cli_fatal(VN_E_ARGUMENT, "%s: is a folder; where its results go is said with --output-dir DIR",
+              o->scan[0]);
+  if (o->pictures && !o->picture) cli_fatal(VN_E_ARGUMENT, "--picture lacks its file: a .png");
 }
 
 /* getopt gives an optional value only as --picture=FILE; people write it apart. */
 static void picture_value(struct run_options *o, int argc, char **argv) {
-  if (o->picture || optind >= argc || !cli_ends(argv[optind], ".png")) return;
-  o->picture = argv[optind++];
+  static const char *const others[] = {".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".pdf"};
+  const char *word = o->picture ? o->picture : optind < argc ? argv[optind] : "";
+  bool other = o->picture != NULL;
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+    other = other || cli_ends(word, others[i]);
+  if (cli_ends(word, ".png")) {
+    if (!o->picture) optind++;
+    o->picture = word;
+  } else if (other) {
+    cli_fatal(VN_E_ARGUMENT, "%s: pictures are PNG: choose a name that ends in .png", word);
+  }
 }
 
 struct run_options run_options_parse(int argc, char **argv) {
@@ -333,9 +367,13 @@ struct run_options run_options_parse(int argc, char **argv) {
     }
     option_take(&o, option);
   }
-  o.plan = argv[optind];
+  o.plan = o.given = argv[optind];
   if (o.plan) o.scan = argv + optind + 1;
   if (o.plan) o.scans = (size_t)(argc - optind - 1);
+  for (int i = optind; i < argc; i++)
+    if (!*argv[i])
+      cli_fatal(VN_E_ARGUMENT, "%s: the name is empty (a variable that is not set?)",
+                i == optind ? "the plan" : "the scan");
   options_check(&o);
   return o;
 }

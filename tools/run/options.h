@@ -9,13 +9,14 @@
 enum { RUN_TENSORS_MOST = 8, RUN_EXCLUDES_MOST = 64 };
 
 struct run_options {
-  const char *plan;
-  char *const *scan; /* [scans]: files and folders */
+  const char *plan, *given; /* given: what stood in its place: it, its name or its model */
+  char *const *scan;        /* [scans]: files and folders */
   size_t scans;
   const char *tensor[RUN_TENSORS_MOST], *output[RUN_TENSORS_MOST];
   size_t tensors, outputs;
   const char *list, *output_dir; /* many scans */
   bool recursive, resume;
+  const char *geometry;                   /* how a scan lies; see vn_scan_set_geometry */
   const char *exclude[RUN_EXCLUDES_MOST]; /* patterns of names and paths */
   size_t excludes;
   const char *scores, *report, *csv, *picture; /* files of one scan */

@@ -67,6 +67,7 @@ static void scan_print(struct cli_json *json, const struct run_session *session,
   cli_json_open(json, "network_spacing_mm", '[');
   for (int i = 2; i >= 0; i--) cli_json_real(json, NULL, report->grid_spacing_mm[i], 6);
   cli_json_close(json, ']');
+  cli_json_text(json, "scan_note", vn_scan_note(input->file));
   cli_json_text(json, "intensity", session->info.intensity);
   cli_json_count(json, "replaced_voxels", report->replaced_vox);
   cli_json_text(json, "note", *report->note ? report->note : NULL);
@@ -129,6 +130,17 @@ void report_json(FILE *out, const struct run_session *session, const struct run_
     label_print(&json, i, session->labels[i].name, &result->measures[i]);
   cli_json_close(&json, ']');
   cli_json_close(&json, '}');
+}
+
+/* ---- for a person ---- */
+
+void report_tell(FILE *out, const struct run_session *session, const struct run_files *files,
+                 const struct run_result *result) {
+  cli_line(out, "%s: done in %.1f s", files->labels, cli_seconds());
+  for (size_t i = 1; i < session->info.labels; i++) {
+    double ml = result->measures[i].ml;
+    cli_line(out, "  label %zu, %s: %.*f ml", i, session->labels[i].name, ml < 10 ? 3 : 1, ml);
+  }
 }
 
 /* ---- CSV, after RFC 4180 ---- */

@@ -16,6 +16,10 @@ struct run_result {
 void report_json(FILE *out, const struct run_session *session, const struct run_files *files,
                  const struct run_input *input, const struct run_result *result);
 
+/* For a person: where the labels are, how much there is of each, how long it took. */
+void report_tell(FILE *out, const struct run_session *session, const struct run_files *files,
+                 const struct run_result *result);
+
 /* Names as cli_csv_text writes them: a row is a line.
  * scan,status,message,label,name,voxels,ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa. Status: ok,
  * warning (with the message) or failed (why). Nothing in it depends on threads, ranks or time. */

@@ -11,6 +11,7 @@
 static void files_check(const struct run_options *o) {
   struct cli_files files = {0};
   cli_files_add(&files, o->plan, false);
+  if (o->given != o->plan) cli_files_add(&files, o->given, false);
   for (size_t i = 0; i < o->tensors; i++) cli_files_add(&files, o->tensor[i], false);
   for (size_t i = 0; i < o->outputs; i++) cli_files_add(&files, o->output[i], true);
   cli_files_check(&files);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "fail.h"
+#include "input.h"
 #include "intensity.h"
 
 enum { COLUMNS_MOST = 64 }; /* of a file */
@@ -133,8 +134,9 @@ enum vn_status vnt_table_read(const char *path, const char *const *names, size_t
                               struct vnt_table *table, struct vn_diag *diag) {
   struct reader r = {.path = path, .line = 1};
   *table = (struct vnt_table){.columns = columns};
-  FILE *file = fopen(path, "r");
-  if (!file) return vn_fail(diag, vn_io_status(errno), "%.300s: %s", path, strerror(errno));
+  const char *reason;
+  FILE *file = vn_input_open(path, &reason);
+  if (!file) return vn_fail(diag, vn_io_status(errno), "%.300s: %s", path, reason);
   enum vn_status status = rows_read(&r, file, names, table, diag);
   fclose(file);
   return status;

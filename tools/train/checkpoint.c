@@ -9,6 +9,7 @@
 #include <zlib.h>
 
 #include "fail.h"
+#include "input.h"
 
 struct head {
   char magic[8];
@@ -165,8 +166,9 @@ enum vn_status vnt_checkpoint_read(const char *path, const struct vnt_checkpoint
   struct head head;
   struct part parts[PARTS], read[PARTS] = {0};
   parts_list(c, parts);
-  FILE *file = fopen(path, "rb");
-  if (!file) return vn_fail(diag, vn_io_status(errno), "%.300s: %s", path, strerror(errno));
+  const char *reason;
+  FILE *file = vn_input_open(path, &reason);
+  if (!file) return vn_fail(diag, vn_io_status(errno), "%.300s: %s", path, reason);
   enum vn_status status = file_check(file, path, &head, diag);
   if (!status) {
     status = parts_read(file, path, c, read, diag);

@@ -1,12 +1,13 @@
 /* Importing, resizing, describing and exporting a model; see model_file.h. */
 #include "model_file.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "compile.h"
 #include "palette.h"
-#include "text.h"
+#include "printed.h"
 #include "vnet.h"
 
 static const uint32_t space[3] = {VN_D, VN_H, VN_W};
@@ -64,7 +65,7 @@ enum vn_status vnt_model_resize(struct vnc_graph *g, const size_t patch[3], stru
 /* ---- in ---- */
 
 enum vn_status vnt_model_import(const char *path, const size_t patch[3], struct vnc_graph *graph,
-                                char member[32], struct vn_diag *diag) {
+                                size_t window[3], char member[32], struct vn_diag *diag) {
   /* At its own size; where it has none, at ours. */
   struct vnc_import_options options = {.allow_external_data = true};
   char text[256];
@@ -77,11 +78,15 @@ enum vn_status vnt_model_import(const char *path, const size_t patch[3], struct 
     status = vnc_onnx_import(path, &options, graph, diag);
   }
   if (!status) status = vnc_topology(graph, NULL, text, sizeof text, diag);
-  if (status) return status;
-  struct vn_diag inner;
+  struct vn_diag inner = *diag;
+  if (status)
+    return strncmp(inner.text, path, strlen(path))
+               ? vn_fail(diag, status, "%.200s: %.300s", path, inner.text)
+               : status;
   const struct vnc_node *in = &graph->nodes[graph->inputs[0].node];
   if (in->dim[VN_C] != 1 || in->dim[VN_N] != 1)
     return vn_fail(diag, VN_E_UNSUPPORTED, "%.200s: not for one scan of one channel", path);
+  for (size_t a = 0; a < 3; a++) window[a] = (size_t)in->dim[space[a]];
   status = vnt_model_resize(graph, patch, &inner);
   if (status == VN_E_FORMAT) /* the sides of a sum or concat no longer meet */
     return vn_fail(diag, VN_E_ARGUMENT,
@@ -90,6 +95,11 @@ enum vn_status vnt_model_import(const char *path, const size_t patch[3], struct 
   if (status) return vn_fail(diag, status, "%.200s: %s", path, inner.text);
   snprintf(member, 32, "%.*s", (int)strcspn(text, " "), text);
   return VN_OK;
+}
+
+size_t vnt_model_classes(const struct vnc_graph *graph) {
+  const uint64_t channels = graph->nodes[graph->outputs[0].node].dim[VN_C];
+  return channels < 2 ? 2 : (size_t)channels; /* one channel: a sigmoid's */
 }
 
 /* ---- out ---- */
@@ -137,6 +147,14 @@ static void label_print(FILE *out, const char *name, size_t length, size_t value
     fprintf(out, "\",\"colour\":\"#%02x%02x%02x\"}", rgb[0], rgb[1], rgb[2]);
 }
 
+static bool colour_given(const char *name, size_t length) {
+  const char *colon = memchr(name, ':', length);
+  if (!colon) return true;
+  size_t digits = 0;
+  while (isxdigit((unsigned char)colon[2 + digits])) digits++;
+  return colon[1] == '#' && digits == 6 && colon + 8 == name + length;
+}
+
 static enum vn_status names_print(FILE *out, const char *names, const struct vn_palette *palette,
                                   struct vn_diag *diag) {
   size_t value = 0;
@@ -144,8 +162,13 @@ static enum vn_status names_print(FILE *out, const char *names, const struct vn_
   for (const char *name = names;; name++) {
     const size_t length = strcspn(name, ",");
     if (length == 0) return vn_fail(diag, VN_E_ARGUMENT, "--label-names: an empty name");
+    if (!colour_given(name, length))
+      return vn_fail(diag, VN_E_ARGUMENT,
+                     "--label-names: %.*s: expected NAME or NAME:#rrggbb, such as tumour:#c83232",
+                     (int)length, name);
     if (++value >= palette->count)
-      return vn_fail(diag, VN_E_ARGUMENT, "--label-names: more than %zu, which --classes %zu has",
+      return vn_fail(diag, VN_E_ARGUMENT,
+                     "--label-names: more than %zu; of %zu classes the first is the background",
                      palette->count - 1, palette->count);
     label_print(out, name, length, value, palette->entries[value].rgb);
     name += length;
@@ -159,14 +182,15 @@ enum vn_status vnt_model_labels(const char *names, size_t classes, char **json,
                                 struct vn_diag *diag) {
   struct vn_palette palette = {0};
   struct vn_diag inner;
-  struct cli_text text;
+  struct vn_printed text;
   *json = NULL;
   enum vn_status status = vn_palette_parse(NULL, classes, &palette, diag);
   if (status) return status;
-  FILE *out = cli_text_open(&text);
+  FILE *out = vn_printed_open(&text);
   if (out) status = names_print(out, names, &palette, diag);
   vn_palette_close(&palette);
-  if (!cli_text_close(out, &text) && !status) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
+  if (!vn_printed_close(out, &text) && !status)
+    status = vn_fail(diag, VN_E_MEMORY, "out of memory");
   *json = text.text;
   if (!status) {
     status = vn_palette_parse(*json, classes, &palette, &inner);

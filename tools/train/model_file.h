@@ -5,12 +5,15 @@
 
 #include "graph.h"
 
-/* Reads an ONNX model of the family into *graph, at `patch` (d h w) whatever size it was made for;
- * `member` gets its name. The graph is to be freed in any case. VN_E_UNSUPPORTED: not of the
- * family, or not for one input channel; VN_E_ARGUMENT: `patch` does not fit it; otherwise as
- * vnc_onnx_import. */
+/* Reads an ONNX model of the family into *graph, at `patch` (d h w) whatever size it was made for,
+ * which `window` gets, `patch` where it was made for none; `member` gets its name. The graph is to
+ * be freed in any case. VN_E_UNSUPPORTED: not of the family, or not for one input channel;
+ * VN_E_ARGUMENT: `patch` does not fit it; otherwise as vnc_onnx_import. */
 enum vn_status vnt_model_import(const char *path, const size_t patch[3], struct vnc_graph *graph,
-                                char member[32], struct vn_diag *diag);
+                                size_t window[3], char member[32], struct vn_diag *diag);
+
+/* How many classes the graph's output tells apart. */
+size_t vnt_model_classes(const struct vnc_graph *graph);
 
 /* Gives the graph another size. On failure the graph is of no use any more. */
 enum vn_status vnt_model_resize(struct vnc_graph *graph, const size_t patch[3],

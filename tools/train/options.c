@@ -7,7 +7,7 @@
 
 #include "cli.h"
 #include "intensity.h"
-#include "text.h"
+#include "printed.h"
 #include "vnet.h"
 
 static const char help[] =
@@ -23,8 +23,8 @@ static const char help[] =
     "Data:\n"
     "  --data FILE            CSV with a head: image,label and perhaps split (train or\n"
     "                         validation); paths from the file's folder\n"
-    "  --labels DIR           whole-head label maps (NIfTI, FreeSurfer's values)\n"
-    "  --classes N            with the background (2)\n"
+    "  --labels DIR           whole-head label maps with FreeSurfer's values\n"
+    "  --classes N            with the background (2; with --init the model's)\n"
     "  --label-names LIST     'liver,tumour:#c83232': names and colours of 1, 2, …\n"
     "  --expect TEXT          what is plausible, such as 'ml 1 600 2400; pieces 1 3': vnet-run\n"
     "                         warns otherwise\n"
@@ -41,8 +41,9 @@ static const char help[] =
     "  --member NAME          monai (default), vnet, vnet-2016, vnet-caffe, mattmacy\n"
     "  --width N              channels of the first stage (8)\n"
     "  --stages N             from the full grid to the coarsest (4)\n"
-    "  --init MODEL.onnx      start from a model of the family instead; what is not\n"
-    "                         given of --orientation, --spacing, --intensity is its\n"
+    "  --init MODEL.onnx      start from a model of the family instead; classes, names,\n"
+    "                         orientation, spacing, intensity and --model-patch are the\n"
+    "                         model's where they are not given\n"
     "  --dropout P            of whole channels, where MONAI's VNet has it (0)\n"
     "  --freeze X             share of the steps after which BatchNorm's statistics stay as\n"
     "                         they are, as in the exported model (0.5; for sgd 1: never)\n"
@@ -62,7 +63,8 @@ static const char help[] =
     "\n"
     "Results:\n"
     "  -o, --output FILE      the model, written with every checkpoint\n"
-    "  --model-patch DxHxW    voxels of its window (--patch; for --labels 96x112x96)\n"
+    "  --model-patch DxHxW    voxels of its window (with --init the model's, for --labels\n"
+    "                         96x112x96, else --patch)\n"
     "  --float16              its weights in half precision\n"
     "  --validate-every N     steps; segments the validation scans: Dice and 95 % Hausdorff\n"
     "                         distance go to LOG.validation.csv, and the model of the best\n"
@@ -233,8 +235,10 @@ static void text_option(struct vnt_options *o, int option) {
   };
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
     if (texts[i].option == option) *texts[i].to = optarg;
+  if (option == ORIENTATION) cli_axes("--orientation", optarg);
   if (option == ORIENTATION) o->prepared[0] = true;
   if (option == INTENSITY) o->prepared[2] = true;
+  if (option == LOSS) o->losing = true;
   if (option == MEMBER || option == WIDTH || option == STAGES) o->shaped = true;
   if (option == PATCH) cli_shape("--patch", optarg, o->patch);
   if (option == MODEL_PATCH) cli_shape("--model-patch", optarg, o->model_patch);
@@ -304,7 +308,6 @@ static struct vnt_options defaults(bool paper) {
   struct vnt_options o = {.member = "monai",
                           .width = 8,
                           .stages = 4,
-                          .classes = 2,
                           .batch = 1,
                           .feed_threads = 1,
                           .patch = {72, 88, 72},
@@ -332,14 +335,7 @@ static struct vnt_options defaults(bool paper) {
   return o;
 }
 
-static char *joined(const char *path, const char *ending) {
-  char *text;
-  if (asprintf(&text, "%s%s", path, ending) < 0) cli_fatal(VN_E_MEMORY, "out of memory");
-  return text;
-}
-
 static void labels_complete(struct vnt_options *o) {
-  static const size_t window[3] = {96, 112, 96};
   static const char brain[] = /* heads of adults, from the chin or the neck up */
       "extent 100 320 120 320 80 350; ml 1 800 2100; share 1 0.03 0.6; pieces 1 2";
   if (o->data) cli_fatal(VN_E_ARGUMENT, "--data and --labels: one of the two");
@@ -348,7 +344,7 @@ static void labels_complete(struct vnt_options *o) {
   if (o->prepared[0] || o->prepared[2])
     cli_fatal(VN_E_ARGUMENT, "--orientation and --intensity go with --data: scans of --labels are "
                              "rendered as RAS and 'percentile 0.5 99.5'");
-  if (o->classes != 2)
+  if (o->classes && o->classes != 2)
     cli_fatal(VN_E_ARGUMENT, "--labels: the classes are 2, background and brain");
   if (!o->prepared[1]) o->spacing_mm[0] = o->spacing_mm[1] = o->spacing_mm[2] = 2;
   if (!o->spacing_mm[0] || o->spacing_mm[0] != o->spacing_mm[1] ||
@@ -358,29 +354,47 @@ static void labels_complete(struct vnt_options *o) {
   o->intensity = "percentile 0.5 99.5";
   if (!o->label_names) o->label_names = "brain:#e6b400";
   if (!o->expect) o->expect = brain;
-  if (!o->model_patch[0]) memcpy(o->model_patch, window, sizeof window);
 }
 
-static void complete(struct vnt_options *o, bool loss_given) {
-  if ((!o->labels && !o->data) || !o->output)
-    cli_fatal(VN_E_ARGUMENT, "--data or --labels, and -o are needed; try --help");
+void vnt_options_settle(struct vnt_options *o, size_t classes, const size_t *window) {
+  static const size_t head[3] = {96, 112, 96};
+  if (o->classes && o->classes != classes)
+    cli_fatal(VN_E_ARGUMENT,
+              "--classes %zu: the model of --init tells %zu apart, and keeps them; leave --classes "
+              "out",
+              o->classes, classes);
+  if (o->labels && classes != 2)
+    cli_fatal(VN_E_ARGUMENT,
+              "--labels trains for 2 classes, background and brain; the model of "
+              "--init tells %zu apart",
+              classes);
+  o->classes = classes;
+  if (!o->losing && classes > 2) o->loss.kind = VNT_LOSS_MULTI_DICE;
+  if (classes > 2 && o->loss.kind != VNT_LOSS_MULTI_DICE)
+    cli_fatal(VN_E_ARGUMENT, "--loss %s: for two classes; with %zu it is multi",
+              losses[o->loss.kind], classes);
+  if (!window) window = o->labels ? head : o->patch;
+  if (!o->model_patch[0]) memcpy(o->model_patch, window, sizeof o->model_patch);
+}
+
+static void complete(struct vnt_options *o) {
+  if (!o->labels && !o->data)
+    cli_fatal(VN_E_ARGUMENT, "what to train on is missing: --data CASES.csv or --labels DIR; try "
+                             "--help");
+  if (!o->output) cli_fatal(VN_E_ARGUMENT, "where the model goes is missing: -o MODEL.onnx");
   if (o->labels) labels_complete(o);
   if (o->init && o->shaped)
     cli_fatal(VN_E_ARGUMENT, "--init says what the network is: no --member, --width or --stages");
-  if (!o->model_patch[0]) memcpy(o->model_patch, o->patch, sizeof o->patch);
-  if (!loss_given && o->classes > 2) o->loss.kind = VNT_LOSS_MULTI_DICE;
-  if (o->classes > 2 && o->loss.kind != VNT_LOSS_MULTI_DICE)
-    cli_fatal(VN_E_ARGUMENT, "--loss %s: for two classes; with %zu it is multi",
-              losses[o->loss.kind], o->classes);
   if (o->freeze < 0) o->freeze = o->optimizer == VNT_SGD ? 1 : 0.5;
   if (o->rate < 0) o->rate = o->optimizer == VNT_SGD ? 1e-4 : 1e-3;
   if ((o->charts || o->validate_every) && !o->log)
-    cli_fatal(VN_E_ARGUMENT, "--charts and --validate-every need --log");
-  if (!o->checkpoint) o->checkpoint = joined(o->output, ".ckpt");
+    cli_fatal(VN_E_ARGUMENT, "--charts and --validate-every need --log FILE.csv");
+  if (!o->checkpoint) o->checkpoint = cli_joined(o->output, ".ckpt", "");
+  if (!o->init) vnt_options_settle(o, o->classes ? o->classes : 2, NULL);
 }
 
 struct vnt_options vnt_options_parse(int argc, char **argv) {
-  bool paper = false, loss = false;
+  bool paper = false;
   for (int option; (option = cli_option(argc, argv, letters, longs)) >= 0;)
     paper |= option == PAPER; /* before the others, which change parts of it */
   optind = 0;
@@ -394,18 +408,19 @@ struct vnt_options vnt_options_parse(int argc, char **argv) {
       cli_finish_stdout();
       exit(VN_OK);
     }
-    loss |= option == LOSS;
     text_option(&o, option);
     number_option(&o, option);
   }
-  if (optind != argc) cli_fatal(VN_E_ARGUMENT, "%s: unexpected; try --help", argv[optind]);
-  complete(&o, loss);
+  if (optind != argc)
+    cli_fatal(VN_E_ARGUMENT, "%s: an argument too many; cases come after --data; try --help",
+              argv[optind]);
+  complete(&o);
   return o;
 }
 
 char *vnt_options_text(const struct vnt_options *o, const char *isa) {
-  struct cli_text text;
-  FILE *out = cli_text_open(&text);
+  struct vn_printed text;
+  FILE *out = vn_printed_open(&text);
   if (!out) return NULL;
   if (!o->init)
     fprintf(out, "--member %s\n--width %zu\n--stages %zu\n", o->member, o->width, o->stages);
@@ -426,5 +441,5 @@ char *vnt_options_text(const struct vnt_options *o, const char *isa) {
     fprintf(out, "--steps %llu\n--freeze %.17g\n", (unsigned long long)o->steps, o->freeze);
   fprintf(out, "--dropout %.17g\n--seed %llu\n--isa %s\n", o->dropout, (unsigned long long)o->seed,
           isa);
-  return cli_text_close(out, &text) ? text.text : NULL;
+  return vn_printed_close(out, &text) ? text.text : NULL;
 }

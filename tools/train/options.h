@@ -10,8 +10,9 @@ struct vnt_options {
   const char *member, *isa, *checkpoint, *log, *charts;
   const char *orientation, *intensity, *label_names, *expect;
   double spacing_mm[3]; /* x y z along the orientation; all 0: each scan's own */
-  size_t width, stages, classes, batch, threads, feed_threads;
-  size_t patch[3], model_patch[3]; /* d h w */
+  size_t width, stages, batch, threads, feed_threads;
+  size_t classes;                  /* 0 until it is settled: not given */
+  size_t patch[3], model_patch[3]; /* d h w; model_patch 0 until it is settled */
   double rate, dropout, freeze, timeout_s;
   uint64_t steps, seed, every, validate_every; /* validate_every 0: never */
   enum vnt_optim_kind optimizer;
@@ -20,11 +21,16 @@ struct vnt_options {
   bool paper, float16, resume, quiet;
   bool shaped;      /* --member, --width or --stages was given */
   bool prepared[3]; /* --orientation, --spacing, --intensity were given */
+  bool losing;      /* --loss was given */
 };
 
 /* Reads the command line; --help, --version and mistakes end the program. Strings are argv's or
  * live as long as the program. */
 struct vnt_options vnt_options_parse(int argc, char **argv);
+
+/* What hangs on the network, once it is known that it tells `classes` apart; `window` is its own,
+ * d h w, or NULL. Called again by whoever reads the model of --init. Mistakes end the program. */
+void vnt_options_settle(struct vnt_options *options, size_t classes, const size_t *window);
 
 /* What of it decides the weights, as lines such as "--width 8": what a checkpoint remembers. To be
  * freed. `isa` is the one that was chosen; NULL when memory is short. */

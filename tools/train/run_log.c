@@ -8,7 +8,7 @@
 
 #include "cli.h"
 #include "fail.h"
-#include "text.h"
+#include "printed.h"
 
 /* The rows of `from` that go on being true; a last line that was cut off is not one. */
 static void rows_keep(FILE *from, const char *path, FILE *to, uint64_t step) {
@@ -31,13 +31,13 @@ static void rows_trim(const char *path, const char *head, uint64_t step) {
   if (!from) cli_fatal(vn_io_status(errno), "%s: %s", path, strerror(errno));
   struct cli_output output;
   struct vn_diag diag;
-  struct cli_text text;
-  FILE *to = cli_text_open(&text);
+  struct vn_printed text;
+  FILE *to = vn_printed_open(&text);
   if (!to) cli_fatal(VN_E_MEMORY, "out of memory");
   fprintf(to, "%s\n", head);
   rows_keep(from, path, to, step);
   fclose(from);
-  if (!cli_text_close(to, &text)) cli_fatal(VN_E_MEMORY, "out of memory");
+  if (!vn_printed_close(to, &text)) cli_fatal(VN_E_MEMORY, "out of memory");
   cli_output_open(&output, path);
   cli_check(cli_write(output.fd, text.text, text.bytes, &diag), &diag);
   cli_output_commit(&output);

@@ -83,12 +83,15 @@ static void metas_set(struct vnt_run *run) {
 }
 
 static void graph_make(struct vnt_run *run, struct vnc_graph *graph) {
-  const struct vnt_options *o = &run->options;
+  struct vnt_options *o = &run->options;
   struct vn_diag diag;
-  if (o->init)
-    cli_check(vnt_model_import(o->init, o->patch, graph, run->member, &diag), &diag);
-  else
+  size_t window[3];
+  if (!o->init) {
     graph_build(run, graph);
+    return;
+  }
+  cli_check(vnt_model_import(o->init, o->patch, graph, window, run->member, &diag), &diag);
+  vnt_options_settle(o, vnt_model_classes(graph), window);
 }
 
 static void graph_open(struct vnt_run *run) {
@@ -118,10 +121,6 @@ static void net_open(struct vnt_run *run) {
   const struct vnt_options *o = &run->options;
   struct vn_diag diag;
   cli_check(vnt_net_open(&run->machine, trained_open(run), run->share, &run->net, &diag), &diag);
-  const size_t channels = run->net.output.dim[VN_C], classes = channels < 2 ? 2 : channels;
-  if (o->init && classes != o->classes)
-    cli_fatal(VN_E_ARGUMENT, "%s tells %zu classes apart, not %zu: say --classes %zu", o->init,
-              classes, o->classes, classes);
   run->optim = (struct vnt_optim){.kind = o->optimizer,
                                   .momentum = 0.99,
                                   .beta1 = 0.9,
@@ -153,7 +152,7 @@ static void samples_open(struct vnt_run *run) {
   };
   cli_check(vnt_samples_open(&spec, run->machine.pool, &run->samples, &diag), &diag);
   if (o->validate_every && run->samples.cases.n_validation == 0)
-    cli_fatal(VN_E_ARGUMENT, "%s: no case is for validation", o->data);
+    cli_fatal(VN_E_ARGUMENT, "%s: no case is for validation: a column split says which", o->data);
 }
 
 /* What decides the result, before the first step. */

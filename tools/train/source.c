@@ -9,17 +9,13 @@
 #include <sys/stat.h>
 
 #include "fail.h"
-#include "text.h"
+#include "printed.h"
+#include "vnet_scan.h"
 
 /* ---- label maps ---- */
 
-static bool ends(const char *name, const char *ending) {
-  const size_t all = strlen(name), part = strlen(ending);
-  return all >= part && strcmp(name + all - part, ending) == 0;
-}
-
 static int is_map(const struct dirent *entry) {
-  return entry->d_name[0] != '.' && (ends(entry->d_name, ".nii") || ends(entry->d_name, ".nii.gz"));
+  return entry->d_name[0] != '.' && vn_scan_writable(entry->d_name);
 }
 
 struct reading {
@@ -127,15 +123,16 @@ static enum vn_status cases_open(const struct vnt_samples_spec *spec, struct vn_
 
 enum vn_status vnt_samples_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
                                 struct vnt_samples *samples, struct vn_diag *diag) {
-  struct cli_text list;
+  struct vn_printed list;
   *samples = (struct vnt_samples){0};
   memcpy(samples->patch, spec->patch, sizeof samples->patch);
   samples->voxels = spec->patch[0] * spec->patch[1] * spec->patch[2];
-  FILE *out = cli_text_open(&list);
+  FILE *out = vn_printed_open(&list);
   if (!out) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   enum vn_status status = spec->labels ? maps_open(spec, pool, samples, out, diag)
                                        : cases_open(spec, pool, samples, out, diag);
-  if (!cli_text_close(out, &list) && !status) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
+  if (!vn_printed_close(out, &list) && !status)
+    status = vn_fail(diag, VN_E_MEMORY, "out of memory");
   samples->list = list.text;
   return status;
 }

@@ -16,7 +16,7 @@ struct vnt_validated {
 };
 
 struct vnt_validation {
-  const char *const *image_paths, *const *label_paths; /* [count], NIfTI */
+  const char *const *image_paths, *const *label_paths; /* [count] */
   size_t count, classes;
   const char *isa; /* NULL: the best here */
   size_t threads;  /* 0: one for each core */

@@ -5,6 +5,7 @@ byte order, float16, and files whose scaling is not one slope and intercept. nib
 imported here; whatever has `dataobj`, `affine` and `header` is taken for one of its images.
 """
 import sys
+import warnings
 from ctypes import sizeof
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -97,17 +98,40 @@ def _view(voxels: Optional[np.ndarray], dim: Sequence[int], affine: np.ndarray, 
 # ---- nibabel ----
 
 
-def _nifti_world(header: Any) -> str:
-    """UNKNOWN where a NIfTI header has neither form, or two that point different ways; other
-    formats that nibabel reads do say how they lie."""
+def _usable(affine: np.ndarray) -> bool:
+    volume = np.prod(np.sqrt((affine[:3, :3] ** 2).sum(0)))
+    return bool(np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-6 * volume)
+
+
+def _form(header: Any, name: str) -> Optional[np.ndarray]:
+    """A NIfTI header's sform or qform, where it is there and makes sense."""
+    if int(header[name + "_code"]) <= 0:
+        return None
     try:
-        has_s, has_q = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
+        with np.errstate(all="ignore"):
+            affine = header.get_sform() if name == "sform" else header.get_qform()
+    except (ValueError, ArithmeticError, np.linalg.LinAlgError):
+        return None  # a quaternion or a voxel size that is none
+    return affine if _usable(affine) else None
+
+
+def _nifti_lies(header: Any, own: np.ndarray) -> Tuple[np.ndarray, str]:
+    """The affine that is used and its world, as vnet_scan.h has it for files: UNKNOWN where a NIfTI
+    header has neither form, or two that point different ways. Other formats that nibabel reads do
+    say how they lie."""
+    try:
+        sform, qform = _form(header, "sform"), _form(header, "qform")
     except (KeyError, TypeError, ValueError, IndexError):
-        return "RAS"
-    if has_s and has_q:
-        axes = (header.get_sform()[:3, :3] * header.get_qform()[:3, :3]).sum(0)
-        return "RAS" if (axes > 0).all() else "UNKNOWN"
-    return "RAS" if has_s or has_q else "UNKNOWN"
+        return own, "RAS"
+    if sform is None and qform is None:
+        return own if _usable(own) else header.get_base_affine(), "UNKNOWN"
+    if sform is None and not _usable(own):
+        warnings.warn("its sform is not an invertible matrix: its qform is used", stacklevel=5)
+        return qform, "RAS"
+    if sform is not None and qform is not None:
+        axes = (sform[:3, :3] * qform[:3, :3]).sum(0)
+        return own, "RAS" if (axes > 0).all() else "UNKNOWN"
+    return own, "RAS"
 
 
 def _unit_mm(header: Any) -> float:
@@ -135,8 +159,8 @@ def _from_nibabel(image: Any, affine: Any, world: str, load: bool) -> Image:
     dim, header = _three_axes(image.shape), image.header
     _check_type(np.dtype(image.get_data_dtype()))
     own = _affine(image.affine if image.affine is not None else header.get_best_affine())
-    world = _nifti_world(header)
-    in_mm = own.copy()
+    lies, world = _nifti_lies(header, own)
+    in_mm = lies.copy()
     in_mm[:3] *= _unit_mm(header)
     voxels, slope, inter = None, 0.0, 0.0
     if load:

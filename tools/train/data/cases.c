@@ -84,10 +84,11 @@ static enum vn_status values_check(const struct pair *p) {
     const float v = voxels[i];
     empty = empty && v == 0;
     if (v >= 0 && v <= most && v == floorf(v)) continue;
-    return vn_fail(p->diag, VN_E_FORMAT, "%s: voxel %zu %zu %zu is %g, %s to %zu", label_name(p),
+    return vn_fail(p->diag, VN_E_FORMAT, "%s: voxel %zu %zu %zu is %g, %s to %zu%s", label_name(p),
                    i % dim[0], i / dim[0] % dim[1], i / dim[0] / dim[1], (double)v,
                    v == floorf(v) ? "and the labels are 0" : "not a whole number from 0",
-                   p->spec->classes - 1);
+                   p->spec->classes - 1,
+                   v == floorf(v) ? ", as many as --classes and --init have" : "");
   }
   if (!empty) return VN_OK;
   return vn_fail(p->diag, VN_E_FORMAT, "%s: nothing is labelled, every voxel is 0", label_name(p));

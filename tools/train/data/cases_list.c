@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "fail.h"
+#include "input.h"
 
 enum { BYTES_MOST = 16 << 20, FIELDS_MOST = 16 };
 enum column { COLUMN_IMAGE, COLUMN_LABEL, COLUMN_SPLIT, COLUMNS };
@@ -29,8 +30,9 @@ const char *vnt_path_end(const char *path) {
 }
 
 static enum vn_status file_read(struct reader *r, char **text, size_t *bytes) {
-  FILE *file = fopen(r->path, "rb");
-  if (!file) return vn_fail(r->diag, vn_io_status(errno), "%s: %s", r->shown, strerror(errno));
+  const char *reason;
+  FILE *file = vn_input_open(r->path, &reason);
+  if (!file) return vn_fail(r->diag, vn_io_status(errno), "%s: %s", r->shown, reason);
   enum vn_status status = VN_OK;
   size_t room = 0;
   for (;;) {

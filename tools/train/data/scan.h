@@ -1,4 +1,4 @@
-/* NIfTI files and arrays as images of the runtime, for all that the trainer reads: cases, label
+/* Scan files and arrays as images of the runtime, for all that the trainer reads: cases, label
  * maps, whole scans to validate on, samples to draw. */
 #ifndef VNET_TRAIN_SCAN_H
 #define VNET_TRAIN_SCAN_H
