@@ -117,7 +117,7 @@ static enum vn_status weights(const struct vnc_op *op, struct vnc_tensor *w,
   if (!data) return vnc_op_fail(op, VN_E_MEMORY, "out of memory for its weights");
   reorder(w, data, dim[0], dim[4], groups, transposed);
   *id = vnc_graph_const(op->im->g, op->in[1]->name, 5, dim, data);
-  return VN_OK;
+  return op->im->g->failed ? vnc_op_fail(op, VN_E_MEMORY, "out of memory") : VN_OK;
 }
 
 static enum vn_status bias(const struct vnc_op *op, uint64_t channels, uint32_t *id) {

@@ -84,9 +84,11 @@ static enum vn_status resolve_inputs(struct vnc_op *op) {
 
 /* Results after the first, such as Dropout's mask, are names without a value. */
 static enum vn_status name_further_outputs(struct vnc_import *im, const Onnx__NodeProto *proto) {
-  for (size_t i = 1; i < proto->n_output; i++)
-    if (*proto->output[i] && !vnc_value_add(im, proto->output[i])) return VN_E_FORMAT;
-  return VN_OK;
+  enum vn_status status = VN_OK;
+  struct vnc_value *v;
+  for (size_t i = 1; !status && i < proto->n_output; i++)
+    if (*proto->output[i]) status = vnc_value_add(im, proto->output[i], &v);
+  return status;
 }
 
 static enum vn_status import_node(struct vnc_import *im, const Onnx__NodeProto *proto) {
@@ -155,19 +157,21 @@ static enum vn_status take_weights(struct vnc_import *im, const Onnx__GraphProto
     const Onnx__TensorProto *proto = graph->initializer[i];
     if (!proto->name || !*proto->name)
       return vn_fail(im->diag, VN_E_FORMAT, "a weight has no name");
-    struct vnc_value *v = vnc_value_add(im, proto->name);
-    if (!v) return VN_E_FORMAT;
+    struct vnc_value *v;
+    enum vn_status status = vnc_value_add(im, proto->name, &v);
+    if (status) return status;
     v->kind = VNC_WEIGHT;
     v->proto = proto;
   }
   return VN_OK;
 }
 
-static void take_metas(struct vnc_import *im, const Onnx__ModelProto *model) {
+static enum vn_status take_metas(struct vnc_import *im, const Onnx__ModelProto *model) {
   for (size_t i = 0; i < model->n_metadata_props; i++) {
     const Onnx__StringStringEntryProto *p = model->metadata_props[i];
     if (p->key && p->value) vnc_graph_meta(im->g, p->key, p->value);
   }
+  return im->g->failed ? vn_fail(im->diag, VN_E_MEMORY, "out of memory for the model") : VN_OK;
 }
 
 /* ---- inputs ---- */
@@ -255,8 +259,9 @@ static enum vn_status append_input(struct vnc_import *im, const Onnx__ValueInfoP
   size_t rank = 0;
   enum vn_status status = input_shape(im, info, port.dim, &rank);
   if (status) return status;
-  struct vnc_value *v = vnc_value_add(im, info->name);
-  if (!v) return VN_E_FORMAT;
+  struct vnc_value *v;
+  status = vnc_value_add(im, info->name, &v);
+  if (status) return status;
   v->kind = VNC_RUNTIME;
   v->node = vnc_graph_node(im->g, VN_OP_INPUT, info->name, NULL, 0);
   vnc_view_of_rank(&v->view, rank);
@@ -282,7 +287,7 @@ static enum vn_status map_file(const char *path, struct mapped *m, struct vn_dia
   struct stat there;
   *m = (struct mapped){NULL, 0};
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block */
-  if (fd < 0) return vn_fail(diag, VN_E_IO, "%.300s: %s", path, strerror(errno));
+  if (fd < 0) return vn_fail(diag, vn_io_status(errno), "%.300s: %s", path, strerror(errno));
   enum vn_status status = VN_OK;
   if (fstat(fd, &there) || !S_ISREG(there.st_mode))
     status = vn_fail(diag, VN_E_IO, "%.300s: not a regular file", path);
@@ -291,7 +296,7 @@ static enum vn_status map_file(const char *path, struct mapped *m, struct vn_dia
   else {
     void *at = mmap(NULL, (size_t)there.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (at == MAP_FAILED)
-      status = vn_fail(diag, VN_E_IO, "%.300s: %s", path, strerror(errno));
+      status = vn_fail(diag, vn_io_status(errno), "%.300s: %s", path, strerror(errno));
     else
       *m = (struct mapped){at, (size_t)there.st_size};
   }
@@ -312,10 +317,11 @@ static enum vn_status bind_input(struct vnc_import *im, const char *name, const 
   if (proto) vnc_onnx_free_tensor(proto);
   munmap(m.bytes, m.size);
   if (status) return status;
-  struct vnc_value *v = vnc_value_add(im, name);
-  if (!v) {
+  struct vnc_value *v;
+  status = vnc_value_add(im, name, &v);
+  if (status) {
     vnc_tensor_free(&t);
-    return VN_E_FORMAT;
+    return status;
   }
   v->kind = VNC_CONST;
   v->tensor = t;
@@ -362,9 +368,8 @@ static enum vn_status take_outputs(struct vnc_import *im, const Onnx__GraphProto
 static enum vn_status import_model(struct vnc_import *im, const Onnx__ModelProto *model) {
   const Onnx__GraphProto *graph = model->graph;
   enum vn_status status = check_model(im, model);
-  if (status) return status;
-  take_metas(im, model);
-  status = take_weights(im, graph);
+  if (!status) status = take_metas(im, model);
+  if (!status) status = take_weights(im, graph);
   if (!status) status = take_inputs(im, graph);
   for (size_t i = 0; !status && i < graph->n_node; i++) status = import_node(im, graph->node[i]);
   if (!status) status = take_outputs(im, graph);

@@ -50,8 +50,8 @@ struct vnc_op {
 
 /* onnx_values.c */
 struct vnc_value *vnc_value_find(struct vnc_import *im, const char *name);
-/* NULL when the name is taken, there are too many or memory is short, with the sentence in diag. */
-struct vnc_value *vnc_value_add(struct vnc_import *im, const char *name);
+/* Moves the values that are there. VN_E_FORMAT: the name is taken; VN_E_UNSUPPORTED: too many. */
+enum vn_status vnc_value_add(struct vnc_import *im, const char *name, struct vnc_value **value);
 /* Counts numbers before they are made, against what a model of this size can need: a few bytes can
  * otherwise ask for terabytes. */
 enum vn_status vnc_import_touch(struct vnc_import *im, uint64_t elems);

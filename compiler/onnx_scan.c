@@ -156,13 +156,16 @@ static void scan_message(struct scan *s, const ProtobufCMessageDescriptor *type,
 
 struct budget {
   size_t left;
+  bool short_of_memory; /* not over the budget, and not for the file's sake */
 };
 
 static void *budget_alloc(void *data, size_t size) {
   struct budget *b = data;
   if (size > b->left) return NULL;
   b->left -= size;
-  return malloc(size);
+  void *block = malloc(size);
+  if (!block) b->short_of_memory = true;
+  return block;
 }
 
 static void budget_free(void *data, void *block) {
@@ -174,12 +177,13 @@ static enum vn_status unpack(const uint8_t *bytes, size_t size,
                              const ProtobufCMessageDescriptor *type, ProtobufCMessage **message,
                              struct vn_diag *diag) {
   struct scan s = {.file = bytes, .diag = diag};
-  struct budget budget = {MOST_UNPACKED};
+  struct budget budget = {.left = MOST_UNPACKED};
   ProtobufCAllocator allocator = {budget_alloc, budget_free, &budget};
   *message = NULL;
   scan_message(&s, type, bytes, bytes + size, 0);
   if (!s.status) {
     *message = protobuf_c_message_unpack(type, &allocator, s.n, s.out);
+    if (!*message && budget.short_of_memory) fail(&s, VN_E_MEMORY, "no memory for its fields");
     if (!*message) fail(&s, VN_E_FORMAT, "its fields are not ONNX's");
   }
   free(s.out);

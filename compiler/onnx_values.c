@@ -28,25 +28,19 @@ static bool grow(struct vnc_import *im) {
   return true;
 }
 
-struct vnc_value *vnc_value_add(struct vnc_import *im, const char *name) {
-  if (vnc_value_find(im, name)) {
-    vn_fail(im->diag, VN_E_FORMAT, "the name '%.200s' is given twice", name);
-    return NULL;
-  }
-  if (im->n_values == VALUES_MOST) {
-    vn_fail(im->diag, VN_E_UNSUPPORTED, "the model has more than %d names, no V-Net has",
-            VALUES_MOST);
-    return NULL;
-  }
+enum vn_status vnc_value_add(struct vnc_import *im, const char *name, struct vnc_value **value) {
+  if (vnc_value_find(im, name))
+    return vn_fail(im->diag, VN_E_FORMAT, "the name '%.200s' is given twice", name);
+  if (im->n_values == VALUES_MOST)
+    return vn_fail(im->diag, VN_E_UNSUPPORTED, "the model has more than %d names, no V-Net has",
+                   VALUES_MOST);
   if (!grow(im) || !vnc_index_add(&im->names, vnc_index_hash(&im->names, name, strlen(name)),
-                                  (uint32_t)im->n_values)) {
-    vn_fail(im->diag, VN_E_MEMORY, "out of memory for the model");
-    return NULL;
-  }
-  struct vnc_value *v = &im->values[im->n_values++];
+                                  (uint32_t)im->n_values))
+    return vn_fail(im->diag, VN_E_MEMORY, "out of memory for the model");
+  struct vnc_value *v = *value = &im->values[im->n_values++];
   memset(v, 0, sizeof *v);
   v->name = name;
-  return v;
+  return VN_OK;
 }
 
 enum vn_status vnc_import_touch(struct vnc_import *im, uint64_t elems) {
@@ -159,8 +153,7 @@ enum vn_status vnc_op_axis(const struct vnc_op *op, int64_t axis, size_t rank, s
 static enum vn_status yield(const struct vnc_op *op, struct vnc_value **v) {
   if (!op->proto->n_output || !*op->proto->output[0])
     return vnc_op_fail(op, VN_E_FORMAT, "it has no output");
-  *v = vnc_value_add(op->im, op->proto->output[0]);
-  return *v ? VN_OK : VN_E_FORMAT;
+  return vnc_value_add(op->im, op->proto->output[0], v);
 }
 
 enum vn_status vnc_op_yield(const struct vnc_op *op, uint32_t node, const struct vnc_view *view) {
@@ -203,5 +196,6 @@ enum vn_status vnc_op_yield_same(const struct vnc_op *op, const struct vnc_value
 }
 
 enum vn_status vnc_op_infer(const struct vnc_op *op, uint32_t node) {
+  if (op->im->g->failed) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
   return vnc_shape_infer_node(op->im->g, node, op->im->diag);
 }

@@ -187,7 +187,7 @@ enum vn_status vn_os_file_open(const char *path, struct vn_os_file *file, struct
   if (file->fd < 0 || fstat(file->fd, &info) != 0) {
     int reason = errno;
     vn_os_file_close(file);
-    return vn_fail(diag, VN_E_IO, "%.300s: %s", path, strerror(reason));
+    return vn_fail(diag, vn_io_status(reason), "%.300s: %s", path, strerror(reason));
   }
   if (!S_ISREG(info.st_mode)) {
     vn_os_file_close(file);
@@ -202,7 +202,7 @@ enum vn_status vn_os_file_read(const struct vn_os_file *file, void *to, size_t b
   for (*got = 0; *got < bytes;) {
     ssize_t n = read(file->fd, (char *)to + *got, bytes - *got);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return vn_fail(diag, VN_E_IO, "cannot be read: %s", strerror(errno));
+    if (n < 0) return vn_fail(diag, vn_io_status(errno), "cannot be read: %s", strerror(errno));
     if (n == 0) break;
     *got += (size_t)n;
   }

@@ -61,7 +61,7 @@ static enum vn_status cannot_create(const char *path, int reason, struct vn_diag
     return vn_fail(diag, VN_E_IO, "%.200s: cannot write: there is no folder %.*s", path,
                    length < 200 ? length : 200, path);
   bool ours = reason != EACCES && reason != EROFS && reason != EPERM;
-  return vn_fail(diag, VN_E_IO, "%.300s: cannot write: %s%s", path, strerror(reason),
+  return vn_fail(diag, vn_io_status(reason), "%.300s: cannot write: %s%s", path, strerror(reason),
                  ours ? "" : "; choose a place in a folder of yours");
 }
 
@@ -69,7 +69,7 @@ enum vn_status vn_part_create(struct vn_part *part, const char *path, struct vn_
   struct stat there;
   *part = (struct vn_part){.fd = -1};
   if (stat(path, &there) && errno == ENAMETOOLONG) /* the hidden name would fit */
-    return vn_fail(diag, VN_E_IO, "%.300s: cannot write: %s", path, strerror(errno));
+    return vn_fail(diag, vn_io_status(errno), "%.300s: cannot write: %s", path, strerror(errno));
   for (int tries = 0; part->fd < 0 && tries < 100; tries++) {
     name_forget(part);
     if (!(part->name = name_make(path)))
@@ -108,7 +108,7 @@ enum vn_status vn_part_publish(struct vn_part *part, const char *path, struct vn
   if (!flushed(part->fd) || rename(part->name, path)) {
     const int reason = errno;
     vn_part_drop(part);
-    return vn_fail(diag, VN_E_IO, "%.300s: cannot write: %s", path, strerror(reason));
+    return vn_fail(diag, vn_io_status(reason), "%.300s: cannot write: %s", path, strerror(reason));
   }
   folder_sync(path);
   close(part->fd);

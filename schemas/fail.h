@@ -4,6 +4,7 @@
 
 #include "vnet_status.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -26,6 +27,11 @@ vn_fail(struct vn_diag *diag, enum vn_status status, const char *format, ...) {
     vn_fail_plain(diag->text);
   }
   return status;
+}
+
+/* The status of a call of the system's that failed for `reason`, an errno. */
+static inline enum vn_status vn_io_status(int reason) {
+  return reason == ENOMEM ? VN_E_MEMORY : VN_E_IO;
 }
 
 #endif

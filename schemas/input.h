@@ -11,7 +11,7 @@
 
 /* Opens a regular file for reading, and never waits: a FIFO that nobody writes to is refused like a
  * folder or a device. A pipe that the shell hands over ("--list <(find …)", /dev/stdin) is taken.
- * NULL: *reason says why. */
+ * NULL: *reason says why, and so does errno. */
 static inline FILE *vn_input_open(const char *path, const char **reason) {
   struct stat info;
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -27,8 +27,10 @@ static inline FILE *vn_input_open(const char *path, const char **reason) {
       file = fdopen(fd, "r");
   }
   if (file) return file;
-  if (!*reason) *reason = strerror(errno);
+  const int number = *reason ? EINVAL : errno;
+  if (!*reason) *reason = strerror(number);
   if (fd >= 0) close(fd);
+  errno = number;
   return NULL;
 }
 

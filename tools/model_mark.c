@@ -20,12 +20,12 @@ enum vn_status model_mark(const char *path, char mark[64], struct vn_diag *diag)
   XXH3_state_t state;
   XXH3_64bits_reset(&state);
   FILE *file = fopen(path, "re");
-  if (!file) return vn_fail(diag, VN_E_IO, "%.300s: %s", path, strerror(errno));
+  if (!file) return vn_fail(diag, vn_io_status(errno), "%.300s: %s", path, strerror(errno));
   for (size_t got; (got = fread(chunk, 1, sizeof chunk, file)) > 0;)
     XXH3_64bits_update(&state, chunk, got);
   int reason = ferror(file) ? errno : 0;
   fclose(file);
-  if (reason) return vn_fail(diag, VN_E_IO, "%.300s: %s", path, strerror(reason));
+  if (reason) return vn_fail(diag, vn_io_status(reason), "%.300s: %s", path, strerror(reason));
   snprintf(mark, 64, "xxh3 %016llx, vnetc " VNET_VERSION,
            (unsigned long long)XXH3_64bits_digest(&state));
   return VN_OK;

@@ -117,7 +117,7 @@ enum vn_status npy_read(const char *path, struct npy *array, struct vn_diag *dia
   *array = (struct npy){0};
   const char *reason;
   FILE *file = vn_input_open(path, &reason);
-  if (!file) return vn_fail(diag, VN_E_IO, "%s: %s", path, reason);
+  if (!file) return vn_fail(diag, vn_io_status(errno), "%s: %s", path, reason);
   struct vn_diag inner;
   enum vn_status status = file_read(file, array, &inner);
   fclose(file);

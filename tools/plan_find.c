@@ -10,6 +10,7 @@
 
 #include "cli.h"
 #include "plan_compile.h"
+#include "printed.h"
 
 static const char *const endings[] = {".plan", ".onnx"}; /* of models with a name; plans first */
 enum { ENDINGS = sizeof endings / sizeof *endings };
@@ -109,18 +110,18 @@ void plan_names_print(FILE *out) {
 
 static void name_print(FILE *out, const char *name, const char *path) {
   (void)path;
-  fprintf(out, "%s%s", ftell(out) ? ", " : "", name);
+  fprintf(out, ", %s", name);
 }
 
 _Noreturn static void unknown(const char *word) {
-  char *known;
-  size_t size;
-  struct names names = {name_print, open_memstream(&known, &size)};
+  struct vn_printed known;
+  struct names names = {name_print, vn_printed_open(&known)};
   if (!names.out) cli_fatal(VN_E_MEMORY, "out of memory");
   folders_walk(names_look, &names);
-  if (fclose(names.out)) cli_fatal(VN_E_MEMORY, "out of memory");
+  if (!vn_printed_close(names.out, &known)) cli_fatal(VN_E_MEMORY, "out of memory");
   cli_fatal(VN_E_IO, "%.200s: there is no such file, and no model of this name; %s%.300s", word,
-            *known ? "models that have a name: " : "no model is installed here", known);
+            known.bytes ? "models that have a name: " : "no model is installed here",
+            known.bytes ? known.text + strlen(", ") : "");
 }
 
 /* ---- what a word means ---- */

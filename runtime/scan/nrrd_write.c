@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fail.h"
+#include "printed.h"
 
 /* The fewest digits that are read back as the same number. */
 static void number_print(FILE *out, double value) {
@@ -133,19 +134,18 @@ static void header_print(FILE *out, const struct vn_result *result) {
 
 enum vn_status vn_nrrd_head(const struct vn_result *result, struct vn_head *head,
                             struct vn_diag *diag) {
-  char *bytes = NULL;
+  struct vn_printed text = {0};
   locale_t plain = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
-  FILE *out = plain ? open_memstream(&bytes, &head->size) : NULL;
-  bool good = out;
+  FILE *out = plain ? vn_printed_open(&text) : NULL;
   if (out) {
     locale_t before = uselocale(plain); /* of this thread alone */
     header_print(out, result);
     uselocale(before);
-    good = !ferror(out);
-    good = fclose(out) == 0 && good;
   }
+  const bool good = vn_printed_close(out, &text);
   if (plain) freelocale(plain);
-  head->bytes = (unsigned char *)bytes;
+  head->bytes = (unsigned char *)text.text;
+  head->size = text.bytes;
   head->plain = true;
   return good ? VN_OK : vn_fail(diag, VN_E_MEMORY, "out of memory");
 }

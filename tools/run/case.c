@@ -160,8 +160,8 @@ static enum vn_status scores_open(const struct run_session *session, const struc
   }
   if (fd >= 0) close(fd);
   if (pages == MAP_FAILED)
-    return vn_fail(diag, VN_E_IO, "%s: no room for the probabilities: %s", files->scores,
-                   strerror(reason));
+    return vn_fail(diag, vn_io_status(reason), "%s: no room for the probabilities: %s",
+                   files->scores, strerror(reason));
   map->probabilities = pages;
   return VN_OK;
 }
@@ -258,7 +258,8 @@ static enum vn_status text_close(FILE *file, const struct cli_output *output,
                                  struct vn_diag *diag) {
   bool bad = !file || ferror(file);
   if (file && fclose(file)) bad = true;
-  return bad ? vn_fail(diag, VN_E_IO, "%s: cannot write: %s", output->path, strerror(errno))
+  return bad ? vn_fail(diag, vn_io_status(errno), "%s: cannot write: %s", output->path,
+                       strerror(errno))
              : VN_OK;
 }
 

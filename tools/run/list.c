@@ -12,8 +12,10 @@
 
 #include "cli.h"
 #include "comm.h"
+#include "fail.h"
 #include "input.h"
 #include "names.h"
+#include "printed.h"
 #include "vnet_scan.h"
 
 static void *held(void *memory) {
@@ -101,7 +103,7 @@ static void list_read(struct run_list *list, const struct run_options *o) {
   FILE *file = vn_input_open(o->list, &reason);
   char *line = NULL;
   size_t room = 0, number = 0;
-  if (!file) cli_fatal(VN_E_IO, "%s: %s", o->list, reason);
+  if (!file) cli_fatal(vn_io_status(errno), "%s: %s", o->list, reason);
   for (ssize_t length; (length = getline(&line, &room, file)) >= 0;) {
     number++;
     if (strlen(line) != (size_t)length)
@@ -110,7 +112,7 @@ static void list_read(struct run_list *list, const struct run_options *o) {
     while (length > 0 && strchr("\r\n \t", line[length - 1])) line[--length] = '\0';
     if (length > 0 && line[0] != '#' && !excluded(o, line)) list_add(list, line);
   }
-  if (ferror(file)) cli_fatal(VN_E_IO, "%s: %s", o->list, strerror(errno));
+  if (!feof(file)) cli_fatal(vn_io_status(errno), "%s: %s", o->list, strerror(errno));
   free(line);
   fclose(file);
 }
@@ -193,7 +195,7 @@ static void folder_read(struct walk *walk, const char *folder) {
     count = scandir(folder, &entries, is_shown, alphasort);
   }
   if (count < 0)
-    cli_fatal(VN_E_IO, "%s: %s%s", folder, strerror(errno),
+    cli_fatal(vn_io_status(errno), "%s: %s%s", folder, strerror(errno),
               walk->options->recursive ? "; --exclude passes over it" : "");
   for (int i = 0; i < count; i++) {
     walk_entry(walk, joined(folder, entries[i]->d_name));
@@ -326,7 +328,7 @@ struct run_list run_list_open(const struct run_options *o) {
   if (!list.count) nothing_left(o);
   twins_drop(&list, o);
   if (o->output_dir && mkdir(o->output_dir, 0777) && errno != EEXIST)
-    cli_fatal(VN_E_IO, "%s: %s", o->output_dir, strerror(errno));
+    cli_fatal(vn_io_status(errno), "%s: %s", o->output_dir, strerror(errno));
   return list;
 }
 
@@ -334,20 +336,25 @@ struct run_list run_list_open(const struct run_options *o) {
 
 /* Are there results of this scan under this name? Their rows say whose they are. */
 static bool results_are_of(const char *name, const char *scan) {
-  char *path, *want, *line = NULL;
-  size_t size, room = 0;
+  char *path, *line = NULL;
+  size_t lines = 0, room = 0;
   bool same = false;
+  struct vn_printed want;
   if (asprintf(&path, "%s.seg.csv", name) < 0) path = NULL;
   held(path);
-  FILE *file = fopen(path, "r"), *text = held(open_memstream(&want, &size));
+  FILE *file = fopen(path, "r");
+  if (!file && errno == ENOMEM) held(NULL);
+  FILE *text = held(vn_printed_open(&want));
   cli_csv_text(text, scan);
   fputc(',', text);
-  held(fclose(text) ? NULL : want);
-  for (size_t lines = 0; file && lines < 2 && getline(&line, &room, file) >= 0; lines++)
-    same = lines == 1 && strncmp(line, want, size) == 0;
+  if (!vn_printed_close(text, &want)) held(NULL);
+  for (; file && lines < 2 && getline(&line, &room, file) >= 0; lines++)
+    same = lines == 1 && strncmp(line, want.text, want.bytes) == 0;
+  if (file && lines < 2 && !feof(file))
+    cli_fatal(vn_io_status(errno), "%s: %s", path, strerror(errno));
   if (file) fclose(file);
   free(line);
-  free(want);
+  free(want.text);
   free(path);
   return same;
 }

@@ -20,6 +20,7 @@
 #include "fail.h"
 #include "names.h"
 #include "report.h"
+#include "printed.h"
 
 /* One scan between being handed out and being finished. */
 struct slot {
@@ -164,14 +165,15 @@ static bool rows_copy(const char *path, FILE *out, bool *failed, bool *warned) {
   char *line = NULL;
   size_t room = 0, lines = 0;
   FILE *file = fopen(path, "r");
-  if (!file) return false;
-  while (getline(&line, &room, file) >= 0) {
+  if (!file && errno != ENOMEM) return false;
+  while (file && getline(&line, &room, file) >= 0) {
     if (lines++ == 0) continue;
     fputs(line, out);
     if (lines != 2) continue;
     *warned = report_csv_says(line, "warning");
     *failed = !*warned && !report_csv_says(line, "ok");
   }
+  if (!file || !feof(file)) cli_fatal(vn_io_status(errno), "%s: %s", path, strerror(errno));
   free(line);
   fclose(file);
   return lines > 1;
@@ -189,9 +191,9 @@ static void summary_save(const char *path, const char *text, size_t size) {
 static size_t summary_write(const struct run_session *session, const struct run_list *list,
                             const char *path) {
   const struct run_options *o = session->options;
-  char *text;
-  size_t failed = 0, warnings = 0, size;
-  FILE *out = open_memstream(&text, &size);
+  size_t failed = 0, warnings = 0;
+  struct vn_printed text;
+  FILE *out = vn_printed_open(&text);
   if (!out) cli_fatal(VN_E_MEMORY, "out of memory");
   report_csv_header(out);
   for (size_t i = 0; i < list->count; i++) {
@@ -206,9 +208,9 @@ static size_t summary_write(const struct run_session *session, const struct run_
       cli_line(stdout, "%-8s %s", bad ? "FAILED" : warning ? "warning" : "ok", entry->scan);
     free(rows);
   }
-  if (fclose(out)) cli_fatal(VN_E_MEMORY, "out of memory");
-  if (path) summary_save(path, text, size);
-  free(text);
+  if (!vn_printed_close(out, &text)) cli_fatal(VN_E_MEMORY, "out of memory");
+  if (path) summary_save(path, text.text, text.bytes);
+  free(text.text);
   char warned[48] = "";
   if (warnings) snprintf(warned, sizeof warned, ", %zu with a warning", warnings);
   if (!o->quiet)

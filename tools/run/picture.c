@@ -216,19 +216,21 @@ static void rows_draw(struct drawing *p) {
 }
 
 /* Greys between the image's percentiles; filling and what is not finite are black. */
-static void grey_choose(struct drawing *p) {
+static enum vn_status grey_choose(struct drawing *p, struct vn_diag *diag) {
   static const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5};
   struct vn_survey survey;
   struct vn_filling filling;
   enum vn_status status =
-      vn_survey_own(&p->image, NULL, true, NULL, &p->voxels, &survey, &filling, NULL);
-  if (!status) status = vn_intensity_fit(&rule, &p->image, &survey, NULL, &p->grey, NULL);
-  if (status) { /* nothing to tell apart: all black */
+      vn_survey_own(&p->image, NULL, true, NULL, &p->voxels, &survey, &filling, diag);
+  if (!status) status = vn_intensity_fit(&rule, &p->image, &survey, NULL, &p->grey, diag);
+  if (status && status != VN_E_MEMORY) { /* nothing to tell apart: all black */
     p->grey = (struct vn_intensity){0, 0, 0, 1};
     p->voxels.mended = true; /* all of them: what is beyond float32 would be no number */
     p->voxels.low = p->voxels.high = p->voxels.fill = p->voxels.over = 0;
+    status = VN_OK;
   }
   vn_survey_close(&survey);
+  return status;
 }
 
 static enum vn_status drawing_open(struct drawing *p, struct vn_diag *diag) {
@@ -240,10 +242,9 @@ static enum vn_status drawing_open(struct drawing *p, struct vn_diag *diag) {
   if (p->oriented && (status = vn_view_orient(&p->image, "RAS", &p->view, diag))) return status;
   p->walk = vn_view_walk(&p->view, p->image.stride);
   p->voxels = vn_voxels_of(&p->image);
-  grey_choose(p);
   bounds_find(p);
   scale_choose(p);
-  return VN_OK;
+  return grey_choose(p, diag);
 }
 
 enum vn_status picture_write(int fd, const struct picture_job *job, struct vn_diag *diag) {

@@ -114,17 +114,18 @@ static enum vn_status rows_read(struct reader *r, FILE *file, const char *const 
   char *line = NULL;
   size_t line_room = 0, rows_room = 0;
   enum vn_status status = VN_OK;
-  if (line_next(file, &line, &line_room))
+  bool more = line_next(file, &line, &line_room);
+  if (more)
     status = header_read(r, line, names, table->columns, diag);
-  else if (!ferror(file))
+  else if (feof(file))
     status = vn_fail(diag, VN_E_FORMAT, "%.300s: has no header line", r->path);
-  while (status == VN_OK && line_next(file, &line, &line_room)) {
+  while (status == VN_OK && more && (more = line_next(file, &line, &line_room))) {
     r->line++;
     double *row = row_add(table, &rows_room);
     status = row ? row_read(r, line, row, diag) : vn_fail(diag, VN_E_MEMORY, "out of memory");
   }
-  if (status == VN_OK && ferror(file))
-    status = vn_fail(diag, VN_E_IO, "%.300s: %s", r->path, strerror(errno));
+  if (status == VN_OK && !feof(file))
+    status = vn_fail(diag, vn_io_status(errno), "%.300s: %s", r->path, strerror(errno));
   free(line);
   return status;
 }
@@ -135,7 +136,7 @@ enum vn_status vnt_table_read(const char *path, const char *const *names, size_t
   *table = (struct vnt_table){.columns = columns};
   const char *reason;
   FILE *file = vn_input_open(path, &reason);
-  if (!file) return vn_fail(diag, VN_E_IO, "%.300s: %s", path, reason);
+  if (!file) return vn_fail(diag, vn_io_status(errno), "%.300s: %s", path, reason);
   enum vn_status status = rows_read(&r, file, names, table, diag);
   fclose(file);
   return status;

@@ -95,13 +95,14 @@ static size_t sample_high(const size_t dim[3], size_t zoom) {
   return LINE + high * zoom + GAP;
 }
 
-static void sample_draw(struct canvas *canvas, struct sample *s, size_t number, size_t left,
-                        size_t top) {
+static enum vn_status sample_draw(struct canvas *canvas, struct sample *s, size_t number,
+                                  size_t left, size_t top, struct vn_diag *diag) {
   static const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5};
   const struct vn_image image = vnt_array_image(s->image, s->dim);
   char text[64];
-  /* Nothing to tell apart: all of it black. */
-  if (vnt_intensity_fit(&rule, &image, &s->grey, NULL)) s->grey = (struct vn_intensity){0, 0, 0, 1};
+  const enum vn_status status = vnt_intensity_fit(&rule, &image, &s->grey, diag);
+  if (status == VN_E_MEMORY) return status;
+  if (status) s->grey = (struct vn_intensity){0, 0, 0, 1}; /* nothing to tell apart: all black */
   int length = snprintf(text, sizeof text, "sample %zu", number + 1);
   if (s->predicted)
     snprintf(text + length, sizeof text - (size_t)length, "  Dice %.3f", dice_of(s));
@@ -111,6 +112,7 @@ static void sample_draw(struct canvas *canvas, struct sample *s, size_t number, 
     cut_draw(canvas, s, &cuts[i], x, top + LINE);
     x += s->dim[cuts[i].across] * s->zoom + GAP;
   }
+  return VN_OK;
 }
 
 static void legend_draw(struct canvas *canvas, size_t top, bool predicted) {
@@ -148,15 +150,15 @@ enum vn_status vnt_chart_slices(int fd, const float *image, const uint8_t *targe
   canvas_fill(&canvas, 0, 0, canvas.width, canvas.height, paper);
   legend_draw(&canvas, GAP, predicted != NULL);
   const size_t elems = dim[0] * dim[1] * dim[2];
-  for (size_t i = 0; i < samples; i++) {
+  for (size_t i = 0; i < samples && !status; i++) {
     struct sample s = {.image = image + i * elems,
                        .target = target + i * elems,
                        .predicted = predicted ? predicted + i * elems : NULL,
                        .dim = dim,
                        .zoom = zoom};
-    sample_draw(&canvas, &s, i, i % across * wide, GAP + LINE + i / across * high);
+    status = sample_draw(&canvas, &s, i, i % across * wide, GAP + LINE + i / across * high, diag);
   }
-  status = canvas_write(fd, &canvas, diag);
+  if (!status) status = canvas_write(fd, &canvas, diag);
   canvas_close(&canvas);
   return status;
 }

@@ -66,7 +66,7 @@ static enum vn_status bytes_write(int fd, const void *bytes, size_t size, struct
   for (const char *from = bytes; size;) {
     ssize_t done = write(fd, from, size);
     if (done < 0 && errno == EINTR) continue;
-    if (done < 0) return vn_fail(diag, VN_E_IO, "cannot write: %s", strerror(errno));
+    if (done < 0) return vn_fail(diag, vn_io_status(errno), "cannot write: %s", strerror(errno));
     from += done;
     size -= (size_t)done;
   }
@@ -128,7 +128,7 @@ static enum vn_status file_check(FILE *file, const char *path, struct head *head
   for (size_t got; (got = fread(chunk, 1, CHUNK, file)) > 0;) sum = crc32_z(sum, chunk, got);
   free(chunk);
   if (ferror(file) || fseek(file, 0, SEEK_SET))
-    return vn_fail(diag, VN_E_IO, "%.300s: %s", path, strerror(errno));
+    return vn_fail(diag, vn_io_status(errno), "%.300s: %s", path, strerror(errno));
   if (sum != head->checksum || head->identity_bytes > IDENTITY_MOST)
     return vn_fail(diag, VN_E_FORMAT, "%.300s: damaged or cut off", path);
   return VN_OK;
@@ -168,7 +168,7 @@ enum vn_status vnt_checkpoint_read(const char *path, const struct vnt_checkpoint
   parts_list(c, parts);
   const char *reason;
   FILE *file = vn_input_open(path, &reason);
-  if (!file) return vn_fail(diag, VN_E_IO, "%.300s: %s", path, reason);
+  if (!file) return vn_fail(diag, vn_io_status(errno), "%.300s: %s", path, reason);
   enum vn_status status = file_check(file, path, &head, diag);
   if (!status) {
     status = parts_read(file, path, c, read, diag);

@@ -7,6 +7,7 @@
 
 #include "compile.h"
 #include "palette.h"
+#include "printed.h"
 #include "vnet.h"
 
 static const uint32_t space[3] = {VN_D, VN_H, VN_W};
@@ -181,18 +182,16 @@ enum vn_status vnt_model_labels(const char *names, size_t classes, char **json,
                                 struct vn_diag *diag) {
   struct vn_palette palette = {0};
   struct vn_diag inner;
-  size_t size;
+  struct vn_printed text;
   *json = NULL;
   enum vn_status status = vn_palette_parse(NULL, classes, &palette, diag);
   if (status) return status;
-  FILE *out = open_memstream(json, &size);
-  if (!out) {
-    vn_palette_close(&palette);
-    return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  }
-  status = names_print(out, names, &palette, diag);
+  FILE *out = vn_printed_open(&text);
+  if (out) status = names_print(out, names, &palette, diag);
   vn_palette_close(&palette);
-  if (fclose(out) && !status) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
+  if (!vn_printed_close(out, &text) && !status)
+    status = vn_fail(diag, VN_E_MEMORY, "out of memory");
+  *json = text.text;
   if (!status) {
     status = vn_palette_parse(*json, classes, &palette, &inner);
     vn_palette_close(&palette);

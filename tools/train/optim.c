@@ -8,12 +8,17 @@
 
 enum { PART = 1 << 16, SUMS = 8 };
 
+static size_t parts_of(const struct vnt_optim *optim) {
+  return (optim->elems + PART - 1) / PART;
+}
+
 enum vn_status vnt_optim_open(struct vnt_optim *optim, size_t elems, struct vn_diag *diag) {
   optim->elems = elems;
   optim->steps = 0;
   optim->first = calloc(elems, sizeof(float));
   optim->second = optim->kind == VNT_ADAMW ? calloc(elems, sizeof(float)) : NULL;
-  if (!optim->first || (optim->kind == VNT_ADAMW && !optim->second))
+  optim->squares = calloc(parts_of(optim), sizeof *optim->squares);
+  if (!optim->first || !optim->squares || (optim->kind == VNT_ADAMW && !optim->second))
     return vn_fail(diag, VN_E_MEMORY, "out of memory for the optimiser");
   return VN_OK;
 }
@@ -21,7 +26,9 @@ enum vn_status vnt_optim_open(struct vnt_optim *optim, size_t elems, struct vn_d
 void vnt_optim_close(struct vnt_optim *optim) {
   free(optim->first);
   free(optim->second);
+  free(optim->squares);
   optim->first = optim->second = NULL;
+  optim->squares = NULL;
 }
 
 struct job {
@@ -29,7 +36,6 @@ struct job {
   double rate, scale; /* scale: of the gradients */
   float *param;
   const float *grad;
-  double *squares; /* [parts] */
 };
 
 static void bounds(const struct job *job, size_t part, size_t *begin, size_t *end) {
@@ -49,7 +55,7 @@ static void norm_job(void *context, size_t part, size_t slot) {
       sums[k] += (double)job->grad[i + k] * (double)job->grad[i + k];
   for (; i < end; i++) sum += (double)job->grad[i] * (double)job->grad[i];
   for (size_t k = 0; k < SUMS; k++) sum += sums[k];
-  job->squares[part] = sum;
+  job->optim->squares[part] = sum;
 }
 
 static void sgd_job(void *context, size_t part, size_t slot) {
@@ -89,13 +95,11 @@ static void adamw_job(void *context, size_t part, size_t slot) {
 
 double vnt_optim_step(const struct vnt_machine *machine, struct vnt_optim *optim, double rate,
                       float *param, const float *grad) {
-  const size_t parts = (optim->elems + PART - 1) / PART;
-  double *squares = calloc(parts, sizeof *squares), norm = 0;
-  if (!squares) return NAN;
-  struct job job = {optim, rate, 1, param, grad, squares};
+  const size_t parts = parts_of(optim);
+  struct job job = {optim, rate, 1, param, grad};
+  double norm = 0;
   vn_pool_run(machine->pool, parts, norm_job, &job);
-  for (size_t i = 0; i < parts; i++) norm += squares[i];
-  free(squares);
+  for (size_t i = 0; i < parts; i++) norm += optim->squares[i];
   norm = sqrt(norm);
   if (!isfinite(norm)) return norm;
   if (optim->clip > 0 && norm > optim->clip) job.scale = optim->clip / norm;

@@ -13,6 +13,7 @@ struct vnt_optim {
   double beta1, beta2, epsilon, decay; /* AdamW; decay: of weights, for SGD as well */
   double clip;                         /* gradients are scaled to at most this norm; 0: never */
   float *first, *second;               /* [elems]: momentum buffer; second moments (AdamW) */
+  double *squares;                     /* of the gradients, by parts: a step allocates nothing */
   size_t elems;
   uint64_t steps; /* done */
 };

@@ -7,6 +7,7 @@
 
 #include "cli.h"
 #include "intensity.h"
+#include "printed.h"
 #include "vnet.h"
 
 static const char help[] =
@@ -418,9 +419,8 @@ struct vnt_options vnt_options_parse(int argc, char **argv) {
 }
 
 char *vnt_options_text(const struct vnt_options *o, const char *isa) {
-  char *text;
-  size_t size;
-  FILE *out = open_memstream(&text, &size);
+  struct vn_printed text;
+  FILE *out = vn_printed_open(&text);
   if (!out) return NULL;
   if (!o->init)
     fprintf(out, "--member %s\n--width %zu\n--stages %zu\n", o->member, o->width, o->stages);
@@ -441,9 +441,5 @@ char *vnt_options_text(const struct vnt_options *o, const char *isa) {
     fprintf(out, "--steps %llu\n--freeze %.17g\n", (unsigned long long)o->steps, o->freeze);
   fprintf(out, "--dropout %.17g\n--seed %llu\n--isa %s\n", o->dropout, (unsigned long long)o->seed,
           isa);
-  if (fclose(out)) {
-    free(text);
-    return NULL;
-  }
-  return text;
+  return vn_printed_close(out, &text) ? text.text : NULL;
 }

@@ -61,7 +61,7 @@ static void expect_set(struct vnt_run *run) {
   if (!o->expect) return;
   const enum vn_status status = vn_expect_parse(o->expect, o->classes, &expect, &diag);
   vn_expect_close(&expect);
-  if (status) cli_fatal(VN_E_ARGUMENT, "--expect: %s", diag.text);
+  if (status) cli_fatal(status == VN_E_MEMORY ? status : VN_E_ARGUMENT, "--expect: %s", diag.text);
   vnt_model_meta(&run->graph, "vnet.expect", o->expect);
 }
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "fail.h"
+#include "printed.h"
 #include "vnet_scan.h"
 
 /* ---- label maps ---- */
@@ -35,7 +36,7 @@ static enum vn_status maps_list(const char *folder, char ***path, size_t *count,
                                 struct vn_diag *diag) {
   struct dirent **entries;
   const int found = scandir(folder, &entries, is_map, alphasort);
-  if (found < 0) return vn_fail(diag, VN_E_IO, "%.200s: %s", folder, strerror(errno));
+  if (found < 0) return vn_fail(diag, vn_io_status(errno), "%.200s: %s", folder, strerror(errno));
   enum vn_status status = VN_OK;
   *path = calloc((size_t)found + 1, sizeof **path);
   *count = (size_t)found;
@@ -122,15 +123,17 @@ static enum vn_status cases_open(const struct vnt_samples_spec *spec, struct vn_
 
 enum vn_status vnt_samples_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
                                 struct vnt_samples *samples, struct vn_diag *diag) {
-  size_t size;
+  struct vn_printed list;
   *samples = (struct vnt_samples){0};
   memcpy(samples->patch, spec->patch, sizeof samples->patch);
   samples->voxels = spec->patch[0] * spec->patch[1] * spec->patch[2];
-  FILE *list = open_memstream(&samples->list, &size);
-  if (!list) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  enum vn_status status = spec->labels ? maps_open(spec, pool, samples, list, diag)
-                                       : cases_open(spec, pool, samples, list, diag);
-  if (fclose(list) && !status) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
+  FILE *out = vn_printed_open(&list);
+  if (!out) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  enum vn_status status = spec->labels ? maps_open(spec, pool, samples, out, diag)
+                                       : cases_open(spec, pool, samples, out, diag);
+  if (!vn_printed_close(out, &list) && !status)
+    status = vn_fail(diag, VN_E_MEMORY, "out of memory");
+  samples->list = list.text;
   return status;
 }
 

@@ -32,7 +32,7 @@ const char *vnt_path_end(const char *path) {
 static enum vn_status file_read(struct reader *r, char **text, size_t *bytes) {
   const char *reason;
   FILE *file = vn_input_open(r->path, &reason);
-  if (!file) return vn_fail(r->diag, VN_E_IO, "%s: %s", r->shown, reason);
+  if (!file) return vn_fail(r->diag, vn_io_status(errno), "%s: %s", r->shown, reason);
   enum vn_status status = VN_OK;
   size_t room = 0;
   for (;;) {
@@ -53,7 +53,7 @@ static enum vn_status file_read(struct reader *r, char **text, size_t *bytes) {
     }
   }
   if (!status && ferror(file))
-    status = vn_fail(r->diag, VN_E_IO, "%s: %s", r->shown, strerror(errno));
+    status = vn_fail(r->diag, vn_io_status(errno), "%s: %s", r->shown, strerror(errno));
   fclose(file);
   if (!status) (*text)[*bytes] = '\0';
   return status;

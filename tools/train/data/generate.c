@@ -284,8 +284,11 @@ enum vn_status vnt_generate(const struct vnt_generator *g, const struct vnt_labe
     vn_pool_run(pool, rows, finish_row, &s);
     const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5};
     const struct vn_image seen = vnt_array_image(s.image, g->patch);
-    if (vnt_intensity_fit(&rule, &seen, &s.window, NULL))
-      s.window = (struct vn_intensity){0, 1, 0, 1}; /* nothing in view */
+    status = vnt_intensity_fit(&rule, &seen, &s.window, diag);
+    if (status != VN_OK && status != VN_E_MEMORY) { /* nothing in view */
+      s.window = (struct vn_intensity){0, 1, 0, 1};
+      status = VN_OK;
+    }
     vn_pool_run(pool, rows, window_row, &s);
     if (s.image != image) memcpy(image, s.image, elems * sizeof *image);
   }
