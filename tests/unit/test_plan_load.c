@@ -173,6 +173,9 @@ typedef void breaker(struct plan_header *h, struct plan_buffer *b, struct plan_t
     line;                                                                                          \
   }
 BREAK(arena_too_large, h->arena_bytes += 64)
+BREAK(output_dies_early, b[6].last_step = 6)
+BREAK(weight_beyond_file,
+      ((struct plan_weight *)((uint8_t *)h + h->weights.offset))[h->weights.count - 1].offset += 64)
 BREAK(arena_absurd, h->arena_bytes = b[0].bytes = (uint64_t)1 << 62)
 BREAK(no_tensors, h->tensors.count = 0)
 BREAK(too_many_tensors, h->tensors.count = (uint64_t)1 << 61)
@@ -213,6 +216,8 @@ static void test_rules(void **state) {
     breaker *fn;
   } row[] = {
 #define ROW(name) {#name, name}
+      ROW(output_dies_early),
+      ROW(weight_beyond_file),
       ROW(arena_too_large),
       ROW(arena_absurd),
       ROW(no_tensors),
