@@ -122,6 +122,8 @@ static enum vn_status fold_binary(struct vnc_folding *f, char what) {
   size_t rank, n = f->n;
   bool any = what == '+' || what == '<' || what == '>';
   enum vn_status status = vnc_fold_need(f, any ? (n ? n : 1) : 2);
+  if (!status && !any && n != 2)
+    status = vnc_op_fail(f->op, VN_E_FORMAT, "it has %zu inputs, 2 expected", n);
   for (size_t j = 1; !status && j < n; j++)
     if (f->in[j].is_float != f->in[0].is_float)
       status = vnc_op_fail(f->op, VN_E_FORMAT, "its inputs differ in type");
