@@ -132,8 +132,9 @@ static enum vn_status buffers_sweep(const struct plan_buffer **first,
 
 static enum vn_status buffers_disjoint(const struct vn_plan *p, struct vn_diag *diag) {
   const size_t n = p->header->buffers.count;
-  const struct plan_buffer **first = malloc(2 * n * sizeof *first), **last = first + n;
+  const struct plan_buffer **first = malloc(2 * n * sizeof *first), **last;
   if (!first) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  last = first + n;
   for (size_t i = 0; i < n; i++) first[i] = last[i] = &p->buffers[i];
   qsort(first, n, sizeof *first, first_order);
   qsort(last, n, sizeof *last, last_order);
