@@ -64,7 +64,7 @@ static inline bool vn_filling_any(const struct vn_filling *f) {
   return f->below_vox || f->not_finite || (f->above && f->above_vox);
 }
 
-/* One sentence about all of it, empty where there is nothing to say. */
+/* Adds what there is to say of it (vn_say). */
 void vn_filling_tell(const struct vn_filling *filling, const struct vn_survey *survey, char *text,
                      size_t size);
 
