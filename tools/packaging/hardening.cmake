@@ -5,7 +5,9 @@ include(CheckCCompilerFlag)
 include(CheckPIESupported)
 check_pie_supported(LANGUAGES C)
 add_compile_options(-Wformat -Wformat-security)
-add_link_options(-Wl,-z,relro,-z,now,-z,noexecstack)
+if(NOT APPLE) # whose linker does this by itself
+  add_link_options(-Wl,-z,relro,-z,now,-z,noexecstack)
+endif()
 if(VNET_SANITIZE) # which looks at the same and more
   return()
 endif()
