@@ -5,7 +5,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "cpu.h"
 #include "fail.h"
@@ -49,9 +48,7 @@ void *vnt_memory(size_t bytes) {
   const size_t large = (size_t)2 << 20, page = bytes < 2 * large ? 64 : large;
   bytes = (bytes / page + 1) * page;
   void *p = aligned_alloc(page, bytes);
-#ifdef MADV_HUGEPAGE
-  if (p && page > 64) madvise(p, bytes, MADV_HUGEPAGE);
-#endif
+  if (p && page > 64) vn_os_pages_large(p, bytes);
   return p;
 }
 
