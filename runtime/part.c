@@ -88,6 +88,17 @@ enum vn_status vn_part_create(struct vn_part *part, const char *path, struct vn_
   return cannot_create(path, reason, diag);
 }
 
+enum vn_status vn_part_write(int fd, const void *bytes, size_t size, struct vn_diag *diag) {
+  for (const char *from = bytes; size;) {
+    ssize_t done = write(fd, from, size);
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) return vn_fail(diag, vn_io_status(errno), "cannot write: %s", strerror(errno));
+    from += done;
+    size -= (size_t)done;
+  }
+  return VN_OK;
+}
+
 /* close reports what a network file system found out late; the lock stays with the other one. */
 static bool flushed(int fd) {
   if (fsync(fd)) return false;
