@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "os.h"
+
 enum { OPSET_LEAST = 6, OPSET_MOST = 21, NODES_MOST = 10000, WEIGHTS_MOST = 20000, FLOAT = 1 };
 
 /* Numbers beyond those in the model's file. */

@@ -181,7 +181,7 @@ static bool whole_parse(const char *text, long long *value) {
 }
 
 /* A number at *at, which moves behind it: it may be infinite, and may not be one. */
-static bool real_take(const struct header *h, const char **at, double *value) {
+static bool real_take(const char **at, double *value) {
   char *end;
   *value = strtod(*at, &end);
   bool good = end != *at;
@@ -247,7 +247,7 @@ static enum vn_status encoding_parse(const struct header *h, struct vn_scan *sca
 /* ---- axes ---- */
 
 /* "(a,b,c)", "none", or a vector of NaN, which means none. */
-static bool direction_take(const struct header *h, const char **at, struct axis *axis) {
+static bool direction_take(const char **at, struct axis *axis) {
   const char *from = *at;
   if (strncasecmp(from, "none", 4) == 0) {
     *at += 4;
@@ -257,7 +257,7 @@ static bool direction_take(const struct header *h, const char **at, struct axis 
   if (*(*at)++ != '(') return false;
   for (int i = 0; i < 3; i++) {
     *at += strspn(*at, " \t");
-    if (!real_take(h, at, &axis->direction[i]) || *(*at)++ != (i < 2 ? ',' : ')')) return false;
+    if (!real_take(at, &axis->direction[i]) || *(*at)++ != (i < 2 ? ',' : ')')) return false;
   }
   axis->direction_text = (struct vn_text){from, (int)(*at - from)};
   axis->directed = !isnan(axis->direction[0]);
@@ -268,7 +268,7 @@ static bool direction_take(const struct header *h, const char **at, struct axis 
 static enum vn_status directions_parse(struct header *h, struct vn_diag *diag) {
   const char *at = h->value[DIRECTIONS];
   for (size_t i = 0; at && i < h->axes; i++) {
-    if (!direction_take(h, &at, &h->axis[i]))
+    if (!direction_take(&at, &h->axis[i]))
       return vn_fail(diag, VN_E_FORMAT, "its space directions are not %zu vectors of 3 numbers",
                      h->axes);
     h->axis[i].spatial = h->axis[i].directed;
@@ -281,7 +281,7 @@ static enum vn_status spacings_parse(struct header *h, struct vn_diag *diag) {
   const char *at = h->value[SPACINGS];
   for (size_t i = 0; at && i < h->axes; i++) {
     const char *from = at;
-    if (!real_take(h, &at, &h->axis[i].spacing))
+    if (!real_take(&at, &h->axis[i].spacing))
       return vn_fail(diag, VN_E_FORMAT, "its spacings are not %zu numbers", h->axes);
     h->axis[i].spacing_text = (struct vn_text){from, (int)strcspn(from, " \t")};
   }
@@ -385,7 +385,7 @@ static enum vn_status origin_parse(const struct header *h, double origin[3], str
   struct axis point = {0};
   const char *at = h->value[ORIGIN];
   if (!at) return VN_OK;
-  if (!direction_take(h, &at, &point) || *at || !point.directed)
+  if (!direction_take(&at, &point) || *at || !point.directed)
     return vn_fail(diag, VN_E_FORMAT, "its space origin is not 3 numbers");
   memcpy(origin, point.direction, sizeof point.direction);
   return VN_OK;

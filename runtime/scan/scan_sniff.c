@@ -3,6 +3,7 @@
 #include "scan_file.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

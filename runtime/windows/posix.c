@@ -125,11 +125,13 @@ int vn_windows_fstat(int fd, struct vn_windows_stat *info) {
   return handle_stat((HANDLE)_get_osfhandle(fd), info);
 }
 
-/* Whether a folder can be written to is known when a file is made in it. */
 int vn_windows_access(const char *path, int mode) {
-  struct vn_windows_stat info;
-  (void)mode;
-  return vn_windows_stat(path, &info);
+  const DWORD writing = FILE_WRITE_DATA; /* of a folder: adding a file */
+  HANDLE file =
+      handle_open(path, mode & W_OK ? writing : FILE_READ_ATTRIBUTES, OPEN_EXISTING, 0);
+  if (file == INVALID_HANDLE_VALUE) return -1;
+  CloseHandle(file);
+  return 0;
 }
 
 /* ---- open files ---- */

@@ -5,6 +5,7 @@
 #ifndef VNET_WINDOWS_POSIX_H
 #define VNET_WINDOWS_POSIX_H
 
+#define tell vn_windows_tell /* the C runtime's takes a good name */
 #include <direct.h>
 #include <dirent.h>
 #include <errno.h>
@@ -17,10 +18,12 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
+#undef tell
 
 #define O_CLOEXEC  O_NOINHERIT
 #define O_NONBLOCK 0 /* nothing is waited for */
 #define O_NOFOLLOW 0x1000000
+#define F_SETFL    0
 #ifndef NAME_MAX
 #define NAME_MAX 255
 #endif
@@ -69,6 +72,7 @@ char *vn_windows_getenv(const char *name); /* a folder with slashes; stays alloc
 #define read(fd, to, n)     vn_windows_read(fd, to, n)
 #define write(fd, from, n)  vn_windows_write(fd, from, n)
 #define pread(fd, to, n, o) vn_windows_pread(fd, to, n, o)
+#define fcntl(fd, what, to) 0
 #define fsync(fd)           vn_windows_fsync(fd)
 #define lseek(fd, at, from) _lseeki64(fd, at, from)
 #define access(path, mode)  vn_windows_access(path, mode)

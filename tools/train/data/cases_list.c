@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fail.h"
 #include "input.h"
+#include "os.h"
 
 enum { BYTES_MOST = 16 << 20, FIELDS_MOST = 16 };
 enum column { COLUMN_IMAGE, COLUMN_LABEL, COLUMN_SPLIT, COLUMNS };

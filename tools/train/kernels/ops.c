@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "cpu.h"
-#include "fail.h"
+#include "os.h"
 
 /* Parts of a sample: at most PARTS, each of at least PART_LEAST pixels. */
 enum { PARTS = 64, PART_LEAST = 1024 };
