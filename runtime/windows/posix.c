@@ -225,9 +225,18 @@ int vn_windows_unlink(const char *path) {
   return good ? 0 : -1;
 }
 
+/* What is marked as read-only stays: so Windows has it, and wine does not. */
+static bool is_kept(const wchar_t *path) {
+  const DWORD is = GetFileAttributesW(path);
+  if (is == INVALID_FILE_ATTRIBUTES || !(is & FILE_ATTRIBUTE_READONLY)) return false;
+  SetLastError(ERROR_ACCESS_DENIED);
+  return true;
+}
+
 int vn_windows_rename(const char *from, const char *to) {
   wchar_t *old = wide_path(from), *new = wide_path(to);
-  const bool good = old && new && MoveFileExW(old, new, MOVEFILE_REPLACE_EXISTING);
+  const bool good =
+      old && new && !is_kept(new) && MoveFileExW(old, new, MOVEFILE_REPLACE_EXISTING);
   if (old && new && !good) failed();
   free(old);
   free(new);

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 install_packages "${WINDOWS_PACKAGES[@]}"
 deps=$PWD/build-windows/deps
 [ -e "$deps/done" ] && exit
-mkdir -p "$deps/include" "$deps/lib/pkgconfig" "$deps/apt/lists/partial" "$deps/source"
+mkdir -p "$deps/include" "$deps/licences" "$deps/lib/pkgconfig" "$deps/apt/lists/partial" "$deps/source"
 cc=x86_64-w64-mingw32-gcc-posix
 
 # apt with a list of sources of its own, from where this machine has its packages.
@@ -37,7 +37,7 @@ version_of() { basename "$1" | sed 's/.*-//'; }
 png=$(echo "$deps"/source/libpng1.6-*/)
 cp "$png/scripts/pnglibconf.h.prebuilt" "$png/pnglibconf.h"
 cp "$png"/{png,pngconf,pnglibconf}.h "$deps/include"
-library png "$(version_of "$png")" -lz "$png" png{,error,get,mem,pread,read,rio,rtran,rutil,set,trans,wio,write,wtran,wutil}.c
+library png "$(version_of "$png")" "" "$png" png{,error,get,mem,pread,read,rio,rtran,rutil,set,trans,wio,write,wtran,wutil}.c
 
 protobuf=$(echo "$deps"/source/protobuf-c-*/)
 install -D "$protobuf/protobuf-c/protobuf-c.h" "$deps/include/protobuf-c/protobuf-c.h"
@@ -51,5 +51,11 @@ mv "$deps/lib/pkgconfig/libcmocka.pc" "$deps/lib/pkgconfig/cmocka.pc"
 
 cp /usr/include/xxhash.h "$deps/include"
 cp -r /usr/include/nifti "$deps/include"
+for package in libpng1.6 protobuf-c; do
+  cp "$deps/source/$package"-*/debian/copyright "$deps/licences/$package.txt"
+done
+for package in libz-mingw-w64-dev mingw-w64-x86-64-dev libxxhash-dev libnifti-dev; do
+  cp "/usr/share/doc/$package/copyright" "$deps/licences/$package.txt"
+done
 rm -r "$deps/source" "$deps/apt"
 touch "$deps/done"

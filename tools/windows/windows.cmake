@@ -9,9 +9,9 @@ set(CMAKE_SHARED_LIBRARY_PREFIX "")
 
 # vn_exports(LIBRARY HEADER): the library exports what its header declares, and nothing else.
 function(vn_exports library header)
-  file(STRINGS ${header} lines REGEX "^VN_([A-Z]+_)?API ")
-  string(REGEX MATCHALL "vn_[a-z0-9_]+\\(" names "${lines}")
-  list(TRANSFORM names REPLACE "\\(" "")
+  file(READ ${header} text)
+  string(REGEX MATCHALL "VN_([A-Z]+_)?API [^(;]*vn_[a-z0-9_]+\\(" names "${text}")
+  list(TRANSFORM names REPLACE "^.*(vn_[a-z0-9_]+)\\($" "\\1")
   list(JOIN names "\n" names)
   file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/${library}.def CONTENT "EXPORTS\n${names}\n")
   target_sources(${library} PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/${library}.def)
