@@ -185,9 +185,13 @@ static const char *set_fits(const char *set, char c, bool *fits) {
 bool vn_os_matches(const char *pattern, const char *text) {
   const char *star = NULL, *from = text;
   while (*text) {
-    bool fits = *pattern == *text || *pattern == '?';
-    const char *next = pattern + 1, *end;
-    if (*pattern == '[' && (end = set_fits(pattern + 1, *text, &fits))) next = end;
+    bool fits = *pattern == *text || *pattern == '?', in_set = false;
+    const char *next = pattern + 1;
+    const char *set_end = *pattern == '[' ? set_fits(next, *text, &in_set) : NULL;
+    if (set_end) {
+      fits = in_set;
+      next = set_end;
+    }
     if (*pattern == '*') {
       star = ++pattern;
       from = text;

@@ -107,7 +107,7 @@ def fixture_check(models, line):
                 files = [own / f"{isa}{i}.npy" for i in range(outputs)]
                 status, _, err = call(bin_dir / "vnet-run", mine, "--tensor", fixtures / "golden" / f"{name}.in.npy",
                                       "-q", "--isa", isa, *(w for f in files for w in ("-o", f)))
-                assert status == 0, (name, isa, err)
+                assert status == 0, (name, isa, bin_dir, status, err)
                 results.append([f.read_bytes() for f in files])
             assert results[0] == results[1], f"{name}: {isa}: other bytes than on this system"
 
@@ -271,7 +271,7 @@ def a_host_is_built_from_the_zip():
                           "-l:libvnet-segment.dll.a", "-l:libvnet-scan.dll.a")
     assert status == 0, err
     model, plan = folder / "calls.onnx", folder / "calls.plan"
-    assert call(native / "vnet-model", "--width", "16", "--patch", "32x32x32", "-o", model)[0] == 0
+    assert call(native / "vnet-model", "--width", "16", "--patch", "16x16x16", "-o", model)[0] == 0
     assert call(native / "vnetc", model, "-q", "-o", plan)[0] == 0
     status, out, err = call(*WINE, host, windows(plan), windows(scan), windows(folder / "saved.nii.gz"))
     assert status == 0, (out, err)
