@@ -1,12 +1,11 @@
 /* A reader for vnet.expect, and its comparisons; see expect.h. */
 #include "expect.h"
 
-#include <math.h>
-#include <stdarg.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "elementary.h"
 #include "intensity.h"
 
 static const struct {
@@ -96,16 +95,6 @@ bool vn_expect_has(const struct vn_expect *expect, enum vn_expect_kind kind) {
 
 /* ---- comparing ---- */
 
-void vn_expect_append(char *text, size_t size, const char *format, ...) {
-  const size_t used = strlen(text), after = used ? 2 : 0;
-  if (used + after + 1 >= size) return;
-  if (after) memcpy(text + used, "; ", 3);
-  va_list args;
-  va_start(args, format);
-  vsnprintf(text + used + after, size - used - after, format, args);
-  va_end(args);
-}
-
 void vn_expect_extent(const struct vn_expect *expect, const struct vn_view *view, char *warning,
                       size_t size) {
   for (size_t n = 0; n < expect->count; n++) {
@@ -118,11 +107,10 @@ void vn_expect_extent(const struct vn_expect *expect, const struct vn_view *view
       good = good && mm[i] >= want[2 * i] && mm[i] <= want[2 * i + 1];
     }
     if (!good)
-      vn_expect_append(
-          warning, size,
-          "the scan shows %.0f x %.0f x %.0f mm, and the model is for %g to %g x %g to %g x %g "
-          "to %g mm",
-          mm[0], mm[1], mm[2], want[0], want[1], want[2], want[3], want[4], want[5]);
+      vn_say(warning, size,
+             "the scan shows %.0f x %.0f x %.0f mm, and the model is for %g to %g x %g to %g x %g "
+             "to %g mm",
+             mm[0], mm[1], mm[2], want[0], want[1], want[2], want[3], want[4], want[5]);
   }
 }
 
@@ -131,24 +119,23 @@ static void label_compare(const struct vn_expect_clause *c, const struct vn_expe
   const double *want = c->number, vox = (double)facts->voxels[c->label], ml = vox * facts->voxel_ml;
   if (c->kind == VN_EXPECT_ML) {
     if (!(ml >= want[0] && ml <= want[1]))
-      vn_expect_append(warning, size, "%.40s has %.4g ml, and %g to %g are plausible", name, ml,
-                       want[0], want[1]);
+      vn_say(warning, size, "%.40s has %.4g ml, and %g to %g are plausible", name, ml, want[0],
+             want[1]);
   } else if (c->kind == VN_EXPECT_SHARE) {
     const double share = facts->lit ? vox / (double)facts->lit : 0;
     if (!(share >= want[0] && share <= want[1]))
-      vn_expect_append(warning, size,
-                       "%.40s is %.2g of what the scan shows, and %g to %g are plausible", name,
-                       share, want[0], want[1]);
+      vn_say(warning, size, "%.40s is %.2g of what the scan shows, and %g to %g are plausible",
+             name, share, want[0], want[1]);
   } else if (c->kind == VN_EXPECT_PIECES) {
     if ((double)facts->pieces[c->label] > want[1])
-      vn_expect_append(warning, size, "%.40s is in %llu pieces, and %g are plausible", name,
-                       (unsigned long long)facts->pieces[c->label], want[1]);
+      vn_say(warning, size, "%.40s is in %llu pieces, and %g are plausible", name,
+             (unsigned long long)facts->pieces[c->label], want[1]);
   } else if (c->kind == VN_EXPECT_SURFACE && vox > 0) {
-    const double surface = facts->faces_mm2[c->label] / pow(1000 * ml, 2.0 / 3);
+    const double surface = facts->faces_mm2[c->label] / vn_pow(1000 * ml, 2.0 / 3);
     if (surface > want[1])
-      vn_expect_append(warning, size,
-                       "%.40s is ragged: a surface of %.3g volumes^(2/3), and %g are plausible",
-                       name, surface, want[1]);
+      vn_say(warning, size,
+             "%.40s is ragged: a surface of %.3g volumes^(2/3), and %g are plausible", name,
+             surface, want[1]);
   }
 }
 

@@ -56,10 +56,6 @@ struct vn_expect_facts {
   uint64_t lit; /* voxels that are not background */
 };
 
-/* Appends to what other sentences have been said. */
-__attribute__((format(printf, 3, 4))) void vn_expect_append(char *text, size_t size,
-                                                            const char *format, ...);
-
 /* Append a sentence to `warning` where something is beyond what is expected. */
 void vn_expect_extent(const struct vn_expect *expect, const struct vn_view *view, char *warning,
                       size_t size);

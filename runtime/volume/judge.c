@@ -123,7 +123,7 @@ enum vn_status vn_judge_labels(struct vn_judge *judge, float level, char *warnin
   const struct vn_expect_facts facts = {judge->counts, judge->pieces, judge->faces_mm2,
                                         vn_image_voxel_ml(judge->image), lit};
   if (!labelled)
-    vn_expect_append(warning, size, "nothing was found: every voxel is background");
+    vn_say(warning, size, "nothing was found: every voxel is background");
   else
     vn_expect_labels(judge->expect, &facts, judge->name, judge->context, warning, size);
   return VN_OK;

@@ -78,6 +78,7 @@ def filling_changes_nothing():
         "MR in NaN": (head, circle(head.astype(np.float32), np.nan), "not finite"),
         "MR, soft rim of -3024": (turned(head, 0), turned(circle(head, -3024), -3024), "(-3024)"),
         "MR, text eleven times as bright": (head, np.where(text, 1100, head).astype(np.int16), "absurdly bright"),
+        "MR, such text turned": (turned(head, 0), turned(np.where(text, 1100, head), 0), "absurdly bright"),
     }
     ct = like_ct(head)
     cases["CT in a circle of -32768"] = ct, circle(ct.astype(np.float32), -32768), "(-32768)"
