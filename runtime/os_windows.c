@@ -170,15 +170,15 @@ bool vn_os_is_full(const char *path) {
 
 /* Behind the bracket: where the set ends, NULL: it never does. */
 static const char *set_fits(const char *set, char c, bool *fits) {
-  const bool not= *set == '!' || *set == '^';
-  const char *begin = set += not;
+  const bool not = *set == '!' || *set == '^';
+  const char *begin = set += not ;
   *fits = false;
   for (; *set && (*set != ']' || set == begin); set++) {
     const bool range = set[1] == '-' && set[2] && set[2] != ']';
     if (range ? *set <= c && c <= set[2] : *set == c) *fits = true;
     if (range) set += 2;
   }
-  *fits ^= not;
+  *fits ^= not ;
   return *set ? set + 1 : NULL;
 }
 

@@ -171,8 +171,7 @@ enum vn_status vn_pool_open(size_t threads, struct vn_pool **pool, struct vn_dia
                    "%zu threads asked for, at most %zu make sense on %zu cores", wanted, most,
                    cores);
   size_t map_bytes;
-  struct vn_pool *p =
-      vn_os_pages(sizeof **pool + (wanted - 1) * sizeof(struct worker), &map_bytes);
+  struct vn_pool *p = vn_os_pages(sizeof **pool + (wanted - 1) * sizeof(struct worker), &map_bytes);
   if (!p) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   p->map_bytes = map_bytes;
   p->awake_ns = wanted > cores ? 0 : AWAKE_NS; /* or they would keep each other from working */

@@ -451,7 +451,8 @@ static enum vn_status data_path(const char *path, const struct header *h, char *
         diag, VN_E_UNSUPPORTED,
         "its voxels are in several files: save it as one with 3D Slicer or \"unu save\"");
   if (strncmp(name, "./", 2) == 0) name += 2;
-  if (strpbrk(name, "/\\") || vn_os_name(name) != name || *name == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+  if (strpbrk(name, "/\\") || vn_os_name(name) != name || *name == '\0' || strcmp(name, ".") == 0 ||
+      strcmp(name, "..") == 0)
     return vn_fail(diag, VN_E_UNSUPPORTED,
                    "its voxels are in '%.100s': a data file must lie beside its header",
                    h->value[DATA_FILE]);

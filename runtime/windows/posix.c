@@ -127,8 +127,7 @@ int vn_windows_fstat(int fd, struct vn_windows_stat *info) {
 
 int vn_windows_access(const char *path, int mode) {
   const DWORD writing = FILE_WRITE_DATA; /* of a folder: adding a file */
-  HANDLE file =
-      handle_open(path, mode & W_OK ? writing : FILE_READ_ATTRIBUTES, OPEN_EXISTING, 0);
+  HANDLE file = handle_open(path, mode & W_OK ? writing : FILE_READ_ATTRIBUTES, OPEN_EXISTING, 0);
   if (file == INVALID_HANDLE_VALUE) return -1;
   CloseHandle(file);
   return 0;
@@ -235,8 +234,7 @@ static bool is_kept(const wchar_t *path) {
 
 int vn_windows_rename(const char *from, const char *to) {
   wchar_t *old = wide_path(from), *new = wide_path(to);
-  const bool good =
-      old && new && !is_kept(new) && MoveFileExW(old, new, MOVEFILE_REPLACE_EXISTING);
+  const bool good = old && new && !is_kept(new) && MoveFileExW(old, new, MOVEFILE_REPLACE_EXISTING);
   if (old && new && !good) failed();
   free(old);
   free(new);

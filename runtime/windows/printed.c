@@ -24,8 +24,7 @@ bool vn_printed_close(FILE *stream, struct vn_printed *text) {
   const int64_t bytes = bad ? -1 : _ftelli64(stream);
   text->text = bytes < 0 ? NULL : malloc((size_t)bytes + 1);
   if (text->text) rewind(stream);
-  const bool whole =
-      text->text && fread(text->text, 1, (size_t)bytes, stream) == (size_t)bytes;
+  const bool whole = text->text && fread(text->text, 1, (size_t)bytes, stream) == (size_t)bytes;
   if (stream) fclose(stream);
   if (whole) {
     text->bytes = (size_t)bytes;

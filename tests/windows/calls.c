@@ -21,7 +21,8 @@ static void check(enum vn_status status, const struct vn_diag *diag, const char 
 }
 
 /* What is watched: it has nothing to keep in those registers itself. */
-__attribute__((noinline)) static enum vn_status run_once(struct vn_exec *exec, struct vn_diag *diag) {
+__attribute__((noinline)) static enum vn_status run_once(struct vn_exec *exec,
+                                                         struct vn_diag *diag) {
   return vn_exec_run_with(exec, NULL, NULL, NULL, diag);
 }
 

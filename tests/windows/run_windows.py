@@ -279,6 +279,20 @@ def a_host_is_built_from_the_zip():
     assert labels(folder / "saved.nii.gz").sum() == 4
 
 
+def the_promise_holds():
+    """tests/golden/promise: plans that vnetc makes here, outputs of a host that is built from the zip."""
+    promise, host = source / "tests/golden/promise", root / "bin" / "promise.exe"
+    status, _, err = call("x86_64-w64-mingw32-gcc-posix", "-O2", f"-I{root}/include/vnet",
+                          f"-I{archive.parent}/deps/include", promise / "promise.c", "-o", host, f"-L{root}/lib",
+                          "-l:libvnet.dll.a", "-l:libvnet-segment.dll.a")
+    assert status == 0, err
+    status, _, err = call(promise / "promise.sh", programs, folder / "promised")
+    assert status == 0, err
+    status, out, err = call(*WINE, host, promise / "table.txt", folder / "promised", *ISAS)
+    print(out, end="")
+    assert status == 0 and "same" in out and "differs" not in out, (out, err)
+
+
 def the_trainer_trains():
     rows = ["image,label"]
     for i in range(2):
@@ -297,7 +311,7 @@ unpack()
 for test in (only_what_windows_has_is_loaded, a_head_has_the_same_labels, models_are_found_and_compiled,
              folders_patterns_and_long_names, the_statuses_and_sentences_are_the_same,
              stopped_and_killed_runs_leave_nothing, slicer_sees_a_module, a_host_is_built_from_the_zip,
-             the_trainer_trains, fixtures_have_the_same_bytes):
+             the_promise_holds, the_trainer_trains, fixtures_have_the_same_bytes):
     begin = time.monotonic()
     test()
     print(f"{test.__name__.replace('_', ' ')}: {time.monotonic() - begin:.1f} s", flush=True)

@@ -30,7 +30,8 @@ static char *joined(const char *folder, const char *name) {
 
 /* The path from /, without ".", ".." and slashes that say nothing; no link is looked at. */
 static char *path_full(const char *path) {
-  char *here = vn_os_is_full(path) ? NULL : held(getcwd(NULL, 0)), *from = joined(here ? here : "", path);
+  char *here = vn_os_is_full(path) ? NULL : held(getcwd(NULL, 0)),
+       *from = joined(here ? here : "", path);
   char *full = held(malloc(strlen(from) + 2)), *end = full;
   for (const char *c = from; *c;) {
     const size_t length = strcspn(c, "/");
