@@ -92,13 +92,15 @@ install(FILES ${PROJECT_BINARY_DIR}/vnetConfig.cmake ${PROJECT_BINARY_DIR}/vnetC
 
 # ---- vnet(3) ----
 
-configure_file(tools/packaging/vnet.3.in ${PROJECT_BINARY_DIR}/vnet.3 @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/vnet.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3 COMPONENT dev)
-foreach(page vnet_segment vnet_scan)
-  file(WRITE ${PROJECT_BINARY_DIR}/${page}.3 ".so man3/vnet.3\n")
-  install(FILES ${PROJECT_BINARY_DIR}/${page}.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3
-          COMPONENT dev)
-endforeach()
+if(NOT WIN32)
+  configure_file(tools/packaging/vnet.3.in ${PROJECT_BINARY_DIR}/vnet.3 @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/vnet.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3 COMPONENT dev)
+  foreach(page vnet_segment vnet_scan)
+    file(WRITE ${PROJECT_BINARY_DIR}/${page}.3 ".so man3/vnet.3\n")
+    install(FILES ${PROJECT_BINARY_DIR}/${page}.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3
+            COMPONENT dev)
+  endforeach()
+endif()
 
 # ---- what is in it (after everything else, of which it has the hashes), uninstall, Debian packages ----
 
