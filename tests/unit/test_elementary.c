@@ -1,5 +1,5 @@
-/* elementary.h against the C library's long double, which is wider or at least as good; and its
- * bits, which no compiler, processor or C library may change. */
+/* elementary.h against the C library's, which is free in the last bit, too; and its bits, which no
+ * compiler, processor or C library may change. */
 #include "elementary.h"
 
 #include <setjmp.h>
@@ -17,15 +17,15 @@ enum { POINTS = 100000 };
 static const struct function {
   const char *name;
   double (*ours)(double);
-  long double (*theirs)(long double);
+  double (*theirs)(double);
   double low, high;
 } functions[] = {
-    {"exp", vn_exp, expl, -700, 700},     {"exp", vn_exp, expl, -1, 1},
-    {"expm1", vn_expm1, expm1l, -50, 50}, {"expm1", vn_expm1, expm1l, -1e-3, 1e-3},
-    {"log", vn_log, logl, 1e-300, 1e300}, {"log", vn_log, logl, 0.5, 2},
-    {"log1p", vn_log1p, log1pl, -0.9, 1}, {"log1p", vn_log1p, log1pl, -1e-9, 1e-9},
-    {"sin", vn_sin, sinl, 0.001, 3.1},    {"cos", vn_cos, cosl, -1.5, 1.5},
-    {"sin", vn_sin, sinl, -40.1, -38.2},  {"cos", vn_cos, cosl, 36.2, 39},
+    {"exp", vn_exp, exp, -700, 700},     {"exp", vn_exp, exp, -1, 1},
+    {"expm1", vn_expm1, expm1, -50, 50}, {"expm1", vn_expm1, expm1, -1e-3, 1e-3},
+    {"log", vn_log, log, 1e-300, 1e300}, {"log", vn_log, log, 0.5, 2},
+    {"log1p", vn_log1p, log1p, -0.9, 1}, {"log1p", vn_log1p, log1p, -1e-9, 1e-9},
+    {"sin", vn_sin, sin, 0.001, 3.1},    {"cos", vn_cos, cos, -1.5, 1.5},
+    {"sin", vn_sin, sin, -40.1, -38.2},  {"cos", vn_cos, cos, 36.2, 39},
 };
 
 static double point(const struct function *f, size_t i) {
@@ -38,10 +38,10 @@ static void near_the_true_values(void **state) {
     const struct function *f = &functions[n];
     for (size_t i = 0; i < POINTS; i++) {
       const double x = point(f, i);
-      const long double want = f->theirs((long double)x);
-      const long double error = fabsl((long double)f->ours(x) - want);
-      if (error > 4 * 0x1p-53L * fabsl(want))
-        fail_msg("%s(%a) is off by %Lg of %Lg", f->name, x, error, want);
+      const double want = f->theirs(x);
+      const double error = fabs(f->ours(x) - want);
+      if (error > 6 * 0x1p-53 * fabs(want))
+        fail_msg("%s(%a) is off by %g of %g", f->name, x, error, want);
     }
   }
 }

@@ -65,10 +65,11 @@ vn_pkg_config(vnet_scan "V-Net segmentation of medical scans: NIfTI, NRRD and MG
 
 foreach(target ${VN_SHARED})
   string(REGEX REPLACE "^vnet_" "" name ${target})
-  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} INSTALL_RPATH "$ORIGIN")
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} INSTALL_RPATH "${VN_ORIGIN}")
   set_target_properties(${target}_static PROPERTIES EXPORT_NAME ${name}_static)
   target_compile_definitions(${target}_static INTERFACE VN_STATIC)
-  target_link_options(${target} PRIVATE -Wl,--as-needed) # NEEDED says what is used, and no more
+  target_link_options(${target} PRIVATE # what is loaded is what is used, and no more
+                      $<IF:$<BOOL:${APPLE}>,-Wl$<COMMA>-dead_strip_dylibs,-Wl$<COMMA>--as-needed>)
   list(APPEND VN_STATIC ${target}_static)
 endforeach()
 install(
