@@ -17,7 +17,8 @@ export async function serve(folders, {port = 0, isolated = false} = {}) {
   const server = http.createServer((request, response) => {
     const name = decodeURIComponent(new URL(request.url, 'http://local').pathname);
     const prefix = Object.keys(folders).filter((each) => name.startsWith(each)).sort((a, b) => b.length - a.length)[0];
-    const file = path.join(folders[prefix], path.normalize('/' + name.slice(prefix.length)), name.endsWith('/') ? 'index.html' : '');
+    const rest = path.normalize('/' + name.slice(prefix.length)) + (name.endsWith('/') ? 'index.html' : '');
+    const file = rest === '/' ? folders[prefix] : path.join(folders[prefix], rest);
     fs.readFile(file, (error, bytes) => {
       response.writeHead(error ? 404 : 200, {'Content-Type': TYPES[path.extname(file)] ?? 'application/octet-stream',
                                              ...(isolated ? ISOLATED : {})});
