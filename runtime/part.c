@@ -86,6 +86,17 @@ enum vn_status vn_part_create(struct vn_part *part, const char *path, struct vn_
   return cannot_create(path, reason, diag);
 }
 
+enum vn_status vn_part_write(int fd, const void *bytes, size_t size, struct vn_diag *diag) {
+  for (const char *from = bytes; size;) {
+    ssize_t done = write(fd, from, size);
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) return vn_fail(diag, vn_io_status(errno), "cannot write: %s", strerror(errno));
+    from += done;
+    size -= (size_t)done;
+  }
+  return VN_OK;
+}
+
 /* The name itself reaches the disk with the folder; not every file system can, none must. */
 static void folder_sync(const char *path) {
   char *folder = strndup(path, folder_length(path));

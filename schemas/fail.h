@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 /* A sentence quotes what it refuses: names and words from files, which would otherwise bring line
  * breaks and a terminal's escape sequences (also C1's, in UTF-8) into it. */
@@ -27,6 +28,18 @@ vn_fail(struct vn_diag *diag, enum vn_status status, const char *format, ...) {
     vn_fail_plain(diag->text);
   }
   return status;
+}
+
+/* Adds a sentence to those that `text` holds, behind "; "; what has no room is cut. */
+__attribute__((format(printf, 3, 4))) static inline void vn_say(char *text, size_t size,
+                                                                const char *format, ...) {
+  size_t at = strlen(text);
+  if (at) at += (size_t)snprintf(text + at, size - at, "; ");
+  if (at >= size) return;
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text + at, size - at, format, args);
+  va_end(args);
 }
 
 /* The status of a call of the system's that failed for `reason`, an errno. */

@@ -384,17 +384,6 @@ void cli_files_check(struct cli_files *files) {
   *files = (struct cli_files){0};
 }
 
-enum vn_status cli_write(int fd, const void *bytes, size_t size, struct vn_diag *diag) {
-  for (const char *from = bytes; size;) {
-    ssize_t done = write(fd, from, size);
-    if (done < 0 && errno == EINTR) continue;
-    if (done < 0) return vn_fail(diag, VN_E_IO, "cannot write: %s", strerror(errno));
-    from += done;
-    size -= (size_t)done;
-  }
-  return VN_OK;
-}
-
 void cli_finish_stdout(void) {
   if (fflush(stdout) || ferror(stdout))
     cli_fatal(VN_E_IO, "cannot write to standard output: %s", strerror(errno));

@@ -109,9 +109,6 @@ void cli_files_add(struct cli_files *files, const char *path, bool output); /* N
 /* Ends the program where two outputs are one file, or an output an input. Empties the set. */
 void cli_files_check(struct cli_files *files);
 
-/* All of `bytes` to `fd`, whatever the number of write calls. */
-enum vn_status cli_write(int fd, const void *bytes, size_t size, struct vn_diag *diag);
-
 /* Flushes standard output; a full disk or closed pipe there is a failure, too. */
 void cli_finish_stdout(void);
 

@@ -10,6 +10,7 @@
 #include "cli.h"
 #include "fail.h"
 #include "input.h"
+#include "part.h"
 
 static const char magic[6] = "\x93NUMPY";
 enum { HEADER_MOST = 65536 };
@@ -142,9 +143,9 @@ enum vn_status npy_write(int fd, const struct npy *array, struct vn_diag *diag) 
   head[7] = 0;
   head[8] = (char)((size - 10) & 0xFF);
   head[9] = (char)((size - 10) >> 8);
-  enum vn_status status = cli_write(fd, head, size, diag);
+  enum vn_status status = vn_part_write(fd, head, size, diag);
   if (status) return status;
-  return cli_write(fd, array->data, array->elems * type_bytes(array->type), diag);
+  return vn_part_write(fd, array->data, array->elems * type_bytes(array->type), diag);
 }
 
 void npy_close(struct npy *array) {

@@ -11,6 +11,7 @@
 #include "intensity.h"
 #include "models/vnet.h"
 #include "palette.h"
+#include "part.h"
 
 static const char help[] =
     "Usage: vnet-model [options] -o MODEL.onnx\n"
@@ -220,7 +221,7 @@ int main(int argc, char **argv) {
   size_t bytes;
   cli_check(vnc_onnx_export(&g, &options, &model, &bytes, &diag), &diag);
   vnc_graph_free(&g);
-  cli_check(cli_write(output.fd, model, bytes, &diag), &diag);
+  cli_check(vn_part_write(output.fd, model, bytes, &diag), &diag);
   cli_output_commit(&output);
   free(model);
   return 0;

@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "compile.h"
 #include "model_mark.h"
+#include "part.h"
 #include "sandbox.h"
 #include "vnet.h"
 
@@ -198,7 +199,7 @@ int main(int argc, char **argv) {
               &diag);
   vnc_graph_free(&g);
   plan_prove(plan, plan_bytes);
-  cli_check(cli_write(output.fd, plan, plan_bytes, &diag), &diag);
+  cli_check(vn_part_write(output.fd, plan, plan_bytes, &diag), &diag);
   cli_output_commit(&output);
   free(plan);
   if (!a.quiet)

@@ -97,9 +97,8 @@ double vn_affine_spacing(const double m[3][4], int axis);
 /* Spacing alone: voxel axes are world axes, the scan's middle is the world's. */
 void vn_affine_plain(struct vn_scan *scan);
 
-/* Adds to the note, after "; " where there is one already. */
-__attribute__((format(printf, 2, 3))) void vn_scan_note_add(struct vn_scan *scan,
-                                                            const char *format, ...);
+/* Adds a sentence to the note. */
+#define vn_scan_note_add(scan, ...) vn_say((scan)->note, sizeof(scan)->note, __VA_ARGS__)
 
 /* Bytes of a voxel of this type. */
 size_t vn_voxel_bytes(enum vn_voxel type);

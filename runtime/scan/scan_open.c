@@ -46,16 +46,6 @@ const char *vn_scan_name(const char *path, size_t *stem) {
 
 /* ---- what readers share ---- */
 
-void vn_scan_note_add(struct vn_scan *scan, const char *format, ...) {
-  size_t at = strlen(scan->note), room = sizeof scan->note;
-  if (at) at += (size_t)snprintf(scan->note + at, room - at, "; ");
-  if (at >= room) return;
-  va_list args;
-  va_start(args, format);
-  vsnprintf(scan->note + at, room - at, format, args);
-  va_end(args);
-}
-
 size_t vn_voxel_bytes(enum vn_voxel type) {
   static const unsigned char bytes[] = {1, 1, 2, 2, 4, 4, 8, 8, 4, 8};
   return bytes[type];

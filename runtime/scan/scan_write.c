@@ -22,17 +22,6 @@ struct sink {
   const struct vn_cancel *cancel;
 };
 
-static enum vn_status plain_write(int fd, const void *bytes, size_t size, struct vn_diag *diag) {
-  for (const char *from = bytes; size;) {
-    ssize_t done = write(fd, from, size);
-    if (done < 0 && errno == EINTR) continue;
-    if (done < 0) return vn_fail(diag, VN_E_IO, "cannot write: %s", strerror(errno));
-    from += done;
-    size -= (size_t)done;
-  }
-  return VN_OK;
-}
-
 static enum vn_status packed_fail(gzFile file, struct vn_diag *diag) {
   int code, reason = errno;
   const char *text = gzerror(file, &code);
@@ -49,7 +38,7 @@ static enum vn_status sink_write(const struct sink *sink, const void *bytes, siz
     if (sink->cancel && vn_cancel_pressed(sink->cancel))
       return vn_fail(diag, VN_E_CANCELLED, "cancelled");
     if (!sink->gz)
-      status = plain_write(sink->fd, from, part, diag);
+      status = vn_part_write(sink->fd, from, part, diag);
     else if (gzwrite(sink->gz, from, part) != (int)part)
       status = packed_fail(sink->gz, diag);
     from += part;

@@ -1,17 +1,22 @@
 /* A reader for vnet.expect, and its comparisons; see expect.h. */
 #include "expect.h"
 
-#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "elementary.h"
 #include "intensity.h"
 
 static const struct {
   const char *name;
   size_t numbers;
   bool label; /* the first number is one */
-} kinds[] = {{"extent", 6, false}, {"ml", 3, true}, {"share", 3, true}, {"pieces", 2, true}};
+} kinds[] = {{"extent", 6, false},
+             {"ml", 3, true},
+             {"share", 3, true},
+             {"pieces", 2, true},
+             {"surface", 2, true}};
 
 /* ---- reading ---- */
 
@@ -53,7 +58,7 @@ enum vn_status vn_expect_parse(const char *text, size_t labels, struct vn_expect
   *expect = (struct vn_expect){0};
   if (!text) return VN_OK;
   for (const char *c = text; *c; c++) most += *c == ';';
-  if (most > 4 * labels) /* more than there are kinds of clauses */
+  if (most > 5 * labels) /* more than there are kinds of clauses */
     return vn_fail(diag, VN_E_FORMAT, "the model's vnet.expect has %zu clauses for %zu labels",
                    most, labels);
   char *copy = strdup(text);
@@ -70,7 +75,7 @@ enum vn_status vn_expect_parse(const char *text, size_t labels, struct vn_expect
     if (!good)
       vn_fail(diag, VN_E_FORMAT,
               "the model's vnet.expect holds '%.60s', not extent (6 numbers), ml LABEL LEAST MOST, "
-              "share LABEL LEAST MOST or pieces LABEL MOST, each once",
+              "share LABEL LEAST MOST, pieces LABEL MOST or surface LABEL MOST, each once",
               clause);
   }
   free(copy);
@@ -90,17 +95,6 @@ bool vn_expect_has(const struct vn_expect *expect, enum vn_expect_kind kind) {
 
 /* ---- comparing ---- */
 
-__attribute__((format(printf, 3, 4))) static void append(char *text, size_t size,
-                                                         const char *format, ...) {
-  const size_t used = strlen(text), after = used ? 2 : 0;
-  if (used + after + 1 >= size) return;
-  if (after) memcpy(text + used, "; ", 3);
-  va_list args;
-  va_start(args, format);
-  vsnprintf(text + used + after, size - used - after, format, args);
-  va_end(args);
-}
-
 void vn_expect_extent(const struct vn_expect *expect, const struct vn_view *view, char *warning,
                       size_t size) {
   for (size_t n = 0; n < expect->count; n++) {
@@ -113,10 +107,35 @@ void vn_expect_extent(const struct vn_expect *expect, const struct vn_view *view
       good = good && mm[i] >= want[2 * i] && mm[i] <= want[2 * i + 1];
     }
     if (!good)
-      append(warning, size,
+      vn_say(warning, size,
              "the scan shows %.0f x %.0f x %.0f mm, and the model is for %g to %g x %g to %g x %g "
              "to %g mm",
              mm[0], mm[1], mm[2], want[0], want[1], want[2], want[3], want[4], want[5]);
+  }
+}
+
+static void label_compare(const struct vn_expect_clause *c, const struct vn_expect_facts *facts,
+                          const char *name, char *warning, size_t size) {
+  const double *want = c->number, vox = (double)facts->voxels[c->label], ml = vox * facts->voxel_ml;
+  if (c->kind == VN_EXPECT_ML) {
+    if (!(ml >= want[0] && ml <= want[1]))
+      vn_say(warning, size, "%.40s has %.4g ml, and %g to %g are plausible", name, ml, want[0],
+             want[1]);
+  } else if (c->kind == VN_EXPECT_SHARE) {
+    const double share = facts->lit ? vox / (double)facts->lit : 0;
+    if (!(share >= want[0] && share <= want[1]))
+      vn_say(warning, size, "%.40s is %.2g of what the scan shows, and %g to %g are plausible",
+             name, share, want[0], want[1]);
+  } else if (c->kind == VN_EXPECT_PIECES) {
+    if ((double)facts->pieces[c->label] > want[1])
+      vn_say(warning, size, "%.40s is in %llu pieces, and %g are plausible", name,
+             (unsigned long long)facts->pieces[c->label], want[1]);
+  } else if (c->kind == VN_EXPECT_SURFACE && vox > 0) {
+    const double surface = facts->faces_mm2[c->label] / vn_pow(1000 * ml, 2.0 / 3);
+    if (surface > want[1])
+      vn_say(warning, size,
+             "%.40s is ragged: a surface of %.3g volumes^(2/3), and %g are plausible", name,
+             surface, want[1]);
   }
 }
 
@@ -125,22 +144,7 @@ void vn_expect_labels(const struct vn_expect *expect, const struct vn_expect_fac
                       char *warning, size_t size) {
   for (size_t n = 0; n < expect->count; n++) {
     const struct vn_expect_clause *c = &expect->clauses[n];
-    const double *want = c->number, vox = (double)facts->voxels[c->label];
-    if (c->kind == VN_EXPECT_EXTENT) continue;
-    const char *label = name(context, c->label);
-    if (c->kind == VN_EXPECT_ML) {
-      const double ml = vox * facts->voxel_ml;
-      if (!(ml >= want[0] && ml <= want[1]))
-        append(warning, size, "%.40s has %.4g ml, and %g to %g are plausible", label, ml, want[0],
-               want[1]);
-    } else if (c->kind == VN_EXPECT_SHARE) {
-      const double share = facts->lit ? vox / (double)facts->lit : 0;
-      if (!(share >= want[0] && share <= want[1]))
-        append(warning, size, "%.40s is %.2g of what the scan shows, and %g to %g are plausible",
-               label, share, want[0], want[1]);
-    } else if ((double)facts->pieces[c->label] > want[1]) {
-      append(warning, size, "%.40s is in %llu pieces, and %g are plausible", label,
-             (unsigned long long)facts->pieces[c->label], want[1]);
-    }
+    if (c->kind != VN_EXPECT_EXTENT)
+      label_compare(c, facts, name(context, c->label), warning, size);
   }
 }

@@ -1,5 +1,6 @@
 /* What a model's `vnet.expect` says is plausible of a scan and of its labels, checked. A result
- * that is not is still a result: the sentence here is a warning. Called by segment.c. The syntax,
+ * that is not is still a result: the sentence here is a warning. Called by segment.c
+ * and judge.c. The syntax,
  * clauses between semicolons, each at most once for a label:
  *
  *   extent X X Y Y Z Z      the scan's extent in mm, least and most along each letter of
@@ -7,16 +8,25 @@
  *   ml LABEL LEAST MOST     the label's volume
  *   share LABEL LEAST MOST  the label's part of the voxels that are not background (window.h)
  *   pieces LABEL MOST       connected pieces (26 neighbours) that the network finds, before
- * clean-up; those of less than a hundredth of the label do not count
+ *                           clean-up; those of less than a hundredth of the label do not count
+ *   surface LABEL MOST      area of the outer faces of the label's voxels, over its volume to the
+ *                           power of 2/3: 6 for a cube, 7.3 for a ball, 8 for a brain, 11 and more
+ *                           for what is ragged or thin
  *
- * extent 100 400 100 400 90 500; ml 1 600 2400; share 1 0.1 0.7; pieces 1 3 */
+ * extent 100 400 100 400 90 500; ml 1 600 2400; share 1 0.1 0.7; pieces 1 3; surface 1 9 */
 #ifndef VNET_EXPECT_H
 #define VNET_EXPECT_H
 
 #include "orient.h"
 #include "stage.h"
 
-enum vn_expect_kind { VN_EXPECT_EXTENT, VN_EXPECT_ML, VN_EXPECT_SHARE, VN_EXPECT_PIECES };
+enum vn_expect_kind {
+  VN_EXPECT_EXTENT,
+  VN_EXPECT_ML,
+  VN_EXPECT_SHARE,
+  VN_EXPECT_PIECES,
+  VN_EXPECT_SURFACE
+};
 
 struct vn_expect_clause {
   enum vn_expect_kind kind;
@@ -41,6 +51,7 @@ bool vn_expect_has(const struct vn_expect *expect, enum vn_expect_kind kind);
 struct vn_expect_facts {
   const uint64_t *voxels;
   const uint64_t *pieces;
+  const double *faces_mm2;
   double voxel_ml;
   uint64_t lit; /* voxels that are not background */
 };

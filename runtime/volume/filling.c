@@ -196,8 +196,7 @@ static uint32_t bright_cut(const struct search *s, const struct span *span) {
   for (double up = 3; bin_up(span, up) < s->last; up *= 1.5) {
     const uint32_t cut = bin_up(span, up);
     const uint64_t above = count_in(s, cut + 1, s->last + 1);
-    if (50 * above > s->count || 4 * count_in(s, bin_up(span, up / 1.5) + 1, cut + 1) > above)
-      continue;
+    if (50 * above > s->count || count_in(s, bin_up(span, up / 1.5) + 1, cut + 1) > above) continue;
     if (100 * (double)above * up * up >= (double)s->count) return cut;
   }
   return s->last;
@@ -389,29 +388,22 @@ enum vn_status vn_survey_own(const struct vn_image *image, const struct vn_label
   return status;
 }
 
-static size_t tell(char *text, size_t size, size_t at, const char *format, size_t vox, size_t of,
-                   double value) {
-  const size_t used = at < size ? at : size;
-  const int wrote = snprintf(text + used, size - used, format, at ? "; " : "",
-                             100 * (double)vox / (double)of, value);
-  return wrote < 0 ? used : used + (size_t)wrote;
-}
-
 void vn_filling_tell(const struct vn_filling *f, const struct vn_survey *survey, char *text,
                      size_t size) {
-  size_t at = 0;
-  *text = '\0';
+  const double percent = 100 / (double)survey->elems;
   if (f->below_vox)
-    at = tell(text, size, at, "%s%.2g %% of the voxels are filling (%.7g) and count as background",
-              f->below_vox, survey->elems, (double)f->below_value);
+    vn_say(text, size, "%.2g %% of the voxels are filling (%.7g) and count as background",
+           percent * (double)f->below_vox, (double)f->below_value);
   if (f->not_finite)
-    at = tell(text, size, at,
-              "%s%.2g %% of the voxels, at the border, are not finite and count as background",
-              f->not_finite_vox, survey->elems, 0);
-  if (f->above_vox)
-    tell(text, size, at,
-         f->above ? "%s%.2g %% of the voxels are filling (%.7g) and count as background"
-                  : "%s%.2g %% of the voxels are absurdly bright (up to %.7g) and do not count in "
-                    "its statistics",
-         f->above_vox, survey->elems, (double)f->above_value);
+    vn_say(text, size,
+           "%.2g %% of the voxels, at the border, are not finite and count as background",
+           percent * (double)f->not_finite_vox);
+  if (f->above_vox && f->above)
+    vn_say(text, size, "%.2g %% of the voxels are filling (%.7g) and count as background",
+           percent * (double)f->above_vox, (double)f->above_value);
+  else if (f->above_vox)
+    vn_say(text, size,
+           "%.2g %% of the voxels are absurdly bright (up to %.7g) and do not count in its "
+           "statistics",
+           percent * (double)f->above_vox, (double)f->above_value);
 }

@@ -21,9 +21,10 @@
  *               (26 neighbours).
  *
  * Absurdly bright is what lies further above the low end than `up` times the range, at most 2 % of
- * the voxels, with hardly anything (a quarter of it) in the third below: burnt-in text, metal. The
- * first of up = 3, 4.5, 6.75 … counts, and only when it would weigh: up squared times its share of
- * the voxels is a hundredth at least.
+ * the voxels, with no more in the third below than above: burnt-in text, metal, smeared perhaps by
+ * interpolation (0.6 times as much; a scan's own tail has four times as much and more). The first
+ * of up = 3, 4.5, 6.75 … counts, and only when it would weigh: up squared times its share of the
+ * voxels is a hundredth at least.
  *
  * A range ends at the 99.5th percentile for filling below; for what is above it ends at the 95th of
  * the voxels outside the lowest and the highest bin of the histogram.
@@ -64,7 +65,7 @@ static inline bool vn_filling_any(const struct vn_filling *f) {
   return f->below_vox || f->not_finite || (f->above && f->above_vox);
 }
 
-/* One sentence about all of it, empty where there is nothing to say. */
+/* Adds what there is to say of it (vn_say). */
 void vn_filling_tell(const struct vn_filling *filling, const struct vn_survey *survey, char *text,
                      size_t size);
 

@@ -23,8 +23,9 @@
 #include <string.h>
 
 #include "components.h"
-#include "expect.h"
+#include "elementary.h"
 #include "filling.h"
+#include "judge.h"
 #include "options.h"
 #include "orient.h"
 #include "palette.h"
@@ -221,8 +222,8 @@ struct run {
   struct vn_voxels stored, voxels; /* voxels: without filling */
   struct vn_survey survey;
   struct vn_filling filling;
-  bool filled;               /* there is some */
-  uint64_t *counts, *pieces; /* [classes]: voxels and pieces of each label */
+  bool filled; /* there is some */
+  struct vn_judge judge;
   struct vn_grid grid;
   struct vn_walk label_walk, index_walk; /* of the grid's view over labels; over a dense array */
   struct vn_stage stage;
@@ -344,10 +345,11 @@ static void probabilities_put(const struct run *run, size_t at, const float *fro
     return;
   }
   float most = from[best_class(from, channels)], sum = 0;
-  for (size_t c = 0; c < channels; c++) sum += s->probabilities ? from[c] : expf(from[c] - most);
+  for (size_t c = 0; c < channels; c++)
+    sum += s->probabilities ? from[c] : (float)vn_exp((double)(from[c] - most));
   for (size_t c = 0; c < channels; c++)
     probability_put(&run->map, c * elems + at,
-                    (s->probabilities ? from[c] : expf(from[c] - most)) / sum);
+                    (s->probabilities ? from[c] : (float)vn_exp((double)(from[c] - most))) / sum);
 }
 
 static ptrdiff_t walk_to(const struct vn_walk *walk, size_t d, size_t h) {
@@ -398,14 +400,6 @@ static enum vn_status output_check(const struct run *run, struct vn_diag *diag) 
   return VN_OK;
 }
 
-static enum vn_status counts_alloc(struct run *run, struct vn_diag *diag) {
-  const size_t classes = run->segmenter->classes;
-  run->counts = calloc(classes, 2 * sizeof *run->counts);
-  if (!run->counts) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  run->pieces = run->counts + classes;
-  return VN_OK;
-}
-
 static enum vn_status limit_check(const struct run *run, struct vn_diag *diag) {
   const struct vn_segmenter *s = run->segmenter;
   const uint64_t limit = s->memory_limit_bytes;
@@ -448,6 +442,24 @@ static void job_fill(struct run *run) {
   memcpy(run->window.mirror, run->options.mirror, sizeof run->window.mirror);
 }
 
+static const char *label_name(const void *context, size_t label) {
+  const struct vn_segmenter *s = context;
+  return s->palette.entries[label].name;
+}
+
+static enum vn_status judge_open(struct run *run, struct vn_diag *diag) {
+  const struct vn_segmenter *s = run->segmenter;
+  run->judge = (struct vn_judge){.expect = &s->expect,
+                                 .image = &run->image,
+                                 .voxels = &run->voxels,
+                                 .map = &run->map,
+                                 .labels = s->classes,
+                                 .name = label_name,
+                                 .context = s,
+                                 .stage = &run->stage};
+  return vn_judge_open(&run->judge, diag);
+}
+
 static bool cleaned(const struct run *run) {
   return run->options.largest_component || run->options.min_volume_ml > 0;
 }
@@ -459,10 +471,9 @@ static void stage_fill(struct run *run, vn_float_mode host_mode) {
                                  .progress = run->options.progress,
                                  .context = run->options.progress_context,
                                  .host_mode = host_mode};
-  const bool pieces = vn_expect_has(&run->segmenter->expect, VN_EXPECT_PIECES);
-  run->stage.all =
-      (SURVEY_NS + FIT_NS + (pieces ? CLEAN_NS : 0) + (cleaned(run) ? CLEAN_NS : 0)) * elems +
-      vn_window_work(&run->window);
+  const double judge_ns = vn_judge_ns(&run->segmenter->expect);
+  run->stage.all = (SURVEY_NS + FIT_NS + judge_ns + (cleaned(run) ? CLEAN_NS : 0)) * elems +
+                   vn_window_work(&run->window);
 }
 
 /* Statistics of the voxels, and with them what the network will see. */
@@ -523,60 +534,7 @@ static enum vn_status labels_clean(struct run *run, struct vn_diag *diag) {
                          &run->stage, &run->report.removed_vox, diag);
 }
 
-/* ---- is it plausible? ---- */
-
-static const char *label_name(const void *context, size_t label) {
-  const struct vn_segmenter *s = context;
-  return s->palette.entries[label].name;
-}
-
-/* Voxels of each label, and with `lit` those of the image above the level below which windows are
- * not run. */
-static enum vn_status voxels_count(struct run *run, uint64_t *lit, struct vn_diag *diag) {
-  const size_t *dim = run->image.dim;
-  const float level = background_level(&run->survey);
-  float *row = malloc(dim[0] * sizeof *row);
-  if (!row) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  bool go = true;
-  for (size_t r = 0; go && r < dim[1] * dim[2]; r++) {
-    const char *at = vn_label_at(&run->map, 0, r % dim[1], r / dim[1]);
-    for (size_t i = 0; i < dim[0]; i++, at += run->map.stride[0])
-      run->counts[vn_label_get(&run->map, at)]++;
-    if (lit) vn_image_row(&run->image, &run->voxels, r % dim[1], r / dim[1], row);
-    for (size_t i = 0; lit && i < dim[0]; i++) *lit += row[i] > level;
-    if (r % 64 == 0) go = vn_stage_tell(&run->stage, 1);
-  }
-  free(row);
-  return go ? VN_OK : vn_stage_cancelled(diag);
-}
-
-/* Of the network's own labels, before clean-up takes pieces away. */
-static enum vn_status pieces_count(struct run *run, struct vn_diag *diag) {
-  const struct vn_segmenter *s = run->segmenter;
-  if (!vn_expect_has(&s->expect, VN_EXPECT_PIECES)) return VN_OK;
-  vn_stage_begin(&run->stage, CLEAN_NS * (double)run->survey.elems);
-  return vn_labels_pieces(&run->map, &run->image, s->classes, &run->stage, run->pieces, diag);
-}
-
-static enum vn_status labels_judge(struct run *run, struct vn_diag *diag) {
-  const struct vn_segmenter *s = run->segmenter;
-  char *warning = run->report.warning;
-  uint64_t lit = 0, labelled = 0;
-  const bool share = vn_expect_has(&s->expect, VN_EXPECT_SHARE);
-  enum vn_status status = voxels_count(run, share ? &lit : NULL, diag);
-  if (status) return status;
-  for (size_t c = 1; c < s->classes; c++) labelled += run->counts[c];
-  const struct vn_expect_facts facts = {run->counts, run->pieces, vn_image_voxel_ml(&run->image),
-                                        lit};
-  if (!labelled) {
-    const size_t used = strlen(warning);
-    snprintf(warning + used, sizeof run->report.warning - used,
-             "%snothing was found: every voxel is background", used ? "; " : "");
-  } else {
-    vn_expect_labels(&s->expect, &facts, label_name, s, warning, sizeof run->report.warning);
-  }
-  return VN_OK;
-}
+/* ---- all of it ---- */
 
 static enum vn_status run_all(struct run *run, struct vn_diag *diag) {
   uint64_t start = vn_stage_now_ns();
@@ -593,9 +551,11 @@ static enum vn_status run_all(struct run *run, struct vn_diag *diag) {
                    sizeof run->report.warning);
   if (!status) status = network_run(run, diag);
   start = vn_stage_now_ns();
-  if (!status) status = pieces_count(run, diag);
+  if (!status) status = vn_judge_pieces(&run->judge, diag);
   if (!status) status = labels_clean(run, diag);
-  if (!status) status = labels_judge(run, diag);
+  if (!status)
+    status = vn_judge_labels(&run->judge, background_level(&run->survey), run->report.warning,
+                             sizeof run->report.warning, diag);
   run->report.clean_ns = vn_stage_now_ns() - start;
   vn_stage_begin(&run->stage, run->stage.all - run->stage.done - run->stage.weight);
   if (!status && !vn_stage_tell(&run->stage, 1)) status = vn_stage_cancelled(diag);
@@ -614,7 +574,7 @@ enum vn_status vn_segment(struct vn_segmenter *segmenter, const struct vn_image 
   if (!status) status = vn_label_map_take(labels, &run.image, &run.map, diag);
   if (!status) status = output_check(&run, diag);
   if (!status) status = limit_check(&run, diag);
-  if (!status) status = counts_alloc(&run, diag);
+  if (!status) status = judge_open(&run, diag);
   if (!status) {
     job_fill(&run);
     stage_fill(&run, host_mode);
@@ -623,7 +583,7 @@ enum vn_status vn_segment(struct vn_segmenter *segmenter, const struct vn_image 
   }
   vn_grid_close(&run.grid);
   vn_survey_close(&run.survey);
-  free(run.counts);
+  vn_judge_close(&run.judge);
   vn_float_mode_restore(host_mode);
   if (!status && report)
     status = vn_options_give(&run.report, sizeof run.report, report, "vn_segment_report", diag);

@@ -78,6 +78,7 @@ def filling_changes_nothing():
         "MR in NaN": (head, circle(head.astype(np.float32), np.nan), "not finite"),
         "MR, soft rim of -3024": (turned(head, 0), turned(circle(head, -3024), -3024), "(-3024)"),
         "MR, text eleven times as bright": (head, np.where(text, 1100, head).astype(np.int16), "absurdly bright"),
+        "MR, such text turned": (turned(head, 0), turned(np.where(text, 1100, head), 0), "absurdly bright"),
     }
     ct = like_ct(head)
     cases["CT in a circle of -32768"] = ct, circle(ct.astype(np.float32), -32768), "(-32768)"
@@ -105,7 +106,7 @@ def warned(voxels, *sentences):
     for sentence in sentences:
         assert sentence in report["warning"], report["warning"]
     assert f"vnet-run: warning: {folder / 'in.nii'}: {report['warning']}" in err.strip(), err
-    return found
+    return found, report["warning"]
 
 
 def implausible_is_said():
@@ -114,6 +115,11 @@ def implausible_is_said():
     warned(head[:, :, 40:45], "the scan shows 182 x 218 x 10 mm")
     warned(head[:, :, 45:46], "x 2 mm")
     warned(random.normal(100, 20, (100, 100, 100)).astype(np.float32), "ml, and 800 to 2100")
+    noise = random.normal(100, 20, (96, 112, 96)).astype(np.float32)
+    found, warning = warned(noise, "brain is ragged: a surface of ")
+    area = sum(np.count_nonzero(np.diff(np.pad(found.astype(np.int8), 1), axis=a)) for a in range(3))
+    ragged = f"a surface of {area / found.sum() ** (2 / 3):.3g} volumes^(2/3)"
+    assert ragged in warning and ";" not in warning, (ragged, warning)
     own, _, _ = segmented(head)
     warned(np.where(own, head, 0).astype(np.int16), "of what the scan shows")
     wide = np.zeros((180, 120, 240), np.int16)

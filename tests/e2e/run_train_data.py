@@ -162,6 +162,27 @@ def refusals():
     assert got == 4 and "is not finite at step" in err and "no checkpoint was written" in err, (got, err)
 
 
+def notes():
+    """What the reader sets right, in either file, and filling: said once, for each case."""
+    image = nibabel.load(folder / "scan.nii.gz")
+    padded = np.pad(image.get_fdata(dtype=np.float32), 6, constant_values=-2000)
+    scan = nibabel.Nifti1Image(padded, image.affine)
+    label = nibabel.Nifti1Image(np.pad(np.asanyarray(nibabel.load(folder / "label.nii.gz").dataobj), 6), image.affine)
+    for name, made in (("padded", scan), ("slope", label)):
+        nibabel.save(made, folder / f"{name}.nii")
+    raw = bytearray((folder / "slope.nii").read_bytes())
+    raw[112:116] = np.float32(np.inf).tobytes()  # scl_slope, which nibabel does not write
+    (folder / "slope.nii").write_bytes(raw)
+    (folder / "noted.csv").write_text("image,label\npadded.nii,slope.nii\nscan.nii.gz,label.nii.gz\n")
+    words = ["--data", folder / "noted.csv", "-o", folder / "noted.onnx", *NET, *SMALL[:-1]]
+    status, _, err = call("vnet-train", *words)
+    said = [line for line in err.splitlines() if "note: " in line]
+    assert status == 0 and len(said) == 1, err
+    assert "padded.nii: " in said[0] and "slope.nii: its scl_slope is infinite" in said[0] and "are filling (-2000)" in said[0], said
+    status, _, err = call("vnet-train", *words, "-q")
+    assert status == 0 and not err, err
+
+
 def diverges():
     """A loss that has left its best for good ends the run; the checkpoint is from before it left."""
     words = ["--data", folder / "cases.csv", "-o", folder / "left.onnx", *SMALL, *NET, "--optimizer", "sgd", "--rate",
@@ -181,7 +202,7 @@ def diverges():
 
 
 phantom_make()
-for test in (learns_a_phantom, starts_from_models, takes_what_the_model_says, halves, refusals, diverges):
+for test in (learns_a_phantom, starts_from_models, takes_what_the_model_says, halves, refusals, notes, diverges):
     start = time.monotonic()
     test()
     print(f"{test.__name__.replace('_', ' ')}: {time.monotonic() - start:.1f} s", flush=True)

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "cli.h"
+#include "part.h"
 
 static void expect_text(const char *value, const char *want) {
   char *text;
@@ -162,7 +163,7 @@ static void outputs_appear_whole(void **state) {
   struct cli_output output;
   cli_output_open(&output, path);
   assert_int_equal(access(path, F_OK), -1);
-  assert_int_equal(cli_write(output.fd, "whole", 5, NULL), VN_OK);
+  assert_int_equal(vn_part_write(output.fd, "whole", 5, NULL), VN_OK);
   cli_output_commit(&output);
   struct stat info;
   assert_int_equal(stat(path, &info), 0);

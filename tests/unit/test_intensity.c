@@ -311,6 +311,7 @@ static void expectations(void **state) {
       "extent 1 2 3 4 5",
       "extent 1 2 3 4 6 5",
       "pieces 1 2 3",
+      "surface 1 6 10",
       "share 1 0 nan",
       "size 1 2 3",
       "ml 1 1 2 extent 1 2 3 4 5 6",
@@ -324,7 +325,7 @@ static void expectations(void **state) {
   assert_int_equal(vn_expect_parse(NULL, 3, &e, &diag), VN_OK);
   vn_expect_close(&e);
   assert_int_equal(vn_expect_parse("extent 100 300 100 300\t80 350 ;ml 1 800 2100; share 1 0 0.6;"
-                                   " pieces 1 2; pieces 2 9",
+                                   " pieces 1 2; pieces 2 9; surface 1 10",
                                    3, &e, &diag),
                    VN_OK);
   char text[512] = "";
@@ -334,16 +335,18 @@ static void expectations(void **state) {
                       "the scan shows 181 x 217 x 10 mm, and the model is for 100 to 300 x 100 "
                       "to 300 x 80 to 350 mm");
   uint64_t voxels[3] = {0, 8000, 0}, pieces[3] = {0, 3, 9};
-  const struct vn_expect_facts facts = {voxels, pieces, 0.001, 10000};
+  double faces_mm2[3] = {0, 4400, 0}; /* of 8000 mm3: eleven times 20 x 20 mm */
+  const struct vn_expect_facts facts = {voxels, pieces, faces_mm2, 0.001, 10000};
   vn_expect_labels(&e, &facts, plain_name, NULL, text, sizeof text);
   assert_non_null(
       strstr(text, " mm; brain has 8 ml, and 800 to 2100 are plausible; brain is 0.8 of "));
   assert_non_null(strstr(text, "; brain is in 3 pieces, and 2 are plausible"));
+  assert_non_null(strstr(text, "; brain is ragged: a surface of 11 volumes^(2/3), and 10 are"));
   char small[24] = "";
   vn_expect_labels(&e, &facts, plain_name, NULL, small, sizeof small);
   assert_int_equal(strlen(small), sizeof small - 1);
-  voxels[1] = 1000000, pieces[1] = 2;
-  const struct vn_expect_facts good = {voxels, pieces, 0.001, 10000000};
+  voxels[1] = 1000000, pieces[1] = 2, faces_mm2[1] = 80000;
+  const struct vn_expect_facts good = {voxels, pieces, faces_mm2, 0.001, 10000000};
   vn_expect_labels(&e, &good, plain_name, NULL, strcpy(text, ""), sizeof text);
   assert_string_equal(text, "");
   vn_expect_close(&e);

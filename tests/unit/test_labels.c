@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "components.h"
+#include "judge.h"
 #include "palette.h"
 #include "tables.h"
 
@@ -299,11 +300,61 @@ static void palettes_are_doubted(void **state) {
     }
 }
 
+/* ---- faces ---- */
+
+/* Area of the faces of voxel (i, j, k) towards other labels, or out of the image. */
+static double outer_mm2(const uint8_t *labels, const size_t dim[3], const long at[3]) {
+  static const double mm2[3] = {6, 3, 2}; /* of 1 x 2 x 3 mm */
+  const long step[3] = {1, (long)dim[0], (long)(dim[0] * dim[1])};
+  const uint8_t *voxel = labels + at[0] + at[1] * step[1] + at[2] * step[2];
+  double sum = 0;
+  for (int a = 0; a < 3; a++) {
+    if (at[a] == 0 ? *voxel != 0 : voxel[-step[a]] != *voxel) sum += mm2[a];
+    if (at[a] + 1 == (long)dim[a] ? *voxel != 0 : voxel[step[a]] != *voxel) sum += mm2[a];
+  }
+  return sum;
+}
+
+static const char *any_name(const void *context, size_t label) {
+  (void)context, (void)label;
+  return "piece";
+}
+
+static void faces_are_counted(void **state) {
+  (void)state;
+  enum { ELEMS = 7 * 5 * 6 };
+  uint8_t labels[ELEMS];
+  double want[3] = {0};
+  struct vn_diag diag;
+  char warning[256] = "";
+  struct vn_image mine = {.size = sizeof mine,
+                          .type = VN_VOXEL_U8,
+                          .dim = {7, 5, 6},
+                          .affine = {{1}, {0, 2}, {0, 0, -3}}},
+                  image;
+  struct vn_label_map theirs = {.size = sizeof theirs, .data = labels, .elem_bytes = 1}, map;
+  struct vn_expect expect;
+  srand(5);
+  for (size_t i = 0; i < ELEMS; i++) labels[i] = (uint8_t)(rand() % 4 % 3);
+  for (long i = 0; i < ELEMS; i++)
+    want[labels[i]] += outer_mm2(labels, mine.dim, (long[]){i % 7, i / 7 % 5, i / 35});
+  assert_int_equal(vn_image_take(&mine, &image, &diag), VN_OK);
+  assert_int_equal(vn_label_map_take(&theirs, &image, &map, &diag), VN_OK);
+  assert_int_equal(vn_expect_parse("surface 2 1", 3, &expect, &diag), VN_OK);
+  struct vn_judge judge = {.expect = &expect, .image = &image, .map = &map, .labels = 3};
+  judge.name = any_name;
+  assert_int_equal(vn_judge_open(&judge, &diag), VN_OK);
+  assert_int_equal(vn_judge_labels(&judge, 0, warning, sizeof warning, &diag), VN_OK);
+  for (size_t c = 1; c < 3; c++) assert_true(judge.faces_mm2[c] == want[c]);
+  assert_non_null(strstr(warning, "piece is ragged"));
+  vn_judge_close(&judge);
+  vn_expect_close(&expect);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(pieces_are_floods),
-      cmocka_unit_test(measures_are_right),
-      cmocka_unit_test(palettes_are_read),
+      cmocka_unit_test(pieces_are_floods),    cmocka_unit_test(measures_are_right),
+      cmocka_unit_test(faces_are_counted),    cmocka_unit_test(palettes_are_read),
       cmocka_unit_test(palettes_are_doubted),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,6 +104,12 @@ static void test_available(void **state) {
 
 /* ---- plans that want too much ---- */
 
+static void *plan_end(struct plan_builder *b, uint32_t x, uint32_t y, size_t *size) {
+  pb_port(b, "x", x, 0);
+  pb_port(b, "y", y, 1);
+  return pb_finish(b, size);
+}
+
 /* A convolution without padding worth the name, kernel d x 3 x 3, dilation and padding 65535. */
 static void *far_plan(uint32_t depth, size_t *size) {
   struct plan_builder b;
@@ -119,9 +125,7 @@ static void *far_plan(uint32_t depth, size_t *size) {
                                  .pad = {65535, 65535, 65535},
                                  .dilation = {65535, 65535, 65535},
                                  .groups = 1};
-  pb_port(&b, "x", x, 0);
-  pb_port(&b, "y", y, 1);
-  return pb_finish(&b, size);
+  return plan_end(&b, x, y, size);
 }
 
 /* With so many threads as can be asked for: it runs, within what was said, or is refused. */
@@ -157,9 +161,7 @@ static void *large_plan(size_t *size) {
   const size_t dim[] = {1, 1, 1 << 17, 1 << 10, 1 << 9};
   const uint32_t x = pb_tensor(&b, dim, 0, 0), y = pb_tensor(&b, dim, 0, 0);
   pb_step(&b, VN_OP_ACT, x, y)->act[0] = VN_ACT_RELU;
-  pb_port(&b, "x", x, 0);
-  pb_port(&b, "y", y, 1);
-  return pb_finish(&b, size);
+  return plan_end(&b, x, y, size);
 }
 
 static void test_default(void **state) {
@@ -215,9 +217,7 @@ static int packs_too_much(void) {
                                    .dilation = {1, 1, 1},
                                    .groups = 1};
   }
-  pb_port(&b, "x", x, 0);
-  pb_port(&b, "y", y, 1);
-  void *bytes = pb_finish(&b, &size);
+  void *bytes = plan_end(&b, x, y, &size);
   if (vn_plan_open_memory(bytes, size, &plan, &diag)) return 1;
   const rlim_t most = (rlim_t)256 << 20;
   if (setrlimit(RLIMIT_AS, &(struct rlimit){most, most})) return CANNOT_TRY;
@@ -237,9 +237,7 @@ static int starves_guest(void) {
   const uint32_t x = pb_tensor(&b, (const size_t[]){1, 4, 6, 6, 6}, 0, 0);
   const uint32_t y = pb_tensor(&b, (const size_t[]){1, 4, 6, 6, 6}, 0, 0);
   pb_conv(&b, VN_OP_CONV3D, x, y, 3, 1, 1, 1)->algo = VN_ALGO_XNNPACK;
-  pb_port(&b, "x", x, 0);
-  pb_port(&b, "y", y, 1);
-  void *bytes = pb_finish(&b, &size);
+  void *bytes = plan_end(&b, x, y, &size);
   const struct vn_exec_options options = {.size = sizeof options, .threads = 4};
   if (vn_plan_open_memory(bytes, size, &plan, &diag)) return 1;
   if (vn_exec_open(plan, &options, &exec, &diag)) return 2;

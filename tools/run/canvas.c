@@ -1,16 +1,15 @@
 /* Dots, letters, lines and libpng; see canvas.h. */
 #include "canvas.h"
 
-#include <errno.h>
 #include <math.h>
 #include <png.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "fail.h"
 #include "font.h"
+#include "part.h"
 
 enum vn_status canvas_open(size_t width, size_t height, struct canvas *canvas,
                            struct vn_diag *diag) {
@@ -90,21 +89,15 @@ void canvas_line(struct canvas *canvas, const double from[2], const double to[2]
 /* ---- PNG ---- */
 
 struct sink {
-  int fd, reason;
+  int fd;
+  enum vn_status status; /* of writing */
+  struct vn_diag *diag;
 };
 
 static void sink_write(png_structp png, png_bytep bytes, png_size_t size) {
   struct sink *sink = png_get_io_ptr(png);
-  while (size) {
-    ssize_t done = write(sink->fd, bytes, size);
-    if (done < 0 && errno == EINTR) continue;
-    if (done < 0) {
-      sink->reason = errno;
-      png_error(png, "cannot write");
-    }
-    bytes += done;
-    size -= (size_t)done;
-  }
+  sink->status = vn_part_write(sink->fd, bytes, size, sink->diag);
+  if (sink->status) png_error(png, "cannot write");
 }
 
 static void sink_flush(png_structp png) {
@@ -142,9 +135,8 @@ static bool png_out(struct sink *sink, const struct canvas *canvas) {
 }
 
 enum vn_status canvas_write(int fd, const struct canvas *canvas, struct vn_diag *diag) {
-  struct sink sink = {.fd = fd};
+  struct sink sink = {.fd = fd, .diag = diag};
   if (png_out(&sink, canvas)) return VN_OK;
-  if (sink.reason)
-    return vn_fail(diag, VN_E_IO, "cannot write the picture: %s", strerror(sink.reason));
+  if (sink.status) return sink.status;
   return vn_fail(diag, VN_E_MEMORY, "out of memory for the picture");
 }

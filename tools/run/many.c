@@ -19,6 +19,7 @@
 #include "comm.h"
 #include "fail.h"
 #include "names.h"
+#include "part.h"
 #include "report.h"
 #include "printed.h"
 
@@ -183,7 +184,7 @@ static void summary_save(const char *path, const char *text, size_t size) {
   struct cli_output output;
   struct vn_diag diag;
   cli_output_open(&output, path);
-  if (cli_write(output.fd, text, size, &diag)) cli_fatal(VN_E_IO, "%s: %s", path, diag.text);
+  if (vn_part_write(output.fd, text, size, &diag)) cli_fatal(VN_E_IO, "%s: %s", path, diag.text);
   cli_output_commit(&output);
 }
 

@@ -10,6 +10,7 @@
 
 #include "fail.h"
 #include "input.h"
+#include "part.h"
 
 struct head {
   char magic[8];
@@ -62,17 +63,6 @@ static uint64_t checksum_of(const struct head *head, const struct part *parts) {
   return sum;
 }
 
-static enum vn_status bytes_write(int fd, const void *bytes, size_t size, struct vn_diag *diag) {
-  for (const char *from = bytes; size;) {
-    ssize_t done = write(fd, from, size);
-    if (done < 0 && errno == EINTR) continue;
-    if (done < 0) return vn_fail(diag, vn_io_status(errno), "cannot write: %s", strerror(errno));
-    from += done;
-    size -= (size_t)done;
-  }
-  return VN_OK;
-}
-
 static struct head head_of(const struct vnt_checkpoint *c) {
   struct head head = {.elems = c->net->elems,
                       .running = c->net->n_running,
@@ -90,9 +80,9 @@ enum vn_status vnt_checkpoint_write(int fd, const struct vnt_checkpoint *c, stru
   parts_list(c, parts);
   struct head head = head_of(c);
   head.checksum = checksum_of(&head, parts);
-  enum vn_status status = bytes_write(fd, &head, sizeof head, diag);
+  enum vn_status status = vn_part_write(fd, &head, sizeof head, diag);
   for (int i = 0; i < PARTS && status == VN_OK; i++)
-    status = bytes_write(fd, parts[i].data, parts[i].bytes, diag);
+    status = vn_part_write(fd, parts[i].data, parts[i].bytes, diag);
   return status;
 }
 

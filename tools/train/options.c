@@ -337,7 +337,7 @@ static struct vnt_options defaults(bool paper) {
 
 static void labels_complete(struct vnt_options *o) {
   static const char brain[] = /* heads of adults, from the chin or the neck up */
-      "extent 100 320 120 320 80 350; ml 1 800 2100; share 1 0.03 0.6; pieces 1 2";
+      "extent 100 320 120 320 80 350; ml 1 800 2100; share 1 0.03 0.6; pieces 1 2; surface 1 8.8";
   if (o->data) cli_fatal(VN_E_ARGUMENT, "--data and --labels: one of the two");
   if (o->validate_every)
     cli_fatal(VN_E_ARGUMENT, "--validate-every needs scans of --data, whose split says validation");

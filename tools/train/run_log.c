@@ -8,6 +8,7 @@
 
 #include "cli.h"
 #include "fail.h"
+#include "part.h"
 #include "printed.h"
 
 /* The rows of `from` that go on being true; a last line that was cut off is not one. */
@@ -39,7 +40,7 @@ static void rows_trim(const char *path, const char *head, uint64_t step) {
   fclose(from);
   if (!vn_printed_close(to, &text)) cli_fatal(VN_E_MEMORY, "out of memory");
   cli_output_open(&output, path);
-  cli_check(cli_write(output.fd, text.text, text.bytes, &diag), &diag);
+  cli_check(vn_part_write(output.fd, text.text, text.bytes, &diag), &diag);
   cli_output_commit(&output);
   free(text.text);
 }

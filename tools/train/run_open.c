@@ -136,6 +136,13 @@ static void net_open(struct vnt_run *run) {
 
 /* ---- data ---- */
 
+static void notes_print(const struct vnt_run *run) {
+  const struct vnt_cases *cases = &run->samples.cases;
+  if (run->options.quiet || vnt_comm_rank() != 0) return;
+  for (size_t i = 0; i < cases->count; i++)
+    if (*cases->items[i].note) cli_note("%s: %s", cases->items[i].image_path, cases->items[i].note);
+}
+
 static void samples_open(struct vnt_run *run) {
   const struct vnt_options *o = &run->options;
   struct vn_diag diag;
@@ -151,6 +158,7 @@ static void samples_open(struct vnt_run *run) {
       .flip = {o->flip[0], o->flip[1], o->flip[2]},
   };
   cli_check(vnt_samples_open(&spec, run->machine.pool, &run->samples, &diag), &diag);
+  notes_print(run);
   if (o->validate_every && run->samples.cases.n_validation == 0)
     cli_fatal(VN_E_ARGUMENT, "%s: no case is for validation: a column split says which", o->data);
 }

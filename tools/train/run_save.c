@@ -10,6 +10,7 @@
 #include "cli.h"
 #include "compile.h"
 #include "model_file.h"
+#include "part.h"
 #include "run_log.h"
 #include "validate.h"
 
@@ -94,7 +95,7 @@ static void model_write(struct vnt_run *run, const char *path) {
            (size_t)vnc_const_elems(&run->graph.consts[i]) * sizeof(float));
   cli_check(vnt_model_bytes(&run->graph, &options, &bytes, &size, &diag), &diag);
   cli_output_open(&output, path);
-  if (cli_write(output.fd, bytes, size, &diag))
+  if (vn_part_write(output.fd, bytes, size, &diag))
     cli_fatal(VN_E_IO, "%s: %s; what was there before is whole", path, diag.text);
   cli_output_commit(&output);
   free(bytes);

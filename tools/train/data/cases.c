@@ -220,17 +220,25 @@ static enum vn_status target_count(struct pair *p) {
 
 /* ---- a case ---- */
 
+static void note_take(struct pair *p, const struct vnt_scan *scan, const char *path) {
+  const char *note = vn_scan_note(scan->file);
+  if (note) vn_say(p->item->note, sizeof p->item->note, "%.100s: %s", vnt_path_end(path), note);
+}
+
 static enum vn_status pair_load(struct pair *p) {
   struct vnt_case *item = p->item;
   enum vn_status status = vnt_scan_open(item->image_path, &p->image, p->diag);
   if (!status) status = vnt_scan_open(item->label_path, &p->label, p->diag);
-  if (!status) status = grids_compare(p);
+  if (status) return status;
+  note_take(p, &p->image, item->image_path);
+  note_take(p, &p->label, item->label_path);
+  status = grids_compare(p);
   if (!status) status = grid_lay(p);
   if (!status) status = vnt_scan_load(&p->image, NULL, p->diag);
   if (status) return status;
   struct vn_diag inner;
-  status =
-      vnt_scan_fit(&p->spec->intensity, &p->image, &p->voxels, &item->source.intensity, &inner);
+  status = vnt_scan_fit(&p->spec->intensity, &p->image, &p->voxels, &item->source.intensity,
+                        item->note, sizeof item->note, &inner);
   if (status)
     return vn_fail(p->diag, status, "%s: %.300s", vnt_path_end(item->image_path), inner.text);
   if (!item->validation) status = image_place(p);

@@ -33,6 +33,7 @@ struct vnt_cases_spec {
 struct vnt_case {
   char *image_path, *label_path; /* from the present folder */
   size_t line;                   /* of the list, from 1 */
+  char note[512];                /* what the reader set right in either file, and filling */
   bool validation;               /* then nothing below is filled */
   struct vnt_source source;
   float *image;     /* [d][h][w], what source borrows, as is target */

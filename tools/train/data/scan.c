@@ -74,13 +74,14 @@ enum vn_status vnt_intensity_fit(const struct vn_intensity_rule *rule, const str
 }
 
 enum vn_status vnt_scan_fit(const struct vn_intensity_rule *rule, const struct vnt_scan *scan,
-                            struct vn_voxels *voxels, struct vn_intensity *intensity,
-                            struct vn_diag *diag) {
+                            struct vn_voxels *voxels, struct vn_intensity *intensity, char *note,
+                            size_t size, struct vn_diag *diag) {
   struct vn_survey survey;
   struct vn_filling filling;
   *voxels = vn_voxels_of(&scan->image);
   enum vn_status status =
       vn_survey_own(&scan->image, NULL, false, NULL, voxels, &survey, &filling, diag);
+  if (!status) vn_filling_tell(&filling, &survey, note, size);
   if (!status) status = survey_fit(rule, &scan->image, &survey, intensity, diag);
   vn_survey_close(&survey);
   return status;

@@ -39,10 +39,10 @@ struct vn_image vnt_array_image(const float *voxels, const size_t dim[3]);
 enum vn_status vnt_intensity_fit(const struct vn_intensity_rule *rule, const struct vn_image *image,
                                  struct vn_intensity *intensity, struct vn_diag *diag);
 
-/* The same for a loaded scan, which may have filling (filling.h): *voxels becomes how it is read.
- */
+/* The same for a loaded scan, which may have filling (filling.h): *voxels becomes how it is read,
+ * and what there is to say of it is added to `note`. */
 enum vn_status vnt_scan_fit(const struct vn_intensity_rule *rule, const struct vnt_scan *scan,
-                            struct vn_voxels *voxels, struct vn_intensity *intensity,
-                            struct vn_diag *diag);
+                            struct vn_voxels *voxels, struct vn_intensity *intensity, char *note,
+                            size_t size, struct vn_diag *diag);
 
 #endif
