@@ -4,6 +4,7 @@
 
 #include <emscripten.h>
 #include <emscripten/threading.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,20 +56,47 @@ void vn_os_pages_drop(void *from, size_t bytes) {
   memset(from, 0, bytes);
 }
 
-/* ---- files ---- */
-
-enum vn_status vn_os_file_open(const char *path, struct vn_os_file *file, struct vn_diag *diag) {
-  *file = (struct vn_os_file){.fd = -1};
-  return vn_fail(diag, VN_E_UNSUPPORTED, "%.300s: a web page opens plans from memory", path);
+void vn_os_pages_large(void *from, size_t bytes) {
+  (void)from, (void)bytes;
 }
 
-enum vn_status vn_os_file_read(const struct vn_os_file *file, void *to, size_t bytes, size_t *got,
-                               struct vn_diag *diag) {
-  (void)file, (void)to, (void)bytes;
-  *got = 0;
-  return vn_fail(diag, VN_E_INTERNAL, "a web page has no files");
+/* ---- threads ---- */
+
+/* On one of the workers that the page has made. */
+int vn_os_thread_start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *context),
+                       void *context) {
+  pthread_attr_t attributes;
+  int reason = pthread_attr_init(&attributes);
+  if (reason) return reason;
+  if (stack_bytes) pthread_attr_setstacksize(&attributes, stack_bytes);
+  reason = pthread_create(thread, &attributes, run, context);
+  pthread_attr_destroy(&attributes);
+  return reason;
 }
 
-void vn_os_file_close(struct vn_os_file *file) {
-  (void)file;
+/* There is no other locale. */
+bool vn_os_numbers_plain(struct vn_os_numbers *numbers) {
+  *numbers = (struct vn_os_numbers){NULL, NULL};
+  return true;
+}
+
+void vn_os_numbers_restore(struct vn_os_numbers *numbers) {
+  (void)numbers;
+}
+
+/* ---- files, which lie in memory and have one user ---- */
+
+int vn_os_dup(int fd) {
+  return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+const char *vn_os_name(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
+ptrdiff_t vn_os_folder_list(const char *folder, bool (*wanted)(const char *name), char ***names) {
+  (void)folder, (void)wanted;
+  *names = NULL;
+  return 0;
 }

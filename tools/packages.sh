@@ -32,3 +32,7 @@ VIEWER_PACKAGES=(libgtk-4-dev xvfb xauth xdotool imagemagick python3-pil python3
   at-spi2-core dbus-daemon fonts-dejavu-core)
 # WebAssembly and the browser that it is tested in; node and npm besides.
 WEB_PACKAGES=(emscripten node-acorn chromium fonts-dejavu-core)
+# The preset `windows` (tools/windows).
+WINDOWS_PACKAGES=(gcc cmake ninja-build pkg-config protobuf-c-compiler gcc-mingw-w64-x86-64-posix
+  libz-mingw-w64-dev libxxhash-dev libnifti-dev wine64 dpkg-dev unzip zip python3 python3-numpy
+  python3-nibabel)

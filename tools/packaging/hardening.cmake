@@ -4,6 +4,9 @@
 include(CheckCCompilerFlag)
 include(CheckPIESupported)
 check_pie_supported(LANGUAGES C)
+if(WIN32) # its linker's defaults are what this asks for
+  return()
+endif()
 add_compile_options(-Wformat -Wformat-security)
 add_link_options(-Wl,-z,relro,-z,now,-z,noexecstack)
 if(VNET_SANITIZE) # which looks at the same and more

@@ -74,6 +74,7 @@ endforeach()
 install(
   TARGETS ${VN_SHARED} ${VN_STATIC} EXPORT vnet
   LIBRARY COMPONENT runtime NAMELINK_COMPONENT dev
+  RUNTIME COMPONENT runtime
   ARCHIVE COMPONENT dev)
 install(EXPORT vnet NAMESPACE vnet:: FILE vnetTargets.cmake DESTINATION ${VN_CMAKE_DIR}
         COMPONENT dev)
@@ -108,5 +109,9 @@ if(PROJECT_IS_TOP_LEVEL)
     uninstall COMMAND ${CMAKE_COMMAND} -DMANIFEST=${PROJECT_BINARY_DIR}/install_manifest.txt -P
                       ${PROJECT_SOURCE_DIR}/tools/packaging/uninstall.cmake
     VERBATIM)
-  include(tools/packaging/debian.cmake)
+  if(WIN32)
+    include(tools/windows/zip.cmake)
+  else()
+    include(tools/packaging/debian.cmake)
+  endif()
 endif()
