@@ -72,7 +72,8 @@ WEB void *web_cancel_byte(struct web *web) {
 }
 
 WEB void *web_alloc(size_t bytes) {
-  return bytes > SIZE_MAX - ALIGN ? NULL : aligned_alloc(ALIGN, (bytes + ALIGN - 1) / ALIGN * ALIGN);
+  return bytes > SIZE_MAX - ALIGN ? NULL
+                                  : aligned_alloc(ALIGN, (bytes + ALIGN - 1) / ALIGN * ALIGN);
 }
 
 WEB void web_free(void *bytes) {
@@ -82,10 +83,11 @@ WEB void web_free(void *bytes) {
 static void model_describe(struct web *web) {
   const struct vn_segmenter_info *info = &web->info;
   const struct vn_exec_info exec = vn_exec_info(vn_segmenter_exec(web->segmenter));
-  const double numbers[] = {(double)info->labels,   (double)info->channels, (double)info->patch[0],
-                            (double)info->patch[1], (double)info->patch[2], info->spacing_mm[0],
-                            info->spacing_mm[1],    info->spacing_mm[2],    info->named,
-                            (double)exec.threads,   (double)info->memory_bytes};
+  const double numbers[] = {
+      (double)info->labels,   (double)info->channels,    (double)info->patch[0],
+      (double)info->patch[1], (double)info->patch[2],    info->spacing_mm[0],
+      info->spacing_mm[1],    info->spacing_mm[2],       info->named,
+      (double)exec.threads,   (double)info->memory_bytes};
   memcpy(web->numbers, numbers, sizeof numbers);
 }
 
@@ -105,14 +107,21 @@ WEB enum vn_status web_open(struct web *web, void *bytes, size_t size, size_t th
   if (status) return status;
   web->channels = calloc(web->info.channels, sizeof *web->channels);
   web->measures = calloc(web->info.labels, sizeof *web->measures);
-  if (!web->channels || !web->measures)
-    return vn_fail(&web->diag, VN_E_MEMORY, "out of memory");
+  if (!web->channels || !web->measures) return vn_fail(&web->diag, VN_E_MEMORY, "out of memory");
   model_describe(web);
   return VN_OK;
 }
 
-enum text { TEXT_VERSION, TEXT_TOPOLOGY, TEXT_ORIENTATION, TEXT_INTENSITY, TEXT_ISA, TEXT_NOTE,
-            TEXT_WARNING, TEXT_SCAN_NOTE };
+enum text {
+  TEXT_VERSION,
+  TEXT_TOPOLOGY,
+  TEXT_ORIENTATION,
+  TEXT_INTENSITY,
+  TEXT_ISA,
+  TEXT_NOTE,
+  TEXT_WARNING,
+  TEXT_SCAN_NOTE
+};
 
 /* NULL: there is none. */
 WEB const char *web_text(const struct web *web, enum text which) {
@@ -176,8 +185,12 @@ WEB enum vn_status web_image(struct web *web, void *voxels, enum vn_voxel type,
   struct channel *channel = &web->channels[web->count++];
   const double *n = web->numbers;
   *channel = (struct channel){.voxels = voxels};
-  channel->image = (struct vn_image){.size = sizeof channel->image, .voxels = voxels, .type = type,
-                                     .world = world, .slope = n[15], .inter = n[16]};
+  channel->image = (struct vn_image){.size = sizeof channel->image,
+                                     .voxels = voxels,
+                                     .type = type,
+                                     .world = world,
+                                     .slope = n[15],
+                                     .inter = n[16]};
   for (int i = 0; i < 3; i++) channel->image.dim[i] = (size_t)n[i];
   memcpy(channel->image.affine, n + 3, sizeof channel->image.affine);
   return VN_OK;
@@ -188,8 +201,8 @@ WEB enum vn_status web_scan(struct web *web, const char *path, double from, doub
   enum vn_status status = room_check(web);
   if (status) return status;
   struct channel *channel = &web->channels[web->count];
-  struct vn_run_options run = {.size = sizeof run, .cancel = web->cancel, .progress = tell,
-                               .progress_context = web};
+  struct vn_run_options run = {
+      .size = sizeof run, .cancel = web->cancel, .progress = tell, .progress_context = web};
   web->from = from;
   web->share = part;
   *channel = (struct channel){.image.size = sizeof channel->image};
@@ -205,7 +218,8 @@ WEB enum vn_status web_scan(struct web *web, const char *path, double from, doub
 
 static struct vn_segment_options options_of(struct web *web) {
   const double *n = web->numbers;
-  struct vn_segment_options options = {.size = sizeof options, .overlap = n[0],
+  struct vn_segment_options options = {.size = sizeof options,
+                                       .overlap = n[0],
                                        .weighting = n[1] != 0 ? VN_WEIGHTING_CONSTANT
                                                               : VN_WEIGHTING_GAUSSIAN};
   for (int i = 0; i < 3; i++) options.mirror[i] = n[2 + i] != 0;
@@ -294,16 +308,20 @@ WEB void *web_labels(const struct web *web) {
 /* numbers: voxels, ml, mean, sd, centroid[3]. */
 WEB void web_measure(struct web *web, size_t label) {
   const struct vn_measure *m = &web->measures[label];
-  const double numbers[] = {(double)m->voxels, m->ml, m->mean, m->sd,
-                            m->centroid_mm[0], m->centroid_mm[1], m->centroid_mm[2]};
+  const double numbers[] = {
+      (double)m->voxels, m->ml, m->mean, m->sd, m->centroid_mm[0], m->centroid_mm[1],
+      m->centroid_mm[2]};
   memcpy(web->numbers, numbers, sizeof numbers);
 }
 
 /* The label map as a file of the page's memory, in the format that its name says. */
 WEB enum vn_status web_write(struct web *web, const char *path) {
-  struct vn_scan_result result = {.size = sizeof result, .like = web->channels[0].file,
-                                  .image = &web->channels[0].image, .map = &web->map,
-                                  .labels = web->info.labels, .cancel = web->cancel};
+  struct vn_scan_result result = {.size = sizeof result,
+                                  .like = web->channels[0].file,
+                                  .image = &web->channels[0].image,
+                                  .map = &web->map,
+                                  .labels = web->info.labels,
+                                  .cancel = web->cancel};
   struct vn_label_info *label = calloc(web->info.labels, sizeof *label);
   if (!label) return vn_fail(&web->diag, VN_E_MEMORY, "out of memory");
   for (size_t i = 0; i < web->info.labels; i++) label[i] = vn_segmenter_label(web->segmenter, i);

@@ -1,6 +1,6 @@
-/* 4 floats: WebAssembly's SIMD128, with the bits of vec_portable.h (relaxed SIMD would have others).
- * A fifth faster: every lane's number is a constant here, and no two comparisons make one choice.
- * See vec.h for what each name means. */
+/* 4 floats: WebAssembly's SIMD128, with the bits of vec_portable.h (relaxed SIMD would have
+ * others). A fifth faster: every lane's number is a constant here, and no two comparisons make one
+ * choice. See vec.h for what each name means. */
 #ifndef VNET_VEC_WASM_H
 #define VNET_VEC_WASM_H
 
@@ -8,9 +8,10 @@
 #include <stdint.h>
 #include <wasm_simd128.h>
 
-#define VEC_LANES     4
-#define VEC_REGISTERS 14 /* of x86's 16 the browser keeps one, and a product wants one until its sum */
-#define VEC_INLINE    static inline __attribute__((always_inline, unused))
+#define VEC_LANES 4
+#define VEC_REGISTERS                                                                              \
+  14 /* of x86's 16 the browser keeps one, and a product wants one until its sum */
+#define VEC_INLINE static inline __attribute__((always_inline, unused))
 
 typedef float vec __attribute__((vector_size(16)));
 
