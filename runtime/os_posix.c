@@ -78,13 +78,13 @@ static bool number_read(const char *root, const char *folder, const char *name, 
   return read;
 }
 
-/* The number behind a key, in a file of one pair a line; 0: not there. */
+/* The number behind a key, in a file that has one on a line, perhaps beside others; 0: not there. */
 static uint64_t number_of(const char *root, const char *folder, const char *name, const char *key) {
   FILE *file = file_under(root, folder, name);
   uint64_t number = 0, value;
-  char word[64];
-  while (file && !number && fscanf(file, "%63s %" SCNu64 "%*[^\n]", word, &value) == 2)
-    if (strcmp(word, key) == 0) number = value;
+  char line[256], word[64];
+  while (file && !number && fgets(line, sizeof line, file))
+    if (sscanf(line, "%63s %" SCNu64, word, &value) == 2 && strcmp(word, key) == 0) number = value;
   if (file) fclose(file);
   return number;
 }

@@ -11,9 +11,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/packages.sh
 
-left_out='^(native|slow)$'
+left_out='^(native|slow)$' patience=600
 if [ "${1:-}" = all ]; then
-  left_out='^native$'
+  left_out='^native$' patience=7200
   shift
 fi
 install_packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user cmake ninja-build pkg-config \
@@ -22,4 +22,4 @@ tools/arm64/sysroot.sh arm64 build-arm64-sysroot libc6-dev libprotobuf-c-dev zli
   libcmocka-dev libxxhash-dev libnifti-dev libxnnpack-dev libpthreadpool-dev
 cmake --preset arm64 >/dev/null
 cmake --build --preset arm64
-exec ctest --test-dir build-arm64 -j "$(nproc)" --timeout 600 --output-on-failure -LE "$left_out" "$@"
+exec ctest --test-dir build-arm64 -j "$(nproc)" --timeout "$patience" --output-on-failure -LE "$left_out" "$@"

@@ -28,7 +28,7 @@ REFUSALS = {2, 3, 4, 5, 6}
 
 
 def call(*words):
-    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=600)
     return done.returncode, done.stdout, done.stderr.strip()
 
 

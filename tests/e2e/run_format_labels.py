@@ -23,7 +23,7 @@ folder = pathlib.Path(scratch.name)
 
 
 def call(*words, name="vnet-run"):
-    done = subprocess.run([str(w) for w in (bin_dir / name, *words)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([str(w) for w in (bin_dir / name, *words)], capture_output=True, text=True, timeout=600)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -27,7 +27,7 @@ BAD = {"case-04": "truncated", "case-13": "series of 3 volumes"}
 
 
 def call(*words, **more):
-    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=300,
+    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=1800,
                           **more)
     return done.returncode, done.stdout, done.stderr
 

@@ -23,7 +23,7 @@ NOBODY = 65534
 
 def call(program, *words, env=(), **more):
     program = program if "/" in str(program) else bin_dir / program
-    return subprocess.run([str(w) for w in (program, *words)], capture_output=True, text=True, timeout=120,
+    return subprocess.run([str(w) for w in (program, *words)], capture_output=True, text=True, timeout=1800,
                           cwd=folder, env={**ENV, **dict(env)}, **more)
 
 
@@ -131,7 +131,7 @@ def two_at_once():
     words = [str(bin_dir / "vnet-run"), "race.onnx", "scan.nii", "-q", "-o"]
     runs = [subprocess.Popen([*words, f"race{i}.nii"], cwd=folder, env=ENV, stderr=subprocess.PIPE) for i in range(4)]
     for process in runs:
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=1800)
         assert process.returncode == 0 and err == b"", err
     assert len({(folder / f"race{i}.nii").read_bytes() for i in range(4)}) == 1
     left = {p.name for p in folder.iterdir() if "race" in p.name and p.name not in ("race.onnx", "race.plan")}

@@ -72,7 +72,7 @@ def main():
         if kind == "prints":
             assert shape(printed) == shape(text), f"printed:\n{printed}\nREADME.md says:\n{text}"
             continue
-        done = subprocess.run(["bash", "-e", "-c", text], cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(["bash", "-e", "-c", text], cwd=folder, env=env, capture_output=True, text=True, timeout=1800)
         assert done.returncode == 0, f"{text}\nstatus {done.returncode}: {done.stderr}"
         assert done.stderr == "" or "mpirun" in text, f"{text}\nsays {done.stderr}"
         printed, ran = done.stdout, ran + 1

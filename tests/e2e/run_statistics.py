@@ -29,7 +29,7 @@ random = np.random.default_rng(7)
 
 
 def call(*words):
-    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=1800)
     return done.returncode, done.stdout, done.stderr
 
 

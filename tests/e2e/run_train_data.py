@@ -23,7 +23,7 @@ NET = ["--width", "2", "--stages", "2"]
 
 
 def call(program, *words):
-    done = subprocess.run([str(bin_dir / program), *map(str, words)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([str(bin_dir / program), *map(str, words)], capture_output=True, text=True, timeout=1800)
     return done.returncode, done.stdout, done.stderr
 
 
