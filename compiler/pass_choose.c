@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LANES = 16, TILES_PER_JOB = 24, CANDIDATES = 28 };
+enum { LANES = 16, TILES_PER_JOB = 24, CANDIDATES = 29 };
 static const double CYCLES_PER_NS = 7.3, FLOPS_PER_NS = 235, BYTES_PER_NS = 48;
 /* What a byte of packed weights beyond any cache has to save in each run to be worth its place: 1
  * ms for 20 MB. The coarsest stage's 4x4x4 tiles would take a fifth of all memory for one percent
@@ -53,6 +53,26 @@ static struct candidate winograd(const struct vnc_graph *g, const struct vnc_nod
   double j = n < TILES_PER_JOB ? n : TILES_PER_JOB, stream = c.bytes > BIG_WEIGHTS ? 12 : 5;
   double product = 1.1 * j > stream ? 1.1 * j : stream;
   c.ns = n * f * (11 * vi + 9 * vo + channels * vo * product / j) / CYCLES_PER_NS;
+  return c;
+}
+
+/* Tiles of 16 outputs; the weights' transform is shared by a job's tiles, and the job's scratch
+ * holds no more than a cache does. Of the 20 * 20 frequencies along d and h 202 are kept, and the
+ * weights' 5 taps along w. */
+static struct candidate fft(const struct vnc_graph *g, const struct vnc_node *node) {
+  enum { TILE = 16, TILES = 12, JOBS = 16, ROWS = 202, TAPS = 5 };
+  const struct vnc_node *in = &g->nodes[vnc_graph_arg(g, node, 0)];
+  struct candidate c = {VN_ALGO_FFT, {0, 0, 0}, 0, 0};
+  double tiles = (double)node->dim[VN_N];
+  for (int i = 0; i < 3; i++) tiles *= (double)((node->dim[VN_D + i] + TILE - 1) / TILE);
+  double channels = (double)in->dim[VN_C], vi = (double)vectors(in->dim[VN_C]);
+  double vo = (double)vectors(node->dim[VN_C]), wider = vi > vo ? vi : vo;
+  double shared = tiles / JOBS, most = TILES / wider;
+  if (shared > most) shared = most;
+  if (shared < 1) shared = 1;
+  c.bytes = (uint64_t)(ROWS * TAPS * 2 * channels * vo * LANES * 4);
+  c.ns = tiles * TILE * TILE * TILE * (85 * vi + 70 * vo + channels * vo * (4.3 + 5.6 / shared)) /
+         CYCLES_PER_NS;
   return c;
 }
 
@@ -128,6 +148,10 @@ static void collect(const struct vnc_graph *g, enum vn_algo wish, struct choice 
   c->n = c->chosen = 0;
   if (wish == VN_ALGO_XNNPACK || wish == VN_ALGO_REF) {
     c->list[c->n++] = (struct candidate){.algo = (uint32_t)wish};
+    return;
+  }
+  if (wish == VN_ALGO_FFT && is_cube(node, 5)) {
+    c->list[c->n++] = fft(g, node);
     return;
   }
   if (wish != VN_ALGO_WINOGRAD || !tiles) offer(c, direct(g, node));

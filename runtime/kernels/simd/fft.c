@@ -34,6 +34,8 @@ static void fft_use(void *state, const void *memory) {
   ((struct fft *)state)->packed = memory;
 }
 
+/* ---- opening ---- */
+
 static bool covers(const struct vn_conv *c) {
   for (int a = 0; a < 3; a++)
     if (c->kernel[a] != FFT_TAPS || c->stride[a] != 1 || c->dilation[a] != 1) return false;
@@ -47,6 +49,7 @@ enum vn_status VN_ISA_NAME(fft)(const struct vn_conv *conv, struct vn_prepared *
 #endif
   if (!covers(conv))
     return vn_fail(diag, VN_E_UNSUPPORTED, "fft: a 5x5x5 kernel, stride 1, no dilation or groups");
+  if (conv->out.dim[VN_C] <= FFT_HEAD_OUTPUTS) return fft_head(conv, prepared, diag);
   struct fft *f = calloc(1, sizeof *f);
   if (!f) return vn_fail(diag, VN_E_MEMORY, "fft: out of memory");
   f->conv = *conv;

@@ -2,9 +2,9 @@
  * problem and the instruction set alone, never on the number of threads. */
 #include "fft.h"
 
-/* Tiles per job: what the weights' transform is shared by. More, and the scratch leaves the cache.
- */
-enum { TILES = 12, ENOUGH_JOBS = 16 };
+/* Tiles per job, which share the weights' transform; fewer where the scratch would leave the last
+ * cache. */
+enum { TILES = 12, ENOUGH_JOBS = 16, GOOD_SCRATCH = 8 << 20 };
 
 static size_t ceil_div(size_t a, size_t b) {
   return (a + b - 1) / b;
@@ -14,33 +14,38 @@ size_t fft_jobs(const struct fft *f) {
   return f->groups * f->blocks;
 }
 
-static void cut(struct fft *f) {
-  for (size_t a = 0; a < 3; a++) f->tiles[a] = ceil_div(f->conv.out.dim[VN_D + a], FFT_TILE);
-  f->strips = f->conv.out.dim[VN_N] * f->tiles[0] * f->tiles[1];
-  f->blocks = ceil_div(f->tiles[2], TILES);
-  f->block = ceil_div(f->tiles[2], f->blocks);
-  f->group = TILES / f->block;
-  while (f->group > 1 && ceil_div(f->strips, f->group) * f->blocks < ENOUGH_JOBS) f->group--;
-  f->groups = ceil_div(f->strips, f->group);
-  f->group = ceil_div(f->strips, f->groups);
-}
-
 /* Distances that are an odd number of lines do not fall on the same few sets of a cache. */
 static size_t odd_lines(size_t elems) {
   return (ceil_div(elems, FFT_LINE) | 1) * FFT_LINE;
 }
 
+void fft_cut_strips(struct fft *f, size_t most, size_t stage_columns) {
+  for (size_t a = 0; a < 3; a++) f->tiles[a] = ceil_div(f->conv.out.dim[VN_D + a], FFT_TILE);
+  f->strips = f->conv.out.dim[VN_N] * f->tiles[0] * f->tiles[1];
+  f->blocks = ceil_div(f->tiles[2], most);
+  f->block = ceil_div(f->tiles[2], f->blocks);
+  f->group = most / f->block;
+  while (f->group > 1 && ceil_div(f->strips, f->group) * f->blocks < ENOUGH_JOBS) f->group--;
+  f->groups = ceil_div(f->strips, f->group);
+  f->group = ceil_div(f->strips, f->groups);
+  f->stage_columns = stage_columns;
+  f->stage_h = odd_lines(stage_columns * f->vecs_in * VEC_LANES);
+  f->stage_d = odd_lines(FFT_POINTS * f->stage_h);
+}
+
 size_t fft_cut(struct fft *f) {
   enum { STAGE_VECS = 16 };
-  cut(f);
   const size_t vecs = f->vecs_in > f->vecs_out ? f->vecs_in : f->vecs_out;
-  const size_t tiles = f->group * f->block;
   f->row = vecs * FFT_PAIR;
   f->column = odd_lines(FFT_ROWS * f->row);
+  const size_t fit = GOOD_SCRATCH / (FFT_TILE * f->column * sizeof(float));
+  fft_cut_strips(f,
+                 fit > TILES ? TILES
+                 : fit       ? fit
+                             : 1,
+                 f->vecs_in < STAGE_VECS ? STAGE_VECS / f->vecs_in : 1);
+  const size_t tiles = f->group * f->block;
   f->strip = (f->block * FFT_TILE + FFT_TAPS - 1) * f->column;
-  f->stage_columns = f->vecs_in < STAGE_VECS ? STAGE_VECS / f->vecs_in : 1;
-  f->stage_h = odd_lines(f->stage_columns * f->vecs_in * VEC_LANES);
-  f->stage_d = odd_lines(FFT_POINTS * f->stage_h);
   f->v_row = f->vecs_in * FFT_PAIR;
   f->v_freq = odd_lines(tiles * f->v_row);
   f->m_row = f->vecs_out * FFT_PAIR;

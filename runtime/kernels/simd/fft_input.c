@@ -52,30 +52,28 @@ VEC_INLINE void expect(const float *out, size_t row) {
           vec_prefetch_write(out + k * row + i);
 }
 
-static void along_h(const struct fft *f, const float *stage, size_t columns, float *strip) {
-  for (size_t plane = 0; plane < FFT_PLANES; plane++) {
-    const float *in = stage + (plane < 2 ? plane : 2 * plane - 2) * f->stage_d;
-    for (size_t x = 0; x < columns; x++) {
-      float *out = strip + x * f->column + fft_plane_row(plane) * f->row;
-      for (size_t c = 0; c < f->vecs_in; c++, in += VEC_LANES, out += FFT_PAIR) {
-        if (plane < 2) {
-          along_h_real(in, f->stage_h, out, f->row);
-          continue;
-        }
-        expect(c + 1 < f->vecs_in ? out + FFT_PAIR : out + f->column - c * FFT_PAIR, f->row);
-        fft_complex(in, in + f->stage_d, f->stage_h, out, out + VEC_LANES, f->row, FFT_POINTS);
+/* Of a frequency along d its 11 or 20 along h: out[column][row][vector][re, im]. */
+void fft_input_h(const struct fft *f, size_t plane, size_t columns, const float *stage, float *out,
+                 size_t column, size_t row) {
+  const float *in = stage + (plane < 2 ? plane : 2 * plane - 2) * f->stage_d;
+  for (size_t x = 0; x < columns; x++, out += column) {
+    float *to = out;
+    for (size_t c = 0; c < f->vecs_in; c++, in += VEC_LANES, to += FFT_PAIR) {
+      if (plane < 2) {
+        along_h_real(in, f->stage_h, to, row);
+        continue;
       }
+      expect(c + 1 < f->vecs_in ? to + FFT_PAIR : out + column, row);
+      fft_complex(in, in + f->stage_d, f->stage_h, to, to + VEC_LANES, row, FFT_POINTS);
     }
   }
 }
 
-/* Input columns [w, w + columns) all of which exist; h and d as they come. */
-static void some_columns(const struct fft *f, const struct fft_strip *at, size_t w, size_t columns,
-                         float *scratch, float *strip) {
+void fft_input_depth(const struct fft *f, const struct fft_strip *at, size_t w, size_t columns,
+                     const float *zeros, float *stage) {
   const struct vn_conv *c = &f->conv;
   const size_t *size = &c->in.dim[VN_D];
-  const float *data = c->in.data, *zeros = scratch + f->zeros_at;
-  float *stage = scratch + f->stage_at;
+  const float *data = c->in.data;
   for (size_t j = 0; j < FFT_POINTS; j++) {
     const float *in[FFT_POINTS];
     const size_t h = at->h + j - c->pad[1]; /* before the input: beyond any size */
@@ -86,12 +84,12 @@ static void some_columns(const struct fft *f, const struct fft_strip *at, size_t
     }
     along_depth(f, in, columns, stage + j * f->stage_h);
   }
-  along_h(f, stage, columns, strip);
 }
 
 void fft_input(const struct fft *f, const struct fft_strip *at, float *scratch, float *strip) {
   const size_t columns = at->tiles * FFT_TILE + FFT_TAPS - 1, size = f->conv.in.dim[VN_W];
-  memset(scratch + f->zeros_at, 0, f->stage_columns * f->conv.in.stride * sizeof(float));
+  float *zeros = scratch + f->zeros_at, *stage = scratch + f->stage_at;
+  memset(zeros, 0, f->stage_columns * f->conv.in.stride * sizeof(float));
   for (size_t x = 0, n; x < columns; x += n, strip += n * f->column) {
     const size_t w = at->w + x - f->conv.pad[2];
     n = 1;
@@ -100,6 +98,8 @@ void fft_input(const struct fft *f, const struct fft_strip *at, float *scratch, 
       continue;
     }
     while (n < f->stage_columns && x + n < columns && w + n < size) n++;
-    some_columns(f, at, w, n, scratch, strip);
+    fft_input_depth(f, at, w, n, zeros, stage);
+    for (size_t plane = 0; plane < FFT_PLANES; plane++)
+      fft_input_h(f, plane, n, stage, strip + fft_plane_row(plane) * f->row, f->column, f->row);
   }
 }

@@ -3,31 +3,29 @@
 #include "fft.h"
 
 /* Real frequencies along d, 0 or 10: from half of those along h. */
-VEC_INLINE void back_h_real(const float *in, size_t row, float *out) {
+VEC_INLINE void back_h_real(const float *in, size_t row, size_t im, float *out) {
   vec x[FFT_POINTS], y[FFT_POINTS];
   VEC_UNROLL for (size_t k = 0; k < 2; k++) y[k] = vec_load(in + k * row);
   VEC_UNROLL for (size_t k = 2; k < FFT_PLANES; k++) {
     y[2 * k - 2] = vec_load(in + k * row);
-    y[2 * k - 1] = vec_load(in + k * row + VEC_LANES);
+    y[2 * k - 1] = vec_load(in + k * row + im);
   }
   fft_real_inverse(y, x);
   VEC_UNROLL for (size_t k = 0; k < FFT_TILE; k++) vec_store(out + k * VEC_LANES, x[k]);
 }
 
-/* One vector of one column, along h: planes[frequency along d][h]. */
-static void back_h(const struct fft *f, const float *in, float *planes) {
+void fft_output_h(const float *in, size_t row, size_t im, float *planes) {
   enum { STEP = FFT_TILE * VEC_LANES };
   for (size_t k = 0; k < 2; k++)
-    back_h_real(in + fft_plane_row(k) * f->row, f->row, planes + k * STEP);
+    back_h_real(in + fft_plane_row(k) * row, row, im, planes + k * STEP);
   for (size_t k = 2; k < FFT_PLANES; k++) {
-    const float *from = in + fft_plane_row(k) * f->row;
-    float *re = planes + (2 * k - 2) * STEP, *im = re + STEP;
-    fft_complex(from + VEC_LANES, from, f->row, im, re, VEC_LANES, FFT_TILE);
+    const float *from = in + fft_plane_row(k) * row;
+    float *to = planes + (2 * k - 2) * STEP;
+    fft_complex(from + im, from, row, to + STEP, to, VEC_LANES, FFT_TILE);
   }
 }
 
-/* One h: out[d]. */
-static void back_depth(const float *planes, float *out) {
+void fft_output_depth(const float *planes, float *out) {
   vec x[FFT_POINTS], y[FFT_POINTS];
   VEC_UNROLL for (size_t k = 0; k < FFT_POINTS; k++) y[k] =
       vec_load(planes + k * FFT_TILE * VEC_LANES);
@@ -58,10 +56,10 @@ VEC_INLINE void finish(const struct fft *f, const struct vn_epi *e, const struct
 static void column(const struct fft *f, const struct vn_epi *e, const struct target *t, size_t w,
                    const float *in) {
   float planes[FFT_POINTS * FFT_TILE * VEC_LANES], out[FFT_TILE * VEC_LANES];
-  back_h(f, in, planes);
+  fft_output_h(in, f->row, VEC_LANES, planes);
   for (size_t h = 0; h < t->height; h++) {
     const size_t pixel = t->pixel + h * f->conv.out.dim[VN_W] + w;
-    back_depth(planes + h * VEC_LANES, out);
+    fft_output_depth(planes + h * VEC_LANES, out);
     if (f->stream && e->count == VEC_LANES)
       finish(f, e, t, pixel, out, 1);
     else

@@ -58,25 +58,31 @@ static size_t frequency_of(size_t index) {
   return index < 2 ? 10 * index : fft_frequency[index - 2];
 }
 
-static void store(float *to, vec_double x) {
-  const double scale = 1. / (FFT_POINTS * FFT_POINTS * FFT_POINTS);
+static void store(float *to, vec_double x, double scale) {
   const vec_half y = __builtin_convertvector(x * scale, vec_half);
   memcpy(to, &y, sizeof y);
 }
 
-/* Half a vector of outputs, one input channel: taps[d][h][w] to its place in the first row; rows
- * lie u_row apart. */
-static void transform(const vec_double *taps, float *u, size_t u_row) {
+/* Where the numbers of one transform go: floats from one row and one tap along w to the next. */
+struct place {
+  float *u;
+  size_t row, tap;
+  double scale; /* what undoes the inverse transforms */
+};
+
+/* taps[d][h][w], half a vector each, along d and h. */
+static void transform(const vec_double *taps, const struct place *p) {
+  float *u = p->u;
   for (size_t plane = 0; plane < FFT_PLANES; plane++) {
     const size_t rows = plane < 2 ? FFT_PLANES : FFT_POINTS, d = frequency_of(plane);
     vec_double re[PLANE], im[PLANE], x, y;
     for (size_t i = 0; i < PLANE; i++) real_taps(taps + i, PLANE, d, &re[i], &im[i]);
-    for (size_t r = 0; r < rows; r++, u += u_row) {
+    for (size_t r = 0; r < rows; r++, u += p->row) {
       const size_t h = plane < 2 ? frequency_of(r) : r;
       for (size_t w = 0; w < FFT_TAPS; w++) {
         complex_taps(re + w, im + w, h, &x, &y);
-        store(u + w * FFT_PAIR, x);
-        store(u + w * FFT_PAIR + VEC_LANES, y);
+        store(u + w * p->tap, x, p->scale);
+        store(u + w * p->tap + VEC_LANES, y, p->scale);
       }
     }
   }
@@ -112,9 +118,13 @@ static void pack_task(void *context, size_t job, size_t slot) {
   for (size_t half = 0; half < VEC_LANES; half += HALF) {
     vec_double taps[GROUP][PLANE * FFT_TAPS];
     gather(f, p->weight, o * VEC_LANES + half, first, count, (double *)taps);
-    for (size_t i = 0; i < count; i++)
-      transform(taps[i], p->packed + o * vector + (first + i) * channel + half,
-                f->vecs_out * vector);
+    for (size_t i = 0; i < count; i++) {
+      const struct place place = {.u = p->packed + o * vector + (first + i) * channel + half,
+                                  .row = f->vecs_out * vector,
+                                  .tap = FFT_PAIR,
+                                  .scale = 1. / (FFT_POINTS * FFT_POINTS * FFT_POINTS)};
+      transform(taps[i], &place);
+    }
   }
 }
 
@@ -123,4 +133,36 @@ bool fft_pack(const struct fft *f, struct vn_pool *pool, const float *weight, fl
   struct packing packing = {f, weight, packed};
   const size_t groups = (f->channels_in + GROUP - 1) / GROUP;
   return vn_pool_run_watched(pool, groups * f->vecs_out, pack_task, &packing, watch);
+}
+
+/* ---- heads: channels of the input in the lanes ---- */
+
+/* One vector of input channels for one output. */
+static void pack_head_task(void *context, size_t job, size_t slot) {
+  enum { TAPS = PLANE * FFT_TAPS };
+  const struct packing *p = context;
+  const struct fft *f = p->f;
+  const size_t o = job / f->vecs_in, c = job % f->vecs_in;
+  (void)slot;
+  for (size_t half = 0; half < VEC_LANES; half += HALF) {
+    vec_double taps[TAPS];
+    for (size_t k = 0; k < TAPS; k++)
+      for (size_t l = 0; l < HALF; l++) {
+        const size_t i = c * VEC_LANES + half + l;
+        taps[k][l] =
+            i < f->channels_in ? (double)p->weight[(o * TAPS + k) * f->channels_in + i] : 0;
+      }
+    const struct place place = {.u =
+                                    p->packed + ((o * f->vecs_in) + c) * FFT_TAPS * FFT_PAIR + half,
+                                .row = f->channels_out * f->vecs_in * FFT_TAPS * FFT_PAIR,
+                                .tap = FFT_PAIR,
+                                .scale = 1. / (FFT_POINTS * FFT_POINTS)};
+    transform(taps, &place);
+  }
+}
+
+bool fft_pack_head(const struct fft *f, struct vn_pool *pool, const float *weight, float *packed,
+                   struct vn_watch *watch) {
+  struct packing packing = {f, weight, packed};
+  return vn_pool_run_watched(pool, f->channels_out * f->vecs_in, pack_head_task, &packing, watch);
 }

@@ -5,6 +5,7 @@ set(VN_SIMD_SOURCES
   kernels/simd/down.c
   kernels/simd/fft.c
   kernels/simd/fft_cut.c
+  kernels/simd/fft_head.c
   kernels/simd/fft_input.c
   kernels/simd/fft_output.c
   kernels/simd/fft_products.c
