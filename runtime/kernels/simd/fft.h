@@ -17,8 +17,9 @@ enum {
   FFT_TILE = FFT_POINTS - FFT_TAPS + 1,
   FFT_PLANES = FFT_HALF + 2, /* frequencies along d: 0, 10 and those of fft_frequency */
   FFT_ROWS = 2 * FFT_PLANES + FFT_HALF * FFT_POINTS,
-  FFT_PAIR = 2 * VEC_LANES, /* a complex vector: re, im */
-  FFT_LINE = 16             /* floats of a cache line */
+  FFT_PAIR = 2 * VEC_LANES,   /* a complex vector: re, im */
+  FFT_TRIPLE = 3 * VEC_LANES, /* as fft_products.c multiplies it */
+  FFT_LINE = 16               /* floats of a cache line */
 };
 
 struct fft {

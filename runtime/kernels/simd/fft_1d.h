@@ -108,9 +108,10 @@ VEC_INLINE void fft_real_inverse(const vec *y, vec *x) {
 }
 
 /* Complex, points and frequencies in their order, `in_step` and `out_step` floats apart; the first
- * `keep` are stored. With re and im exchanged on both sides: the inverse. */
+ * `keep` are stored, with `sum` re + im, too, two vectors behind re. With re and im exchanged on
+ * both sides: the inverse. */
 VEC_INLINE void fft_complex(const float *re, const float *im, size_t in_step, float *to_re,
-                            float *to_im, size_t out_step, const size_t keep) {
+                            float *to_im, size_t out_step, const size_t keep, const int sum) {
   vec r[4][5], i[4][5];
   VEC_UNROLL for (size_t b = 0; b < 5; b++) {
     const size_t n0 = 4 * b % 20, n1 = (5 + 4 * b) % 20, n2 = (10 + 4 * b) % 20;
@@ -138,6 +139,7 @@ VEC_INLINE void fft_complex(const float *re, const float *im, size_t in_step, fl
       if (k >= keep) continue;
       vec_store(to_re + k * out_step, y[d]);
       vec_store(to_im + k * out_step, z[d]);
+      if (sum) vec_store(to_re + k * out_step + 2 * VEC_LANES, y[d] + z[d]);
     }
   }
 }

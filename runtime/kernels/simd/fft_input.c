@@ -64,7 +64,7 @@ void fft_input_h(const struct fft *f, size_t plane, size_t columns, const float 
         continue;
       }
       expect(c + 1 < f->vecs_in ? to + FFT_PAIR : out + column, row);
-      fft_complex(in, in + f->stage_d, f->stage_h, to, to + VEC_LANES, row, FFT_POINTS);
+      fft_complex(in, in + f->stage_d, f->stage_h, to, to + VEC_LANES, row, FFT_POINTS, 0);
     }
   }
 }

@@ -21,7 +21,7 @@ void fft_output_h(const float *in, size_t row, size_t im, float *planes) {
   for (size_t k = 2; k < FFT_PLANES; k++) {
     const float *from = in + fft_plane_row(k) * row;
     float *to = planes + (2 * k - 2) * STEP;
-    fft_complex(from + im, from, row, to + STEP, to, VEC_LANES, FFT_TILE);
+    fft_complex(from + im, from, row, to + STEP, to, VEC_LANES, FFT_TILE, 0);
   }
 }
 
