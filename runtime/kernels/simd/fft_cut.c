@@ -50,7 +50,7 @@ size_t fft_cut(struct fft *f) {
   f->v_freq = odd_lines(tiles * f->v_row);
   f->m_row = f->vecs_out * FFT_PAIR;
   f->m_freq = odd_lines(tiles * f->m_row);
-  f->u_freq = odd_lines(f->channels_in * FFT_TRIPLE);
+  f->u_freq = odd_lines(f->channels_in * FFT_PAIR);
   f->zeros_at = f->group * f->strip;
   f->stage_at = f->zeros_at + odd_lines(f->stage_columns * f->conv.in.stride);
   f->v_at = f->zeros_at; /* a job is done with its input before its products */

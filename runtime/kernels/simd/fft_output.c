@@ -85,7 +85,7 @@ void fft_output(const struct fft *f, const struct fft_strip *at, const float *st
                                           smaller(f->channels_out - c * VEC_LANES, VEC_LANES));
       for (size_t k = 0; x + 2 < columns && k < FFT_ROWS; k++)
         for (size_t i = 0; i < FFT_PAIR; i += FFT_LINE)
-          vec_prefetch(in + 2 * f->column + k * f->row + i);
+          vec_prefetch_l2(in + 2 * f->column + k * f->row + i);
       column(f, &e, &t, x, in);
     }
 }

@@ -18,7 +18,7 @@ enum { MOST_ROWS = 9 };
 enum { MOST_ROWS = 4 };
 #endif
 
-/* v[tile][vector in][re, im, re + im], u[channel in][re, im - re, re + im], m[tile][re, im]. */
+/* v[tile][vector in][re, im, re + im], u[channel in][re, im], m[tile][re, im]. */
 struct product {
   const float *v, *u;
   float *m;
@@ -35,8 +35,8 @@ VEC_INLINE void block(const struct product *p, const size_t rows) {
   VEC_UNROLL for (size_t i = 0; i < 3 * rows; i++) sum[i / 3][i % 3] = vec_zero();
   for (size_t c = 0; c < p->channels; c += VEC_LANES) {
     const size_t left = p->channels - c, lanes = left < VEC_LANES ? left : VEC_LANES;
-    for (size_t l = 0; l < lanes; l++, u += FFT_TRIPLE) {
-      const vec w0 = vec_load(u), w1 = vec_load(u + VEC_LANES), w2 = vec_load(u + 2 * VEC_LANES);
+    for (size_t l = 0; l < lanes; l++, u += FFT_PAIR) {
+      const vec w0 = vec_load(u), im = vec_load(u + VEC_LANES), w1 = im - w0, w2 = im + w0;
       VEC_UNROLL for (size_t i = 0; i < rows; i++) {
         const float *x = at[i / 4] + i % 4 * row;
         sum[i][0] = vec_fma(vec_set1(x[2 * VEC_LANES]), w0, sum[i][0]);
@@ -69,7 +69,7 @@ static block_fn *const blocks_of[MOST_ROWS] = {EACH_ROWS(ENTRY)};
 VEC_INLINE void frequencies(const float *taps, size_t channels, const size_t c, float *u,
                             size_t u_freq) {
   static const unsigned char tap_of[5] = {0, 4, 3, 2, 1}, turns_of[5] = {0, 0, 3, 2, 1};
-  for (size_t i = 0; i < channels; i++, taps += FFT_TAPS * FFT_PAIR, u += FFT_TRIPLE) {
+  for (size_t i = 0; i < channels; i++, taps += FFT_TAPS * FFT_PAIR, u += FFT_PAIR) {
     vec re[5], im[5], to_re[5], to_im[5];
     VEC_UNROLL for (size_t b = 0; b < 5; b++) {
       const vec x = vec_load(taps + tap_of[b] * FFT_PAIR);
@@ -81,8 +81,7 @@ VEC_INLINE void frequencies(const float *taps, size_t channels, const size_t c, 
     fft_complex5(re, im, to_re, to_im);
     VEC_UNROLL for (size_t d = 0; d < 5; d++) {
       vec_store(u + d * u_freq, to_re[d]);
-      vec_store(u + d * u_freq + VEC_LANES, to_im[d] - to_re[d]);
-      vec_store(u + d * u_freq + 2 * VEC_LANES, to_im[d] + to_re[d]);
+      vec_store(u + d * u_freq + VEC_LANES, to_im[d]);
     }
   }
 }
@@ -126,11 +125,11 @@ static struct ahead ahead_of(const struct fft *f, const struct fft_job *job, con
 
 static void look_ahead(struct ahead *a) {
   for (size_t i = 0; i < a->columns_part && a->columns_left; i++, a->columns_left--) {
-    for (size_t k = 0; k < a->column_elems; k += FFT_LINE) vec_prefetch(a->columns + k);
+    for (size_t k = 0; k < a->column_elems; k += FFT_LINE) vec_prefetch_l2(a->columns + k);
     a->columns += a->column;
   }
   for (size_t i = 0; i < a->taps_part && a->taps_left >= FFT_LINE; i++) {
-    vec_prefetch(a->taps);
+    vec_prefetch_l2(a->taps);
     a->taps += FFT_LINE;
     a->taps_left -= FFT_LINE;
   }

@@ -80,6 +80,9 @@ VEC_INLINE void vec_prefetch(const void *p) {
 VEC_INLINE void vec_prefetch_write(const void *p) {
   __builtin_prefetch(p, 1);
 }
+VEC_INLINE void vec_prefetch_l2(const void *p) {
+  __builtin_prefetch(p, 0, 2);
+}
 
 /* Stores that do not bring the line into the cache, for outputs larger than any cache: p aligned to
  * the vector. Only where a vector is a whole line; elsewhere plain stores. vec_stream_end() makes
