@@ -11,10 +11,9 @@
 #include <string.h>
 
 enum {
-  HEAD_TILES = 8,                           /* of a job, at most */
-  COLUMNS = 8,                              /* in hand at a time */
-  STEP = VEC_REGISTERS == 32 ? COLUMNS : 2, /* of those, what registers hold sums for */
-  CARRIED = FFT_TAPS - 1,                   /* sums that are not complete after a step */
+  HEAD_TILES = 8,         /* of a job, at most */
+  COLUMNS = 8,            /* in hand at a time */
+  CARRIED = FFT_TAPS - 1, /* sums that are not complete after a step */
   ROWS_OF_PLANE = FFT_POINTS,
   PLANES_ELEMS = FFT_POINTS * FFT_TILE * VEC_LANES
 };
@@ -46,49 +45,51 @@ VEC_INLINE void add_lanes(vec *x, const size_t n) {
   if (VEC_LANES > 8) add_pairs(x, at_least_one(n / 8));
 }
 
-/* What one step works on: in[column][vector], u[vector][tap], and sums of which the first STEP get
- * complete. */
+/* What one step works on: in[column][vector], u[vector][tap], and sums, of which the first COLUMNS
+ * get complete. */
 struct step {
   const float *in, *u;
   float *carried, *re, *im;
   size_t column, vecs;
 };
 
-/* STEP columns of one row for one output. Column j is tap t of the sum j + CARRIED - t. */
+/* One column: tap t of the sum FFT_TAPS - 1 - t of those that it has a share in. */
+VEC_INLINE void add_column(const float *in, const float *u, size_t vecs, vec *re, vec *im) {
+  for (size_t c = 0; c < vecs; c++, in += FFT_PAIR, u += FFT_TAPS * FFT_PAIR) {
+    const vec x = vec_load(in), y = vec_load(in + VEC_LANES);
+    VEC_UNROLL for (size_t t = 0; t < FFT_TAPS; t++) {
+      const vec a = vec_load(u + t * FFT_PAIR), b = vec_load(u + t * FFT_PAIR + VEC_LANES);
+      const size_t i = FFT_TAPS - 1 - t;
+      re[i] = vec_fma(y, b, vec_fma(x, a, re[i]));
+      im[i] = vec_fnma(x, b, vec_fma(y, a, im[i]));
+    }
+  }
+}
+
+/* COLUMNS columns of one row for one output. */
 static void step(const struct step *s) {
-  enum { SUMS = STEP + CARRIED };
-  vec re[SUMS], im[SUMS], all[2 * STEP];
+  enum { SUMS = COLUMNS + CARRIED };
+  vec re[SUMS], im[SUMS], all[2 * COLUMNS];
   VEC_UNROLL for (size_t i = 0; i < SUMS; i++) {
     re[i] = i < CARRIED ? vec_load(s->carried + i * FFT_PAIR) : vec_zero();
     im[i] = i < CARRIED ? vec_load(s->carried + i * FFT_PAIR + VEC_LANES) : vec_zero();
   }
-  const float *in = s->in, *u = s->u;
-  for (size_t c = 0; c < s->vecs; c++, in += FFT_PAIR)
-    VEC_UNROLL for (size_t t = 0; t < FFT_TAPS; t++, u += FFT_PAIR) {
-      const vec a = vec_load(u), b = vec_load(u + VEC_LANES);
-      VEC_UNROLL for (size_t j = 0; j < STEP; j++) {
-        const vec x = vec_load(in + j * s->column), y = vec_load(in + j * s->column + VEC_LANES);
-        const size_t i = j + CARRIED - t;
-        re[i] = vec_fma(x, a, re[i]);
-        im[i] = vec_fma(y, a, im[i]);
-        re[i] = vec_fma(y, b, re[i]);
-        im[i] = vec_fnma(x, b, im[i]);
-      }
-    }
+  VEC_UNROLL for (size_t j = 0; j < COLUMNS; j++)
+      add_column(s->in + j * s->column, s->u, s->vecs, re + j, im + j);
   VEC_UNROLL for (size_t i = 0; i < CARRIED; i++) {
-    vec_store(s->carried + i * FFT_PAIR, re[STEP + i]);
-    vec_store(s->carried + i * FFT_PAIR + VEC_LANES, im[STEP + i]);
+    vec_store(s->carried + i * FFT_PAIR, re[COLUMNS + i]);
+    vec_store(s->carried + i * FFT_PAIR + VEC_LANES, im[COLUMNS + i]);
   }
-  VEC_UNROLL for (size_t i = 0; i < STEP; i++) {
+  VEC_UNROLL for (size_t i = 0; i < COLUMNS; i++) {
     all[i] = re[i];
-    all[STEP + i] = im[i];
+    all[COLUMNS + i] = im[i];
   }
-  add_lanes(all, 2 * STEP);
-  float sum[2 * STEP + VEC_LANES];
-  VEC_UNROLL for (size_t i = 0; i < 2 * STEP; i += VEC_LANES)
+  add_lanes(all, 2 * COLUMNS);
+  float sum[2 * COLUMNS];
+  VEC_UNROLL for (size_t i = 0; i < 2 * COLUMNS; i += VEC_LANES)
       vec_store(sum + i, all[i / VEC_LANES]);
-  memcpy(s->re, sum, STEP * sizeof(float));
-  memcpy(s->im, sum + STEP, STEP * sizeof(float));
+  memcpy(s->re, sum, COLUMNS * sizeof(float));
+  memcpy(s->im, sum + COLUMNS, COLUMNS * sizeof(float));
 }
 
 /* All rows of one plane for the columns in hand, the first of which is number x of the job. */
@@ -105,12 +106,7 @@ static void plane_sums(const struct head *k, size_t plane, size_t x, float *scra
                        .column = k->column,
                        .vecs = k->f.vecs_in};
       s.im = s.re + k->sums;
-      for (size_t j = 0; j < COLUMNS; j += STEP) {
-        step(&s);
-        s.in += STEP * k->column;
-        s.re += STEP;
-        s.im += STEP;
-      }
+      step(&s);
     }
 }
 
