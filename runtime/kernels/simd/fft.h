@@ -100,8 +100,9 @@ void fft_output(const struct fft *f, const struct fft_strip *at, const float *st
 void fft_output_h(const float *in, size_t row, size_t im, float *planes);
 void fft_output_depth(const float *planes, float *out);
 
-/* fft_head.c: convolutions of one to four outputs, by the same transforms along d and h. */
-enum { FFT_HEAD_OUTPUTS = 4 };
+/* fft_head.c: convolutions of so few outputs that vectors of them would be mostly idle, by the same
+ * transforms along d and h. */
+enum { FFT_HEAD_OUTPUTS = VEC_LANES == 16 ? 3 : VEC_LANES == 8 ? 2 : 1 };
 enum vn_status fft_head(const struct vn_conv *conv, struct vn_prepared *prepared,
                         struct vn_diag *diag);
 

@@ -1,9 +1,9 @@
-/* Heads, 5x5x5 convolutions of one to four outputs, by Fourier transforms along d and h alone.
+/* Heads, 5x5x5 convolutions of one to three outputs, by Fourier transforms along d and h alone.
  *
- * With so few outputs vectors of them would be mostly idle, and the transforms of the input cost
- * more than the products. So here channels of the input stay in the lanes, the products along w are
- * direct, the channels are summed, and only sums are transformed back, w in the lanes. A job is a
- * row of tiles. It goes through its columns once, eight at a time, all within the second cache;
+ * With so few outputs vectors of them would be mostly idle, and the transforms cost more than the
+ * products. So here channels of the input stay in the lanes, the products along w are direct, the
+ * channels are summed, and only sums are transformed back, w in the lanes. A job is a few rows of
+ * tiles. It goes through the columns of each once, eight at a time, all within the second cache;
  * sums that wait for columns to come are carried along. */
 #include "fft.h"
 
