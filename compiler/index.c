@@ -1,6 +1,7 @@
 /* See index.h. Open addressing, linear probing, never more than half full. */
 #include "index.h"
 
+#include "os.h"
 #include "types.h"
 
 #define XXH_INLINE_ALL
@@ -8,7 +9,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { FIRST_SLOTS = 64 };
 
@@ -19,7 +19,7 @@ struct vnc_index_slot {
 /* 0 is "not drawn yet". Without randomness the table is as right, and only easier to attack. */
 static uint64_t seed_of(struct vnc_index *index) {
   while (!index->seed)
-    if (getentropy(&index->seed, sizeof index->seed) != 0) index->seed = (uintptr_t)index;
+    if (!vn_os_random(&index->seed)) index->seed = (uintptr_t)index;
   return index->seed;
 }
 

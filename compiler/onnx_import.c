@@ -9,9 +9,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "os.h"
 
 enum { OPSET_LEAST = 6, OPSET_MOST = 21, NODES_MOST = 10000, WEIGHTS_MOST = 20000, FLOAT = 1 };
 
@@ -294,8 +295,8 @@ static enum vn_status map_file(const char *path, struct mapped *m, struct vn_dia
   else if (there.st_size == 0)
     status = vn_fail(diag, VN_E_FORMAT, "%.300s: the file is empty", path);
   else {
-    void *at = mmap(NULL, (size_t)there.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (at == MAP_FAILED)
+    void *at = vn_os_map(fd, (size_t)there.st_size);
+    if (!at)
       status = vn_fail(diag, vn_io_status(errno), "%.300s: %s", path, strerror(errno));
     else
       *m = (struct mapped){at, (size_t)there.st_size};
@@ -315,7 +316,7 @@ static enum vn_status bind_input(struct vnc_import *im, const char *name, const 
   status = vnc_onnx_unpack_tensor(m.bytes, m.size, &proto, im->diag);
   if (!status) status = vnc_tensor_decode(proto, &source, name, &t, im->diag);
   if (proto) vnc_onnx_free_tensor(proto);
-  munmap(m.bytes, m.size);
+  vn_os_unmap(m.bytes, m.size);
   if (status) return status;
   struct vnc_value *v;
   status = vnc_value_add(im, name, &v);
@@ -378,8 +379,7 @@ static enum vn_status import_model(struct vnc_import *im, const Onnx__ModelProto
 }
 
 static char *folder_of(const char *path) {
-  const char *slash = strrchr(path, '/');
-  return slash ? strndup(path, (size_t)(slash - path) + 1) : strdup("");
+  return strndup(path, (size_t)(vn_os_name(path) - path));
 }
 
 enum vn_status vnc_onnx_import(const char *path, const struct vnc_import_options *options,
@@ -403,6 +403,6 @@ enum vn_status vnc_onnx_import(const char *path, const struct vnc_import_options
   vnc_index_free(&im.names);
   free(folder);
   if (model) vnc_onnx_free(model);
-  munmap(m.bytes, m.size);
+  vn_os_unmap(m.bytes, m.size);
   return status;
 }

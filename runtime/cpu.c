@@ -15,6 +15,8 @@ enum { MAX_ISAS = 3 };
 #define ISA_NAMES "avx512, avx2, portable, ref"
 #elif defined(__aarch64__)
 #define ISA_NAMES "neon, portable, ref"
+#elif defined(__wasm_simd128__)
+#define ISA_NAMES "wasm, ref"
 #else
 #define ISA_NAMES "portable, ref"
 #endif
@@ -30,7 +32,11 @@ static size_t isas_list(struct isa list[MAX_ISAS]) {
 #elif defined(__aarch64__)
   list[n++] = (struct isa){&vn_simd_neon, true};
 #endif
+#if defined(__wasm_simd128__) /* with the bits of the portable kernels, so in their place */
+  list[n++] = (struct isa){&vn_simd_wasm, true};
+#else
   list[n++] = (struct isa){&vn_simd_portable, true};
+#endif
   return n;
 }
 

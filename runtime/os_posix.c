@@ -1,11 +1,17 @@
 /* Linux and its kin; see os.h. */
 #include "os.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <inttypes.h>
+#include <locale.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -22,6 +28,10 @@ uint64_t vn_os_now_ns(void) {
 
 uint64_t vn_os_process(void) {
   return (uint64_t)getpid();
+}
+
+bool vn_os_random(uint64_t *number) {
+  return getentropy(number, sizeof *number) == 0;
 }
 
 /* ---- cores and memory ---- */
@@ -153,6 +163,40 @@ uint64_t vn_os_memory_free(const char *root) {
   return space < bytes ? space : bytes;
 }
 
+/* VmHWM, because getrusage's figure includes what the parent process held before exec. */
+uint64_t vn_os_memory_peak(void) {
+  return number_of("", "/proc/self", "/status", "VmHWM:") * 1024;
+}
+
+/* ---- threads ---- */
+
+int vn_os_thread_start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *context),
+                       void *context) {
+  sigset_t all, before;
+  pthread_attr_t attributes;
+  int reason = pthread_attr_init(&attributes);
+  if (reason) return reason;
+  if (stack_bytes) pthread_attr_setstacksize(&attributes, stack_bytes);
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  reason = pthread_create(thread, &attributes, run, context);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_attr_destroy(&attributes);
+  return reason;
+}
+
+bool vn_os_numbers_plain(struct vn_os_numbers *numbers) {
+  locale_t plain = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
+  if (!plain) return false;
+  *numbers = (struct vn_os_numbers){plain, uselocale(plain)};
+  return true;
+}
+
+void vn_os_numbers_restore(struct vn_os_numbers *numbers) {
+  uselocale(numbers->before);
+  freelocale(numbers->plain);
+}
+
 /* ---- pages ---- */
 
 void *vn_os_pages(size_t bytes, size_t *map_bytes) {
@@ -162,10 +206,16 @@ void *vn_os_pages(size_t bytes, size_t *map_bytes) {
   *map_bytes = (bytes + page - 1) / page * page;
   void *p = mmap(NULL, *map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return NULL;
-#ifdef MADV_HUGEPAGE
-  if (page == HUGE_BYTES) madvise(p, *map_bytes, MADV_HUGEPAGE);
-#endif
+  if (page == HUGE_BYTES) vn_os_pages_large(p, *map_bytes);
   return p;
+}
+
+void vn_os_pages_large(void *from, size_t bytes) {
+#ifdef MADV_HUGEPAGE
+  madvise(from, bytes, MADV_HUGEPAGE);
+#else
+  (void)from, (void)bytes;
+#endif
 }
 
 void vn_os_pages_free(void *pages, size_t map_bytes) {
@@ -181,35 +231,95 @@ void vn_os_pages_drop(void *from, size_t bytes) {
 
 /* ---- files ---- */
 
-enum vn_status vn_os_file_open(const char *path, struct vn_os_file *file, struct vn_diag *diag) {
-  struct stat info;
-  file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block */
-  if (file->fd < 0 || fstat(file->fd, &info) != 0) {
-    int reason = errno;
-    vn_os_file_close(file);
-    return vn_fail(diag, vn_io_status(reason), "%.300s: %s", path, strerror(reason));
-  }
-  if (!S_ISREG(info.st_mode)) {
-    vn_os_file_close(file);
-    return vn_fail(diag, VN_E_IO, "%.400s: not a regular file", path);
-  }
-  file->bytes = (uint64_t)info.st_size;
-  return VN_OK;
+int vn_os_dup(int fd) {
+  return fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
-enum vn_status vn_os_file_read(const struct vn_os_file *file, void *to, size_t bytes, size_t *got,
-                               struct vn_diag *diag) {
-  for (*got = 0; *got < bytes;) {
-    ssize_t n = read(file->fd, (char *)to + *got, bytes - *got);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return vn_fail(diag, vn_io_status(errno), "cannot be read: %s", strerror(errno));
-    if (n == 0) break;
-    *got += (size_t)n;
-  }
-  return VN_OK;
+static void *mapped(int fd, size_t bytes, int protection, int flags) {
+  void *memory = mmap(NULL, bytes, protection, flags, fd, 0);
+  return memory == MAP_FAILED ? NULL : memory;
 }
 
-void vn_os_file_close(struct vn_os_file *file) {
-  if (file->fd >= 0) close(file->fd);
-  file->fd = -1;
+void *vn_os_map(int fd, size_t bytes) {
+  return mapped(fd, bytes, PROT_READ, MAP_PRIVATE);
+}
+
+/* Reserved, so that a full disk shows here and not as a signal while writing. */
+void *vn_os_map_new(int fd, size_t bytes) {
+  errno = posix_fallocate(fd, 0, (off_t)bytes);
+  return errno ? NULL : mapped(fd, bytes, PROT_READ | PROT_WRITE, MAP_SHARED);
+}
+
+void vn_os_unmap(void *memory, size_t bytes) {
+  if (memory) munmap(memory, bytes);
+}
+
+bool vn_os_lock(int fd, bool wait) {
+  while (flock(fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB))
+    if (errno != EINTR) return errno != EWOULDBLOCK;
+  return true;
+}
+
+void vn_os_doom(int fd, bool doomed) {
+  (void)fd, (void)doomed;
+}
+
+/* ---- names and folders ---- */
+
+const char *vn_os_name(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
+char *vn_os_slashes(char *path) {
+  return path;
+}
+
+bool vn_os_is_full(const char *path) {
+  return *path == '/';
+}
+
+bool vn_os_matches(const char *pattern, const char *text) {
+  return fnmatch(pattern, text, 0) == 0;
+}
+
+static int by_bytes(const void *a, const void *b) {
+  return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+ptrdiff_t vn_os_folder_list(const char *folder, bool (*wanted)(const char *name), char ***names) {
+  DIR *dir = opendir(folder);
+  size_t count = 0, room = 0;
+  int reason = dir ? 0 : errno;
+  *names = NULL;
+  while (!reason) {
+    errno = 0;
+    const struct dirent *entry = readdir(dir);
+    reason = errno;
+    if (!entry) break;
+    const char *name = entry->d_name;
+    if (!strcmp(name, ".") || !strcmp(name, "..") || (wanted && !wanted(name))) continue;
+    char **more = *names;
+    if (count == room && (more = realloc(*names, (room = 2 * room + 64) * sizeof *more)))
+      *names = more;
+    if (more && ((*names)[count] = strdup(name)))
+      count++;
+    else
+      reason = ENOMEM;
+  }
+  if (dir) closedir(dir);
+  if (count) qsort(*names, count, sizeof **names, by_bytes);
+  if (!reason) return (ptrdiff_t)count;
+  while (count) free((*names)[--count]);
+  free(*names);
+  *names = NULL;
+  errno = reason;
+  return -1;
+}
+
+void vn_os_folder_sync(const char *folder) {
+  const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  fsync(fd);
+  close(fd);
 }

@@ -1,25 +1,26 @@
 /* See part.h. */
 #include "part.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fail.h"
+#include "os.h"
 
 enum { RANDOM_DIGITS = 16, ENDING = 6 + RANDOM_DIGITS + 5 }; /* ".vnet-", ".part" */
 
 static size_t folder_length(const char *path) {
-  const char *slash = strrchr(path, '/');
-  return slash ? (size_t)(slash - path) + 1 : 0;
+  return (size_t)(vn_os_name(path) - path);
+}
+
+/* Of a file: to be freed, NULL: out of memory. */
+static char *folder_of(const char *path) {
+  const size_t length = folder_length(path);
+  return length ? strndup(path, length) : strdup(".");
 }
 
 /* A long name is cut, so that the hidden one is none too long for the file system. */
@@ -28,7 +29,7 @@ static char *name_make(const char *path) {
   const int kept = NAME_MAX - 1 - ENDING;
   uint64_t random;
   char *name = malloc(room);
-  if (!name || getentropy(&random, sizeof random)) {
+  if (!name || !vn_os_random(&random)) {
     free(name);
     return NULL;
   }
@@ -46,9 +47,7 @@ static void name_forget(struct vn_part *part) {
 /* Another process may have swept the file between its making and its locking. */
 static bool locked(int fd) {
   struct stat info;
-  while (flock(fd, LOCK_EX))
-    if (errno != EINTR) return true; /* this file system has no locks, for nobody */
-  return fstat(fd, &info) == 0 && info.st_nlink > 0;
+  return vn_os_lock(fd, true) && fstat(fd, &info) == 0 && info.st_nlink > 0;
 }
 
 static enum vn_status cannot_create(const char *path, int reason, struct vn_diag *diag) {
@@ -80,7 +79,10 @@ enum vn_status vn_part_create(struct vn_part *part, const char *path, struct vn_
     close(part->fd);
     part->fd = -1;
   }
-  if (part->fd >= 0) return VN_OK;
+  if (part->fd >= 0) {
+    vn_os_doom(part->fd, true);
+    return VN_OK;
+  }
   const int reason = errno;
   name_forget(part);
   return cannot_create(path, reason, diag);
@@ -97,31 +99,24 @@ enum vn_status vn_part_write(int fd, const void *bytes, size_t size, struct vn_d
   return VN_OK;
 }
 
-/* The name itself reaches the disk with the folder; not every file system can, none must. */
-static void folder_sync(const char *path) {
-  char *folder = strndup(path, folder_length(path));
-  int fd = open(folder && *folder ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd >= 0) {
-    fsync(fd);
-    close(fd);
-  }
-  free(folder);
-}
-
 /* close reports what a network file system found out late; the lock stays with the other one. */
 static bool flushed(int fd) {
   if (fsync(fd)) return false;
-  const int copy = dup(fd);
+  const int copy = vn_os_dup(fd);
   return copy >= 0 && close(copy) == 0;
 }
 
 enum vn_status vn_part_publish(struct vn_part *part, const char *path, struct vn_diag *diag) {
-  if (!flushed(part->fd) || rename(part->name, path)) {
+  bool good = flushed(part->fd);
+  vn_os_doom(part->fd, !good);
+  if (!good || rename(part->name, path)) {
     const int reason = errno;
     vn_part_drop(part);
     return vn_fail(diag, vn_io_status(reason), "%.300s: cannot write: %s", path, strerror(reason));
   }
-  folder_sync(path);
+  char *folder = folder_of(path);
+  if (folder) vn_os_folder_sync(folder);
+  free(folder);
   close(part->fd);
   part->fd = -1;
   name_forget(part);
@@ -146,20 +141,26 @@ static bool is_part(const char *name) {
          strcmp(ending + 6 + RANDOM_DIGITS, ".part") == 0;
 }
 
-static void leftover_remove(int folder, const char *name) {
+static void leftover_remove(const char *folder, const char *name) {
   struct stat info;
-  int fd = openat(folder, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-  if (fd < 0) return; /* another user's, for one */
-  if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0)
-    unlinkat(folder, name, 0);
-  close(fd);
+  char *path = malloc(strlen(folder) + strlen(name) + 2);
+  if (!path) return;
+  sprintf(path, "%s/%s", folder, name);
+  const int fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (fd >= 0) { /* else another user's, for one */
+    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && vn_os_lock(fd, false)) unlink(path);
+    close(fd);
+  }
+  free(path);
 }
 
 void vn_part_sweep(const char *path) {
-  char *folder = strndup(path, folder_length(path));
-  DIR *dir = folder ? opendir(*folder ? folder : ".") : NULL;
-  for (struct dirent *entry; dir && (entry = readdir(dir));)
-    if (is_part(entry->d_name)) leftover_remove(dirfd(dir), entry->d_name);
-  if (dir) closedir(dir);
+  char *folder = folder_of(path), **names = NULL;
+  const ptrdiff_t count = folder ? vn_os_folder_list(folder, is_part, &names) : 0;
+  for (ptrdiff_t i = 0; i < count; i++) {
+    leftover_remove(folder, names[i]);
+    free(names[i]);
+  }
+  free(names);
   free(folder);
 }

@@ -1,12 +1,13 @@
 /* Files that appear under their names only when they are whole: written beside the target under a
- * hidden name, flushed to disk, renamed. Private: used by scan/ and by the programs. POSIX.
+ * hidden name, flushed to disk, renamed. Private: used by scan/ and by the programs.
  *
  * The hidden name, .NAME.vnet-RANDOM.part, is nobody else's, whatever machine or container another
  * writer of NAME runs in: each of them publishes a whole file, and the last one stays. A writer
  * holds an flock on its file until that has its name. So a hidden file whose lock can be had is
- * what a killed writer left. A file system without locks keeps such files; on one whose locks do
- * not reach other machines (NFS with local_lock) another machine may take a living writer's file
- * for left over, and that writer then fails with a sentence. */
+ * what a killed writer left (on Windows, where the system removes it with its writer, a machine
+ * that lost power). A file system without locks keeps such files; on one whose locks do not reach
+ * other machines (NFS with local_lock) another machine may take a living writer's file for left
+ * over, and that writer then fails with a sentence. */
 #ifndef VNET_PART_H
 #define VNET_PART_H
 

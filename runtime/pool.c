@@ -9,7 +9,6 @@
 #include "os.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +45,7 @@ struct vn_pool {
   pthread_cond_t work, idle; /* a run has begun; nobody is inside */
 
   uint64_t process; /* whose threads these are */
+  size_t map_bytes; /* of this struct's own pages */
   uint64_t awake_ns;
   size_t threads;
   void *guest;
@@ -137,25 +137,16 @@ static void sleep_init(struct vn_pool *pool) {
   pthread_cond_init(&pool->idle, NULL);
 }
 
-/* The host's signals are not for our threads. Returns 0, or why a thread did not start; those that
- * did are the pool's. */
+/* Returns 0, or why a thread did not start; those that did are the pool's. */
 static int threads_start(struct vn_pool *pool, size_t threads) {
-  sigset_t all, before;
-  pthread_attr_t attributes;
-  int reason = pthread_attr_init(&attributes);
+  int reason = 0;
   pool->threads = 1;
   pool->process = vn_os_process();
-  if (reason) return reason;
-  pthread_attr_setstacksize(&attributes, STACK_BYTES);
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   for (; pool->threads < threads && !reason; pool->threads += !reason) {
     struct worker *worker = &pool->workers[pool->threads - 1];
     *worker = (struct worker){.pool = pool, .slot = pool->threads};
-    reason = pthread_create(&worker->thread, &attributes, worker_main, worker);
+    reason = vn_os_thread_start(&worker->thread, STACK_BYTES, worker_main, worker);
   }
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  pthread_attr_destroy(&attributes);
   return reason;
 }
 
@@ -179,10 +170,10 @@ enum vn_status vn_pool_open(size_t threads, struct vn_pool **pool, struct vn_dia
     return vn_fail(diag, VN_E_ARGUMENT,
                    "%zu threads asked for, at most %zu make sense on %zu cores", wanted, most,
                    cores);
-  size_t bytes = sizeof **pool + (wanted - 1) * sizeof(struct worker);
-  struct vn_pool *p = aligned_alloc(LINE, (bytes + LINE - 1) / LINE * LINE);
+  size_t map_bytes;
+  struct vn_pool *p = vn_os_pages(sizeof **pool + (wanted - 1) * sizeof(struct worker), &map_bytes);
   if (!p) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  memset(p, 0, bytes);
+  p->map_bytes = map_bytes;
   p->awake_ns = wanted > cores ? 0 : AWAKE_NS; /* or they would keep each other from working */
   sleep_init(p);
   int reason = threads_start(p, wanted);
@@ -210,7 +201,7 @@ void vn_pool_close(struct vn_pool **pool) {
     pthread_cond_destroy(&p->idle);
     pthread_mutex_destroy(&p->lock);
   }
-  free(p);
+  vn_os_pages_free(p, p->map_bytes);
   *pool = NULL;
 }
 

@@ -3,19 +3,17 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "fail.h"
+#include "cli_os.h"
+#include "os.h"
 #include "part.h"
 
 /* The process has one set of these; the signal handler reads them. */
@@ -27,7 +25,7 @@ static struct {
   void *volatile stop_context;
   volatile sig_atomic_t interrupted, at_once;
   bool bar;
-  struct timespec start;
+  uint64_t start_ns;
 } process = {.name = "vnet"};
 
 static void parts_remove(void) {
@@ -35,37 +33,17 @@ static void parts_remove(void) {
     if (process.part[i].name) unlink(process.part[i].name);
 }
 
-static void on_signal(int number) {
-  (void)number;
-  int saved = errno;
-  if (process.stop && !process.interrupted && !process.at_once) {
-    process.interrupted = 1;
-    process.stop(process.stop_context);
-    errno = saved;
-    return;
-  }
-  parts_remove();
-  static const char text[] = ": interrupted\n";
-  if (write(STDERR_FILENO, process.name, strlen(process.name)) < 0 ||
-      write(STDERR_FILENO, text, sizeof text - 1) < 0)
-    errno = saved; /* nobody is left to tell */
-  _exit(VN_E_CANCELLED);
+static bool interrupt_taken(void) {
+  if (!process.stop || process.interrupted || process.at_once) return false;
+  process.interrupted = 1;
+  process.stop(process.stop_context);
+  return true;
 }
 
 void cli_start(const char *name) {
   process.name = name;
-  clock_gettime(CLOCK_MONOTONIC, &process.start);
-  struct sigaction action = {.sa_handler = on_signal};
-  sigemptyset(&action.sa_mask);
-  static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
-  for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-    struct sigaction old;
-    /* What the caller ignores (nohup) stays ignored. */
-    if (sigaction(ends[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
-      sigaction(ends[i], &action, NULL);
-  }
-  signal(SIGPIPE, SIG_IGN); /* a write then fails with a reason … */
-  signal(SIGXFSZ, SIG_IGN); /* … as one past the file size limit does */
+  process.start_ns = vn_os_now_ns();
+  cli_os_interrupts(name, interrupt_taken, parts_remove);
 }
 
 /* One line on standard error, where a bar may be. */
@@ -103,11 +81,8 @@ char *cli_joined(const char *a, const char *b, const char *c) {
 }
 
 char *cli_program_folder(void) {
-  char *path = realpath("/proc/self/exe", NULL);
-  const char *called = (const char *)getauxval(AT_EXECFN); /* where there is no /proc */
-  if (!path && called) path = realpath(called, NULL);
-  char *slash = path ? strrchr(path, '/') : NULL;
-  if (slash) slash[1] = '\0';
+  char *path = cli_os_program();
+  if (path) path[vn_os_name(path) - path] = '\0';
   return path;
 }
 
@@ -407,10 +382,8 @@ void cli_check_interrupt(void) {
 
 /* ---- progress ---- */
 
-static double seconds_since(struct timespec start) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)(now.tv_sec - start.tv_sec) + 1e-9 * (double)(now.tv_nsec - start.tv_nsec);
+static double seconds_since(uint64_t start_ns) {
+  return 1e-9 * (double)(vn_os_now_ns() - start_ns);
 }
 
 void cli_bar(char text[CLI_BAR_BYTES], const char *what, double fraction, double first,
@@ -432,11 +405,11 @@ void cli_bar(char text[CLI_BAR_BYTES], const char *what, double fraction, double
 }
 
 void cli_progress(const char *what, double fraction) {
-  static struct timespec start; /* of the present bar … */
-  static double first;          /* … and where it began */
-  if (!isatty(STDERR_FILENO)) return;
+  static uint64_t start_ns; /* of the present bar … */
+  static double first;      /* … and where it began */
+  if (!cli_os_terminal()) return;
   if (!process.bar) {
-    clock_gettime(CLOCK_MONOTONIC, &start);
+    start_ns = vn_os_now_ns();
     first = fraction;
   }
   process.bar = fraction < 1;
@@ -445,13 +418,13 @@ void cli_progress(const char *what, double fraction) {
     return;
   }
   char text[CLI_BAR_BYTES];
-  cli_bar(text, what, fraction, first, seconds_since(start));
+  cli_bar(text, what, fraction, first, seconds_since(start_ns));
   fprintf(stderr, "\r%s\033[K", text);
   fflush(stderr);
 }
 
 double cli_seconds(void) {
-  return seconds_since(process.start);
+  return seconds_since(process.start_ns);
 }
 
 /* ---- JSON ---- */

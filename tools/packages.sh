@@ -30,3 +30,9 @@ FUZZ_PACKAGES=(clang libclang-rt-14-dev llvm-14)
 # The example viewer and its test.
 VIEWER_PACKAGES=(libgtk-4-dev xvfb xauth xdotool imagemagick python3-pil python3-gi gir1.2-atspi-2.0
   at-spi2-core dbus-daemon fonts-dejavu-core)
+# WebAssembly and the browser that it is tested in; node and npm besides.
+WEB_PACKAGES=(emscripten node-acorn chromium fonts-dejavu-core)
+# The preset `windows` (tools/windows).
+WINDOWS_PACKAGES=(gcc cmake ninja-build pkg-config protobuf-c-compiler gcc-mingw-w64-x86-64-posix
+  libz-mingw-w64-dev libxxhash-dev libnifti-dev wine64 dpkg-dev unzip zip python3 python3-numpy
+  python3-nibabel)

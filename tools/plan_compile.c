@@ -4,19 +4,16 @@
 #include "plan_compile.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli.h"
+#include "cli_os.h"
 #include "model_mark.h"
-
-extern char **environ;
+#include "os.h"
 
 /* ---- where ---- */
 
@@ -41,17 +38,17 @@ static char *place_beside(const char *model, const char *mark, bool *there) {
 
 /* A file in the user's cache, named by the model and its checksum; NULL: there is no cache. */
 static char *place_cached(const char *model, const char *mark, bool *there) {
-  const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME"), *slash;
-  bool own = cache && cache[0] == '/';
-  if (!own && (!home || home[0] != '/')) return NULL;
-  char *folder = own ? cli_joined(cache, "/vnet", "/") : cli_joined(home, "/.cache/vnet", "/");
+  char *cache = cli_os_cache();
+  if (!cache) return NULL;
+  char *folder = cli_joined(cache, "/vnet", "/");
+  free(cache);
   for (char *end = strchr(folder + 1, '/'); end; end = strchr(end + 1, '/')) {
     *end = '\0';
     mkdir(folder, 0700); /* where that fails the next line sees it */
     *end = '/';
   }
   char *plan = NULL, name[256];
-  const char *base = (slash = strrchr(model, '/')) ? slash + 1 : model;
+  const char *base = vn_os_name(model);
   snprintf(name, sizeof name, "%.*s-%.16s.plan", (int)strlen(base) - 5, base,
            mark + strlen("xxh3 "));
   if (writable(folder)) plan = cli_joined(folder, name, "");
@@ -62,44 +59,24 @@ static char *place_cached(const char *model, const char *mark, bool *there) {
 
 /* ---- how ---- */
 
-/* Starts vnetc with its standard error at `errors`: 0 or an errno. */
-static int compiler_start(char *const argv[], int errors, pid_t *child) {
-  char *folder = cli_program_folder(), *program = folder ? cli_joined(folder, argv[0], "") : NULL;
-  posix_spawn_file_actions_t actions;
-  int failed = posix_spawn_file_actions_init(&actions);
-  if (!failed) {
-    failed = posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
-    int beside = program ? posix_spawn(child, program, &actions, NULL, argv, environ) : ENOENT;
-    if (!failed) failed = beside;
-    if (failed == ENOENT) failed = posix_spawnp(child, argv[0], &actions, NULL, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-  }
-  free(program);
-  free(folder);
-  return failed;
-}
-
 /* Its sentence without its name goes to `said`. */
 static enum vn_status compiler_run(const char *model, const char *plan, char *said, size_t room) {
   char *const argv[] = {"vnetc", "-q", "-o", (char *)plan, "--", (char *)model, NULL};
-  int pipes[2], status = 0;
-  pid_t child;
-  if (pipe2(pipes, O_CLOEXEC)) cli_fatal(VN_E_INTERNAL, "vnetc cannot run: %s", strerror(errno));
-  int failed = compiler_start(argv, pipes[1], &child);
-  close(pipes[1]);
+  char *folder = cli_program_folder(), *program = folder ? cli_joined(folder, argv[0], "") : NULL;
+  int status;
+  const int failed = cli_os_run(program, argv, said, room, &status);
+  free(program);
+  free(folder);
   if (failed == ENOENT)
     cli_fatal(VN_E_ARGUMENT,
               "%.200s: is a model, and vnetc, which makes a plan of it, is not "
               "installed here; where it is: vnetc MODEL.onnx -o FILE.plan",
               model);
   if (failed) cli_fatal(VN_E_INTERNAL, "vnetc cannot run: %s", strerror(failed));
-  FILE *from = fdopen(pipes[0], "r");
-  if (!from || !fgets(said, (int)room, from)) snprintf(said, room, "vnetc: ended without a word");
-  said[strcspn(said, "\n")] = '\0';
+  if (!*said) snprintf(said, room, "vnetc: ended without a word");
+  said[strcspn(said, "\r\n")] = '\0';
   memmove(said, strchr(said, ' ') ? strchr(said, ' ') + 1 : said, strlen(said));
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  if (from) fclose(from);
-  return WIFEXITED(status) ? (enum vn_status)WEXITSTATUS(status) : VN_E_INTERNAL;
+  return status < 0 ? VN_E_INTERNAL : (enum vn_status)status;
 }
 
 char *plan_compile(const char *model, bool notes) {

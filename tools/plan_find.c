@@ -1,14 +1,13 @@
 /* Which plan a word means, and the models that have a name; see plan_find.h. */
 #include "plan_find.h"
 
-#include <dirent.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli.h"
+#include "os.h"
 #include "plan_compile.h"
 #include "printed.h"
 
@@ -26,13 +25,13 @@ static bool is_file(const char *path) {
 static void folders_walk(bool (*look)(const char *folder, void *context), void *context) {
   const char *list = getenv("VNET_MODELS");
   while (list && *list) {
-    size_t length = strcspn(list, ":");
+    size_t length = strcspn(list, (const char[]){VN_OS_LIST, 0});
     char *folder = strndup(list, length);
     if (!folder) cli_fatal(VN_E_MEMORY, "out of memory");
     bool found = length > 0 && look(folder, context);
     free(folder);
     if (found) return;
-    list += length + (list[length] == ':');
+    list += length + (list[length] == VN_OS_LIST);
   }
   char *program = cli_program_folder();
   if (!program) return;
@@ -68,16 +67,15 @@ struct names {
   FILE *out;
 };
 
-static int is_model(const struct dirent *entry) {
-  const char *name = entry->d_name;
+static bool is_model(const char *name) {
   return name[0] != '.' && (cli_ends(name, endings[0]) || cli_ends(name, endings[1]));
 }
 
 static bool names_look(const char *folder, void *context) {
-  struct dirent **entries;
-  int count = scandir(folder, &entries, is_model, alphasort);
-  for (int i = 0; i < count; i++) {
-    const char *name = entries[i]->d_name;
+  char **files;
+  const ptrdiff_t count = vn_os_folder_list(folder, is_model, &files);
+  for (ptrdiff_t i = 0; i < count; i++) {
+    const char *name = files[i];
     char *stem = strndup(name, strlen(name) - strlen(endings[0]));
     struct search search = {.name = stem};
     if (stem) folders_walk(name_look, &search);
@@ -90,9 +88,9 @@ static bool names_look(const char *folder, void *context) {
     free(path);
     free(search.path);
     free(stem);
-    free(entries[i]);
+    free(files[i]);
   }
-  if (count >= 0) free(entries);
+  free(files);
   return false;
 }
 

@@ -1,12 +1,12 @@
 /* vnet-bench: runs a plan on noise and prints a row per step: kernel, time, rate, share. */
 #include "cli.h"
+#include "os.h"
 #include "plan_find.h"
 #include "vnet.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 static const char help[] =
@@ -116,11 +116,6 @@ static double median(double *x, size_t n) {
   return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
 }
 
-static uint64_t peak_rss_bytes(void) {
-  struct rusage usage;
-  return getrusage(RUSAGE_SELF, &usage) ? 0 : (uint64_t)usage.ru_maxrss * 1024;
-}
-
 static double rate(uint64_t macs, double ms) {
   return ms > 0 ? 2e-6 * (double)macs / ms : 0;
 }
@@ -144,7 +139,7 @@ static void print_table(const struct arguments *a, const struct vn_plan *plan, s
          info.threads, middle, t->run_ms[0], t->repeat, rate(macs, middle));
   printf("arena %.1f MiB, packed weights %.1f MiB, scratch %.1f MiB, peak resident %.1f MiB\n",
          (double)info.arena_bytes / 0x1p20, (double)info.packed_bytes / 0x1p20,
-         (double)info.scratch_bytes / 0x1p20, (double)peak_rss_bytes() / 0x1p20);
+         (double)info.scratch_bytes / 0x1p20, (double)vn_os_memory_peak() / 0x1p20);
 }
 
 static void print_json(const struct arguments *a, struct vn_exec *exec, struct timing *t,
@@ -160,7 +155,7 @@ static void print_json(const struct arguments *a, struct vn_exec *exec, struct t
   cli_json_count(&json, "arena_bytes", info.arena_bytes);
   cli_json_count(&json, "packed_bytes", info.packed_bytes);
   cli_json_count(&json, "scratch_bytes", info.scratch_bytes);
-  cli_json_count(&json, "peak_rss_bytes", peak_rss_bytes());
+  cli_json_count(&json, "peak_rss_bytes", vn_os_memory_peak());
   cli_json_open(&json, "steps", '[');
   for (size_t i = 0; i < t->steps; i++) {
     struct vn_step_info s = vn_exec_step(exec, i);

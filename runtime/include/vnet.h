@@ -6,9 +6,10 @@
  *
  * - Threads. A plan may be shared by any number of threads. An exec owns its memory and runs one
  *   call at a time. A vn_cancel may be pressed from any thread at any time until it is closed.
- * - Bits. Results are the same for any number of threads and from run to run; between instruction
- *   sets they differ within rounding. The rounding mode and the flush of denormals that the host
- * has set do not matter, and are as they were when a call returns.
+ * - Bits. Results are the same for any number of threads, from run to run, and on every platform;
+ *   instruction sets with fused multiply-add (avx512, avx2, neon) and those without (portable)
+ *   differ within rounding. The rounding mode and the flush of denormals that the host has set do
+ *   not matter, and are as they were when a call returns.
  * - Fork. Plans and execs work on in a forked child: threads are started again by the first run
  *   there. Fork while no call on them is under way in another thread.
  * - Growth. Structs that begin with `size` may grow: set it to the struct's sizeof, and everything

@@ -97,7 +97,7 @@ typedef enum vn_status vn_simple_prepare_fn(const struct vn_simple *simple,
 
 /* What one instruction set offers: simd/ compiled once per ISA with that ISA's flags. */
 struct vn_simd {
-  const char *name;              /* "avx512", "avx2", "neon", "portable" */
+  const char *name;              /* "avx512", "avx2", "neon", "wasm", "portable" */
   size_t lanes;                  /* floats per vector */
   vn_conv_prepare_fn *winograd;  /* stride 1, no dilation, no groups, 5x5x5 or 3x3x3 */
   vn_conv_prepare_fn *fft;       /* stride 1, no dilation, no groups, 5x5x5 */
@@ -109,11 +109,13 @@ struct vn_simd {
   vn_simple_prepare_fn *simple;  /* ACT, AFFINE, ADD, SOFTMAX over c, ARGMAX over c … */
 };
 
-extern const struct vn_simd vn_simd_portable;
+extern const struct vn_simd vn_simd_portable; /* not in WebAssembly */
 #if defined(__x86_64__)
 extern const struct vn_simd vn_simd_avx2, vn_simd_avx512;
 #elif defined(__aarch64__)
 extern const struct vn_simd vn_simd_neon;
+#elif defined(__wasm_simd128__)
+extern const struct vn_simd vn_simd_wasm;
 #endif
 
 vn_conv_prepare_fn vn_conv_ref;   /* any convolution, plain C */

@@ -4,13 +4,13 @@
 #include "scan_file.h"
 
 #include <errno.h>
-#include <locale.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "fail.h"
+#include "os.h"
 
 enum {
   TEXT_MOST = 1 << 20, /* bytes of a header: segmentations carry half a kilobyte for each segment */
@@ -78,7 +78,6 @@ struct header {
   const char *value[FIELDS]; /* trimmed; NULL: absent */
   size_t axes;
   struct axis axis[AXES_MOST];
-  locale_t plain; /* numbers are the C locale's */
 };
 
 /* ---- text ---- */
@@ -182,9 +181,9 @@ static bool whole_parse(const char *text, long long *value) {
 }
 
 /* A number at *at, which moves behind it: it may be infinite, and may not be one. */
-static bool real_take(const struct header *h, const char **at, double *value) {
+static bool real_take(const char **at, double *value) {
   char *end;
-  *value = strtod_l(*at, &end, h->plain);
+  *value = strtod(*at, &end);
   bool good = end != *at;
   *at = end + strspn(end, " \t");
   return good;
@@ -248,7 +247,7 @@ static enum vn_status encoding_parse(const struct header *h, struct vn_scan *sca
 /* ---- axes ---- */
 
 /* "(a,b,c)", "none", or a vector of NaN, which means none. */
-static bool direction_take(const struct header *h, const char **at, struct axis *axis) {
+static bool direction_take(const char **at, struct axis *axis) {
   const char *from = *at;
   if (strncasecmp(from, "none", 4) == 0) {
     *at += 4;
@@ -258,7 +257,7 @@ static bool direction_take(const struct header *h, const char **at, struct axis 
   if (*(*at)++ != '(') return false;
   for (int i = 0; i < 3; i++) {
     *at += strspn(*at, " \t");
-    if (!real_take(h, at, &axis->direction[i]) || *(*at)++ != (i < 2 ? ',' : ')')) return false;
+    if (!real_take(at, &axis->direction[i]) || *(*at)++ != (i < 2 ? ',' : ')')) return false;
   }
   axis->direction_text = (struct vn_text){from, (int)(*at - from)};
   axis->directed = !isnan(axis->direction[0]);
@@ -269,7 +268,7 @@ static bool direction_take(const struct header *h, const char **at, struct axis 
 static enum vn_status directions_parse(struct header *h, struct vn_diag *diag) {
   const char *at = h->value[DIRECTIONS];
   for (size_t i = 0; at && i < h->axes; i++) {
-    if (!direction_take(h, &at, &h->axis[i]))
+    if (!direction_take(&at, &h->axis[i]))
       return vn_fail(diag, VN_E_FORMAT, "its space directions are not %zu vectors of 3 numbers",
                      h->axes);
     h->axis[i].spatial = h->axis[i].directed;
@@ -282,7 +281,7 @@ static enum vn_status spacings_parse(struct header *h, struct vn_diag *diag) {
   const char *at = h->value[SPACINGS];
   for (size_t i = 0; at && i < h->axes; i++) {
     const char *from = at;
-    if (!real_take(h, &at, &h->axis[i].spacing))
+    if (!real_take(&at, &h->axis[i].spacing))
       return vn_fail(diag, VN_E_FORMAT, "its spacings are not %zu numbers", h->axes);
     h->axis[i].spacing_text = (struct vn_text){from, (int)strcspn(from, " \t")};
   }
@@ -386,7 +385,7 @@ static enum vn_status origin_parse(const struct header *h, double origin[3], str
   struct axis point = {0};
   const char *at = h->value[ORIGIN];
   if (!at) return VN_OK;
-  if (!direction_take(h, &at, &point) || *at || !point.directed)
+  if (!direction_take(&at, &point) || *at || !point.directed)
     return vn_fail(diag, VN_E_FORMAT, "its space origin is not 3 numbers");
   memcpy(origin, point.direction, sizeof point.direction);
   return VN_OK;
@@ -446,17 +445,18 @@ static enum vn_status geometry_parse(const struct header *h, struct vn_scan *sca
  * other files. */
 static enum vn_status data_path(const char *path, const struct header *h, char **data,
                                 struct vn_diag *diag) {
-  const char *name = h->value[DATA_FILE], *slash = strrchr(path, '/');
+  const char *name = h->value[DATA_FILE];
   if (strncasecmp(name, "LIST", 4) == 0 || (strchr(name, '%') && strchr(name, ' ')))
     return vn_fail(
         diag, VN_E_UNSUPPORTED,
         "its voxels are in several files: save it as one with 3D Slicer or \"unu save\"");
   if (strncmp(name, "./", 2) == 0) name += 2;
-  if (strpbrk(name, "/\\") || *name == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+  if (strpbrk(name, "/\\") || vn_os_name(name) != name || *name == '\0' || strcmp(name, ".") == 0 ||
+      strcmp(name, "..") == 0)
     return vn_fail(diag, VN_E_UNSUPPORTED,
                    "its voxels are in '%.100s': a data file must lie beside its header",
                    h->value[DATA_FILE]);
-  size_t folder = slash ? (size_t)(slash + 1 - path) : 0;
+  const size_t folder = (size_t)(vn_os_name(path) - path);
   *data = malloc(folder + strlen(name) + 1);
   if (!*data) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   memcpy(*data, path, folder);
@@ -539,10 +539,11 @@ static enum vn_status header_parse(const char *path, struct vn_stream *stream, s
 
 enum vn_status vn_nrrd_open(const char *path, struct vn_stream *stream, struct vn_scan *scan,
                             struct vn_diag *diag) {
-  struct header h = {.plain = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0)};
-  if (!h.plain) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  struct header h = {0};
+  struct vn_os_numbers host;
+  if (!vn_os_numbers_plain(&host)) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   scan->format = VN_SCAN_NRRD;
   enum vn_status status = header_parse(path, stream, &h, scan, diag);
-  freelocale(h.plain);
+  vn_os_numbers_restore(&host);
   return status;
 }

@@ -2,11 +2,11 @@
  * else its affine as LPS, which is what ITK and 3D Slicer think in. */
 #include "scan_file.h"
 
-#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fail.h"
+#include "os.h"
 #include "printed.h"
 
 /* The fewest digits that are read back as the same number. */
@@ -135,15 +135,14 @@ static void header_print(FILE *out, const struct vn_result *result) {
 enum vn_status vn_nrrd_head(const struct vn_result *result, struct vn_head *head,
                             struct vn_diag *diag) {
   struct vn_printed text = {0};
-  locale_t plain = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
-  FILE *out = plain ? vn_printed_open(&text) : NULL;
-  if (out) {
-    locale_t before = uselocale(plain); /* of this thread alone */
+  struct vn_os_numbers host;
+  FILE *out = vn_printed_open(&text);
+  const bool plain = out && vn_os_numbers_plain(&host);
+  if (plain) {
     header_print(out, result);
-    uselocale(before);
+    vn_os_numbers_restore(&host);
   }
-  const bool good = vn_printed_close(out, &text);
-  if (plain) freelocale(plain);
+  const bool good = vn_printed_close(out, &text) && plain;
   head->bytes = (unsigned char *)text.text;
   head->size = text.bytes;
   head->plain = true;

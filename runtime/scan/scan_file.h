@@ -112,7 +112,7 @@ bool vn_name_ends(const char *name, const char *ending); /* in letters of either
 enum vn_status vn_content_refuse(const char *path, const unsigned char *bytes, size_t size,
                                  struct vn_diag *diag);
 /* The refusal of an open folder. */
-enum vn_status vn_folder_refuse(int folder, struct vn_diag *diag);
+enum vn_status vn_folder_refuse(const char *folder, struct vn_diag *diag);
 
 /* ---- writers ---- */
 

@@ -2,13 +2,13 @@
  * float volume is the only large block. */
 #include "scan_file.h"
 
-#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fail.h"
 #include "float_mode.h"
 #include "options.h"
+#include "os.h"
 
 enum {
   CHUNK_ELEMS = 1 << 17,   /* decompressed within milliseconds */
@@ -103,9 +103,8 @@ static bool is_blank(char c) {
 
 /* Numbers of text[0 … size) into the scan's voxels from *done on; *used is how far they reach. A
  * number that touches the end is left for the next piece, unless this is the last one. */
-static enum vn_status text_parse(const char *text, size_t size, bool last, locale_t plain,
-                                 struct vn_scan *scan, size_t *done, size_t *used,
-                                 struct vn_diag *diag) {
+static enum vn_status text_parse(const char *text, size_t size, bool last, struct vn_scan *scan,
+                                 size_t *done, size_t *used, struct vn_diag *diag) {
   size_t at = 0;
   while (*done < scan->elems) {
     while (at < size && is_blank(text[at])) at++;
@@ -116,7 +115,7 @@ static enum vn_status text_parse(const char *text, size_t size, bool last, local
     char number[NUMBER_MOST + 1], *stop;
     memcpy(number, text + at, end - at);
     number[end - at] = '\0';
-    scan->voxels[*done] = (float)strtod_l(number, &stop, plain);
+    scan->voxels[*done] = (float)strtod(number, &stop);
     if (stop != number + (end - at) || end - at == NUMBER_MOST)
       return vn_fail(diag, VN_E_FORMAT, "voxel %zu is not a number", *done);
     ++*done;
@@ -130,22 +129,22 @@ static enum vn_status text_read(struct vn_stream *stream, struct vn_scan *scan, 
                                 const struct vn_run_options *run, struct vn_diag *diag) {
   enum { ROOM = CHUNK_ELEMS };
   size_t size = 0, got = 1, done = 0, used;
-  locale_t plain = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
-  if (!plain) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   enum vn_status status = VN_OK;
   while (!status && got && done < scan->elems) {
     if (vn_run_stopped(run, (double)done / (double)scan->elems))
       status = vn_fail(diag, VN_E_CANCELLED, "cancelled");
     if (!status) status = vn_stream_read(stream, text + size, ROOM - size, &got, diag);
     if (!status) {
+      struct vn_os_numbers numbers;
+      if (!vn_os_numbers_plain(&numbers)) return vn_fail(diag, VN_E_MEMORY, "out of memory");
       const vn_float_mode host = vn_float_mode_enter_plain();
       size += got;
-      status = text_parse(text, size, got == 0, plain, scan, &done, &used, diag);
+      status = text_parse(text, size, got == 0, scan, &done, &used, diag);
       vn_float_mode_restore(host);
+      vn_os_numbers_restore(&numbers);
     }
     if (!status) memmove(text, text + used, size -= used);
   }
-  freelocale(plain);
   if (!status && done < scan->elems)
     status =
         vn_fail(diag, VN_E_FORMAT, "truncated: %zu of %zu voxels are there", done, scan->elems);

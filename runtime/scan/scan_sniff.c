@@ -2,12 +2,12 @@
  * its first bytes, as far as they tell. */
 #include "scan_file.h"
 
-#include <dirent.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "fail.h"
+#include "os.h"
 
 #define DICOM_WAY "dcm2niix converts a folder of such files to NIfTI"
 
@@ -79,28 +79,25 @@ enum vn_status vn_content_refuse(const char *path, const unsigned char *bytes, s
   return vn_fail(diag, VN_E_FORMAT, "not a scan: it does not begin as NIfTI, NRRD or MGH do");
 }
 
-static bool is_dicom(int folder, const char *name) {
-  char mark[4];
-  int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+static bool is_dicom(const char *folder, const char *name) {
+  char path[4096], mark[4];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   bool dicom = fd >= 0 && pread(fd, mark, 4, 128) == 4 && memcmp(mark, "DICM", 4) == 0;
   if (fd >= 0) close(fd);
   return dicom;
 }
 
-enum vn_status vn_folder_refuse(int folder, struct vn_diag *diag) {
+enum vn_status vn_folder_refuse(const char *folder, struct vn_diag *diag) {
   enum { LOOKS = 64 };
-  int copy = fcntl(folder, F_DUPFD_CLOEXEC, 0);
-  DIR *list = copy < 0 ? NULL : fdopendir(copy);
+  char **names;
   bool dicom = false;
-  for (int i = 0; list && i < LOOKS && !dicom; i++) {
-    const struct dirent *entry = readdir(list);
-    if (!entry) break;
-    dicom = is_dicom(folder, entry->d_name);
+  const ptrdiff_t count = vn_os_folder_list(folder, NULL, &names);
+  for (ptrdiff_t i = 0; i < count; i++) {
+    if (i < LOOKS && !dicom) dicom = is_dicom(folder, names[i]);
+    free(names[i]);
   }
-  if (list)
-    closedir(list);
-  else if (copy >= 0)
-    close(copy);
+  free(names);
   if (dicom)
     return vn_fail(diag, VN_E_UNSUPPORTED,
                    "a folder of DICOM files: dcm2niix converts it to NIfTI");

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fail.h"
+#include "os.h"
 #include "scan_file.h"
 
 bool vn_run_stopped(const struct vn_run_options *run, double fraction) {
@@ -24,7 +24,7 @@ enum vn_status vn_stream_open(const char *path, struct vn_stream *stream, struct
   if (fstat(stream->fd, &info))
     status = vn_fail(diag, VN_E_IO, "%s", strerror(errno));
   else if (S_ISDIR(info.st_mode))
-    status = vn_folder_refuse(stream->fd, diag);
+    status = vn_folder_refuse(path, diag);
   else if (!S_ISREG(info.st_mode))
     status = vn_fail(diag, VN_E_IO, "not a regular file");
   unsigned char first[2] = {0};
@@ -47,7 +47,7 @@ enum vn_status vn_stream_seek(struct vn_stream *stream, uint64_t start, bool gzi
   unsigned char first[2] = {0}; /* zlib would hand on as it is what is not gzipped */
   if (pread(stream->fd, first, 2, (off_t)start) != 2 || first[0] != 0x1F || first[1] != 0x8B)
     return vn_fail(diag, VN_E_FORMAT, "its voxels are not gzipped, as the header says");
-  int copy = fcntl(stream->fd, F_DUPFD_CLOEXEC, 0); /* gzclose closes its own */
+  int copy = vn_os_dup(stream->fd); /* gzclose closes its own */
   stream->gz = copy < 0 ? NULL : gzdopen(copy, "rb");
   if (!stream->gz) {
     if (copy >= 0) close(copy);

@@ -3,7 +3,6 @@
 #include "scan_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 
 #include "fail.h"
 #include "options.h"
+#include "os.h"
 #include "part.h"
 
 /* ---- bytes ---- */
@@ -48,7 +48,7 @@ static enum vn_status sink_write(const struct sink *sink, const void *bytes, siz
 }
 
 static enum vn_status sink_pack(struct sink *sink, const char *mode, struct vn_diag *diag) {
-  int copy = fcntl(sink->fd, F_DUPFD_CLOEXEC, 0); /* gzclose closes its own */
+  int copy = vn_os_dup(sink->fd); /* gzclose closes its own */
   sink->gz = copy < 0 ? NULL : gzdopen(copy, mode);
   if (sink->gz) return VN_OK;
   if (copy >= 0) close(copy);

@@ -1,11 +1,11 @@
 /* A reader for vnet.expect, and its comparisons; see expect.h. */
 #include "expect.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "elementary.h"
 #include "intensity.h"
 
 static const struct {
@@ -131,7 +131,7 @@ static void label_compare(const struct vn_expect_clause *c, const struct vn_expe
       vn_say(warning, size, "%.40s is in %llu pieces, and %g are plausible", name,
              (unsigned long long)facts->pieces[c->label], want[1]);
   } else if (c->kind == VN_EXPECT_SURFACE && vox > 0) {
-    const double surface = facts->faces_mm2[c->label] / pow(1000 * ml, 2.0 / 3);
+    const double surface = facts->faces_mm2[c->label] / vn_pow(1000 * ml, 2.0 / 3);
     if (surface > want[1])
       vn_say(warning, size,
              "%.40s is ragged: a surface of %.3g volumes^(2/3), and %g are plausible", name,

@@ -196,8 +196,7 @@ static uint32_t bright_cut(const struct search *s, const struct span *span) {
   for (double up = 3; bin_up(span, up) < s->last; up *= 1.5) {
     const uint32_t cut = bin_up(span, up);
     const uint64_t above = count_in(s, cut + 1, s->last + 1);
-    if (50 * above > s->count || count_in(s, bin_up(span, up / 1.5) + 1, cut + 1) > above)
-      continue;
+    if (50 * above > s->count || count_in(s, bin_up(span, up / 1.5) + 1, cut + 1) > above) continue;
     if (100 * (double)above * up * up >= (double)s->count) return cut;
   }
   return s->last;

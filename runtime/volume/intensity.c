@@ -3,20 +3,20 @@
 #include "intensity.h"
 
 #include <float.h>
-#include <locale.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "histogram.h"
+#include "os.h"
 
 size_t vn_numbers_parse(const char *text, double *numbers, size_t most) {
-  locale_t plain = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
-  if (!plain) return SIZE_MAX;
+  struct vn_os_numbers host;
+  if (!vn_os_numbers_plain(&host)) return SIZE_MAX;
   size_t count = 0;
   for (text += strspn(text, " \t"); *text; text += strspn(text, " \t")) {
     char *end;
-    double number = strtod_l(text, &end, plain);
+    double number = strtod(text, &end);
     if (end == text || !isfinite(number) || count == most || (*end && !strchr(" \t", *end))) {
       count = SIZE_MAX;
       break;
@@ -24,7 +24,7 @@ size_t vn_numbers_parse(const char *text, double *numbers, size_t most) {
     numbers[count++] = number;
     text = end;
   }
-  freelocale(plain);
+  vn_os_numbers_restore(&host);
   return count;
 }
 

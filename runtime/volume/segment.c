@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "components.h"
+#include "elementary.h"
 #include "filling.h"
 #include "judge.h"
 #include "options.h"
@@ -344,10 +345,11 @@ static void probabilities_put(const struct run *run, size_t at, const float *fro
     return;
   }
   float most = from[best_class(from, channels)], sum = 0;
-  for (size_t c = 0; c < channels; c++) sum += s->probabilities ? from[c] : expf(from[c] - most);
+  for (size_t c = 0; c < channels; c++)
+    sum += s->probabilities ? from[c] : (float)vn_exp((double)(from[c] - most));
   for (size_t c = 0; c < channels; c++)
     probability_put(&run->map, c * elems + at,
-                    (s->probabilities ? from[c] : expf(from[c] - most)) / sum);
+                    (s->probabilities ? from[c] : (float)vn_exp((double)(from[c] - most))) / sum);
 }
 
 static ptrdiff_t walk_to(const struct vn_walk *walk, size_t d, size_t h) {

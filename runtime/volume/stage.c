@@ -1,14 +1,12 @@
 /* Progress and cancelling over the parts of a segmentation; see stage.h. */
 #include "stage.h"
 
-#include <time.h>
+#include "os.h"
 
 static const uint64_t TELL_NS = 30000000;
 
 uint64_t vn_stage_now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+  return vn_os_now_ns();
 }
 
 void vn_stage_begin(struct vn_stage *stage, double weight) {

@@ -7,6 +7,7 @@
  * the next. */
 #include "window.h"
 
+#include "elementary.h"
 #include "size.h"
 
 #include <math.h>
@@ -64,7 +65,7 @@ uint64_t vn_window_count(const struct vn_grid *grid, const size_t patch[3], doub
 
 static float bell(size_t i, size_t patch) {
   double x = (double)i - 0.5 * (double)(patch - 1), sigma = 0.125 * (double)patch;
-  return (float)exp(-x * x / (2 * sigma * sigma));
+  return (float)vn_exp(-x * x / (2 * sigma * sigma));
 }
 
 void vn_window_weights(enum vn_weighting weighting, const size_t patch[3], float *weights) {

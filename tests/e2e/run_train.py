@@ -3,6 +3,7 @@ at any moment and resumed; a full disk; what it refuses.
 
     run_train.py BIN_DIR
 """
+import hashlib
 import pathlib
 import random
 import resource
@@ -20,6 +21,8 @@ scratch = tempfile.TemporaryDirectory(prefix="vnet-train-")
 folder = pathlib.Path(scratch.name)
 OPTIONS = ["--width", "2", "--stages", "2", "--patch", "16x24x16", "--model-patch", "16x16x16",
            "--spacing", "6", "--steps", "12", "--every", "4", "--seed", "3"]
+# Of the model that these options make: without and with fused multiply-add.
+PLAIN, FMA = "478c469f774ba36c661a006cd6952ab4", "19d469e11ee1ce85dd5367d57789f191"
 
 
 def labels_make():
@@ -54,6 +57,15 @@ whole = trained("whole.onnx", "--threads", "1", "--log", folder / "log.csv", "-q
 assert whole == trained("twice.onnx", "--threads", "1", "-q")
 for threads, feeds in (("2", "0"), ("4", "3")):
     assert whole == trained("threads.onnx", "--threads", threads, "--feed-threads", feeds, "-q")
+# The promise (README.md): the same weights wherever the instruction set is of the same kind.
+for isa in ("portable", "avx2", "avx512", "neon"):
+    process = train("isa.onnx", "--isa", isa, "-q")
+    _, err = process.communicate(timeout=120)
+    if process.returncode in (2, 5) and "instruction" in err:  # not in this build, or not in this machine
+        continue
+    assert process.returncode == 0, err
+    have = hashlib.md5((folder / "isa.onnx").read_bytes()).hexdigest()
+    assert have == (PLAIN if isa == "portable" else FMA), f"trained on {isa}: {have}"
 rows = (folder / "log.csv").read_text().splitlines()
 assert len(rows) == 13 and rows[0].startswith("step,loss,dice")
 assert all(np.isfinite([float(v) for v in row.split(",")]).all() for row in rows[1:])

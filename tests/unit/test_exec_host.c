@@ -211,8 +211,8 @@ static void test_shared_plan(void **state) {
 /* A child of a process with execs runs them, and so does the parent afterwards. */
 static void test_fork(void **state) {
   (void)state;
-#ifdef VN_SANITIZE_THREAD
-  skip(); /* which follows no threads into a child */
+#if defined(VN_SANITIZE_THREAD) || defined(VN_EMULATED)
+  skip(); /* they follow no threads into a child */
 #endif
   size_t size;
   void *bytes = pb_small_net(&size);

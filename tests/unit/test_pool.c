@@ -362,7 +362,7 @@ static void guest_close(void *guest) {
   ++*(int *)guest;
 }
 
-#ifdef VN_SANITIZE_THREAD
+#if defined(VN_SANITIZE_THREAD) || defined(VN_EMULATED)
 enum { CHILDREN = 0 };
 #else
 enum { CHILDREN = 1 };

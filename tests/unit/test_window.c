@@ -119,7 +119,7 @@ static void net_open(struct net *net, const size_t size[3], const size_t patch[3
   for (uint32_t i = 0; i < elems; i++) net->voxels[i] = (float)((i * 2654435761u) >> 20) / 4096;
   struct vn_view view = {.dim = {size[0], size[1], size[2]}, .spacing_mm = {1, 1, 1}};
   net->source = (struct vn_voxels){.data = (unsigned char *)net->voxels, .type = VN_VOXEL_F32};
-  net->stage = (struct vn_stage){.exec = &net->exec};
+  net->stage = (struct vn_stage){.host_mode = vn_float_mode_get(), .exec = &net->exec};
   assert_int_equal(vn_grid_make(&view, NULL, &net->grid, NULL), VN_OK);
   net->job = (struct vn_window_job){
       .stage = &net->stage,

@@ -4,8 +4,13 @@
 include(CheckCCompilerFlag)
 include(CheckPIESupported)
 check_pie_supported(LANGUAGES C)
+if(WIN32) # its linker's defaults are what this asks for
+  return()
+endif()
 add_compile_options(-Wformat -Wformat-security)
-add_link_options(-Wl,-z,relro,-z,now,-z,noexecstack)
+if(NOT APPLE) # whose linker does this by itself
+  add_link_options(-Wl,-z,relro,-z,now,-z,noexecstack)
+endif()
 if(VNET_SANITIZE) # which looks at the same and more
   return()
 endif()

@@ -65,15 +65,17 @@ vn_pkg_config(vnet_scan "V-Net segmentation of medical scans: NIfTI, NRRD and MG
 
 foreach(target ${VN_SHARED})
   string(REGEX REPLACE "^vnet_" "" name ${target})
-  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} INSTALL_RPATH "$ORIGIN")
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} INSTALL_RPATH "${VN_ORIGIN}")
   set_target_properties(${target}_static PROPERTIES EXPORT_NAME ${name}_static)
   target_compile_definitions(${target}_static INTERFACE VN_STATIC)
-  target_link_options(${target} PRIVATE -Wl,--as-needed) # NEEDED says what is used, and no more
+  target_link_options(${target} PRIVATE # what is loaded is what is used, and no more
+                      $<IF:$<BOOL:${APPLE}>,-Wl$<COMMA>-dead_strip_dylibs,-Wl$<COMMA>--as-needed>)
   list(APPEND VN_STATIC ${target}_static)
 endforeach()
 install(
   TARGETS ${VN_SHARED} ${VN_STATIC} EXPORT vnet
   LIBRARY COMPONENT runtime NAMELINK_COMPONENT dev
+  RUNTIME COMPONENT runtime
   ARCHIVE COMPONENT dev)
 install(EXPORT vnet NAMESPACE vnet:: FILE vnetTargets.cmake DESTINATION ${VN_CMAKE_DIR}
         COMPONENT dev)
@@ -91,13 +93,15 @@ install(FILES ${PROJECT_BINARY_DIR}/vnetConfig.cmake ${PROJECT_BINARY_DIR}/vnetC
 
 # ---- vnet(3) ----
 
-configure_file(tools/packaging/vnet.3.in ${PROJECT_BINARY_DIR}/vnet.3 @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/vnet.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3 COMPONENT dev)
-foreach(page vnet_segment vnet_scan)
-  file(WRITE ${PROJECT_BINARY_DIR}/${page}.3 ".so man3/vnet.3\n")
-  install(FILES ${PROJECT_BINARY_DIR}/${page}.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3
-          COMPONENT dev)
-endforeach()
+if(NOT WIN32)
+  configure_file(tools/packaging/vnet.3.in ${PROJECT_BINARY_DIR}/vnet.3 @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/vnet.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3 COMPONENT dev)
+  foreach(page vnet_segment vnet_scan)
+    file(WRITE ${PROJECT_BINARY_DIR}/${page}.3 ".so man3/vnet.3\n")
+    install(FILES ${PROJECT_BINARY_DIR}/${page}.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3
+            COMPONENT dev)
+  endforeach()
+endif()
 
 # ---- what is in it (after everything else, of which it has the hashes), uninstall, Debian packages ----
 
@@ -108,5 +112,9 @@ if(PROJECT_IS_TOP_LEVEL)
     uninstall COMMAND ${CMAKE_COMMAND} -DMANIFEST=${PROJECT_BINARY_DIR}/install_manifest.txt -P
                       ${PROJECT_SOURCE_DIR}/tools/packaging/uninstall.cmake
     VERBATIM)
-  include(tools/packaging/debian.cmake)
+  if(WIN32)
+    include(tools/windows/zip.cmake)
+  else()
+    include(tools/packaging/debian.cmake)
+  endif()
 endif()

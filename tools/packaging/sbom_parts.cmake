@@ -38,6 +38,14 @@ vn_sbom_part(libXNNPACK.so XNNPACK "${xnnpack_version}" BSD-3-Clause "")
 vn_sbom_part(libpthreadpool.so pthreadpool "${pthreadpool_version}" BSD-2-Clause "")
 vn_sbom_part(libmpi.so openmpi "${OMPI_VERSION}" BSD-3-Clause open-mpi:open_mpi)
 
+if(WIN32) # where all of it is linked in
+  vn_debian_version(mingw-w64-x86-64-dev winpthreads_version)
+  vn_sbom_part(- zlib "${ZLIB_VERSION_STRING}" Zlib zlib:zlib)
+  vn_sbom_part(- libpng "${PNG_VERSION}" libpng-2.0 libpng:libpng)
+  vn_sbom_part(- protobuf-c "${PROTOBUFC_VERSION}" BSD-2-Clause protobuf-c_project:protobuf-c)
+  vn_sbom_part(- mingw-w64-winpthreads "${winpthreads_version}" MIT "")
+endif()
+
 file(WRITE ${PROJECT_BINARY_DIR}/sbom.cmake "set(VN_SBOM_VERSION ${PROJECT_VERSION})
 set(VN_SBOM_READELF \"${CMAKE_READELF}\")
 set(VN_SBOM_PARTS \"${VN_SBOM_PARTS}\")

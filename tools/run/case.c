@@ -2,17 +2,14 @@
 #include "case.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
-#include "fail.h"
 #include "names.h"
+#include "os.h"
 #include "picture.h"
 #include "report.h"
 #include "slicer.h"
@@ -24,12 +21,6 @@ struct outputs {
   struct cli_output labels, scores, report, csv, picture, itksnap, slicer, returned;
   char *table_path[2];
 };
-
-static uint64_t now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 void run_files_free(struct run_files *files) {
   free(files->scan);
@@ -112,7 +103,7 @@ enum vn_status run_read(const struct run_session *session, const char *path,
       .memory_limit_bytes = UINT64_MAX, /* memory_count has looked */
   };
   struct vn_diag inner;
-  uint64_t start = now_ns();
+  uint64_t start = vn_os_now_ns();
   *input = (struct run_input){.image.size = sizeof input->image};
   enum vn_status status = vn_scan_open(path, &input->file, diag);
   if (status) return status;
@@ -124,7 +115,7 @@ enum vn_status run_read(const struct run_session *session, const char *path,
   if (status) return named(status, path, &inner, diag);
   status = vn_scan_load(input->file, &run, diag);
   vn_scan_image(input->file, &input->image);
-  input->read_ns = now_ns() - start;
+  input->read_ns = vn_os_now_ns() - start;
   return status;
 }
 
@@ -137,7 +128,7 @@ void run_input_close(struct run_input *input) {
 static enum vn_status scores_create(const char *path, int *fd, struct vn_diag *diag) {
   struct cli_output nameless;
   enum vn_status status = cli_output_create(&nameless, path, diag);
-  *fd = dup(nameless.fd);
+  *fd = vn_os_dup(nameless.fd);
   cli_output_drop(&nameless);
   return status;
 }
@@ -151,15 +142,11 @@ static enum vn_status scores_open(const struct run_session *session, const struc
   enum vn_status status = scores_create(files->scores, &fd, diag);
   if (status) return status;
   bool fits = !__builtin_mul_overflow(each, elems_of(input), bytes) && *bytes <= INT64_MAX;
-  /* Reserved, so that a full disk shows here and not as a signal while writing. */
-  int reason = fd < 0 ? errno : fits ? posix_fallocate(fd, 0, (off_t)*bytes) : EFBIG;
-  void *pages = MAP_FAILED;
-  if (reason == 0) {
-    pages = mmap(NULL, *bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (pages == MAP_FAILED) reason = errno;
-  }
+  if (fd >= 0 && !fits) errno = EFBIG;
+  void *pages = fd >= 0 && fits ? vn_os_map_new(fd, *bytes) : NULL;
+  const int reason = errno;
   if (fd >= 0) close(fd);
-  if (pages == MAP_FAILED)
+  if (!pages)
     return vn_fail(diag, vn_io_status(reason), "%s: no room for the probabilities: %s",
                    files->scores, strerror(reason));
   map->probabilities = pages;
@@ -248,7 +235,7 @@ static enum vn_status outputs_publish(struct outputs *out, struct vn_diag *diag)
 
 /* A stream onto an output, which keeps its descriptor; text_close says whether all of it went. */
 static FILE *text_open(const struct cli_output *output) {
-  int copy = dup(output->fd);
+  int copy = vn_os_dup(output->fd);
   FILE *file = copy < 0 ? NULL : fdopen(copy, "w");
   if (!file && copy >= 0) close(copy);
   return file;
@@ -346,12 +333,12 @@ static enum vn_status scan_segment(const struct run_session *session, const stru
   if (status) return named(status, files->scan, &inner, diag);
   cli_interrupt_at_once(true); /* what follows does not ask for the button */
   if (vn_cancel_pressed(session->cancel)) return vn_fail(diag, VN_E_CANCELLED, "cancelled");
-  uint64_t start = now_ns();
+  uint64_t start = vn_os_now_ns();
   result->measures = calloc(session->info.labels, sizeof *result->measures);
   if (!result->measures) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   status = vn_measure_labels(&input->image, &result->map, session->info.labels, result->measures,
                              &inner);
-  result->measure_ns = now_ns() - start;
+  result->measure_ns = vn_os_now_ns() - start;
   return named(status, files->scan, &inner, diag);
 }
 
@@ -385,12 +372,12 @@ enum vn_status run_case(const struct run_session *session, const struct run_file
   if (status == VN_OK) status = scan_segment(session, files, input, &result, diag);
   if (status == VN_OK) result_tell(session, files->scan, &result.report);
   input->warned = *result.report.warning;
-  uint64_t start = now_ns();
+  uint64_t start = vn_os_now_ns();
   if (status == VN_OK) status = images_write(session, &out, input, &result, diag);
-  result.write_ns = now_ns() - start;
-  start = now_ns();
+  result.write_ns = vn_os_now_ns() - start;
+  start = vn_os_now_ns();
   if (status == VN_OK) status = picture_draw(session, &out, input, &result, diag);
-  result.picture_ns = now_ns() - start;
+  result.picture_ns = vn_os_now_ns() - start;
   if (status == VN_OK) status = texts_write(session, files, &out, input, &result, diag);
   if (status == VN_OK) status = outputs_publish(&out, diag);
   cli_interrupt_at_once(false);
@@ -399,7 +386,7 @@ enum vn_status run_case(const struct run_session *session, const struct run_file
   else if (status == VN_OK && session->tell)
     report_tell(stdout, session, files, &result);
   outputs_close(&out);
-  if (result.map.probabilities) munmap(result.map.probabilities, scores_bytes);
+  vn_os_unmap(result.map.probabilities, scores_bytes);
   free(result.map.data);
   free(result.measures);
   return status;

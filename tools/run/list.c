@@ -1,9 +1,7 @@
 /* See list.h. */
 #include "list.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fnmatch.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +10,9 @@
 
 #include "cli.h"
 #include "comm.h"
-#include "fail.h"
 #include "input.h"
 #include "names.h"
+#include "os.h"
 #include "printed.h"
 #include "vnet_scan.h"
 
@@ -32,7 +30,8 @@ static char *joined(const char *folder, const char *name) {
 
 /* The path from /, without ".", ".." and slashes that say nothing; no link is looked at. */
 static char *path_full(const char *path) {
-  char *here = *path == '/' ? NULL : held(getcwd(NULL, 0)), *from = joined(here ? here : "", path);
+  char *here = vn_os_is_full(path) ? NULL : held(getcwd(NULL, 0)),
+       *from = joined(here ? here : "", path);
   char *full = held(malloc(strlen(from) + 2)), *end = full;
   for (const char *c = from; *c;) {
     const size_t length = strcspn(c, "/");
@@ -55,7 +54,7 @@ static char *path_full(const char *path) {
 
 static bool excluded(const struct run_options *o, const char *path) {
   for (size_t i = 0; i < o->excludes; i++)
-    if (fnmatch(o->exclude[i], run_base(path), 0) == 0 || fnmatch(o->exclude[i], path, 0) == 0)
+    if (vn_os_matches(o->exclude[i], run_base(path)) || vn_os_matches(o->exclude[i], path))
       return true;
   return false;
 }
@@ -110,6 +109,7 @@ static void list_read(struct run_list *list, const struct run_options *o) {
       cli_fatal(VN_E_FORMAT, "%s: line %zu holds a zero byte: not a list of files", o->list,
                 number);
     while (length > 0 && strchr("\r\n \t", line[length - 1])) line[--length] = '\0';
+    vn_os_slashes(line);
     if (length > 0 && line[0] != '#' && !excluded(o, line)) list_add(list, line);
   }
   if (!feof(file)) cli_fatal(vn_io_status(errno), "%s: %s", o->list, strerror(errno));
@@ -169,8 +169,8 @@ static char *walk_pop(struct walk *walk) {
   return NULL;
 }
 
-static int is_shown(const struct dirent *entry) {
-  return entry->d_name[0] != '.';
+static bool is_shown(const char *name) {
+  return name[0] != '.';
 }
 
 /* Owns `path`. */
@@ -186,22 +186,22 @@ static void walk_entry(struct walk *walk, char *path) {
 }
 
 static void folder_read(struct walk *walk, const char *folder) {
-  struct dirent **entries;
+  char **names;
   struct stat info;
-  int count = -1;
+  ptrdiff_t count = -1;
   cli_check_interrupt();
   if (stat(folder, &info) == 0) {
     if (seen_before(walk, &info)) return;
-    count = scandir(folder, &entries, is_shown, alphasort);
+    count = vn_os_folder_list(folder, is_shown, &names);
   }
   if (count < 0)
     cli_fatal(vn_io_status(errno), "%s: %s%s", folder, strerror(errno),
               walk->options->recursive ? "; --exclude passes over it" : "");
-  for (int i = 0; i < count; i++) {
-    walk_entry(walk, joined(folder, entries[i]->d_name));
-    free(entries[i]);
+  for (ptrdiff_t i = 0; i < count; i++) {
+    walk_entry(walk, joined(folder, names[i]));
+    free(names[i]);
   }
-  free(entries);
+  free(names);
 }
 
 static int by_scan(const void *a, const void *b) {

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,8 +16,8 @@
 
 #include "cli.h"
 #include "comm.h"
-#include "fail.h"
 #include "names.h"
+#include "os.h"
 #include "part.h"
 #include "report.h"
 #include "printed.h"
@@ -120,7 +119,7 @@ static void slot_fill(struct slot *slot, struct run_session *session, const stru
     run_files_free(&slot->files);
   }
   if (slot->index >= list->count) return;
-  slot->reading = pthread_create(&slot->reader, NULL, slot_read, slot) == 0;
+  slot->reading = vn_os_thread_start(&slot->reader, 0, slot_read, slot) == 0;
   if (!slot->reading) slot_read(slot);
 }
 
@@ -135,7 +134,7 @@ static void failure_write(const struct slot *slot) {
   struct vn_diag diag;
   remove(slot->files.labels);
   if (cli_output_create(&output, slot->files.csv, &diag)) return; /* then the folder failed it */
-  FILE *file = fdopen(dup(output.fd), "w");
+  FILE *file = fdopen(vn_os_dup(output.fd), "w");
   if (file) {
     report_csv_header(file);
     report_csv_failure(file, slot->session, slot->files.scan, slot->diag.text);

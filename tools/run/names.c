@@ -5,11 +5,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "os.h"
 #include "vnet_scan.h"
 
 const char *run_base(const char *path) {
-  const char *slash = strrchr(path, '/');
-  return slash ? slash + 1 : path;
+  return vn_os_name(path);
 }
 
 /* NULL: none. A name that is nothing but an ending has none. */

@@ -6,24 +6,13 @@
 #include <string.h>
 
 #include "cli.h"
+#include "os.h"
 
 static void real_or_null(struct cli_json *json, const char *key, double value) {
   if (isfinite(value))
     cli_json_real(json, key, value, 6);
   else
     cli_json_text(json, key, NULL);
-}
-
-/* VmHWM, because getrusage's figure includes what the parent process held before exec; 0: unknown.
- */
-static uint64_t peak_resident_bytes(void) {
-  uint64_t kib = 0;
-  char line[128];
-  FILE *file = fopen("/proc/self/status", "r");
-  while (file && fgets(line, sizeof line, file))
-    if (sscanf(line, "VmHWM: %" SCNu64, &kib) == 1) break;
-  if (file) fclose(file);
-  return kib * 1024;
 }
 
 static void manifest_print(struct cli_json *json, const struct run_session *session,
@@ -41,7 +30,7 @@ static void manifest_print(struct cli_json *json, const struct run_session *sess
   cli_json_count(json, "threads", info.threads);
   cli_json_count(json, "network_bytes", info.arena_bytes + info.scratch_bytes + info.packed_bytes);
   cli_json_count(json, "memory_bytes", input->memory_bytes);
-  cli_json_count(json, "peak_resident_bytes", peak_resident_bytes());
+  cli_json_count(json, "peak_resident_bytes", vn_os_memory_peak());
 }
 
 static double spacing_mm(const struct vn_image *image, int axis) {

@@ -12,7 +12,6 @@
 #ifdef VNET_MPI
 #include <math.h>
 #include <mpi.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -22,7 +21,7 @@
 #include <unistd.h>
 
 #include "cli.h"
-#include "fail.h"
+#include "os.h"
 
 enum { TAG_SUM = 1, TAG_WORK, TAG_BUCKET, BUCKET = 1 << 18 };
 
@@ -203,11 +202,8 @@ static void tell(int over) {
 /* The work has a thread of its own, while this one tells the others that rank 0 lives. */
 static void errand_lead(struct errand *e) {
   pthread_t thread;
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  if (pthread_create(&thread, NULL, errand_run, e)) cli_fatal(VN_E_MEMORY, "cannot start a thread");
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (vn_os_thread_start(&thread, 0, errand_run, e))
+    cli_fatal(VN_E_MEMORY, "cannot start a thread");
   double told = seconds();
   while (!atomic_load(&e->over)) {
     nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);

@@ -3,11 +3,10 @@
 #include "feed.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fail.h"
+#include "os.h"
 
 struct slot {
   float *image;
@@ -77,17 +76,12 @@ enum vn_status vnt_feed_open(const struct vnt_feed_spec *spec, struct vnt_feed *
   pthread_cond_init(&f->made, NULL);
   pthread_cond_init(&f->freed, NULL);
   enum vn_status status = slots_open(f, diag);
-  /* Signals are the main thread's: its handler may only touch what it can see. */
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   while (!status && f->n_threads < spec->threads) {
-    if (pthread_create(&f->thread[f->n_threads], NULL, work, f))
+    if (vn_os_thread_start(&f->thread[f->n_threads], 0, work, f))
       status = vn_fail(diag, VN_E_MEMORY, "cannot start a thread that makes samples");
     else
       f->n_threads++;
   }
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
   return status;
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "elementary.h"
 #include "fail.h"
 
 enum { CLASSES_MOST = 256, PARTS = 64 };
@@ -37,7 +38,7 @@ static bool single(const struct job *job) {
 
 static float sigmoid_of(const struct job *job, const float *s) {
   const float x = job->channels == 1 ? s[0] : s[1] - s[0];
-  return 1 / (1 + expf(-x));
+  return 1 / (1 + (float)vn_exp(-(double)x));
 }
 
 /* Probabilities of all classes into p; the logarithm of the label's. */
@@ -47,12 +48,12 @@ static double probabilities(const struct job *job, const float *s, size_t label,
     p[0] = 1 - p[1];
     const double x = (double)(job->channels == 1 ? s[0] : s[1] - s[0]);
     const double z = label ? x : -x; /* log sigmoid(z) */
-    return z > 0 ? -log1p(exp(-z)) : z - log1p(exp(z));
+    return z > 0 ? -vn_log1p(vn_exp(-z)) : z - vn_log1p(vn_exp(z));
   }
   float most = s[0], sum = 0;
   for (size_t c = 1; c < job->channels; c++) most = s[c] > most ? s[c] : most;
-  for (size_t c = 0; c < job->channels; c++) sum += p[c] = expf(s[c] - most);
-  const double log_p = (double)(s[label] - most) - log((double)sum);
+  for (size_t c = 0; c < job->channels; c++) sum += p[c] = (float)vn_exp((double)(s[c] - most));
+  const double log_p = (double)(s[label] - most) - vn_log((double)sum);
   for (size_t c = 0; c < job->channels; c++) p[c] /= sum;
   return log_p;
 }

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "elementary.h"
 #include "fail.h"
 
 enum { PART = 1 << 16, SUMS = 8 };
@@ -80,8 +81,8 @@ static void adamw_job(void *context, size_t part, size_t slot) {
   const double n = (double)o->steps; /* this one included */
   const float scale = (float)job->scale, b1 = (float)o->beta1, b2 = (float)o->beta2;
   const float keep = (float)(1 - job->rate * o->decay), epsilon = (float)o->epsilon;
-  const float step = (float)(job->rate / (1 - pow(o->beta1, n)));
-  const float root = (float)(1 / sqrt(1 - pow(o->beta2, n)));
+  const float step = (float)(job->rate / (1 - vn_pow(o->beta1, n)));
+  const float root = (float)(1 / sqrt(1 - vn_pow(o->beta2, n)));
   size_t begin, end;
   bounds(job, part, &begin, &end);
   for (size_t i = begin; i < end; i++) {
@@ -109,12 +110,12 @@ double vnt_optim_step(const struct vnt_machine *machine, struct vnt_optim *optim
 }
 
 double vnt_rate_steps(double rate, uint64_t step, uint64_t every) {
-  return rate * pow(10, -(double)(step / every));
+  return rate * vn_pow(10, -(double)(step / every));
 }
 
 double vnt_rate_cosine(double rate, uint64_t step, uint64_t warm, uint64_t total) {
   if (step < warm) return rate * (double)(step + 1) / (double)warm;
   if (step >= total) return 0;
   const double part = (double)(step - warm) / (double)(total - warm);
-  return rate * 0.5 * (1 + cos(3.14159265358979323846 * part));
+  return rate * 0.5 * (1 + vn_cos(3.14159265358979323846 * part));
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "cli_os.h"
 
 /* A loss that has left: so far above its best smoothed value, for so many steps in a row. */
 enum { SETTLE = 200, LEFT = 500 };
@@ -119,7 +120,7 @@ struct clock {
 static void line_print(const struct vnt_run *run, struct clock *clock, double took) {
   const struct vnt_options *o = &run->options;
   const double keep = fmin(clock->seen / (clock->seen + 1), 0.98), now = seconds();
-  const bool terminal = isatty(STDERR_FILENO), last = run->optim.steps == o->steps;
+  const bool terminal = cli_os_terminal(), last = run->optim.steps == o->steps;
   clock->mean = keep * clock->mean + (1 - keep) * took;
   clock->seen++;
   if (o->quiet || vnt_comm_rank() != 0) return;

@@ -1,21 +1,20 @@
 /* One source of samples over two kinds of data; see source.h. */
 #include "source.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "fail.h"
+#include "os.h"
 #include "printed.h"
 #include "vnet_scan.h"
 
 /* ---- label maps ---- */
 
-static int is_map(const struct dirent *entry) {
-  return entry->d_name[0] != '.' && vn_scan_writable(entry->d_name);
+static bool is_map(const char *name) {
+  return name[0] != '.' && vn_scan_writable(name);
 }
 
 struct reading {
@@ -34,20 +33,20 @@ static void map_open(void *context, size_t i, size_t slot) {
 /* The files of the folder in alphabetical order. */
 static enum vn_status maps_list(const char *folder, char ***path, size_t *count,
                                 struct vn_diag *diag) {
-  struct dirent **entries;
-  const int found = scandir(folder, &entries, is_map, alphasort);
+  char **names;
+  const ptrdiff_t found = vn_os_folder_list(folder, is_map, &names);
   if (found < 0) return vn_fail(diag, vn_io_status(errno), "%.200s: %s", folder, strerror(errno));
   enum vn_status status = VN_OK;
   *path = calloc((size_t)found + 1, sizeof **path);
   *count = (size_t)found;
   for (size_t i = 0; i < *count; i++) {
-    if (*path && asprintf(&(*path)[i], "%s/%s", folder, entries[i]->d_name) < 0) {
+    if (*path && asprintf(&(*path)[i], "%s/%s", folder, names[i]) < 0) {
       (*path)[i] = NULL;
       status = VN_E_MEMORY;
     }
-    free(entries[i]);
+    free(names[i]);
   }
-  free(entries);
+  free(names);
   if (!*path || status) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   if (found == 0)
     return vn_fail(diag, VN_E_ARGUMENT, "%.200s: there is no label map in it", folder);
@@ -57,9 +56,8 @@ static enum vn_status maps_list(const char *folder, char ***path, size_t *count,
 /* What a checkpoint knows a file by; that it is there has been seen. */
 static void file_print(FILE *out, const char *path) {
   struct stat file = {0};
-  const char *slash = strrchr(path, '/');
   if (stat(path, &file)) file.st_size = 0;
-  fprintf(out, "the file %s of %lld bytes\n", slash ? slash + 1 : path, (long long)file.st_size);
+  fprintf(out, "the file %s of %lld bytes\n", vn_os_name(path), (long long)file.st_size);
 }
 
 static enum vn_status maps_read(struct vnt_samples *s, struct reading *r, struct vn_pool *pool,

@@ -4,6 +4,7 @@
 #define VNET_REF_H
 
 #include "../kernels.h"
+#include "elementary.h"
 
 #include <math.h>
 
@@ -25,10 +26,10 @@ static inline void vn_act_row(uint32_t kind, const float *slope, float alpha, fl
     for (size_t c = 0; c < n; c++) y[c] = y[c] > 0.f ? y[c] : slope[c] * y[c];
     break;
   case VN_ACT_ELU:
-    for (size_t c = 0; c < n; c++) y[c] = y[c] > 0.f ? y[c] : alpha * expm1f(y[c]);
+    for (size_t c = 0; c < n; c++) y[c] = y[c] > 0.f ? y[c] : alpha * (float)vn_expm1((double)y[c]);
     break;
   case VN_ACT_SIGMOID:
-    for (size_t c = 0; c < n; c++) y[c] = 1.f / (1.f + expf(-y[c]));
+    for (size_t c = 0; c < n; c++) y[c] = 1.f / (1.f + (float)vn_exp(-(double)y[c]));
     break;
   default:
     break;

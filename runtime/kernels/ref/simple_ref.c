@@ -152,11 +152,11 @@ static void softmax_line(const struct line *l, bool logarithm) {
   double sum = 0;
   for (size_t i = 1; i < l->n; i++) top = fmaxf(top, l->x[line_at(l, l->x_stride, i)]);
   for (size_t i = 0; i < l->n; i++)
-    sum += exp((double)l->x[line_at(l, l->x_stride, i)] - (double)top);
-  double log_sum = log(sum);
+    sum += vn_exp((double)l->x[line_at(l, l->x_stride, i)] - (double)top);
+  double log_sum = vn_log(sum);
   for (size_t i = 0; i < l->n; i++) {
     double x = (double)l->x[line_at(l, l->x_stride, i)] - (double)top;
-    y[line_at(l, l->y_stride, i)] = (float)(logarithm ? x - log_sum : exp(x) / sum);
+    y[line_at(l, l->y_stride, i)] = (float)(logarithm ? x - log_sum : vn_exp(x) / sum);
   }
 }
 

@@ -11,7 +11,7 @@ enum { GEMM_ROWS = 12, GEMM_PANEL = 2 };
 
 /* The most rows for a panel of `vecs` vectors. */
 VEC_INLINE size_t gemm_rows(size_t vecs) {
-  return VEC_REGISTERS == 32 ? GEMM_ROWS : GEMM_ROWS / vecs;
+  return VEC_REGISTERS == 32 ? GEMM_ROWS : (VEC_REGISTERS - 4) / vecs;
 }
 
 /* sum[rows][vecs] += a[rows][depth] * b[depth][vecs]; rows and vecs are constants where this is

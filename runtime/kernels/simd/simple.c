@@ -278,14 +278,25 @@ static vec log_of(vec x) {
   return vec_load(value);
 }
 
+/* Softmax adds a pixel's exponentials in one order, whatever the vector: SUMS sums, number s of the
+ * channels s, s + SUMS …, then neighbours of them, neighbours of these pairs, and so on. */
+enum { SUMS = 16 };
+
+/* A pixel in each lane: at most SUMS channels, see whole_covers. part[k]: of the latest 2^k that
+ * have found no neighbour yet. */
 VEC_INLINE void softmax_block(size_t channels, const bool logarithm, float *t) {
-  vec top = vec_load(t), sum = vec_zero();
+  vec top = vec_load(t), part[5], sum = vec_zero();
   for (size_t c = 1; c < channels; c++) top = vec_max(top, vec_load(t + c * VEC_LANES));
   for (size_t c = 0; c < channels; c++) {
-    const vec x = vec_load(t + c * VEC_LANES) - top, e = vec_exp(x);
-    sum = sum + e;
+    const vec x = vec_load(t + c * VEC_LANES) - top;
+    vec e = vec_exp(x);
     vec_store(t + c * VEC_LANES, logarithm ? x : e);
+    size_t k = 0;
+    for (; c >> k & 1; k++) e = part[k] + e;
+    part[k] = e;
   }
+  for (size_t k = 0; channels >> k; k++)
+    if (channels >> k & 1) sum = part[k] + sum;
   vec scale = vec_set1(1.f) / sum;
   if (logarithm) scale = log_of(sum);
   for (size_t c = 0; c < channels; c++) {
@@ -370,21 +381,42 @@ VEC_INLINE vec reach_sum(vec x, size_t reach) {
   return x;
 }
 
+/* The tree over all sums; those beyond the last vector are 0. */
+VEC_INLINE vec sums_add(vec sum[SUMS / VEC_LANES], size_t tail, size_t reach) {
+  sum[0] = reach_sum(sum[0], reach);
+  if (tail == 0) return sum[0];
+  VEC_UNROLL
+  for (size_t s = 1; s < SUMS / VEC_LANES; s++) sum[s] = reach_sum(sum[s], reach);
+  VEC_UNROLL
+  for (size_t d = 1; d < SUMS / VEC_LANES; d *= 2) {
+    VEC_UNROLL
+    for (size_t s = 0; s < SUMS / VEC_LANES; s += 2 * d) sum[s] = sum[s] + sum[s + d];
+  }
+  return sum[0];
+}
+
 VEC_INLINE void whole_unit(const struct whole *k, const float *x, float *y, size_t n, float *t,
                            const bool logarithm) {
   const size_t tail = (n - 1) / VEC_LANES * VEC_LANES; /* where the last vector begins */
   const vec end = vec_load_k(x + tail, n - tail) + vec_load(k->beyond);
-  vec top = end, sum = vec_zero();
+  vec top = end, sum[SUMS / VEC_LANES];
   for (size_t i = 0; i < tail; i += VEC_LANES) top = vec_max(top, vec_load(x + i));
   top = reach_max(top, k->reach);
-  for (size_t i = 0; i <= tail; i += VEC_LANES) {
-    const vec v = (i == tail ? end : vec_load(x + i)) - top, e = vec_exp(v);
-    sum = sum + e;
-    vec_store(t + i, logarithm ? v : e);
+  VEC_UNROLL
+  for (size_t s = 0; s < SUMS / VEC_LANES; s++) sum[s] = vec_zero();
+  for (size_t first = 0; first <= tail; first += SUMS) {
+    VEC_UNROLL
+    for (size_t s = 0; s < SUMS / VEC_LANES; s++) {
+      const size_t i = first + s * VEC_LANES;
+      if (i > tail) break;
+      const vec v = (i == tail ? end : vec_load(x + i)) - top, e = vec_exp(v);
+      sum[s] = sum[s] + e;
+      vec_store(t + i, logarithm ? v : e);
+    }
   }
-  sum = reach_sum(sum, k->reach);
-  vec scale = vec_set1(1.f) / sum;
-  if (logarithm) scale = log_of(sum);
+  const vec whole = sums_add(sum, tail, k->reach);
+  vec scale = vec_set1(1.f) / whole;
+  if (logarithm) scale = log_of(whole);
   for (size_t i = 0; i <= tail; i += VEC_LANES) {
     const vec v = vec_load(t + i);
     vec_store_k(y + i, logarithm ? v - scale : v * scale, n - i);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "augment_private.h"
+#include "elementary.h"
 #include "fail.h"
 #include "field.h"
 
@@ -88,12 +89,12 @@ static void turn_draw(const struct vnt_augment *a, struct vnt_random *r, double 
     const int p = (axis + 1) % 3, q = (axis + 2) % 3;
     for (int row = 0; row < 3; row++) {
       const double x = m[row][p], y = m[row][q];
-      m[row][p] = x * cos(angle) + y * sin(angle);
-      m[row][q] = y * cos(angle) - x * sin(angle);
+      m[row][p] = x * vn_cos(angle) + y * vn_sin(angle);
+      m[row][q] = y * vn_cos(angle) - x * vn_sin(angle);
     }
   }
   double shear[3][3], turned[3][3];
-  const double most = log(1 + a->scale), scale = exp(vnt_random_real(r, -most, most));
+  const double most = vn_log(1 + a->scale), scale = vn_exp(vnt_random_real(r, -most, most));
   for (int i = 0; i < 3; i++)
     for (int j = 0; j < 3; j++)
       shear[i][j] = i == j ? 1 : j > i ? vnt_random_real(r, -a->shear, a->shear) : 0;
@@ -222,7 +223,7 @@ static bool curve_draw(struct sample *s, const struct vnt_source *other, uint64_
   bool match, gamma;
   struct vnt_random r = chance(seed, index, STREAM_CONTRAST, a->match_p, &match);
   gamma = vnt_random_real(&r, 0, 1) < a->gamma_p;
-  const double exponent = gamma ? exp(a->gamma * vnt_random_normal(&r)) : 1;
+  const double exponent = gamma ? vn_exp(a->gamma * vnt_random_normal(&r)) : 1;
   match = match && other;
   if (!match && !gamma) return true;
   s->curve = malloc(sizeof *s->curve);

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "elementary.h"
 #include "fail.h"
 
 enum { BINS = 1 << 16 };
@@ -79,7 +80,7 @@ void vnt_curve_make(struct vnt_curve *curve, const struct vnt_landmarks *own,
   for (size_t i = 0; i <= VNT_CURVE_CELLS; i++) {
     double x = least + (double)i * step;
     if (other) x = landmark_map(own, other, x, &k);
-    if (gamma != 1 && x > low && range > 0) x = low + range * pow((x - low) / range, gamma);
+    if (gamma != 1 && x > low && range > 0) x = low + range * vn_pow((x - low) / range, gamma);
     curve->value[i] = (float)x;
   }
 }

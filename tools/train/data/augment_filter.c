@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "elementary.h"
+
 static bool taps_alloc(struct vn_taps *taps, size_t n, size_t count) {
   taps->count = count;
   taps->first = malloc(n * sizeof *taps->first);
@@ -31,9 +33,9 @@ bool vnt_taps_blur(struct vn_taps *taps, size_t n, double sd_vox) {
       for (size_t k = 0; k < count; k++) {
         const double x = ((double)(taps->first[i] + k) - (double)i) / sd_vox;
         if (pass == 0)
-          sum += exp(-0.5 * x * x);
+          sum += vn_exp(-0.5 * x * x);
         else
-          weight[k] = (float)(exp(-0.5 * x * x) / sum);
+          weight[k] = (float)(vn_exp(-0.5 * x * x) / sum);
       }
   }
   return true;

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fail.h"
 #include "input.h"
+#include "os.h"
 
 enum { BYTES_MOST = 16 << 20, FIELDS_MOST = 16 };
 enum column { COLUMN_IMAGE, COLUMN_LABEL, COLUMN_SPLIT, COLUMNS };
@@ -125,10 +125,10 @@ static enum vn_status header_take(struct reader *r) {
 
 /* `name` in the list's folder; NULL when out of memory. */
 static char *path_make(const struct reader *r, const char *name) {
-  const char *slash = strrchr(r->path, '/');
-  const int folder = name[0] == '/' || !slash ? 0 : (int)(slash + 1 - r->path);
+  const int folder = vn_os_is_full(name) ? 0 : (int)(vn_os_name(r->path) - r->path);
   char *path;
-  return asprintf(&path, "%.*s%s", folder, r->path, name) < 0 ? NULL : path;
+  if (asprintf(&path, "%.*s%s", folder, r->path, name) < 0) return NULL;
+  return vn_os_slashes(path);
 }
 
 static enum vn_status row_take(struct reader *r, struct vnt_list *list) {

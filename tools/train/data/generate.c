@@ -6,25 +6,39 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "elementary.h"
 #include "fail.h"
 #include "field.h"
 #include "scan.h"
 
 enum { STREAM_SHAPE = 1, STREAM_LOOK, STREAM_TEXTURE, STREAM_NOISE };
 
+/* The normal distribution between 0 and x >= 0, by its series (Marsaglia, "Evaluating the normal
+ * distribution", 2004). */
+static double normal_from_0(double x) {
+  double sum = x, term = x, before = 0;
+  for (double odd = 3; sum != before; odd += 2) {
+    before = sum;
+    term *= x * x / odd;
+    sum += term;
+  }
+  return sum * vn_exp(-0.5 * x * x) * 0.3989422804014327;
+}
+
 void vnt_normals_fill(struct vnt_normals *normals) {
-  /* Quantiles of the normal distribution by bisection: exact to float, once. */
-  for (int i = 0; i < 4096; i++) {
+  /* Quantiles by bisection: exact to float, once. */
+  for (int i = 0; i < 2048; i++) {
     const double want = (i + 0.5) / 4096;
-    double low = -6, high = 6;
-    for (int k = 0; k < 60; k++) {
+    double low = 0, high = 6;
+    for (int k = 0; k < 55; k++) {
       const double middle = 0.5 * (low + high);
-      if (0.5 * erfc(-middle / sqrt(2)) < want)
+      if (normal_from_0(middle) < want)
         low = middle;
       else
         high = middle;
     }
-    normals->table[i] = (float)low;
+    normals->table[2048 + i] = (float)low;
+    normals->table[2047 - i] = -(float)low;
   }
 }
 
@@ -77,8 +91,8 @@ static void affine_draw(struct sample *s, struct vnt_random *r) {
     const int p = (axis + 1) % 3, q = (axis + 2) % 3;
     for (int row = 0; row < 3; row++) {
       const double x = m[row][p], y = m[row][q];
-      m[row][p] = x * cos(a) + y * sin(a);
-      m[row][q] = y * cos(a) - x * sin(a);
+      m[row][p] = x * vn_cos(a) + y * vn_sin(a);
+      m[row][q] = y * vn_cos(a) - x * vn_sin(a);
     }
   }
   for (int i = 0; i < 3; i++)
@@ -167,8 +181,10 @@ static void blur(struct sample *s, int axis, double sd, struct vn_pool *pool) {
   if (sd < 0.15) return;
   s->axis = axis;
   s->reach = (size_t)fmin(ceil(2.5 * sd), 12);
-  for (size_t k = 0; k <= 2 * s->reach; k++)
-    kernel[k] = (float)exp(-0.5 * pow(((double)k - (double)s->reach) / sd, 2));
+  for (size_t k = 0; k <= 2 * s->reach; k++) {
+    const double x = ((double)k - (double)s->reach) / sd;
+    kernel[k] = (float)vn_exp(-0.5 * x * x);
+  }
   s->kernel = kernel;
   vn_pool_run(pool, s->g->patch[0] * s->g->patch[1], blur_row, s);
   float *image = s->image;
@@ -182,7 +198,7 @@ static void bias_row(void *context, size_t job, size_t slot) {
   float row[512], *to = s->image + job * n[2];
   (void)slot;
   vnt_field_row(&s->bias, job / n[1], job % n[1], n[2], row);
-  for (size_t w = 0; w < n[2]; w++) to[w] *= expf(row[w]);
+  for (size_t w = 0; w < n[2]; w++) to[w] *= (float)vn_exp((double)row[w]);
 }
 
 static bool in_view(const struct sample *s, size_t d, size_t h, size_t w) {
@@ -201,7 +217,7 @@ static void finish_row(void *context, size_t job, size_t slot) {
     const float a = s->noise_sd * eight[2 * (w % 4)], b = s->noise_sd * eight[2 * (w % 4) + 1];
     float v = s->image[row + w];
     v = s->rician ? sqrtf((v + a) * (v + a) + b * b) : v + a;
-    v = v > 0 ? powf(v, s->gamma) : 0;
+    v = v > 0 ? (float)vn_pow((double)v, (double)s->gamma) : 0;
     const bool seen = in_view(s, d, h, w);
     s->image[row + w] = seen ? v : 0;
     if (!seen) s->target[row + w] = 0;
@@ -249,7 +265,7 @@ static bool sample_draw(struct sample *s, uint64_t seed, uint64_t index) {
   const double turn = vnt_random_real(&look, 0, 1);
   s->negative = turn < g->negative;
   s->dark = turn < g->negative / 2;
-  s->gamma = (float)exp(g->gamma * vnt_random_normal(&look));
+  s->gamma = (float)vn_exp(g->gamma * vnt_random_normal(&look));
   view_draw(s, &look);
   const double bias = vnt_random_real(&look, 0, g->bias);
   const double wide = 50 / g->spacing_mm;

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "elementary.h"
+
 static inline void vnt_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4]) {
   uint32_t k0 = key[0], k1 = key[1], c[4] = {counter[0], counter[1], counter[2], counter[3]};
   for (int round = 0; round < 10; round++) {
@@ -53,7 +55,7 @@ static inline size_t vnt_random_below(struct vnt_random *r, size_t count) {
 static inline double vnt_random_normal(struct vnt_random *r) {
   const double u = (vnt_random_bits(r) + 0.5) / 4294967296.0;
   const double v = vnt_random_bits(r) / 4294967296.0;
-  return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+  return sqrt(-2 * vn_log(u)) * vn_cos(6.283185307179586 * v);
 }
 
 /* Eight normal numbers for place `at`, fast: the quantiles of 4096 equal parts. */

@@ -5,10 +5,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "cpu.h"
-#include "fail.h"
+#include "os.h"
 
 /* Parts of a sample: at most PARTS, each of at least PART_LEAST pixels. */
 enum { PARTS = 64, PART_LEAST = 1024 };
@@ -49,9 +48,7 @@ void *vnt_memory(size_t bytes) {
   const size_t large = (size_t)2 << 20, page = bytes < 2 * large ? 64 : large;
   bytes = (bytes / page + 1) * page;
   void *p = aligned_alloc(page, bytes);
-#ifdef MADV_HUGEPAGE
-  if (p && page > 64) madvise(p, bytes, MADV_HUGEPAGE);
-#endif
+  if (p && page > 64) vn_os_pages_large(p, bytes);
   return p;
 }
 

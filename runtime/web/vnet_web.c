@@ -1,0 +1,336 @@
+/* The libraries as worker.js calls them: plain functions of numbers and addresses. One struct web
+ * is one model with its plan, for one call at a time. What a call takes or gives beyond its
+ * parameters goes through `numbers`, in the order that worker.js has, too. */
+#include "vnet_scan.h"
+
+#include "fail.h"
+#include "watch.h"
+
+#include <emscripten.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WEB EMSCRIPTEN_KEEPALIVE
+
+enum { NUMBERS = 32, ALIGN = 64 };
+
+struct channel {
+  struct vn_image image;
+  void *voxels;         /* the page's; NULL: the file's */
+  struct vn_scan *file; /* or NULL */
+};
+
+struct web {
+  double numbers[NUMBERS];
+  struct vn_diag diag;
+  void *bytes; /* of the plan, which borrows them */
+  struct vn_plan *plan;
+  struct vn_segmenter *segmenter;
+  struct vn_segmenter_info info;
+  struct vn_cancel *cancel; /* for every call: the page takes it back before the next one */
+  double from, share;       /* of the whole call's progress, for the part in hand */
+  /* Of the latest image. */
+  struct channel *channels; /* [info.channels] */
+  size_t count;             /* of them that are there */
+  struct vn_label_map map;
+  struct vn_segment_report report;
+  struct vn_measure *measures; /* [info.labels] */
+};
+
+EM_JS(void, page_tell, (double fraction), { Module['onFraction'](fraction); });
+
+static int tell(void *context, double fraction) {
+  const struct web *web = context;
+  page_tell(web->from + web->share * fraction);
+  return 0;
+}
+
+/* ---- a model ---- */
+
+WEB struct web *web_create(void) {
+  struct web *web = calloc(1, sizeof *web);
+  if (web && vn_cancel_create(&web->cancel, &web->diag)) {
+    free(web);
+    return NULL;
+  }
+  return web;
+}
+
+WEB double *web_numbers(struct web *web) {
+  return web->numbers;
+}
+
+WEB const char *web_sentence(const struct web *web) {
+  return web->diag.text;
+}
+
+/* A byte that the page sets to 1 to cancel the call, and to 0 before the next one. */
+WEB void *web_cancel_byte(struct web *web) {
+  return &web->cancel->pressed;
+}
+
+WEB void *web_alloc(size_t bytes) {
+  return bytes > SIZE_MAX - ALIGN ? NULL
+                                  : aligned_alloc(ALIGN, (bytes + ALIGN - 1) / ALIGN * ALIGN);
+}
+
+WEB void web_free(void *bytes) {
+  free(bytes);
+}
+
+static void model_describe(struct web *web) {
+  const struct vn_segmenter_info *info = &web->info;
+  const struct vn_exec_info exec = vn_exec_info(vn_segmenter_exec(web->segmenter));
+  const double numbers[] = {
+      (double)info->labels,   (double)info->channels,    (double)info->patch[0],
+      (double)info->patch[1], (double)info->patch[2],    info->spacing_mm[0],
+      info->spacing_mm[1],    info->spacing_mm[2],       info->named,
+      (double)exec.threads,   (double)info->memory_bytes};
+  memcpy(web->numbers, numbers, sizeof numbers);
+}
+
+/* Takes `bytes` over, which web_alloc gave. */
+WEB enum vn_status web_open(struct web *web, void *bytes, size_t size, size_t threads) {
+  web->bytes = bytes;
+  web->info.size = sizeof web->info;
+  struct vn_exec_options options = {.size = sizeof options, .threads = threads};
+  options.cancel = web->cancel;
+  options.progress = tell;
+  options.progress_context = web;
+  web->from = 0;
+  web->share = 1;
+  enum vn_status status = vn_plan_open_memory(bytes, size, &web->plan, &web->diag);
+  if (!status) status = vn_segmenter_open(web->plan, &options, &web->segmenter, &web->diag);
+  if (!status) status = vn_segmenter_info(web->segmenter, &web->info, &web->diag);
+  if (status) return status;
+  web->channels = calloc(web->info.channels, sizeof *web->channels);
+  web->measures = calloc(web->info.labels, sizeof *web->measures);
+  if (!web->channels || !web->measures) return vn_fail(&web->diag, VN_E_MEMORY, "out of memory");
+  model_describe(web);
+  return VN_OK;
+}
+
+enum text {
+  TEXT_VERSION,
+  TEXT_TOPOLOGY,
+  TEXT_ORIENTATION,
+  TEXT_INTENSITY,
+  TEXT_ISA,
+  TEXT_NOTE,
+  TEXT_WARNING,
+  TEXT_SCAN_NOTE
+};
+
+/* NULL: there is none. */
+WEB const char *web_text(const struct web *web, enum text which) {
+  switch (which) {
+  case TEXT_VERSION:
+    return vn_version();
+  case TEXT_TOPOLOGY:
+    return vn_plan_topology(web->plan);
+  case TEXT_ORIENTATION:
+    return web->info.orientation;
+  case TEXT_INTENSITY:
+    return web->info.intensity;
+  case TEXT_ISA:
+    return vn_exec_info(vn_segmenter_exec(web->segmenter)).isa;
+  case TEXT_NOTE:
+    return web->report.note;
+  case TEXT_WARNING:
+    return web->report.warning;
+  case TEXT_SCAN_NOTE:
+    return web->count && web->channels[0].file ? vn_scan_note(web->channels[0].file) : NULL;
+  }
+  return NULL;
+}
+
+WEB const char *web_label_name(const struct web *web, size_t label) {
+  return vn_segmenter_label(web->segmenter, label).name;
+}
+
+WEB unsigned web_label_rgb(const struct web *web, size_t label) {
+  const struct vn_label_info info = vn_segmenter_label(web->segmenter, label);
+  return (unsigned)info.rgb[0] << 16 | (unsigned)info.rgb[1] << 8 | info.rgb[2];
+}
+
+/* ---- images ---- */
+
+WEB void web_forget(struct web *web) {
+  for (size_t i = 0; i < web->count; i++) {
+    free(web->channels[i].voxels);
+    vn_scan_close(&web->channels[i].file);
+  }
+  web->count = 0;
+  free(web->map.data);
+  web->map.data = NULL;
+}
+
+static enum vn_status room_check(struct web *web) {
+  if (web->count < web->info.channels) return VN_OK;
+  return vn_fail(&web->diag, VN_E_ARGUMENT, "the model takes %zu image%s, and more were given",
+                 web->info.channels, web->info.channels == 1 ? "" : "s");
+}
+
+/* Another channel, dense. Takes `voxels` over, whatever comes of it. numbers: dim[3], affine[12],
+ * slope, inter. */
+WEB enum vn_status web_image(struct web *web, void *voxels, enum vn_voxel type,
+                             enum vn_world world) {
+  enum vn_status status = room_check(web);
+  if (status) {
+    free(voxels);
+    return status;
+  }
+  struct channel *channel = &web->channels[web->count++];
+  const double *n = web->numbers;
+  *channel = (struct channel){.voxels = voxels};
+  channel->image = (struct vn_image){.size = sizeof channel->image,
+                                     .voxels = voxels,
+                                     .type = type,
+                                     .world = world,
+                                     .slope = n[15],
+                                     .inter = n[16]};
+  for (int i = 0; i < 3; i++) channel->image.dim[i] = (size_t)n[i];
+  memcpy(channel->image.affine, n + 3, sizeof channel->image.affine);
+  return VN_OK;
+}
+
+/* Another channel, from a file. `part`: of the call's progress that reading it is. */
+WEB enum vn_status web_scan(struct web *web, const char *path, double from, double part) {
+  enum vn_status status = room_check(web);
+  if (status) return status;
+  struct channel *channel = &web->channels[web->count];
+  struct vn_run_options run = {
+      .size = sizeof run, .cancel = web->cancel, .progress = tell, .progress_context = web};
+  web->from = from;
+  web->share = part;
+  *channel = (struct channel){.image.size = sizeof channel->image};
+  status = vn_scan_open(path, &channel->file, &web->diag);
+  if (status) return status;
+  web->count++;
+  status = vn_scan_load(channel->file, &run, &web->diag);
+  if (!status) vn_scan_image(channel->file, &channel->image);
+  return status;
+}
+
+/* ---- a run ---- */
+
+static struct vn_segment_options options_of(struct web *web) {
+  const double *n = web->numbers;
+  struct vn_segment_options options = {.size = sizeof options,
+                                       .overlap = n[0],
+                                       .weighting = n[1] != 0 ? VN_WEIGHTING_CONSTANT
+                                                              : VN_WEIGHTING_GAUSSIAN};
+  for (int i = 0; i < 3; i++) options.mirror[i] = n[2 + i] != 0;
+  options.every_window = n[5] != 0;
+  options.replace_nan = n[6] != 0;
+  options.largest_component = n[7] != 0;
+  options.min_volume_ml = n[8];
+  options.windows_most = (size_t)n[9];
+  options.cancel = web->cancel;
+  options.progress = tell;
+  options.progress_context = web;
+  return options;
+}
+
+static void report_describe(struct web *web) {
+  const struct vn_segment_report *report = &web->report;
+  const double numbers[] = {(double)report->windows,
+                            (double)report->skipped,
+                            (double)report->replaced_vox,
+                            (double)report->removed_vox,
+                            (double)report->network_ns / 1e6,
+                            (double)web->channels[0].image.dim[0],
+                            (double)web->channels[0].image.dim[1],
+                            (double)web->channels[0].image.dim[2]};
+  memcpy(web->numbers, numbers, sizeof numbers);
+  memcpy(web->numbers + sizeof numbers / sizeof *numbers, web->channels[0].image.affine,
+         sizeof web->channels[0].image.affine);
+}
+
+static const struct vn_image **images_of(const struct web *web) {
+  const struct vn_image **images = calloc(web->count + 1, sizeof *images);
+  for (size_t i = 0; images && i < web->count; i++) images[i] = &web->channels[i].image;
+  return images;
+}
+
+static enum vn_status labels_alloc(struct web *web) {
+  const size_t *dim = web->channels[0].image.dim;
+  struct vn_label_map *map = &web->map;
+  *map = (struct vn_label_map){.size = sizeof *map, .elem_bytes = web->info.labels > 256 ? 2 : 1};
+  size_t bytes;
+  if (__builtin_mul_overflow(dim[0], dim[1], &bytes) ||
+      __builtin_mul_overflow(bytes, dim[2], &bytes) ||
+      __builtin_mul_overflow(bytes, map->elem_bytes, &bytes) || !(map->data = web_alloc(bytes)))
+    return vn_fail(&web->diag, VN_E_MEMORY, "no memory for the labels");
+  return VN_OK;
+}
+
+/* The images that are there to labels and their measures; numbers in: the options, out: the report,
+ * the grid's extents and affine. */
+WEB enum vn_status web_segment(struct web *web, double from) {
+  struct vn_segment_options options = options_of(web);
+  web->from = from;
+  web->share = 1 - from;
+  web->report = (struct vn_segment_report){.size = sizeof web->report};
+  if (!web->count) return vn_fail(&web->diag, VN_E_ARGUMENT, "no image was given");
+  const struct vn_image **images = images_of(web);
+  if (!images) return vn_fail(&web->diag, VN_E_MEMORY, "out of memory");
+  enum vn_status status = labels_alloc(web);
+  if (!status)
+    status = vn_segment(web->segmenter, images, web->count, &options, &web->map, &web->report,
+                        &web->diag);
+  if (!status)
+    status = vn_measure_labels(images[0], &web->map, web->info.labels, web->measures, &web->diag);
+  free(images);
+  if (!status) report_describe(web);
+  return status;
+}
+
+/* What the run would hold, into numbers[0]; options as above. */
+WEB enum vn_status web_memory(struct web *web) {
+  struct vn_segment_options options = options_of(web);
+  const struct vn_image **images = images_of(web);
+  uint64_t bytes = 0;
+  if (!images) return vn_fail(&web->diag, VN_E_MEMORY, "out of memory");
+  enum vn_status status =
+      vn_segmenter_memory(web->segmenter, images, web->count, &options, &bytes, &web->diag);
+  free(images);
+  web->numbers[0] = (double)bytes;
+  return status;
+}
+
+WEB void *web_labels(const struct web *web) {
+  return web->map.data;
+}
+
+/* numbers: voxels, ml, mean, sd, centroid[3]. */
+WEB void web_measure(struct web *web, size_t label) {
+  const struct vn_measure *m = &web->measures[label];
+  const double numbers[] = {
+      (double)m->voxels, m->ml, m->mean, m->sd, m->centroid_mm[0], m->centroid_mm[1],
+      m->centroid_mm[2]};
+  memcpy(web->numbers, numbers, sizeof numbers);
+}
+
+/* The label map as a file of the page's memory, in the format that its name says. */
+WEB enum vn_status web_write(struct web *web, const char *path) {
+  struct vn_scan_result result = {.size = sizeof result,
+                                  .like = web->channels[0].file,
+                                  .image = &web->channels[0].image,
+                                  .map = &web->map,
+                                  .labels = web->info.labels,
+                                  .cancel = web->cancel};
+  struct vn_label_info *label = calloc(web->info.labels, sizeof *label);
+  if (!label) return vn_fail(&web->diag, VN_E_MEMORY, "out of memory");
+  for (size_t i = 0; i < web->info.labels; i++) label[i] = vn_segmenter_label(web->segmenter, i);
+  result.label = label;
+  const int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0666);
+  enum vn_status status =
+      fd < 0 ? vn_fail(&web->diag, VN_E_MEMORY, "no memory for the file of the labels")
+             : vn_scan_write_labels(fd, path, &result, &web->diag);
+  if (fd >= 0) close(fd);
+  free(label);
+  return status;
+}

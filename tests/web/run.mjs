@@ -1,0 +1,258 @@
+/* The npm package and examples/web in a real browser, without threads and with them. Judge of the
+ * labels is the native vnet-run, on plain C kernels: WebAssembly gives the same bits.
+ *
+ *   node tests/web/run.mjs [PICTURES_DIR]
+ *
+ * Needs build/ with vnet-run, build-web/page (examples/web/build.sh), and Debian's mricron-data. */
+import assert from 'node:assert/strict';
+import {execFileSync} from 'node:child_process';
+import {createHash} from 'node:crypto';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import zlib from 'node:zlib';
+import {open} from './browser.mjs';
+import {serve} from '../../examples/web/serve.mjs';
+
+const CH2 = '/usr/share/mricron/templates/ch2.nii.gz';
+const PAGE = 'build-web/page';
+const pictures = process.argv[2] ?? 'build-web/pictures';
+const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'vnet-web-'));
+const VERSION_AT = 12; // of a plan: its format's major version, schemas/plan.h
+let passed = 0, failed = 0;
+
+async function test(name, body) {
+  const began = Date.now();
+  try {
+    await body();
+    passed++;
+    console.log(`ok      ${name} (${((Date.now() - began) / 1000).toFixed(1)} s)`);
+  } catch (error) {
+    failed++;
+    console.log(`FAILED  ${name}\n${error.stack}`);
+  }
+}
+
+/* ---- what is expected ---- */
+
+execFileSync('build/tools/vnet-run', ['-q', `${PAGE}/brain.plan`, CH2, '-o', `${scratch}/native.nii`, '--isa', 'portable',
+                                      '--largest-component']);
+const native = fs.readFileSync(`${scratch}/native.nii`);
+const plan = fs.readFileSync(`${PAGE}/brain.plan`);
+
+/* But for the field that says who wrote it. */
+const [BY, BY_END] = [148, 228];
+const digest = (file) => createHash('sha256').update(file.subarray(0, BY)).update(file.subarray(BY_END)).digest('hex');
+
+fs.writeFileSync(`${scratch}/other.plan`, Object.assign(Buffer.from(plan), {[VERSION_AT]: 99}));
+fs.writeFileSync(`${scratch}/cut.plan`, plan.subarray(0, 100000));
+fs.writeFileSync(`${scratch}/text.nii`, 'not a scan '.repeat(100));
+fs.writeFileSync(`${scratch}/cut.nii.gz`, fs.readFileSync(CH2).subarray(0, 200000));
+fs.writeFileSync(`${scratch}/ch2.nii`, zlib.gunzipSync(fs.readFileSync(CH2)));
+
+/* ---- the package ---- */
+
+/* In the page: what tests share. */
+function prepare() {
+  window.get = async (url, name) => new File([await (await fetch(url)).arrayBuffer()], name);
+  window.hash = async (bytes) => Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)),
+                                            (byte) => byte.toString(16).padStart(2, '0')).join('');
+  window.refusal = async (work) => {
+    try {
+      await work();
+      return 'was done';
+    } catch (error) {
+      return {name: error.name, code: error.code, status: error.status, message: error.message};
+    }
+  };
+  return import('/vnet/index.js').then((vnet) => { window.vnet = vnet; });
+}
+
+async function packageTests(browser, server, threads) {
+  const context = await browser.newContext(), page = await context.newPage();
+  const called = (name) => `${threads ? 'threads' : 'no threads'}: ${name}`;
+  await page.goto(`${server.url}blank.html`);
+  await page.evaluate(prepare);
+
+  await test(called('what cannot be loaded'), async () => {
+    const load = (url, options) => page.evaluate(([url, options]) => refusal(() => vnet.load(url, options)), [url, options]);
+    const other = await load('/made/other.plan');
+    assert.deepEqual([other.name, other.code, other.status], ['VnetError', 'VN_E_UNSUPPORTED', 5]);
+    assert.match(other.message, /format version 99.*compile the model again/);
+    const cut = await load('/made/cut.plan');
+    assert.equal(cut.code, 'VN_E_FORMAT');
+    assert.match(cut.message, /should have.*truncated/);
+    assert.equal((await load('/made/text.nii')).code, 'VN_E_FORMAT');
+    assert.equal((await load('/made/absent.plan')).code, 'VN_E_IO');
+    const little = await load('/page/brain.plan', {memoryLimit: 64 << 20});
+    assert.equal(little.code, 'VN_E_MEMORY');
+    assert.match(little.message, /\d+(\.\d+)? MiB/);
+    assert.equal((await load('/page/brain.plan', {memoryLimit: 1 << 20})).code, 'VN_E_MEMORY');
+    assert.equal((await load('/page/brain.plan', {threads: 0})).code, 'VN_E_ARGUMENT');
+    if (!threads) assert.match((await load('/page/brain.plan', {threads: 2})).message, /not cross-origin isolated/);
+  });
+
+  await test(called('ch2 as a file, labels and file as the native ones'), async () => {
+    const got = await page.evaluate(async (threads) => {
+      window.model = await vnet.load('/page/brain.plan', threads ? {threads} : {});
+      window.ch2 = await get('/made/ch2.nii', 'ch2.nii');
+      let longest = 0, last = performance.now(), told = [];
+      const watch = setInterval(() => {
+        longest = Math.max(longest, performance.now() - last);
+        last = performance.now();
+      }, 10);
+      const result = await model.segment(ch2, {file: 'ch2.seg.nii', largestComponent: true, onProgress: (f) => told.push(f)});
+      clearInterval(watch);
+      window.labels = result.labels;
+      const file = new Blob([result.file.slice(0, 148), result.file.slice(228)]);
+      return {digest: await hash(await file.arrayBuffer()), longest, told, threads: model.threads,
+              classes: result.classes, notes: result.notes, warning: result.warning, memory: result.memoryBytes};
+    }, threads);
+    assert.equal(got.digest, digest(native));
+    assert.equal(got.threads, threads || 1);
+    assert.ok(got.told.length > 10 && got.told.every((f, i) => i === 0 || f >= got.told[i - 1]), 'progress goes on');
+    assert.ok(got.longest < 1000, `the page stood still for ${got.longest} ms`);
+    assert.equal(got.classes[1].name, 'brain');
+    assert.ok(Math.abs(got.classes[1].ml - 1843.6) < 0.1);
+    assert.ok(got.memory < 400 << 20, `${got.memory} bytes`);
+    assert.equal(got.warning, null);
+  });
+
+  await test(called('cancelled, and once more from an array, gzipped'), async () => {
+    const got = await page.evaluate(async () => {
+      const stop = new AbortController();
+      let pressed;
+      const cancelled = await refusal(() => model.segment(ch2, {signal: stop.signal, onProgress: (f) => {
+        if (f < 0.3 || pressed) return;
+        pressed = performance.now();
+        stop.abort();
+      }}));
+      const ms = performance.now() - pressed;
+      const bytes = await ch2.arrayBuffer(), head = new DataView(bytes);
+      const dims = [1, 2, 3].map((i) => head.getInt16(40 + 2 * i, true));
+      const affine = [0, 1, 2].map((row) => [0, 1, 2, 3].map((i) => head.getFloat32(280 + 16 * row + 4 * i, true)));
+      const voxels = new Uint8Array(bytes, 352), copy = voxels.slice();
+      const result = await model.segment({voxels: copy, dims, affine}, {transfer: true, largestComponent: true});
+      return {cancelled, ms, left: copy.length, same: result.labels.every((x, i) => x === labels[i]),
+              need: await model.memory({voxels, dims, affine}), open: model.memoryBytes};
+    });
+    assert.equal(got.cancelled.name, 'AbortError');
+    assert.ok(got.ms < 1000, `it took ${got.ms} ms`);
+    assert.equal(got.left, 0);
+    assert.ok(got.same, 'the labels differ');
+    assert.ok(got.need > got.open && got.need < 500 << 20, `${got.need}`);
+  });
+
+  await test(called('what cannot be segmented'), async () => {
+    const got = await page.evaluate(async () => {
+      const voxels = new Uint8Array(1000), dims = [10, 10, 10], affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0];
+      const run = async (image, options) => refusal(() => model.segment(image, options));
+      return {text: await run(await get('/made/text.nii', 'text.nii')), cut: await run(await get('/made/cut.nii.gz', 'cut.nii.gz')),
+              short: await run({voxels: voxels.subarray(1), dims, affine}), flat: await run({voxels, dims, affine: affine.slice(1)}),
+              unknown: await run({voxels, dims, affine, world: 'UNKNOWN'}), name: await run({voxels, dims, affine}, {file: 'x.png'}),
+              two: await run([{voxels, dims, affine}, {voxels, dims, affine}]),
+              nan: await run({voxels: Float32Array.from(voxels, (_, i) => (i === 555 ? NaN : i)), dims, affine})};
+    });
+    const code = Object.fromEntries(Object.entries(got).map(([name, error]) => [name, error.code]));
+    assert.deepEqual(code, {text: 'VN_E_FORMAT', cut: 'VN_E_FORMAT', short: 'VN_E_ARGUMENT', flat: 'VN_E_ARGUMENT',
+                            unknown: 'VN_E_UNSUPPORTED', name: 'VN_E_ARGUMENT', two: 'VN_E_ARGUMENT', nan: 'VN_E_FORMAT'});
+    assert.match(got.text.message, /^text\.nii: /);
+    assert.match(got.cut.message, /truncated/);
+  });
+
+  await test(called('more than the memory limit is refused with the figure'), async () => {
+    const got = await page.evaluate(async () => {
+      model.close();
+      const closed = await refusal(() => model.segment(ch2));
+      const small = await vnet.load('/page/brain.plan', {memoryLimit: 230 << 20, threads: 1});
+      const run = await refusal(() => small.segment(ch2));
+      small.close();
+      return {closed, run};
+    });
+    assert.match(got.closed.message, /closed/);
+    assert.equal(got.run.code, 'VN_E_MEMORY');
+    assert.match(got.run.message, /MiB|memory/);
+  });
+  await context.close();
+}
+
+/* ---- the page ---- */
+
+async function pageTests(browser, server) {
+  const context = await browser.newContext({viewport: {width: 1280, height: 800}, acceptDownloads: true});
+  const page = await context.newPage(), faults = [], asked = [];
+  page.on('pageerror', (error) => faults.push(String(error)));
+  page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
+  context.on('request', (request) => asked.push(request.url()));
+  const status = (pattern) => page.getByRole('status').filter({hasText: pattern}).waitFor({timeout: 90000});
+  const picture = (name) => page.screenshot({path: `${pictures}/${name}.png`, fullPage: true});
+
+  await test('page: a scan, the button, the labels, the file', async () => {
+    await page.goto(`${server.url}page/`);
+    await status(/^Ready/);
+    await picture('empty');
+    await page.setInputFiles('#file', CH2);
+    await status(/is open/);
+    const run = page.getByRole('button', {name: 'Find the brain'});
+    await run.focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('button', {name: 'Cancel'}).click();
+    await status(/^Cancelled/);
+    await run.click();
+    await page.getByRole('progressbar', {name: 'Progress'}).waitFor();
+    await status(/^Done in .*brain 1843\.6 ml/);
+    assert.match(await page.getByRole('row', {name: /brain/}).textContent(), /1843\.6 ml/);
+    const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', {name: /^Save/}).click()]);
+    assert.equal(download.suggestedFilename(), 'ch2.seg.nii.gz');
+    assert.equal(digest(zlib.gunzipSync(fs.readFileSync(await download.path()))), digest(native));
+    await page.locator('#canvas').focus();
+    await page.keyboard.press('ArrowUp');
+    await page.waitForTimeout(500);
+    await picture('wide');
+    await page.setViewportSize({width: 390, height: 844});
+    await page.waitForTimeout(500);
+    await picture('narrow');
+    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert.ok(width <= 390, `${width} pixels wide`);
+    assert.deepEqual(faults, []);
+  });
+
+  await test('page: a wrong file is refused in a sentence', async () => {
+    await page.setInputFiles('#file', `${scratch}/text.nii`);
+    await status(/is open/);
+    await page.getByRole('button', {name: 'Find the brain'}).click();
+    await page.getByRole('alert').filter({hasText: 'text.nii: '}).waitFor();
+    await page.setInputFiles('#plan', `${scratch}/other.plan`);
+    await page.getByRole('alert').filter({hasText: 'compile the model again'}).waitFor();
+    await picture('refused');
+  });
+
+  await test('page: without its server, after it was loaded', async () => {
+    await page.evaluate(() => navigator.serviceWorker.ready);
+    await context.setOffline(true);
+    await page.reload();
+    await status(/^Ready/);
+  });
+
+  await test('page: nothing was asked of another server', () => {
+    assert.deepEqual(asked.filter((url) => !url.startsWith(server.url) && !/^(blob|data):/.test(url)), []);
+  });
+  await context.close();
+}
+
+/* ---- all ---- */
+
+fs.mkdirSync(pictures, {recursive: true});
+const folders = {'/': path.resolve('tests/web'), '/vnet/': path.resolve(PAGE, 'vnet'), '/page/': path.resolve(PAGE), '/made/': scratch};
+const {browser, outside, close} = await open();
+for (const threads of [0, 2]) {
+  const server = await serve(folders, {isolated: threads > 0});
+  await packageTests(browser, server, threads);
+  if (!threads) await pageTests(browser, server);
+  server.close();
+}
+await close();
+await test('the browser reached for no other machine', () => assert.deepEqual(outside(), []));
+fs.rmSync(scratch, {recursive: true});
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed ? 1 : 0);
