@@ -107,10 +107,10 @@ static struct candidate fft_head(const struct vnc_node *node, uint64_t channels,
  * their 5 taps along w, complex. */
 static struct candidate fft(const struct vnc_graph *g, const struct vnc_node *node,
                             uint64_t *jobs) {
-  enum { TILES = 12, SCRATCH = 16 << 20 };
+  enum { TILES = 12, HEAD = 2, SCRATCH = 16 << 20 };
   const uint64_t in = g->nodes[vnc_graph_arg(g, node, 0)].dim[VN_C], out = node->dim[VN_C];
   const struct lanes *l = in <= NARROW && out <= NARROW ? &narrow : &wide;
-  if (out <= (l == &wide ? 3 : 2)) return fft_head(node, in, jobs);
+  if (out <= HEAD) return fft_head(node, in, jobs);
   const uint64_t wider = ceil_div(in > out ? in : out, l->lanes);
   const uint64_t fit = SCRATCH / (FFT_TILE * FFT_ROWS * 8 * wider * l->lanes);
   const struct fft_cut cut = fft_cut(node, fit > TILES ? TILES : fit ? fit : 1);

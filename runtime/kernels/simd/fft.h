@@ -102,7 +102,7 @@ void fft_output_depth(const float *planes, float *out);
 
 /* fft_head.c: convolutions of so few outputs that vectors of them would be mostly idle, by the same
  * transforms along d and h. */
-enum { FFT_HEAD_OUTPUTS = VEC_LANES == 16 ? 3 : VEC_LANES == 8 ? 2 : 1 };
+enum { FFT_HEAD_OUTPUTS = 2 };
 enum vn_status fft_head(const struct vn_conv *conv, struct vn_prepared *prepared,
                         struct vn_diag *diag);
 

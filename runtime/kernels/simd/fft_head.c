@@ -1,10 +1,13 @@
-/* Heads, 5x5x5 convolutions of one to three outputs, by Fourier transforms along d and h alone.
+/* Heads, 5x5x5 convolutions of one or two outputs, by Fourier transforms along d and h alone.
  *
  * With so few outputs vectors of them would be mostly idle, and the transforms cost more than the
  * products. So here channels of the input stay in the lanes, the products along w are direct, the
  * channels are summed, and only sums are transformed back, w in the lanes. A job is a few rows of
  * tiles. It goes through the columns of each once, eight at a time, all within the second cache;
- * sums that wait for columns to come are carried along. */
+ * sums that wait for columns to come are carried along.
+ *
+ * Channels are summed in the same order whatever the vectors' width: each of 16 lanes by itself,
+ * and then the lanes. A narrower vector is a part of 16 lanes. */
 #include "fft.h"
 
 #include <stdlib.h>
@@ -15,6 +18,9 @@ enum {
   COLUMNS = 8,            /* in hand at a time */
   CARRIED = FFT_TAPS - 1, /* sums that are not complete after a step */
   ROWS_OF_PLANE = FFT_POINTS,
+  LANES = 16, /* in which channels are summed */
+  PARTS = LANES / VEC_LANES,
+  TAPS_ELEMS = FFT_TAPS * FFT_PAIR, /* weights of a vector */
   PLANES_ELEMS = FFT_POINTS * FFT_TILE * VEC_LANES
 };
 
@@ -25,37 +31,16 @@ struct head {
   size_t columns_at, carried_at, sums_at, planes_at; /* in the scratch */
 };
 
-/* Neighbouring lanes of n vectors, a power of two, are added: half as many vectors, or one. */
+/* Neighbouring lanes of n vectors, an even number, are added: half as many vectors. */
 VEC_INLINE void add_pairs(vec *x, const size_t n) {
-  VEC_UNROLL for (size_t i = 0; i < (n + 1) / 2; i++) {
-    const vec a = x[2 * i], b = n > 1 ? x[2 * i + 1] : a;
-    x[i] = VEC_EVEN(a, b) + VEC_ODD(a, b);
-  }
+  VEC_UNROLL for (size_t i = 0; i < n / 2; i++) x[i] =
+      VEC_EVEN(x[2 * i], x[2 * i + 1]) + VEC_ODD(x[2 * i], x[2 * i + 1]);
 }
 
-VEC_INLINE size_t at_least_one(size_t n) {
-  return n ? n : 1;
-}
-
-/* Adds up the lanes of each of n vectors: VEC_LANES sums in each that is left, in their order. */
-VEC_INLINE void add_lanes(vec *x, const size_t n) {
-  add_pairs(x, n);
-  add_pairs(x, at_least_one(n / 2));
-  if (VEC_LANES > 4) add_pairs(x, at_least_one(n / 4));
-  if (VEC_LANES > 8) add_pairs(x, at_least_one(n / 8));
-}
-
-/* What one step works on: in[column][vector], u[vector][tap], and sums, of which the first COLUMNS
- * get complete. */
-struct step {
-  const float *in, *u;
-  float *carried, *re, *im;
-  size_t column, vecs;
-};
-
-/* One column: tap t of the sum FFT_TAPS - 1 - t of those that it has a share in. */
+/* One column: tap t of the sum FFT_TAPS - 1 - t of those that it has a share in. Vectors of the
+ * input are PARTS apart. */
 VEC_INLINE void add_column(const float *in, const float *u, size_t vecs, vec *re, vec *im) {
-  for (size_t c = 0; c < vecs; c++, in += FFT_PAIR, u += FFT_TAPS * FFT_PAIR) {
+  for (size_t c = 0; c < vecs; c += PARTS, in += PARTS * FFT_PAIR, u += PARTS * TAPS_ELEMS) {
     const vec x = vec_load(in), y = vec_load(in + VEC_LANES);
     VEC_UNROLL for (size_t t = 0; t < FFT_TAPS; t++) {
       const vec a = vec_load(u + t * FFT_PAIR), b = vec_load(u + t * FFT_PAIR + VEC_LANES);
@@ -66,42 +51,66 @@ VEC_INLINE void add_column(const float *in, const float *u, size_t vecs, vec *re
   }
 }
 
-/* COLUMNS columns of one row for one output. */
-static void step(const struct step *s) {
+/* COLUMNS columns of one row for one output: in[column][vector], u[vector][tap], and sums, of which
+ * the first COLUMNS get complete. */
+struct step {
+  const float *in, *u;
+  float *carried, *re, *im;
+  size_t column, vecs;
+};
+
+/* One part of the lanes: sums[re 0 ... , im 0 ...], PARTS apart. */
+static void step_part(const struct step *s, size_t part, float *sums) {
   enum { SUMS = COLUMNS + CARRIED };
-  vec re[SUMS], im[SUMS], all[2 * COLUMNS];
+  vec re[SUMS], im[SUMS];
+  float *carried = s->carried + part * CARRIED * FFT_PAIR;
+  if (part >= s->vecs) {
+    for (size_t i = 0; i < 2 * COLUMNS; i++) vec_store(sums + i * LANES, vec_zero());
+    return;
+  }
   VEC_UNROLL for (size_t i = 0; i < SUMS; i++) {
-    re[i] = i < CARRIED ? vec_load(s->carried + i * FFT_PAIR) : vec_zero();
-    im[i] = i < CARRIED ? vec_load(s->carried + i * FFT_PAIR + VEC_LANES) : vec_zero();
+    re[i] = i < CARRIED ? vec_load(carried + i * FFT_PAIR) : vec_zero();
+    im[i] = i < CARRIED ? vec_load(carried + i * FFT_PAIR + VEC_LANES) : vec_zero();
   }
   VEC_UNROLL for (size_t j = 0; j < COLUMNS; j++)
-      add_column(s->in + j * s->column, s->u, s->vecs, re + j, im + j);
+      add_column(s->in + j * s->column + part * FFT_PAIR, s->u + part * TAPS_ELEMS, s->vecs - part,
+                 re + j, im + j);
   VEC_UNROLL for (size_t i = 0; i < CARRIED; i++) {
-    vec_store(s->carried + i * FFT_PAIR, re[COLUMNS + i]);
-    vec_store(s->carried + i * FFT_PAIR + VEC_LANES, im[COLUMNS + i]);
+    vec_store(carried + i * FFT_PAIR, re[COLUMNS + i]);
+    vec_store(carried + i * FFT_PAIR + VEC_LANES, im[COLUMNS + i]);
   }
   VEC_UNROLL for (size_t i = 0; i < COLUMNS; i++) {
-    all[i] = re[i];
-    all[COLUMNS + i] = im[i];
+    vec_store(sums + i * LANES, re[i]);
+    vec_store(sums + (COLUMNS + i) * LANES, im[i]);
   }
-  add_lanes(all, 2 * COLUMNS);
-  float sum[2 * COLUMNS];
-  VEC_UNROLL for (size_t i = 0; i < 2 * COLUMNS; i += VEC_LANES)
-      vec_store(sum + i, all[i / VEC_LANES]);
-  memcpy(s->re, sum, COLUMNS * sizeof(float));
-  memcpy(s->im, sum + COLUMNS, COLUMNS * sizeof(float));
+}
+
+/* The 16 lanes of 16 sums, added up. */
+static void step(const struct step *s) {
+  enum { N = 2 * COLUMNS * PARTS };
+  float sums[2 * COLUMNS * LANES];
+  vec x[N];
+  for (size_t part = 0; part < PARTS; part++) step_part(s, part, sums + part * VEC_LANES);
+  VEC_UNROLL for (size_t i = 0; i < N; i++) x[i] = vec_load(sums + i * VEC_LANES);
+  add_pairs(x, N);
+  add_pairs(x, N / 2);
+  add_pairs(x, N / 4);
+  add_pairs(x, N / 8);
+  VEC_UNROLL for (size_t i = 0; i < PARTS; i++) vec_store(sums + i * VEC_LANES, x[i]);
+  memcpy(s->re, sums, COLUMNS * sizeof(float));
+  memcpy(s->im, sums + COLUMNS, COLUMNS * sizeof(float));
 }
 
 /* All rows of one plane for the columns in hand, the first of which is number x of the job. */
 static void plane_sums(const struct head *k, size_t plane, size_t x, float *scratch) {
   const size_t outputs = k->f.channels_out, first = fft_plane_row(plane);
-  const size_t rows = plane < 2 ? FFT_PLANES : FFT_POINTS, u = k->f.vecs_in * FFT_TAPS * FFT_PAIR;
+  const size_t rows = plane < 2 ? FFT_PLANES : FFT_POINTS, u = k->f.vecs_in * TAPS_ELEMS;
   for (size_t r = 0; r < rows; r++)
     for (size_t o = 0; o < outputs; o++) {
       const size_t at = o * FFT_ROWS + first + r;
       struct step s = {.in = scratch + k->columns_at + r * k->row,
                        .u = k->f.packed + ((first + r) * outputs + o) * u,
-                       .carried = scratch + k->carried_at + at * CARRIED * FFT_PAIR,
+                       .carried = scratch + k->carried_at + at * PARTS * CARRIED * FFT_PAIR,
                        .re = scratch + k->sums_at + at * 2 * k->sums + x,
                        .column = k->column,
                        .vecs = k->f.vecs_in};
@@ -180,7 +189,7 @@ static void head_run(const void *state, size_t index, void *scratch) {
   const struct head *k = state;
   const struct fft_job job = fft_job_at(&k->f, index);
   const size_t columns = job.tiles * FFT_TILE + CARRIED;
-  const size_t carried = k->f.channels_out * FFT_ROWS * CARRIED * FFT_PAIR;
+  const size_t carried = k->f.channels_out * FFT_ROWS * PARTS * CARRIED * FFT_PAIR;
   float *s = scratch;
   memset(s + k->f.zeros_at, 0, COLUMNS * k->f.conv.in.stride * sizeof(float));
   for (size_t i = 0; i < job.count; i++) {
@@ -217,7 +226,7 @@ static size_t head_cut(struct head *k) {
   f->stage_at = lines(COLUMNS * f->conv.in.stride);
   k->columns_at = f->stage_at + FFT_POINTS * f->stage_d;
   k->carried_at = k->columns_at + COLUMNS * k->column;
-  k->sums_at = k->carried_at + f->channels_out * FFT_ROWS * CARRIED * FFT_PAIR;
+  k->sums_at = k->carried_at + f->channels_out * FFT_ROWS * PARTS * CARRIED * FFT_PAIR;
   k->planes_at = k->sums_at + f->channels_out * FFT_ROWS * 2 * k->sums;
   return lines(k->planes_at + f->channels_out * PLANES_ELEMS) * sizeof(float);
 }
