@@ -73,7 +73,7 @@ static struct candidate winograd(const struct vnc_graph *g, const struct vnc_nod
 }
 
 /* How runtime/kernels/simd/fft_cut.c cuts it: rows of tiles, of which a job takes a few. */
-enum { FFT_TILE = 16, FFT_ROWS = 202, FFT_TAPS = 5, FFT_JOBS = 8 };
+enum { FFT_TILE = 16, FFT_ROWS = 202, FFT_TAPS = 5, FFT_TILES = 8, FFT_JOBS = 8 };
 
 struct fft_cut {
   uint64_t pixels, jobs, tiles; /* outputs with those that pad tiles; tiles of a job */
@@ -91,9 +91,8 @@ static struct fft_cut fft_cut(const struct vnc_node *node, uint64_t most) {
 }
 
 static struct candidate fft_head(const struct vnc_node *node, uint64_t channels, uint64_t *jobs) {
-  enum { TILES = 8 };
   const struct lanes *l = channels <= NARROW ? &narrow : &wide;
-  const struct fft_cut cut = fft_cut(node, TILES);
+  const struct fft_cut cut = fft_cut(node, FFT_TILES);
   const double vi = (double)ceil_div(channels, l->lanes), outputs = (double)node->dim[VN_C];
   const double cycles = l->head_in * vi + outputs * (l->head_product * vi + l->head_out);
   *jobs = cut.jobs;
@@ -107,13 +106,13 @@ static struct candidate fft_head(const struct vnc_node *node, uint64_t channels,
  * their 5 taps along w, complex. */
 static struct candidate fft(const struct vnc_graph *g, const struct vnc_node *node,
                             uint64_t *jobs) {
-  enum { TILES = 12, HEAD = 2, SCRATCH = 16 << 20 };
+  enum { HEAD = 2, SCRATCH = 16 << 20 };
   const uint64_t in = g->nodes[vnc_graph_arg(g, node, 0)].dim[VN_C], out = node->dim[VN_C];
   const struct lanes *l = in <= NARROW && out <= NARROW ? &narrow : &wide;
   if (out <= HEAD) return fft_head(node, in, jobs);
   const uint64_t wider = ceil_div(in > out ? in : out, l->lanes);
   const uint64_t fit = SCRATCH / (FFT_TILE * FFT_ROWS * 8 * wider * l->lanes);
-  const struct fft_cut cut = fft_cut(node, fit > TILES ? TILES : fit ? fit : 1);
+  const struct fft_cut cut = fft_cut(node, fit > FFT_TILES ? FFT_TILES : fit ? fit : 1);
   const double vi = (double)ceil_div(in, l->lanes), vo = (double)ceil_div(out, l->lanes);
   const double product = l->fft_product + l->fft_weights / (double)cut.tiles;
   const double cycles = l->fft_in * vi + l->fft_out * vo + (double)in * vo * product;

@@ -4,7 +4,7 @@
 
 /* Tiles per job, which share the weights' transform; fewer where the scratch would leave the last
  * cache. */
-enum { TILES = 12, ENOUGH_JOBS = 8, GOOD_SCRATCH = 16 << 20 };
+enum { TILES = 8, ENOUGH_JOBS = 8, GOOD_SCRATCH = 16 << 20 };
 
 static size_t ceil_div(size_t a, size_t b) {
   return (a + b - 1) / b;
