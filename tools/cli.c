@@ -109,20 +109,25 @@ static bool steers(uint32_t code) {
          code == 0x200F || (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
 }
 
-/* With `doubled` twice where it occurs. */
+/* With `doubled` twice where it occurs. In pieces as long as can be: what several programs say at
+ * once on one standard error, which is not buffered, shall not be mixed letter by letter. */
 static void show(FILE *out, const char *text, char doubled) {
+  const unsigned char *c = (const unsigned char *)text, *plain = c; /* not printed yet */
   uint32_t code;
-  for (const unsigned char *c = (const unsigned char *)text; *c;) {
-    const size_t length = utf8_read(c, &code);
-    if (!length || (length == 1 && steers(code)))
-      fprintf(out, "\\x%02x", *c);
-    else if (steers(code))
+  for (size_t length; *c; c += length ? length : 1) {
+    length = utf8_read(c, &code);
+    const bool odd = !length || steers(code), twice = doubled && *c == (unsigned char)doubled;
+    if (!odd && !twice) continue;
+    fwrite(plain, 1, (size_t)(c - plain), out);
+    plain = odd ? c + (length ? length : 1) : c;
+    if (twice)
+      fputc(doubled, out);
+    else if (length > 1)
       fprintf(out, "\\u%04" PRIx32, code);
     else
-      fwrite(c, 1, length, out);
-    if (doubled && *c == (unsigned char)doubled) fputc(doubled, out);
-    c += length ? length : 1;
+      fprintf(out, "\\x%02x", *c);
   }
+  fwrite(plain, 1, (size_t)(c - plain), out);
 }
 
 void cli_show(FILE *out, const char *text) {
