@@ -1,6 +1,6 @@
-/* What this project asks of the operating system; os_posix.c and os_windows.c answer. Private. One
- * file for each kind of system, so that no other file needs to know which one it is. The libraries
- * and the programs hold a copy each, which none of them exports.
+/* What this project asks of the operating system; os_posix.c, os_windows.c and, for a web page,
+ * os_web.c answer. Private. One file for each kind of system, so that no other file needs to know
+ * which one it is. The libraries and the programs hold a copy each, which none of them exports.
  *
  * Names of files are UTF-8 everywhere. Calls that mean the same on every system are POSIX's
  * (open, stat, pthread_mutex_lock …); where a system lacks them, windows/posix.h has them. */
