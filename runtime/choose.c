@@ -81,6 +81,7 @@ static void conv_candidates(const struct vn_simd *simd, const struct vn_conv *co
                             struct candidates *c) {
   const bool depthwise = conv_is_depthwise(conv);
   if (algo == VN_ALGO_WINOGRAD) candidates_add(c, simd->winograd);
+  if (algo == VN_ALGO_FFT) candidates_add(c, simd->fft);
   if (algo == VN_ALGO_DIRECT) candidates_add(c, depthwise ? simd->depthwise : simd->direct);
   if (algo == VN_ALGO_XNNPACK) candidates_add(c, xnnpack);
   if (depthwise)
@@ -89,7 +90,7 @@ static void conv_candidates(const struct vn_simd *simd, const struct vn_conv *co
     candidates_add(c, simd->pointwise);
   else if (conv_is_block(conv, false))
     candidates_add(c, simd->down);
-  else if (algo == VN_ALGO_AUTO || algo == VN_ALGO_SIMD)
+  else if (algo == VN_ALGO_AUTO || algo == VN_ALGO_SIMD || algo == VN_ALGO_FFT)
     candidates_add(c, simd->winograd);
   candidates_add(c, simd->direct);
   candidates_add(c, xnnpack);

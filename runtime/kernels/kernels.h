@@ -100,6 +100,7 @@ struct vn_simd {
   const char *name;              /* "avx512", "avx2", "neon", "wasm", "portable" */
   size_t lanes;                  /* floats per vector */
   vn_conv_prepare_fn *winograd;  /* stride 1, no dilation, no groups, 5x5x5 or 3x3x3 */
+  vn_conv_prepare_fn *fft;       /* stride 1, no dilation, no groups, 5x5x5 */
   vn_conv_prepare_fn *depthwise; /* one channel in and out per group */
   vn_conv_prepare_fn *direct;    /* any convolution that fits its scratch */
   vn_conv_prepare_fn *pointwise; /* 1x1x1 */

@@ -164,6 +164,7 @@ struct shape {
   bool concat;                     /* the output is half of a concat */
   size_t stride, dilation, groups; /* 0: 1, or what the family has */
 };
+static const char tiles[] = "winograd fft";
 static const struct shape shapes[] = {
     {"direct", 1, 16, {64, 128, 128}, .kernel = 5},
     {"direct", 32, 32, {16, 32, 32}, .kernel = 5},
@@ -173,8 +174,13 @@ static const struct shape shapes[] = {
     {"xnnpack", 256, 256, {4, 8, 8}, .kernel = 5},
     {"xnnpack", 32, 2, {64, 128, 128}, .kernel = 1},
     {"xnnpack", 32, 32, {64, 128, 128}, .kernel = 1},
-    {"winograd", 32, 32, {64, 128, 128}, .kernel = 5},
-    {"winograd", 64, 64, {32, 64, 64}, .kernel = 5},
+    {tiles, 32, 32, {64, 128, 128}, .kernel = 5},
+    {tiles, 64, 64, {32, 64, 64}, .kernel = 5},
+    {tiles, 32, 32, {32, 64, 64}, .kernel = 5},
+    {tiles, 16, 16, {96, 112, 96}, .kernel = 5},
+    {tiles, 8, 8, {96, 112, 96}, .kernel = 5},
+    {tiles, 32, 2, {64, 128, 128}, .kernel = 5},
+    {tiles, 16, 2, {96, 112, 96}, .kernel = 5},
     {"winograd", 128, 128, {16, 32, 32}, .kernel = 5},
     {"winograd", 256, 256, {8, 16, 16}, .kernel = 5},
     {"winograd", 32, 32, {64, 128, 128}, .kernel = 3},
@@ -290,7 +296,7 @@ static void bench_simple(const struct family *f, size_t i, struct vn_pool *pool)
 
 void bench(const struct family *family, struct vn_pool *pool) {
   for (size_t i = 0; family->conv && i < sizeof shapes / sizeof *shapes; i++)
-    if (!strcmp(shapes[i].family, family->name)) bench_conv(family, &shapes[i], pool);
+    if (strstr(shapes[i].family, family->name)) bench_conv(family, &shapes[i], pool);
   for (size_t i = 0;
        family->conv && strstr(anyone, family->name) && i < sizeof others / sizeof *others; i++)
     bench_conv(family, &others[i], pool);

@@ -74,7 +74,7 @@ def models():
             file("huge.onnx", field(7, huge) + field(8, b"\x10\x11")), "-o", out)
     refused(ARGUMENT, bin_dir / "vnetc", model)
     refused(ARGUMENT, bin_dir / "vnetc", model, "-o", out, "--patch", "0x1x1")
-    refused(ARGUMENT, bin_dir / "vnetc", model, "-o", out, "--conv", "fft")
+    refused(ARGUMENT, bin_dir / "vnetc", model, "-o", out, "--conv", "fourier")
     refused({ARGUMENT, UNSUPPORTED}, bin_dir / "vnetc", model, "-o", out, "--topology", "unet")
     refused(MEMORY, bin_dir / "vnetc", model, "-o", out, "--topology", "any", "--memory-limit", "1K")
 

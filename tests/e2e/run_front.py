@@ -75,7 +75,7 @@ assert len(np.unique(labels)) > 1, "a scan of one label tells nothing"
 run(door, "same", small, folder / "same")
 run(door, "modes", small, folder / "same" / "o00.nii")
 others = []
-for conv in "direct", "xnnpack", "ref":
+for conv in "fft", "direct", "xnnpack", "ref":
     others.append(folder / f"small-{conv}.plan")
     run(bin_dir / "vnetc", folder / "small.onnx", "-o", others[-1], "--conv", conv, "-q")
 run(door, "stack", small, *others, folder / "same" / "o00.nii")

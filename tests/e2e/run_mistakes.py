@@ -90,7 +90,7 @@ MISTAKES = """
 2 vnetc brain.onnx -o x.plan --patch 97x112x96      | the model's grid is fixed at 96 along d
 2 vnetc brain.onnx -o x.plan --topology unet        | "unet" is no member of the family: vnet,
 5 vnetc brain.onnx -o x.plan --topology vnet        | not a vnet: left 1, convolution 1
-2 vnetc brain.onnx -o x.plan --conv fft             | 'fft' is not auto, winograd
+2 vnetc brain.onnx -o x.plan --conv fourier         | 'fourier' is not auto, winograd
 2 vnetc brain.onnx -o x.plan -d q                   | --dump: expected letters of isbfck, got q
 6 vnetc brain.onnx -o x.plan --memory-limit 1M      | brain.onnx: no plan of this network runs in 1 MiB
 

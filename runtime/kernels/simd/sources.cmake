@@ -3,6 +3,13 @@ set(VN_SIMD_SOURCES
   kernels/simd/depthwise.c
   kernels/simd/direct.c
   kernels/simd/down.c
+  kernels/simd/fft.c
+  kernels/simd/fft_cut.c
+  kernels/simd/fft_head.c
+  kernels/simd/fft_input.c
+  kernels/simd/fft_output.c
+  kernels/simd/fft_products.c
+  kernels/simd/fft_weights.c
   kernels/simd/pointwise.c
   kernels/simd/product.c
   kernels/simd/simple.c

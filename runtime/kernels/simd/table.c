@@ -6,6 +6,7 @@ const struct vn_simd VN_ISA_NAME(simd) = {
     .name = VN_ISA_TEXT,
     .lanes = VEC_LANES,
     .winograd = VN_ISA_NAME(winograd),
+    .fft = VN_ISA_NAME(fft),
     .depthwise = VN_ISA_NAME(depthwise),
     .direct = VN_ISA_NAME(direct),
     .pointwise = VN_ISA_NAME(pointwise),

@@ -33,7 +33,7 @@
 #if defined(__clang__)
 #define VEC_UNROLL _Pragma("clang loop unroll(full)")
 #else
-#define VEC_UNROLL _Pragma("GCC unroll 16")
+#define VEC_UNROLL _Pragma("GCC unroll 32")
 #endif
 
 /* Lane i takes lane i ^ d, a constant. */
@@ -76,6 +76,12 @@
 /* A hint, never an access: any address will do. */
 VEC_INLINE void vec_prefetch(const void *p) {
   __builtin_prefetch(p);
+}
+VEC_INLINE void vec_prefetch_write(const void *p) {
+  __builtin_prefetch(p, 1);
+}
+VEC_INLINE void vec_prefetch_l2(const void *p) {
+  __builtin_prefetch(p, 0, 2);
 }
 
 /* Stores that do not bring the line into the cache, for outputs larger than any cache: p aligned to

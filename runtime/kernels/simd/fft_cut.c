@@ -1,0 +1,82 @@
+/* How an FFT convolution is cut: strips and tiles per job, places in the scratch. Depends on the
+ * problem and the instruction set alone, never on the number of threads. */
+#include "fft.h"
+
+/* Tiles per job, which share the weights' transform; fewer where the scratch would leave the last
+ * cache. */
+enum { TILES = 8, ENOUGH_JOBS = 8, GOOD_SCRATCH = 16 << 20 };
+
+static size_t ceil_div(size_t a, size_t b) {
+  return (a + b - 1) / b;
+}
+
+size_t fft_jobs(const struct fft *f) {
+  return f->groups * f->blocks;
+}
+
+/* Distances that are an odd number of lines do not fall on the same few sets of a cache. */
+static size_t odd_lines(size_t elems) {
+  return (ceil_div(elems, FFT_LINE) | 1) * FFT_LINE;
+}
+
+void fft_cut_strips(struct fft *f, size_t most, size_t stage_columns) {
+  for (size_t a = 0; a < 3; a++) f->tiles[a] = ceil_div(f->conv.out.dim[VN_D + a], FFT_TILE);
+  f->strips = f->conv.out.dim[VN_N] * f->tiles[0] * f->tiles[1];
+  f->blocks = ceil_div(f->tiles[2], most);
+  f->block = ceil_div(f->tiles[2], f->blocks);
+  f->group = most / f->block;
+  while (f->group > 1 && ceil_div(f->strips, f->group) * f->blocks < ENOUGH_JOBS) f->group--;
+  f->groups = ceil_div(f->strips, f->group);
+  f->group = ceil_div(f->strips, f->groups);
+  f->stage_columns = stage_columns;
+  f->stage_h = odd_lines(stage_columns * f->vecs_in * VEC_LANES);
+  f->stage_d = odd_lines(FFT_POINTS * f->stage_h);
+}
+
+size_t fft_cut(struct fft *f) {
+  enum { STAGE_VECS = 16 };
+  const size_t vecs = f->vecs_in > f->vecs_out ? f->vecs_in : f->vecs_out;
+  f->row = vecs * FFT_PAIR;
+  f->column = odd_lines(FFT_ROWS * f->row);
+  const size_t fit = GOOD_SCRATCH / (FFT_TILE * f->column * sizeof(float));
+  fft_cut_strips(f,
+                 fit > TILES ? TILES
+                 : fit       ? fit
+                             : 1,
+                 f->vecs_in < STAGE_VECS ? STAGE_VECS / f->vecs_in : 1);
+  const size_t tiles = f->group * f->block;
+  f->strip = (f->block * FFT_TILE + FFT_TAPS - 1) * f->column;
+  f->v_row = f->vecs_in * FFT_TRIPLE;
+  f->v_freq = odd_lines(tiles * f->v_row);
+  f->m_row = f->vecs_out * FFT_PAIR;
+  f->m_freq = odd_lines(tiles * f->m_row);
+  f->u_freq = odd_lines(f->channels_in * FFT_PAIR);
+  f->zeros_at = f->group * f->strip;
+  f->stage_at = f->zeros_at + odd_lines(f->stage_columns * f->conv.in.stride);
+  f->v_at = f->zeros_at; /* a job is done with its input before its products */
+  f->m_at = f->v_at + FFT_POINTS * f->v_freq;
+  f->u_at = f->m_at + FFT_POINTS * f->m_freq;
+  const size_t input_end = f->stage_at + FFT_POINTS * f->stage_d;
+  const size_t products_end = f->u_at + FFT_TAPS * f->u_freq;
+  const size_t end = input_end > products_end ? input_end : products_end;
+  return ceil_div(end * sizeof(float), 64) * 64;
+}
+
+/* Along depth first: a strip finds a part of its input where the one before it left it. */
+struct fft_job fft_job_at(const struct fft *f, size_t index) {
+  const size_t group = index % f->groups, block = index / f->groups;
+  const size_t first = group * f->strips / f->groups, tile = block * f->tiles[2] / f->blocks;
+  return (struct fft_job){.first = first,
+                          .count = (group + 1) * f->strips / f->groups - first,
+                          .w = tile * FFT_TILE,
+                          .tiles = (block + 1) * f->tiles[2] / f->blocks - tile};
+}
+
+struct fft_strip fft_strip_at(const struct fft *f, const struct fft_job *job, size_t index) {
+  const size_t d = (job->first + index) % f->tiles[0], rest = (job->first + index) / f->tiles[0];
+  return (struct fft_strip){.n = rest / f->tiles[1],
+                            .d = d * FFT_TILE,
+                            .h = rest % f->tiles[1] * FFT_TILE,
+                            .w = job->w,
+                            .tiles = job->tiles};
+}

@@ -1,0 +1,91 @@
+/* The output side of the FFT convolution: back along h and d, epilogue and store. Called by fft.c.
+ */
+#include "fft.h"
+
+/* Real frequencies along d, 0 or 10: from half of those along h. */
+VEC_INLINE void back_h_real(const float *in, size_t row, size_t im, float *out) {
+  vec x[FFT_POINTS], y[FFT_POINTS];
+  VEC_UNROLL for (size_t k = 0; k < 2; k++) y[k] = vec_load(in + k * row);
+  VEC_UNROLL for (size_t k = 2; k < FFT_PLANES; k++) {
+    y[2 * k - 2] = vec_load(in + k * row);
+    y[2 * k - 1] = vec_load(in + k * row + im);
+  }
+  fft_real_inverse(y, x);
+  VEC_UNROLL for (size_t k = 0; k < FFT_TILE; k++) vec_store(out + k * VEC_LANES, x[k]);
+}
+
+void fft_output_h(const float *in, size_t row, size_t im, float *planes) {
+  enum { STEP = FFT_TILE * VEC_LANES };
+  for (size_t k = 0; k < 2; k++)
+    back_h_real(in + fft_plane_row(k) * row, row, im, planes + k * STEP);
+  for (size_t k = 2; k < FFT_PLANES; k++) {
+    const float *from = in + fft_plane_row(k) * row;
+    float *to = planes + (2 * k - 2) * STEP;
+    fft_complex(from + im, from, row, to + STEP, to, VEC_LANES, FFT_TILE, 0);
+  }
+}
+
+void fft_output_depth(const float *planes, float *out) {
+  vec x[FFT_POINTS], y[FFT_POINTS];
+  VEC_UNROLL for (size_t k = 0; k < FFT_POINTS; k++) y[k] =
+      vec_load(planes + k * FFT_TILE * VEC_LANES);
+  fft_real_inverse(y, x);
+  VEC_UNROLL for (size_t k = 0; k < FFT_TILE; k++) vec_store(out + k * VEC_LANES, x[k]);
+}
+
+/* Where a strip's outputs lie that exist. */
+struct target {
+  size_t pixel, depth, height, plane; /* plane: pixels from one d to the next */
+};
+
+/* The outputs along d of one pixel of a plane. */
+VEC_INLINE void finish(const struct fft *f, const struct vn_epi *e, const struct target *t,
+                       size_t pixel, const float *from, const int stream) {
+  const size_t stride = f->conv.out.stride;
+  float *out = (float *)f->conv.out.data + pixel * stride + e->channel;
+  for (size_t k = 0; k < t->depth; k++, pixel += t->plane, out += t->plane * stride) {
+    const vec x = vn_epi_apply(e, vec_load(from + k * VEC_LANES), pixel);
+    if (stream)
+      vec_stream(out, x);
+    else
+      vec_store_k(out, x, e->count);
+  }
+}
+
+/* One vector of one column. */
+static void column(const struct fft *f, const struct vn_epi *e, const struct target *t, size_t w,
+                   const float *in) {
+  float planes[FFT_POINTS * FFT_TILE * VEC_LANES], out[FFT_TILE * VEC_LANES];
+  fft_output_h(in, f->row, VEC_LANES, planes);
+  for (size_t h = 0; h < t->height; h++) {
+    const size_t pixel = t->pixel + h * f->conv.out.dim[VN_W] + w;
+    fft_output_depth(planes + h * VEC_LANES, out);
+    if (f->stream && e->count == VEC_LANES)
+      finish(f, e, t, pixel, out, 1);
+    else
+      finish(f, e, t, pixel, out, 0);
+  }
+}
+
+static size_t smaller(size_t a, size_t b) {
+  return a < b ? a : b;
+}
+
+void fft_output(const struct fft *f, const struct fft_strip *at, const float *strip) {
+  const struct vn_tensor *out = &f->conv.out;
+  const size_t *size = &out->dim[VN_D], columns = smaller(at->tiles * FFT_TILE, size[2] - at->w);
+  const struct target t = {.pixel = ((at->n * size[0] + at->d) * size[1] + at->h) * size[2] + at->w,
+                           .depth = smaller(FFT_TILE, size[0] - at->d),
+                           .height = smaller(FFT_TILE, size[1] - at->h),
+                           .plane = size[1] * size[2]};
+  for (size_t x = 0; x < columns; x++)
+    for (size_t c = 0; c < f->vecs_out; c++) {
+      const float *in = strip + x * f->column + c * FFT_PAIR;
+      const struct vn_epi e = vn_epi_open(&f->conv.epilogue, c * VEC_LANES,
+                                          smaller(f->channels_out - c * VEC_LANES, VEC_LANES));
+      for (size_t k = 0; x + 2 < columns && k < FFT_ROWS; k++)
+        for (size_t i = 0; i < FFT_PAIR; i += FFT_LINE)
+          vec_prefetch_l2(in + 2 * f->column + k * f->row + i);
+      column(f, &e, &t, x, in);
+    }
+}

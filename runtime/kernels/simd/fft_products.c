@@ -1,0 +1,196 @@
+/* The products of the FFT convolution, row by row: a row's columns along w, for each of the 20
+ * frequencies a small complex matrix product over the input channels, and back. Called by fft.c.
+ *
+ * Weights w are taken as their conjugates, for this is a correlation, and three real products do
+ * for each complex one: x conj(w) has re = p + q and im = p - r with p = (re x + im x) re w, q = im
+ * x (im w - re w), r = re x (re w + im w); the sums over the channels are taken before.
+ *
+ * Weights are kept with their 5 taps along w, a quarter of their frequencies, which are made here
+ * for all tiles of the job. What the next row needs is fetched while this one is computed. */
+#include "fft.h"
+
+/* Rows, tiles that is, of which the three sums fit the registers, beside three of weights. */
+#if VEC_REGISTERS == 32
+#define EACH_ROWS(F) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9)
+enum { MOST_ROWS = 9 };
+#else
+#define EACH_ROWS(F) F(1) F(2) F(3) F(4)
+enum { MOST_ROWS = 4 };
+#endif
+
+/* v[tile][vector in][re, im, re + im], u[channel in][re, im], m[tile][re, im]. */
+struct product {
+  const float *v, *u;
+  float *m;
+  size_t v_row, m_row, channels;
+};
+
+/* Rows are reached from three pointers, as in gemm_block. */
+VEC_INLINE void block(const struct product *p, const size_t rows) {
+  enum { POINTERS = (MOST_ROWS + 3) / 4 };
+  vec sum[MOST_ROWS][3];
+  const size_t row = p->v_row;
+  const float *u = p->u, *at[POINTERS];
+  VEC_UNROLL for (size_t i = 0; i < POINTERS; i++) at[i] = p->v + 4 * i * row;
+  VEC_UNROLL for (size_t i = 0; i < 3 * rows; i++) sum[i / 3][i % 3] = vec_zero();
+  for (size_t c = 0; c < p->channels; c += VEC_LANES) {
+    const size_t left = p->channels - c, lanes = left < VEC_LANES ? left : VEC_LANES;
+    for (size_t l = 0; l < lanes; l++, u += FFT_PAIR) {
+      const vec w0 = vec_load(u), im = vec_load(u + VEC_LANES), w1 = im - w0, w2 = im + w0;
+      VEC_UNROLL for (size_t i = 0; i < rows; i++) {
+        const float *x = at[i / 4] + i % 4 * row;
+        sum[i][0] = vec_fma(vec_set1(x[2 * VEC_LANES]), w0, sum[i][0]);
+        sum[i][1] = vec_fma(vec_set1(x[VEC_LANES]), w1, sum[i][1]);
+        sum[i][2] = vec_fma(vec_set1(x[0]), w2, sum[i][2]);
+      }
+      VEC_UNROLL for (size_t i = 0; i < (rows + 3) / 4; i++) at[i]++;
+    }
+    VEC_UNROLL for (size_t i = 0; i < (rows + 3) / 4; i++) at[i] += FFT_TRIPLE - VEC_LANES;
+  }
+  float *m = p->m;
+  VEC_UNROLL for (size_t i = 0; i < rows; i++, m += p->m_row) {
+    vec_store(m, sum[i][0] + sum[i][1]);
+    vec_store(m + VEC_LANES, sum[i][0] - sum[i][2]);
+  }
+}
+
+typedef void block_fn(const struct product *p);
+#define DEFINE(R)                                                                                  \
+  static void block_##R(const struct product *p) {                                                 \
+    block(p, R);                                                                                   \
+  }
+EACH_ROWS(DEFINE)
+#define ENTRY(R) block_##R,
+static block_fn *const blocks_of[MOST_ROWS] = {EACH_ROWS(ENTRY)};
+
+/* The frequencies k = 5 c + 16 d along w, d = 0 … 4, of one output vector's weights. Each of the 5
+ * taps stands alone in its transform of 4 points, so that this is a turn by -i to the power of c
+ * times 0, 1, 2 or 3. taps: [channel][tap][re, im]. */
+VEC_INLINE void frequencies(const float *taps, size_t channels, const size_t c, float *u,
+                            size_t u_freq) {
+  static const unsigned char tap_of[5] = {0, 4, 3, 2, 1}, turns_of[5] = {0, 0, 3, 2, 1};
+  for (size_t i = 0; i < channels; i++, taps += FFT_TAPS * FFT_PAIR, u += FFT_PAIR) {
+    vec re[5], im[5], to_re[5], to_im[5];
+    VEC_UNROLL for (size_t b = 0; b < 5; b++) {
+      const vec x = vec_load(taps + tap_of[b] * FFT_PAIR);
+      const vec y = vec_load(taps + tap_of[b] * FFT_PAIR + VEC_LANES);
+      const size_t turn = turns_of[b] * c % 4;
+      re[b] = turn == 0 ? x : turn == 1 ? y : turn == 2 ? -x : -y;
+      im[b] = turn == 0 ? y : turn == 1 ? -x : turn == 2 ? -y : x;
+    }
+    fft_complex5(re, im, to_re, to_im);
+    VEC_UNROLL for (size_t d = 0; d < 5; d++) {
+      vec_store(u + d * u_freq, to_re[d]);
+      vec_store(u + d * u_freq + VEC_LANES, to_im[d]);
+    }
+  }
+}
+
+static void frequencies_any(const struct fft *f, const float *taps, size_t c, float *u) {
+  switch (c) {
+#define CASE(C)                                                                                    \
+  case C:                                                                                          \
+    frequencies(taps, f->channels_in, C, u, f->u_freq);                                            \
+    break;
+    CASE(0)
+    CASE(1)
+    CASE(2)
+    CASE(3)
+#undef CASE
+  default:
+    break;
+  }
+}
+
+/* What the next row needs, a few lines at a time: its part of each column, and its weights. */
+struct ahead {
+  const float *columns, *taps;
+  size_t column, column_elems, columns_left, at, taps_left, columns_part, taps_part;
+};
+
+static struct ahead ahead_of(const struct fft *f, const struct fft_job *job, const float *scratch,
+                             size_t row) {
+  const size_t steps = FFT_POINTS * f->vecs_out;
+  struct ahead a = {.columns = scratch + (row + 1) * f->row,
+                    .column = f->column,
+                    .column_elems = f->vecs_in * FFT_PAIR};
+  if (row + 1 == FFT_ROWS) return a;
+  a.taps_left = f->vecs_out * f->channels_in * FFT_TAPS * FFT_PAIR;
+  a.taps = f->packed + (row + 1) * a.taps_left;
+  a.columns_left = job->count * (f->block * FFT_TILE + FFT_TAPS - 1);
+  a.columns_part = (a.columns_left + steps - 1) / steps;
+  a.taps_part = (a.taps_left / FFT_LINE + steps - 1) / steps;
+  return a;
+}
+
+static void look_ahead(struct ahead *a) {
+  for (size_t i = 0; i < a->columns_part && a->columns_left; i++, a->columns_left--) {
+    for (size_t k = 0; k < a->column_elems; k += FFT_LINE) vec_prefetch_l2(a->columns + k);
+    a->columns += a->column;
+  }
+  for (size_t i = 0; i < a->taps_part && a->taps_left >= FFT_LINE; i++) {
+    vec_prefetch_l2(a->taps);
+    a->taps += FFT_LINE;
+    a->taps_left -= FFT_LINE;
+  }
+}
+
+/* One frequency and output vector for all tiles. */
+static void multiply(const struct fft *f, size_t tiles, const float *v, const float *u, float *m) {
+  const size_t blocks = (tiles + MOST_ROWS - 1) / MOST_ROWS, rows = tiles / blocks;
+  struct product p = {v, u, m, f->v_row, f->m_row, f->channels_in};
+  for (size_t b = 0; b < blocks; b++) {
+    const size_t r = rows + (b < tiles % blocks);
+    blocks_of[r - 1](&p);
+    p.v += r * f->v_row;
+    p.m += r * f->m_row;
+  }
+}
+
+static void multiply_row(const struct fft *f, size_t tiles, const float *taps, float *scratch,
+                         struct ahead *ahead) {
+  float *u = scratch + f->u_at;
+  for (size_t c = 0; c < 4; c++)
+    for (size_t o = 0; o < f->vecs_out; o++) {
+      frequencies_any(f, taps + o * f->channels_in * FFT_TAPS * FFT_PAIR, c, u);
+      for (size_t d = 0; d < 5; d++) {
+        const size_t k = (5 * c + 16 * d) % FFT_POINTS;
+        multiply(f, tiles, scratch + f->v_at + k * f->v_freq, u + d * f->u_freq,
+                 scratch + f->m_at + k * f->m_freq + o * FFT_PAIR);
+        look_ahead(ahead);
+      }
+    }
+}
+
+/* The 20 columns of each tile, with their frequencies in v or m. */
+static void there(const struct fft *f, const struct fft_job *job, const float *row, float *v) {
+  for (size_t s = 0; s < job->count; s++)
+    for (size_t i = 0; i < job->tiles; i++, v += f->v_row)
+      for (size_t c = 0; c < f->vecs_in; c++) {
+        const float *in = row + s * f->strip + i * FFT_TILE * f->column + c * FFT_PAIR;
+        float *out = v + c * FFT_TRIPLE;
+        fft_complex(in, in + VEC_LANES, f->column, out, out + VEC_LANES, f->v_freq, FFT_POINTS, 1);
+      }
+}
+
+static void back(const struct fft *f, const struct fft_job *job, const float *m, float *row) {
+  for (size_t s = 0; s < job->count; s++)
+    for (size_t i = 0; i < job->tiles; i++, m += f->m_row)
+      for (size_t c = 0; c < f->vecs_out; c++) {
+        const float *in = m + c * FFT_PAIR;
+        float *out = row + s * f->strip + i * FFT_TILE * f->column + c * FFT_PAIR;
+        fft_complex(in + VEC_LANES, in, f->m_freq, out + VEC_LANES, out, f->column, FFT_TILE, 0);
+      }
+}
+
+void fft_products(const struct fft *f, const struct fft_job *job, float *scratch) {
+  const size_t tiles = job->count * job->tiles;
+  const float *taps = f->packed;
+  for (size_t row = 0; row < FFT_ROWS; row++) {
+    struct ahead ahead = ahead_of(f, job, scratch, row);
+    there(f, job, scratch + row * f->row, scratch + f->v_at);
+    multiply_row(f, tiles, taps, scratch, &ahead);
+    back(f, job, scratch + f->m_at, scratch + row * f->row);
+    taps += f->vecs_out * f->channels_in * FFT_TAPS * FFT_PAIR;
+  }
+}
