@@ -5,8 +5,8 @@
 #ifndef VNET_TRAIN_OPS_H
 #define VNET_TRAIN_OPS_H
 
+#include "kernels/backward/backward.h"
 #include "kernels/kernels.h"
-#include "simd.h"
 
 /* Who computes. */
 struct vnt_machine {

@@ -2,7 +2,7 @@
  * either direction. A sample's lines of the coarser grid are shared out, each share with sums of
  * its own that are added in order; the samples' gradients are added in double. */
 #include "outer.h"
-#include "simd.h"
+#include "backward.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
-/* What the trainer adds to the runtime's kernels, one table per instruction set. Private to this
- * folder: ops.h is what the trainer uses. */
-#ifndef VNET_TRAIN_SIMD_H
-#define VNET_TRAIN_SIMD_H
+/* What training adds to the runtime's kernels, one table per instruction set. Never part of the
+ * runtime library: tools/train/kernels and tests/check use it. */
+#ifndef VNET_BACKWARD_H
+#define VNET_BACKWARD_H
 
 #include "kernels/kernels.h"
 

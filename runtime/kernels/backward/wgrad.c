@@ -12,7 +12,7 @@
  * added in order, and the samples' gradients in double. */
 #include "kernels/simd/winograd.h"
 #include "outer.h"
-#include "simd.h"
+#include "backward.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-/* What the trainer does element by element, forward and backward; see simd.h. Plain loops over the
- * channels of a pixel, which the compiler turns into this instruction set's vectors. */
-#include "simd.h"
+/* What the trainer does element by element, forward and backward; see backward.h. Plain loops over
+ * the channels of a pixel, which the compiler turns into this instruction set's vectors. */
+#include "backward.h"
 #include "kernels/vec/vec.h"
 
 #include <math.h>
