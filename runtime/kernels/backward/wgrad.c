@@ -1,10 +1,10 @@
 /* Weight gradient of a 3x3x3 or 5x5x5 convolution by Winograd.
  *
  * Along an axis, tiles of t inputs and m output gradients give r taps: the correlation F(r, m) has
- * the same t points as the forward pass's F(m, r), so that the runtime's B^T serves both:
+ * the same t points as the forward pass's F(m, r), so that the runtime's B^T serves both. With G'
+ * from m gradients to t points, and A'^T from t points to r taps:
  *
- *   dW = A'^T [ sum over tiles of (B^T x) (G' dy)^T ],   G': m to t points, A'^T: t points to r
- * taps
+ *   dW = A'^T [ sum over tiles of (B^T x) (G' dy)^T ]
  *
  * For each of the t^3 frequencies the sum is a matrix product [in c][tiles] * [tiles][out c], kept
  * in the transformed domain until a sample's last tile. A job takes one chunk of output channels
