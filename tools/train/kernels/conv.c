@@ -21,7 +21,7 @@ struct vnt_conv {
   struct vnt_machine machine;
   struct vnt_conv_spec spec;
   struct pass forward, data; /* data: prepare NULL when the gradient is not needed */
-  struct vnt_wgrad weights;
+  struct vn_wgrad weights;
   size_t turned_bytes; /* weights of the data pass, to the next line; 0: none */
   size_t bytes;        /* of workspace */
   char name[160];
@@ -189,16 +189,16 @@ static void passes_fill(struct vnt_conv *conv) {
 
 static enum vn_status wgrad_open(struct vnt_conv *conv, struct vn_diag *diag) {
   const struct vnt_conv_spec *s = &conv->spec;
-  struct vnt_wgrad_spec spec = {.in = s->in,
-                                .grad_out = s->grad_out,
-                                .transposed = s->transposed,
-                                .grad = s->grad_weight,
-                                .sum = s->sum_weight,
-                                .threads = conv->machine.threads};
+  struct vn_wgrad_spec spec = {.in = s->in,
+                               .grad_out = s->grad_out,
+                               .transposed = s->transposed,
+                               .grad = s->grad_weight,
+                               .sum = s->sum_weight,
+                               .threads = conv->machine.threads};
   memcpy(spec.kernel, s->kernel, sizeof spec.kernel);
   memcpy(spec.stride, s->stride, sizeof spec.stride);
   memcpy(spec.pad, s->pad, sizeof spec.pad);
-  const struct vnt_simd *simd = conv->machine.backward;
+  const struct vn_backward *simd = conv->machine.backward;
   bool product = s->stride[0] > 1 || s->kernel[0] == 1;
   return (product ? simd->product : simd->winograd)(&spec, &conv->weights, diag);
 }

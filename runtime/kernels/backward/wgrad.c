@@ -12,7 +12,7 @@
  * added in order, and the samples' gradients in double. */
 #include "kernels/simd/winograd.h"
 #include "outer.h"
-#include "simd.h"
+#include "backward.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,7 @@ enum { SHARES_MOST = 8 };
 
 struct wgrad {
   struct wino w; /* conv.out is the gradient of the output: its data is read */
-  struct vnt_wgrad_spec spec;
+  struct vn_wgrad_spec spec;
   size_t samples, blocks, shares;    /* of each sample: blocks of tiles; shares of them */
   size_t y_row, y_freq, y_plane;     /* transformed dy: [freq][tile][chunk's channels]; a plane of
                                         depth frequencies: [tile][h][w][chunk's channels] */
@@ -280,7 +280,7 @@ static void taps_job(void *context, size_t job, size_t slot) {
     const size_t to = (vec_index * LANES + l) * taps * in + first;
     for (size_t k = 0; k < taps; k++)
       for (size_t i = 0; i < count; i++)
-        vnt_wgrad_put(&g->spec, to + k * in + i, all[i * taps + k][l]);
+        vn_wgrad_put(&g->spec, to + k * in + i, all[i * taps + k][l]);
   }
 }
 
@@ -342,7 +342,7 @@ static void lay_out(struct wgrad *g) {
   g->sum_share = (w->chunks * g->sum_chunk + 15) / 16 * 16;
 }
 
-static enum vn_status check(const struct vnt_wgrad_spec *s, struct vn_diag *diag) {
+static enum vn_status check(const struct vn_wgrad_spec *s, struct vn_diag *diag) {
   const size_t k = s->kernel[0];
   bool cube = (k == 3 || k == 5) && s->kernel[1] == k && s->kernel[2] == k && !s->transposed;
   for (int i = 0; i < 3; i++) cube = cube && s->stride[i] == 1;
@@ -350,15 +350,15 @@ static enum vn_status check(const struct vnt_wgrad_spec *s, struct vn_diag *diag
               : vn_fail(diag, VN_E_UNSUPPORTED, "weight gradient: 3x3x3 or 5x5x5 of stride 1");
 }
 
-vnt_wgrad_fn VN_ISA_NAME(train_winograd);
+vn_wgrad_fn VN_ISA_NAME(wgrad_winograd);
 #if VEC_LANES == 16
-vnt_wgrad_fn vn_train_winograd_avx2;
+vn_wgrad_fn vn_wgrad_winograd_avx2;
 #endif
 
-enum vn_status VN_ISA_NAME(train_winograd)(const struct vnt_wgrad_spec *spec,
-                                           struct vnt_wgrad *wgrad, struct vn_diag *diag) {
+enum vn_status VN_ISA_NAME(wgrad_winograd)(const struct vn_wgrad_spec *spec, struct vn_wgrad *wgrad,
+                                           struct vn_diag *diag) {
 #if VEC_LANES == 16
-  if (spec->grad_out.dim[VN_C] <= 8) return vn_train_winograd_avx2(spec, wgrad, diag);
+  if (spec->grad_out.dim[VN_C] <= 8) return vn_wgrad_winograd_avx2(spec, wgrad, diag);
 #endif
   enum vn_status status = check(spec, diag);
   if (status) return status;
@@ -378,7 +378,7 @@ enum vn_status VN_ISA_NAME(train_winograd)(const struct vnt_wgrad_spec *spec,
   tile_choose(g, g->w.conv.tile);
   lay_out(g);
   const size_t floats = g->samples * g->shares * g->sum_share + spec->threads * g->scratch;
-  *wgrad = (struct vnt_wgrad){floats * sizeof(float), wgrad_run, wgrad_close, g, ""};
+  *wgrad = (struct vn_wgrad){floats * sizeof(float), wgrad_run, wgrad_close, g, ""};
   snprintf(wgrad->name, sizeof wgrad->name, "winograd %zux%zux%zu " VN_ISA_TEXT, g->w.axis[0].m,
            g->w.axis[1].m, g->w.axis[2].m);
   return VN_OK;
