@@ -23,16 +23,17 @@ enum {
   VN_FFT_TILE = 16,       /* outputs along each axis */
   VN_FFT_TAPS = 5,
   VN_FFT_ROWS = 202,             /* of the 20 * 20 frequencies along d and h, those that are kept */
-  VN_FFT_TILES = 8,              /* of a job, which share the weights' transform */
-  VN_FFT_JOBS = 8,               /* enough for some threads, if it can be had */
-  VN_FFT_SCRATCH = 16 << 20,     /* bytes of a job that leave something of the last cache */
+  VN_FFT_TILES = 32,             /* of a round, which share the weights' transform */
+  VN_FFT_SHARED = 32 << 20,      /* bytes of a round, at most, of a last cache */
+  VN_FFT_HEAD_TILES = 8,         /* of a head's job */
+  VN_FFT_HEAD_JOBS = 8,          /* enough for some threads, if it can be had */
   VN_FFT_HEAD = 2,               /* outputs that are summed over channels before the inverse */
   VN_COST_BIG_WEIGHTS = 16 << 20 /* packed bytes from which they come from memory in each run */
 };
 
 /* Cycles for vectors of so many lanes: Winograd's transforms for a frequency and vector of input or
  * output, and a product; FFT's transforms for an output pixel and vector, and its products for a
- * pixel, channel in and vector out, of which the weights' share is divided by a job's tiles; heads:
+ * pixel, channel in and vector out, of which the weights' share is divided by a round's tiles; heads:
  * transforms, products for each output, and what each output costs beside them. */
 struct vn_cost_rates {
   double lanes;
@@ -122,26 +123,28 @@ static inline double vn_cost_winograd_gradient(const struct vn_cost_conv *c,
 
 /* ---- FFT ---- */
 
-/* A strip is a row of tiles along w. Jobs take `group` strips, of which they take `block` tiles,
- * both at most. */
+/* A strip is a row of tiles along w. A round, and a head's job, takes `group` strips, of which it
+ * takes `block` tiles, both at most. */
 struct vn_fft_cut {
   uint64_t tiles[3], strips, blocks, block, groups, group;
 };
 
-/* Tiles of a job, at most, where the wider side has so many floats in its vectors. */
+/* Tiles of a round, at most, where the wider side has so many floats in its vectors. */
 static inline uint64_t vn_fft_most(uint64_t floats) {
-  const uint64_t fit = VN_FFT_SCRATCH / (VN_FFT_TILE * VN_FFT_ROWS * 8 * floats);
+  const uint64_t fit = VN_FFT_SHARED / (VN_FFT_TILE * VN_FFT_ROWS * 8 * floats);
   return fit > VN_FFT_TILES ? VN_FFT_TILES : fit ? fit : 1;
 }
 
-static inline struct vn_fft_cut vn_fft_cut(uint64_t batch, const uint64_t out[3], uint64_t most) {
+/* `most` tiles together, and at least so many `parts`, if there are as many strips. */
+static inline struct vn_fft_cut vn_fft_cut(uint64_t batch, const uint64_t out[3], uint64_t most,
+                                           uint64_t parts) {
   struct vn_fft_cut c;
   for (int a = 0; a < 3; a++) c.tiles[a] = vn_ceil_div(out[a], VN_FFT_TILE);
   c.strips = batch * c.tiles[0] * c.tiles[1];
   c.blocks = vn_ceil_div(c.tiles[2], most);
   c.block = vn_ceil_div(c.tiles[2], c.blocks);
   c.group = most / c.block;
-  while (c.group > 1 && vn_ceil_div(c.strips, c.group) * c.blocks < VN_FFT_JOBS) c.group--;
+  while (c.group > 1 && vn_ceil_div(c.strips, c.group) * c.blocks < parts) c.group--;
   c.groups = vn_ceil_div(c.strips, c.group);
   c.group = vn_ceil_div(c.strips, c.groups);
   return c;
@@ -158,7 +161,8 @@ static inline struct vn_cost vn_cost_fft(const struct vn_cost_conv *c, struct vn
   const bool head = out <= VN_FFT_HEAD;
   const double wider = vi > vo ? vi : vo;
   const struct vn_fft_cut k =
-      vn_fft_cut(c->batch, c->out, head ? VN_FFT_TILES : vn_fft_most((uint64_t)(wider * lanes)));
+      head ? vn_fft_cut(c->batch, c->out, VN_FFT_HEAD_TILES, VN_FFT_HEAD_JOBS)
+           : vn_fft_cut(c->batch, c->out, vn_fft_most((uint64_t)(wider * lanes)), 1);
   const double pixels = (double)(k.strips * k.tiles[2]) * tile;
   if (cut) *cut = k;
   if (head)

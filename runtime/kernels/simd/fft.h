@@ -31,33 +31,36 @@ struct fft {
   struct vn_conv conv;
   size_t channels_in, channels_out, vecs_in, vecs_out; /* vecs: VEC_LANES channels each */
   size_t tiles[3];                                     /* of the output, each axis */
-  size_t strips, groups,
-      blocks;          /* rows of tiles along w: all; jobs that share them; and their cut */
-  size_t group, block; /* strips and tiles along w of a job, at most */
+  size_t strips, groups, blocks; /* rows of tiles along w: all; parts of them; and their cut */
+  size_t group, block;           /* strips and tiles along w of a part, at most */
+  size_t piece, pieces;          /* tiles along w of a piece of a strip; pieces of a part */
   int stream;          /* the output is too large for any cache: see vec_stream */
-  /* Elements. A strip in the scratch: [column][row][vector][re, im]. The stage of the input holds a
-   * few columns: [frequency along d][h][column][vector]. */
+  /* Elements. A strip in shared memory: [column][row][vector][re, im]. The stage of the input holds
+   * a few columns: [frequency along d][h][column][vector]. */
   size_t row, column, strip;
   size_t stage_columns, stage_h, stage_d;
   size_t v_row, v_freq, m_row, m_freq, u_freq; /* of the products: [frequency][tile][channel] */
-  size_t zeros_at, stage_at, v_at, m_at, u_at; /* in the scratch, behind the strips */
+  size_t zeros_at, stage_at, v_at, m_at, u_at; /* in the scratch */
+  float *shared;       /* a round's strips */
   const float *packed; /* [row][vector out][channel in][tap along w][re, im];
                           heads: [row][output][vector in][tap along w][re, im] */
 };
 
-/* The strips [first, first + count), from output column w on. */
-struct fft_job {
+/* A part of the output, of which a round is made, or a head's job: the strips [first, first +
+ * count), from output column w on. */
+struct fft_part {
   size_t first, count, w, tiles;
 };
 
-/* One row of tiles, from this output on. */
+/* One row of tiles, from this output on; of its columns those from `begin` to `end`. */
 struct fft_strip {
   size_t n, d, h, w, tiles;
+  size_t begin, end;
 };
 
 #define fft_cut          VN_ISA_NAME(fft_cut)
-#define fft_jobs         VN_ISA_NAME(fft_jobs)
-#define fft_job_at       VN_ISA_NAME(fft_job_at)
+#define fft_parts        VN_ISA_NAME(fft_parts)
+#define fft_part_at      VN_ISA_NAME(fft_part_at)
 #define fft_strip_at     VN_ISA_NAME(fft_strip_at)
 #define fft_pack         VN_ISA_NAME(fft_pack)
 #define fft_input        VN_ISA_NAME(fft_input)
@@ -71,14 +74,14 @@ struct fft_strip {
 #define fft_pack_head    VN_ISA_NAME(fft_pack_head)
 #define fft_cut_strips   VN_ISA_NAME(fft_cut_strips)
 
-/* fft_cut.c: with conv and the channels filled in, decides all the rest but `packed`. Returns the
- * bytes of scratch. Then the number of jobs, each of them, and each of a job's strips. */
+/* fft_cut.c: with conv and the channels filled in, decides all the rest but `packed` and `shared`.
+ * Returns the bytes of scratch. Then the number of parts, each of them, and each of its strips. */
 size_t fft_cut(struct fft *f);
-/* The first part of it, for heads: up to `most` tiles in a job, and the stage's distances. */
-void fft_cut_strips(struct fft *f, size_t most, size_t stage_columns);
-size_t fft_jobs(const struct fft *f);
-struct fft_job fft_job_at(const struct fft *f, size_t index);
-struct fft_strip fft_strip_at(const struct fft *f, const struct fft_job *job, size_t index);
+/* The first part of it, for heads: as cost.h has it, and the stage's distances. */
+void fft_cut_strips(struct fft *f, size_t most, size_t parts, size_t stage_columns);
+size_t fft_parts(const struct fft *f);
+struct fft_part fft_part_at(const struct fft *f, size_t index);
+struct fft_strip fft_strip_at(const struct fft *f, const struct fft_part *part, size_t index);
 
 /* fft_weights.c: fills `packed` from the convolution's weights, in double. False: stopped. */
 bool fft_pack(const struct fft *f, struct vn_pool *pool, const float *weight, float *packed,
@@ -86,7 +89,7 @@ bool fft_pack(const struct fft *f, struct vn_pool *pool, const float *weight, fl
 bool fft_pack_head(const struct fft *f, struct vn_pool *pool, const float *weight, float *packed,
                    struct vn_watch *watch);
 
-/* fft_input.c: a strip's input along d and h, to `strip`. Its two halves, for the heads, too: input
+/* fft_input.c: a strip's input columns along d and h, to `strip`. Its two halves, for the heads, too: input
  * columns [w, w + columns), which exist, along d to the stage; from there one plane along h to
  * out[column][row][vector][re, im], `column` and `row` floats apart. */
 void fft_input(const struct fft *f, const struct fft_strip *at, float *scratch, float *strip);
@@ -95,8 +98,10 @@ void fft_input_depth(const struct fft *f, const struct fft_strip *at, size_t w, 
 void fft_input_h(const struct fft *f, size_t plane, size_t columns, const float *stage, float *out,
                  size_t column, size_t row);
 
-/* fft_products.c: for each row of all strips along w, times the weights, and back; in place. */
-void fft_products(const struct fft *f, const struct fft_job *job, float *scratch);
+/* fft_products.c: the rows [row, end) of all strips of a round along w, times the weights, and back;
+ * in place. */
+void fft_products(const struct fft *f, const struct fft_part *round, size_t row, size_t end,
+                  float *scratch);
 
 /* fft_output.c: back along h and d, epilogue and store. Its two halves, for the heads, too: one
  * vector of the rows, `row` floats apart, im behind re by `im` floats, to planes[frequency along

@@ -6,7 +6,7 @@
  * x (im w - re w), r = re x (re w + im w); the sums over the channels are taken before.
  *
  * Weights are kept with their 5 taps along w, a quarter of their frequencies, which are made here
- * for all tiles of the job. What the next row needs is fetched while this one is computed. */
+ * for all tiles of the round. What the next row needs is fetched while this one is computed. */
 #include "fft.h"
 
 /* Rows, tiles that is, of which the three sums fit the registers, beside three of weights. */
@@ -108,16 +108,16 @@ struct ahead {
   size_t column, column_elems, columns_left, at, taps_left, columns_part, taps_part;
 };
 
-static struct ahead ahead_of(const struct fft *f, const struct fft_job *job, const float *scratch,
-                             size_t row) {
+static struct ahead ahead_of(const struct fft *f, const struct fft_part *round, size_t row,
+                             size_t end) {
   const size_t steps = FFT_POINTS * f->vecs_out;
-  struct ahead a = {.columns = scratch + (row + 1) * f->row,
+  struct ahead a = {.columns = f->shared + (row + 1) * f->row,
                     .column = f->column,
                     .column_elems = f->vecs_in * FFT_PAIR};
-  if (row + 1 == FFT_ROWS) return a;
+  if (row + 1 == end) return a;
   a.taps_left = f->vecs_out * f->channels_in * FFT_TAPS * FFT_PAIR;
   a.taps = f->packed + (row + 1) * a.taps_left;
-  a.columns_left = job->count * (f->block * FFT_TILE + FFT_TAPS - 1);
+  a.columns_left = round->count * (f->block * FFT_TILE + FFT_TAPS - 1);
   a.columns_part = (a.columns_left + steps - 1) / steps;
   a.taps_part = (a.taps_left / FFT_LINE + steps - 1) / steps;
   return a;
@@ -163,9 +163,9 @@ static void multiply_row(const struct fft *f, size_t tiles, const float *taps, f
 }
 
 /* The 20 columns of each tile, with their frequencies in v or m. */
-static void there(const struct fft *f, const struct fft_job *job, const float *row, float *v) {
-  for (size_t s = 0; s < job->count; s++)
-    for (size_t i = 0; i < job->tiles; i++, v += f->v_row)
+static void there(const struct fft *f, const struct fft_part *round, const float *row, float *v) {
+  for (size_t s = 0; s < round->count; s++)
+    for (size_t i = 0; i < round->tiles; i++, v += f->v_row)
       for (size_t c = 0; c < f->vecs_in; c++) {
         const float *in = row + s * f->strip + i * FFT_TILE * f->column + c * FFT_PAIR;
         float *out = v + c * FFT_TRIPLE;
@@ -173,9 +173,9 @@ static void there(const struct fft *f, const struct fft_job *job, const float *r
       }
 }
 
-static void back(const struct fft *f, const struct fft_job *job, const float *m, float *row) {
-  for (size_t s = 0; s < job->count; s++)
-    for (size_t i = 0; i < job->tiles; i++, m += f->m_row)
+static void back(const struct fft *f, const struct fft_part *round, const float *m, float *row) {
+  for (size_t s = 0; s < round->count; s++)
+    for (size_t i = 0; i < round->tiles; i++, m += f->m_row)
       for (size_t c = 0; c < f->vecs_out; c++) {
         const float *in = m + c * FFT_PAIR;
         float *out = row + s * f->strip + i * FFT_TILE * f->column + c * FFT_PAIR;
@@ -183,14 +183,14 @@ static void back(const struct fft *f, const struct fft_job *job, const float *m,
       }
 }
 
-void fft_products(const struct fft *f, const struct fft_job *job, float *scratch) {
-  const size_t tiles = job->count * job->tiles;
-  const float *taps = f->packed;
-  for (size_t row = 0; row < FFT_ROWS; row++) {
-    struct ahead ahead = ahead_of(f, job, scratch, row);
-    there(f, job, scratch + row * f->row, scratch + f->v_at);
-    multiply_row(f, tiles, taps, scratch, &ahead);
-    back(f, job, scratch + f->m_at, scratch + row * f->row);
-    taps += f->vecs_out * f->channels_in * FFT_TAPS * FFT_PAIR;
+void fft_products(const struct fft *f, const struct fft_part *round, size_t row, size_t end,
+                  float *scratch) {
+  const size_t tiles = round->count * round->tiles;
+  const size_t taps = f->vecs_out * f->channels_in * FFT_TAPS * FFT_PAIR;
+  for (; row < end; row++) {
+    struct ahead ahead = ahead_of(f, round, row, end);
+    there(f, round, f->shared + row * f->row, scratch + f->v_at);
+    multiply_row(f, tiles, f->packed + row * taps, scratch, &ahead);
+    back(f, round, scratch + f->m_at, f->shared + row * f->row);
   }
 }
