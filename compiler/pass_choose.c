@@ -113,8 +113,8 @@ static void collect(const struct vnc_graph *g, enum vn_algo wish, struct choice 
   if (is_cube(node, 5) && (wish == VN_ALGO_AUTO || wish == VN_ALGO_FFT)) {
     struct vn_fft_cut cut;
     const struct candidate fft = candidate(VN_ALGO_FFT, vn_cost_fft(&conv, &cut));
-    const bool head = node->dim[VN_C] <= VN_FFT_HEAD; /* jobs of which are parts of the output */
-    if (wish == VN_ALGO_FFT || !head || cut.groups * cut.blocks >= VN_FFT_HEAD_JOBS) offer(c, fft);
+    const bool jobs = cut.shared || cut.groups * cut.blocks >= VN_FFT_OWN_JOBS;
+    if (wish == VN_ALGO_FFT || jobs) offer(c, fft);
     if (wish == VN_ALGO_FFT) return;
   }
   if (wish != VN_ALGO_WINOGRAD || !tiles)

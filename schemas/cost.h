@@ -22,19 +22,20 @@ enum {
   VN_WINOGRAD_TILES = 24, /* of a job */
   VN_FFT_TILE = 16,       /* outputs along each axis */
   VN_FFT_TAPS = 5,
-  VN_FFT_ROWS = 202,             /* of the 20 * 20 frequencies along d and h, those that are kept */
-  VN_FFT_TILES = 32,             /* of a round, which share the weights' transform */
+  VN_FFT_PLANES = 11,            /* of the 20 frequencies along d, those that are kept */
+  VN_FFT_ROWS = 202,             /* of the 20 * 20 along d and h */
+  VN_FFT_OWN_TILES = 8,          /* of a job that works alone, or a head's */
+  VN_FFT_OWN_JOBS = 8,           /* enough for some threads, if it can be had */
+  VN_FFT_TILES = 16,             /* of a round, whose jobs share their numbers */
   VN_FFT_SHARED = 32 << 20,      /* bytes of a round, at most, of a last cache */
-  VN_FFT_HEAD_TILES = 8,         /* of a head's job */
-  VN_FFT_HEAD_JOBS = 8,          /* enough for some threads, if it can be had */
   VN_FFT_HEAD = 2,               /* outputs that are summed over channels before the inverse */
   VN_COST_BIG_WEIGHTS = 16 << 20 /* packed bytes from which they come from memory in each run */
 };
 
 /* Cycles for vectors of so many lanes: Winograd's transforms for a frequency and vector of input or
  * output, and a product; FFT's transforms for an output pixel and vector, and its products for a
- * pixel, channel in and vector out, of which the weights' share is divided by a round's tiles; heads:
- * transforms, products for each output, and what each output costs beside them. */
+ * pixel, channel in and vector out, of which the weights' share is divided by a round's tiles;
+ * heads: transforms, products for each output, and what each output costs beside them. */
 struct vn_cost_rates {
   double lanes;
   double in, out, product;
@@ -43,8 +44,8 @@ struct vn_cost_rates {
 };
 
 static inline const struct vn_cost_rates *vn_cost_rates(bool narrow) {
-  static const struct vn_cost_rates wide = {16, 11, 9, 1.1, 62, 78, 3.5, 8.1, 42, 22, 16};
-  static const struct vn_cost_rates half = {8, 7.5, 6, 0.55, 29, 44, 2.8, 2.6, 24, 14, 19};
+  static const struct vn_cost_rates wide = {16, 11, 9, 1.1, 62, 78, 3.5, 13, 42, 22, 16};
+  static const struct vn_cost_rates half = {8, 7.5, 6, 0.55, 29, 44, 2.8, 5.1, 24, 14, 19};
   return narrow ? &half : &wide;
 }
 
@@ -123,22 +124,18 @@ static inline double vn_cost_winograd_gradient(const struct vn_cost_conv *c,
 
 /* ---- FFT ---- */
 
-/* A strip is a row of tiles along w. A round, and a head's job, takes `group` strips, of which it
- * takes `block` tiles, both at most. */
+/* A strip is a row of tiles along w. A part takes `group` strips, of which it takes `block` tiles,
+ * both at most. It is a job, which works alone, or a round, which jobs share: these make the
+ * weights' frequencies once for more tiles, but hand numbers from core to core. */
 struct vn_fft_cut {
   uint64_t tiles[3], strips, blocks, block, groups, group;
+  bool shared;
 };
 
-/* Tiles of a round, at most, where the wider side has so many floats in its vectors. */
-static inline uint64_t vn_fft_most(uint64_t floats) {
-  const uint64_t fit = VN_FFT_SHARED / (VN_FFT_TILE * VN_FFT_ROWS * 8 * floats);
-  return fit > VN_FFT_TILES ? VN_FFT_TILES : fit ? fit : 1;
-}
-
 /* `most` tiles together, and at least so many `parts`, if there are as many strips. */
-static inline struct vn_fft_cut vn_fft_cut(uint64_t batch, const uint64_t out[3], uint64_t most,
-                                           uint64_t parts) {
-  struct vn_fft_cut c;
+static inline struct vn_fft_cut vn_fft_cut_strips(uint64_t batch, const uint64_t out[3],
+                                                  uint64_t most, uint64_t parts) {
+  struct vn_fft_cut c = {.shared = false};
   for (int a = 0; a < 3; a++) c.tiles[a] = vn_ceil_div(out[a], VN_FFT_TILE);
   c.strips = batch * c.tiles[0] * c.tiles[1];
   c.blocks = vn_ceil_div(c.tiles[2], most);
@@ -150,28 +147,47 @@ static inline struct vn_fft_cut vn_fft_cut(uint64_t batch, const uint64_t out[3]
   return c;
 }
 
-/* 5x5x5. *cut may be NULL. Weights keep VN_FFT_ROWS of the frequencies along d and h and their taps
- * along w, complex. */
+/* For vectors of so many lanes. Sharing pays where the weights' frequencies would be a fifth of the
+ * rest for jobs that work alone, or these would be too few. Heads work alone. */
+static inline struct vn_fft_cut vn_fft_cut(uint64_t batch, uint64_t in, uint64_t out_channels,
+                                           const uint64_t out[3], uint64_t lanes) {
+  const struct vn_fft_cut own = vn_fft_cut_strips(batch, out, VN_FFT_OWN_TILES, VN_FFT_OWN_JOBS);
+  if (out_channels <= VN_FFT_HEAD) return own;
+  const struct vn_cost_rates *r =
+      vn_cost_rates(in <= VN_COST_NARROW && out_channels <= VN_COST_NARROW);
+  const double vi = vn_cost_vecs(r, in), vo = vn_cost_vecs(r, out_channels),
+               pairs = (double)in * vo;
+  const double rest = r->fft_in * vi + r->fft_out * vo + pairs * r->fft_product;
+  const bool few = own.groups * own.blocks < VN_FFT_OWN_JOBS;
+  if (!few && pairs * r->fft_weights / VN_FFT_OWN_TILES < rest / 5) return own;
+  const uint64_t wider = vn_ceil_div(in > out_channels ? in : out_channels, lanes) * lanes;
+  const uint64_t fit = VN_FFT_SHARED / (VN_FFT_TILE * VN_FFT_ROWS * 8 * wider);
+  struct vn_fft_cut round = vn_fft_cut_strips(batch, out,
+                                              fit > VN_FFT_TILES ? VN_FFT_TILES
+                                              : fit              ? fit
+                                                                 : 1,
+                                              1);
+  round.shared = true;
+  return round;
+}
+
+/* 5x5x5. *cut may be NULL. Weights keep VN_FFT_PLANES of the frequencies along d and their taps
+ * along h and w, complex; those of heads VN_FFT_ROWS along d and h and their taps along w. */
 static inline struct vn_cost vn_cost_fft(const struct vn_cost_conv *c, struct vn_fft_cut *cut) {
   const uint64_t in = c->channels_in, out = c->channels_out;
   const struct vn_cost_rates *r = vn_cost_rates(in <= VN_COST_NARROW && out <= VN_COST_NARROW);
   const double vi = vn_cost_vecs(r, in), vo = vn_cost_vecs(r, out), lanes = r->lanes;
   const double tile = VN_FFT_TILE * VN_FFT_TILE * VN_FFT_TILE;
-  const double row_bytes = VN_FFT_ROWS * VN_FFT_TAPS * 8;
-  const bool head = out <= VN_FFT_HEAD;
-  const double wider = vi > vo ? vi : vo;
-  const struct vn_fft_cut k =
-      head ? vn_fft_cut(c->batch, c->out, VN_FFT_HEAD_TILES, VN_FFT_HEAD_JOBS)
-           : vn_fft_cut(c->batch, c->out, vn_fft_most((uint64_t)(wider * lanes)), 1);
+  const struct vn_fft_cut k = vn_fft_cut(c->batch, in, out, c->out, (uint64_t)lanes);
   const double pixels = (double)(k.strips * k.tiles[2]) * tile;
   if (cut) *cut = k;
-  if (head)
+  if (out <= VN_FFT_HEAD)
     return (struct vn_cost){
         pixels * (r->head_in * vi + (double)out * (r->head_product * vi + r->head_out)),
-        row_bytes * (double)out * vi * lanes};
+        VN_FFT_ROWS * VN_FFT_TAPS * 8 * (double)out * vi * lanes};
   const double product = r->fft_product + r->fft_weights / (double)(k.group * k.block);
   return (struct vn_cost){pixels * (r->fft_in * vi + r->fft_out * vo + (double)in * vo * product),
-                          row_bytes * (double)in * vo * lanes};
+                          VN_FFT_PLANES * VN_FFT_TAPS * VN_FFT_TAPS * 8 * (double)in * vo * lanes};
 }
 
 /* ---- direct ---- */

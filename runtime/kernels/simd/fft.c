@@ -1,12 +1,15 @@
 /* 5x5x5 convolution by Fourier transforms of tiles, stride 1, any channels and any grid.
  *
- * The output is made in rounds of as many tiles as keep a last cache busy, whatever the number of
- * threads; their numbers lie in memory that all jobs share. A round has two phases. First its input
- * is transformed along d and h, a piece of a strip (a row of tiles along w) to a job. Then each job
- * takes a few of the rows of frequencies: along w, times the weights, which are kept untransformed
- * along w and transformed here, once for all tiles of the round, and back in place. The outputs
- * along h and d are transformed back, finished and stored by the jobs that bring the next round's
- * input, each where its own piece lay. Channels lie in the lanes throughout. */
+ * The story of a part of the output, a few strips, which are rows of tiles along w: the input is
+ * transformed along d and h, into memory of the last cache's size; then for each of the rows of
+ * frequencies along w, multiplied by the weights, which are kept untransformed along h and w and
+ * transformed here for all tiles of the part, and transformed back in place; then the outputs along
+ * h and d are transformed back, finished and stored. Channels lie in the lanes throughout.
+ *
+ * Either a part is a job; or jobs share it, where the weights ask for many tiles (schemas/cost.h):
+ * it is a round of two phases then. Pieces of strips bring the input; rows, a few to a job, are
+ * multiplied; and the pieces that store the output bring the next round's input, each where its own
+ * part of the strip lay. */
 #include "fft.h"
 
 #include <stdlib.h>
@@ -44,10 +47,10 @@ static bool piece_at(const struct fft *f, size_t round, size_t piece, struct fft
 static void rows_run(const struct fft *f, size_t round, size_t job, float *scratch) {
   const struct fft_part part = fft_part_at(f, round);
   const size_t row = job * ROWS_JOB, end = row + ROWS_JOB;
-  fft_products(f, &part, row, end < FFT_ROWS ? end : FFT_ROWS, scratch);
+  fft_products(f, &part, row, end < FFT_ROWS ? end : FFT_ROWS, f->shared, scratch);
 }
 
-static void fft_run(const void *state, size_t job, void *scratch) {
+static void shared_run(const void *state, size_t job, void *scratch) {
   const struct fft *f = state;
   struct fft_strip strip;
   float *memory;
@@ -65,6 +68,22 @@ static void fft_run(const void *state, size_t job, void *scratch) {
     next = round + 1;
   }
   if (piece_at(f, next, piece, &strip, &memory)) fft_input(f, &strip, scratch, memory);
+}
+
+static void own_run(const void *state, size_t index, void *scratch) {
+  const struct fft *f = state;
+  const struct fft_part part = fft_part_at(f, index);
+  float *s = scratch;
+  for (size_t i = 0; i < part.count; i++) {
+    const struct fft_strip at = fft_strip_at(f, &part, i);
+    fft_input(f, &at, s, s + i * f->strip);
+  }
+  fft_products(f, &part, 0, FFT_ROWS, s, s);
+  for (size_t i = 0; i < part.count; i++) {
+    const struct fft_strip at = fft_strip_at(f, &part, i);
+    fft_output(f, &at, s + i * f->strip);
+  }
+  if (f->stream) vec_stream_end();
 }
 
 static void fft_share(void *state, void *memory) {
@@ -106,17 +125,20 @@ enum vn_status VN_ISA_NAME(fft)(const struct vn_conv *conv, struct vn_prepared *
   const size_t scratch = fft_cut(f);
   f->stream = vn_wants_stream(&conv->out);
   *prepared = (struct vn_prepared){.name = "fft " VN_ISA_TEXT,
-                                   .jobs = f->pieces + fft_parts(f) * jobs_of_round(f),
+                                   .jobs = fft_parts(f),
                                    .scratch_bytes = scratch,
-                                   .shared_bytes = (f->group * f->strip * sizeof(float) + 63) / 64 * 64,
-                                   .packed_bytes = FFT_ROWS * f->vecs_out * f->channels_in *
-                                                   FFT_TAPS * FFT_PAIR * sizeof(float),
-                                   .run = fft_run,
-                                   .phase = fft_phase,
-                                   .share = fft_share,
+                                   .packed_bytes = FFT_PLANES * f->vecs_out * f->channels_in *
+                                                   FFT_TAPS * FFT_TAPS * FFT_PAIR * sizeof(float),
+                                   .run = own_run,
                                    .close = free,
                                    .pack = fft_pack_any,
                                    .use = fft_use,
                                    .state = f};
+  if (!f->shares) return VN_OK;
+  prepared->jobs = f->pieces + fft_parts(f) * jobs_of_round(f);
+  prepared->shared_bytes = (f->group * f->strip * sizeof(float) + 63) / 64 * 64;
+  prepared->run = shared_run;
+  prepared->phase = fft_phase;
+  prepared->share = fft_share;
   return VN_OK;
 }

@@ -217,7 +217,7 @@ static size_t lines(size_t elems) {
 /* Strides and places in the scratch; returns its size in bytes. */
 static size_t head_cut(struct head *k) {
   struct fft *f = &k->f;
-  fft_cut_strips(f, VN_FFT_HEAD_TILES, VN_FFT_HEAD_JOBS, COLUMNS);
+  fft_cut_strips(f, COLUMNS);
   k->row = f->vecs_in * FFT_PAIR;
   k->column = lines(ROWS_OF_PLANE * k->row) + FFT_LINE;
   k->sums = lines(f->block * FFT_TILE + CARRIED + COLUMNS + VEC_LANES);
