@@ -41,17 +41,7 @@ VEC_INLINE void outer_run(const struct outer *g, const size_t rows, const size_t
  * floats apart and padded to whole vectors, `out` counts b's floats. */
 static void outer_any(struct outer g, size_t rows, size_t out);
 
-typedef void outer_fn(const struct outer *g);
-#define OUTER_DEFINE(R)                                                                            \
-  static void outer_##R##_1(const struct outer *g) {                                               \
-    outer_run(g, R, 1);                                                                            \
-  }                                                                                                \
-  static void outer_##R##_2(const struct outer *g) {                                               \
-    outer_run(g, R, 2);                                                                            \
-  }
-GEMM_EACH_ROWS(OUTER_DEFINE)
-#define OUTER_ENTRY(R) {outer_##R##_1, outer_##R##_2},
-static outer_fn *const outer_of[GEMM_ROWS][GEMM_PANEL] = {GEMM_EACH_ROWS(OUTER_ENTRY)};
+GEMM_TABLE(struct outer, outer_run);
 
 static void outer_any(struct outer g, size_t rows, size_t out) {
   const struct outer all = g;
@@ -64,7 +54,7 @@ static void outer_any(struct outer g, size_t rows, size_t out) {
       const size_t r = rows / blocks + (k < rows % blocks);
       g.a = all.a + i;
       g.sum = all.sum + i * all.sum_row + o;
-      outer_of[r - 1][vecs - 1](&g);
+      outer_run_of[r - 1][vecs - 1](&g);
       i += r;
     }
   }

@@ -13,6 +13,7 @@
 #include "backward.h"
 #include "cost.h"
 #include "kernels/simd/winograd.h"
+#include "kernels/simd/winograd_points.h"
 #include "outer.h"
 
 #include <math.h>
@@ -42,18 +43,17 @@ struct crew {
 
 /* y = G' x, m to t points; constants where this is inlined. m = 1: the value at every point. */
 VEC_INLINE void grad_1d(const size_t t, const size_t m, const vec *x, vec *y) {
-  static const float scale4[3] = {-1, 1}, scale6[3] = {1, -4 / 3.f, 1 / 12.f};
-  static const float scale8[4] = {-1, -8 / 9.f, 2 / 45.f, 32 / 45.f};
-  static const float point[4] = {0, 1, 2, .5f};
-  const float *scale = t == 4 ? scale4 : t == 6 ? scale6 : scale8;
+  static const float power[WINO_PAIRS][WINO_POWERS] = WINO_POWERS_TABLE;
+  static const float scales[3][1 + WINO_PAIRS] = WINO_SCALES_TABLE;
   if (m == 1) {
     VEC_UNROLL for (size_t j = 0; j < t; j++) y[j] = x[0];
     return;
   }
+  const float *scale = scales[t / 2 - 2];
   y[0] = x[0] * vec_set1(scale[0]);
   y[t - 1] = x[m - 1];
   VEC_UNROLL for (size_t j = 1; 2 * j < t; j++) {
-    const float p = point[j], s = scale[j];
+    const float p = power[j - 1][1], s = scale[j];
     vec even = x[0] * vec_set1(s), odd = x[1] * vec_set1(s * p);
     if (m == 4) {
       even = vec_fma(vec_set1(s * p * p), x[2], even);
@@ -66,8 +66,7 @@ VEC_INLINE void grad_1d(const size_t t, const size_t m, const vec *x, vec *y) {
 
 /* y = A'^T x, t points to r taps; m = 1: the points are the taps. */
 VEC_INLINE void taps_1d(const size_t t, const size_t r, const vec *x, vec *y) {
-  static const float power[3][5] = {
-      {1, 1, 1, 1, 1}, {1, 2, 4, 8, 16}, {1, .5f, .25f, .125f, .0625f}};
+  static const float power[WINO_PAIRS][WINO_POWERS] = WINO_POWERS_TABLE;
   if (t == r) {
     VEC_UNROLL for (size_t k = 0; k < r; k++) y[k] = x[k];
     return;

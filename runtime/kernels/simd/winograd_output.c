@@ -3,9 +3,9 @@
  * by winograd.c. */
 #include "winograd.h"
 
-/* Powers of the points 1, 2, 1/2, of which each pair has the sign both ways. */
-static const float point_power[3][WINO_MAX_M] = {
-    {1, 1, 1, 1, 1, 1}, {1, 2, 4, 8, 16, 32}, {1, .5f, .25f, .125f, .0625f, .03125f}};
+#include "winograd_points.h"
+
+static const float point_power[WINO_PAIRS][WINO_POWERS] = WINO_POWERS_TABLE;
 
 /* y = A^T x, t points to m outputs, both constants where this is inlined; m = 1: plain sum. */
 VEC_INLINE void output_1d(const size_t t, const size_t m, const vec *x, vec *y) {
