@@ -80,23 +80,9 @@ void bench_limits(const char *isa, const struct vn_simd *simd, struct vn_pool *p
 
 /* ---- a prepared step ---- */
 
-struct crew {
-  const struct vn_prepared *p;
-  unsigned char *scratch;
-};
-
-static void crew_job(void *context, size_t job, size_t slot) {
-  const struct crew *c = context;
-  c->p->run(c->p->state, job, c->scratch + slot * c->p->scratch_bytes);
-}
-
 static double step_once(const struct vn_prepared *p, struct vn_pool *pool, unsigned char *scratch) {
-  struct crew crew = {.p = p, .scratch = scratch};
   const double begin = now();
-  if (p->run_pool)
-    p->run_pool(p->state, pool, NULL);
-  else
-    vn_pool_run(pool, p->jobs, crew_job, &crew);
+  vn_prepared_run(p, pool, scratch, p->scratch_bytes, NULL);
   return now() - begin;
 }
 
@@ -111,10 +97,12 @@ static void *memory_new(size_t bytes) {
 /* The best of at least three, unless they take seconds, and of half a second's worth, packing left
  * out. Closes the step. */
 static double step_seconds(struct vn_prepared *p, const float *weight, struct vn_pool *pool) {
-  unsigned char *scratch = memory_new((p->scratch_bytes + 64) * vn_pool_threads(pool));
+  const size_t scratch_bytes = p->scratch_bytes * vn_pool_threads(pool);
+  unsigned char *scratch = memory_new(scratch_bytes + p->shared_bytes + 64);
   void *packed = p->pack ? memory_new(p->packed_bytes) : NULL;
   bool ready = scratch && (packed || !p->pack);
   double best = INFINITY, sum = 0;
+  if (ready && p->share) p->share(p->state, scratch + scratch_bytes);
   if (packed && ready) {
     p->pack(p->state, pool, weight, packed, NULL);
     p->use(p->state, packed);
@@ -164,7 +152,7 @@ struct shape {
   bool concat;                     /* the output is half of a concat */
   size_t stride, dilation, groups; /* 0: 1, or what the family has */
 };
-static const char tiles[] = "winograd fft";
+static const char tiles[] = "winograd fft", few[] = "winograd lean direct";
 static const struct shape shapes[] = {
     {"direct", 1, 16, {64, 128, 128}, .kernel = 5},
     {"direct", 32, 32, {16, 32, 32}, .kernel = 5},
@@ -182,7 +170,12 @@ static const struct shape shapes[] = {
     {tiles, 32, 2, {64, 128, 128}, .kernel = 5},
     {tiles, 16, 2, {96, 112, 96}, .kernel = 5},
     {"winograd", 128, 128, {16, 32, 32}, .kernel = 5},
-    {"winograd", 256, 256, {8, 16, 16}, .kernel = 5},
+    {few, 256, 256, {8, 16, 16}, .kernel = 5},
+    {few, 256, 256, {4, 8, 8}, .kernel = 5},
+    {few, 256, 256, {4, 4, 4}, .kernel = 5},
+    {few, 128, 128, {8, 8, 8}, .kernel = 5},
+    {few, 128, 128, {4, 4, 4}, .kernel = 5},
+    {few, 64, 64, {8, 8, 8}, .kernel = 5},
     {"winograd", 32, 32, {64, 128, 128}, .kernel = 3},
     {"pointwise", 32, 2, {64, 128, 128}, .kernel = 1},
     {"pointwise", 32, 32, {64, 128, 128}, .kernel = 1},

@@ -29,7 +29,7 @@ static const char help[] =
     "vnet-check [options]: kernels against an oracle, and their speed\n"
     "  --isa NAME       ref, portable, avx2, avx512 or neon; default: all that this machine has\n"
     "  --filter TEXT    only families whose name contains it: ref ref-up ref-simple xnnpack\n"
-    "                   winograd fft direct depthwise pointwise down up simple\n"
+    "                   winograd lean fft direct depthwise pointwise down up simple\n"
     "  --seed N         default: from the clock; it is printed\n"
     "  --count N        problems per family, default 120\n"
     "  --case N         one problem alone\n"
@@ -72,6 +72,7 @@ static bool isa_check(const char *isa, const struct vn_simd *simd, const struct 
                                  {.name = "ref-simple", .simple = vn_simple_ref}};
   const struct family vectors[] = {
       {.name = "winograd", .conv = simd ? simd->winograd : NULL},
+      {.name = "lean", .conv = simd ? simd->lean : NULL},
       {.name = "fft", .conv = simd ? simd->fft : NULL},
       {.name = "direct", .conv = simd ? simd->direct : NULL},
       {.name = "depthwise", .conv = simd ? simd->depthwise : NULL},

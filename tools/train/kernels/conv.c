@@ -107,23 +107,13 @@ static void turn_job(void *context, size_t job, size_t slot) {
 
 /* ---- running ---- */
 
-struct crew {
-  const struct vn_prepared *prepared;
-  unsigned char *scratch;
-  size_t scratch_bytes;
-};
-
 static size_t lines(size_t bytes) {
   return (bytes + 63) / 64 * 64;
 }
 
-static void pass_job(void *context, size_t job, size_t slot) {
-  const struct crew *crew = context;
-  crew->prepared->run(crew->prepared->state, job, crew->scratch + slot * crew->scratch_bytes);
-}
-
 static size_t pass_bytes(const struct vnt_conv *conv, const struct pass *pass) {
-  return pass->packed_bytes + lines(pass->prepared.scratch_bytes) * conv->machine.threads;
+  const struct vn_prepared *p = &pass->prepared;
+  return pass->packed_bytes + p->shared_bytes + p->scratch_bytes * conv->machine.threads;
 }
 
 static void pass_run(const struct vnt_conv *conv, const struct pass *pass, const float *weight,
@@ -131,8 +121,9 @@ static void pass_run(const struct vnt_conv *conv, const struct pass *pass, const
   const struct vn_prepared *p = &pass->prepared;
   p->pack(p->state, conv->machine.pool, weight, memory, NULL);
   p->use(p->state, memory);
-  struct crew crew = {p, memory + pass->packed_bytes, lines(p->scratch_bytes)};
-  vn_pool_run(conv->machine.pool, p->jobs, pass_job, &crew);
+  if (p->share) p->share(p->state, memory + pass->packed_bytes);
+  vn_prepared_run(p, conv->machine.pool, memory + pass->packed_bytes + p->shared_bytes,
+                  p->scratch_bytes, NULL);
 }
 
 size_t vnt_conv_bytes(const struct vnt_conv *conv) {
