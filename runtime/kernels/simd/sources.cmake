@@ -17,6 +17,7 @@ set(VN_SIMD_SOURCES
   kernels/simd/up.c
   kernels/simd/winograd.c
   kernels/simd/winograd_cut.c
+  kernels/simd/winograd_few.c
   kernels/simd/winograd_gemm.c
   kernels/simd/winograd_input.c
   kernels/simd/winograd_output.c

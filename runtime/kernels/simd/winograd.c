@@ -63,6 +63,12 @@ enum vn_status VN_ISA_NAME(winograd)(const struct vn_conv *conv, struct vn_prepa
   w->channels_out = conv->out.dim[VN_C];
   w->vecs_in = (w->channels_in + VEC_LANES - 1) / VEC_LANES;
   w->vecs_out = (w->channels_out + VEC_LANES - 1) / VEC_LANES;
+  if (w->channels_in <= WINO_FEW && conv->tile[0] == 1 && conv->tile[1] == 4 &&
+      conv->tile[2] == 4) {
+    status = wino_few(w, prepared, diag);
+    free(w);
+    return status;
+  }
   const size_t scratch = wino_cut(w);
   if (!scratch) {
     free(w);
