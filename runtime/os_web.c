@@ -60,20 +60,6 @@ void vn_os_pages_large(void *from, size_t bytes) {
   (void)from, (void)bytes;
 }
 
-/* ---- threads ---- */
-
-/* On one of the workers that the page has made. */
-int vn_os_thread_start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *context),
-                       void *context) {
-  pthread_attr_t attributes;
-  int reason = pthread_attr_init(&attributes);
-  if (reason) return reason;
-  if (stack_bytes) pthread_attr_setstacksize(&attributes, stack_bytes);
-  reason = pthread_create(thread, &attributes, run, context);
-  pthread_attr_destroy(&attributes);
-  return reason;
-}
-
 /* There is no other locale. */
 bool vn_os_numbers_plain(struct vn_os_numbers *numbers) {
   *numbers = (struct vn_os_numbers){NULL, NULL};

@@ -49,18 +49,7 @@ bool vn_os_random(uint64_t *number) {
   return SystemFunction036(number, sizeof *number);
 }
 
-/* ---- threads ---- */
-
-int vn_os_thread_start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *context),
-                       void *context) {
-  pthread_attr_t attributes;
-  int reason = pthread_attr_init(&attributes);
-  if (reason) return reason;
-  if (stack_bytes) pthread_attr_setstacksize(&attributes, stack_bytes);
-  reason = pthread_create(thread, &attributes, run, context);
-  pthread_attr_destroy(&attributes);
-  return reason;
-}
+/* ---- numbers ---- */
 
 /* `before` is the locale's name, `plain` whether the thread has had one of its own. */
 bool vn_os_numbers_plain(struct vn_os_numbers *numbers) {

@@ -16,20 +16,10 @@ enum { PARTS = 64, PART_LEAST = 1024 };
 
 enum vn_status vnt_machine_open(const char *isa, size_t threads, struct vnt_machine *machine,
                                 struct vn_diag *diag) {
-  static const struct vnt_simd *const tables[] = {
-#if defined(__x86_64__)
-    &vnt_simd_avx512,
-    &vnt_simd_avx2,
-#elif defined(__aarch64__)
-    &vnt_simd_neon,
-#endif
-    &vnt_simd_portable
-  };
   *machine = (struct vnt_machine){.processes = 1};
   enum vn_status status = vn_cpu_simd(isa, &machine->forward, diag);
   if (status) return status;
-  for (size_t i = 0; machine->forward && i < sizeof tables / sizeof *tables; i++)
-    if (strcmp(tables[i]->name, machine->forward->name) == 0) machine->backward = tables[i];
+  machine->backward = vn_backward_of(machine->forward);
   if (!machine->backward)
     return vn_fail(diag, VN_E_UNSUPPORTED, "no training with the instruction set %s", isa);
   status = vn_pool_open(threads, &machine->pool, diag);
@@ -76,15 +66,15 @@ struct sweep {
   bool add, marked;
   double *scratch;
   size_t pixels, channels, parts; /* a sample's pixels, and its parts */
-  void (*fn)(const struct sweep *s, const struct vnt_pixels *p, double *sums);
+  void (*fn)(const struct sweep *s, const struct vn_pixels *p, double *sums);
 };
 
 static void sweep_job(void *context, size_t job, size_t slot) {
   const struct sweep *s = context;
   const size_t first = job / s->parts * s->pixels, part = job % s->parts;
   (void)slot;
-  struct vnt_pixels p = {first + part * s->pixels / s->parts,
-                         first + (part + 1) * s->pixels / s->parts, s->channels};
+  struct vn_pixels p = {first + part * s->pixels / s->parts,
+                        first + (part + 1) * s->pixels / s->parts, s->channels};
   double *sums = s->scratch ? s->scratch + job * 2 * s->channels : NULL;
   if (sums) memset(sums, 0, 2 * s->channels * sizeof *sums);
   s->fn(s, &p, sums);
@@ -114,7 +104,7 @@ static bool marked(const struct vnt_act *act, size_t channels) {
   return false;
 }
 
-static void act_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+static void act_part(const struct sweep *s, const struct vn_pixels *p, double *sums) {
   const struct vnt_act *act = s->what;
   (void)sums;
   if (act->kind == VN_ACT_ELU)
@@ -130,7 +120,7 @@ void vnt_act_forward(const struct vnt_machine *m, const struct vnt_act *act,
   sweep_run(&s, NULL, NULL);
 }
 
-static void act_back_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+static void act_back_part(const struct sweep *s, const struct vn_pixels *p, double *sums) {
   const struct vnt_act *act = s->what;
   if (act->kind == VN_ACT_ELU)
     s->m->backward->elu_back(p, s->y, act->alpha, s->dy, s->dx, s->add, sums);
@@ -159,10 +149,10 @@ void vnt_act_backward(const struct vnt_machine *m, const struct vnt_act *act,
 
 /* ---- sums of tensors ---- */
 
-static void add_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+static void add_part(const struct sweep *s, const struct vn_pixels *p, double *sums) {
   const size_t from = s->x->dim[VN_C], to = s->y->dim[VN_C];
   (void)sums;
-  struct vnt_pixels part = {p->begin, p->end, from};
+  struct vn_pixels part = {p->begin, p->end, from};
   for (size_t c = 0; c < to; c += from) {
     struct vn_tensor slice = *s->y;
     slice.data = (float *)s->y->data + c;
@@ -177,7 +167,7 @@ void vnt_add_forward(const struct vnt_machine *m, const struct vn_tensor *x,
   sweep_run(&s, NULL, NULL);
 }
 
-static void sum_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+static void sum_part(const struct sweep *s, const struct vn_pixels *p, double *sums) {
   (void)sums;
   s->m->backward->sum(p, s->x, s->dy, s->y);
 }
@@ -188,7 +178,7 @@ void vnt_sum_forward(const struct vnt_machine *m, const struct vn_tensor *x,
   sweep_run(&s, NULL, NULL);
 }
 
-static void scale_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+static void scale_part(const struct sweep *s, const struct vn_pixels *p, double *sums) {
   const float *scale = (const float *)s->what + p->begin / s->pixels * p->channels;
   (void)sums;
   s->m->backward->affine(p, s->x, scale, NULL, s->y, s->add);
@@ -200,7 +190,7 @@ void vnt_scale(const struct vnt_machine *m, const struct vn_tensor *x, const flo
   sweep_run(&s, NULL, NULL);
 }
 
-static void add_back_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+static void add_back_part(const struct sweep *s, const struct vn_pixels *p, double *sums) {
   const size_t to = s->x->dim[VN_C], from = s->dy->dim[VN_C];
   (void)sums;
   for (size_t i = p->begin; i < p->end; i++) {
@@ -224,7 +214,7 @@ void vnt_add_backward(const struct vnt_machine *m, const struct vn_tensor *dy,
   sweep_run(&s, NULL, NULL);
 }
 
-static void moments_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+static void moments_part(const struct sweep *s, const struct vn_pixels *p, double *sums) {
   s->m->backward->moments(p, s->x, s->y, s->what, sums);
 }
 
@@ -242,7 +232,7 @@ struct norm_rows {
   float a[NORM_CHANNELS], b[NORM_CHANNELS], d[NORM_CHANNELS];
 };
 
-static void norm_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+static void norm_part(const struct sweep *s, const struct vn_pixels *p, double *sums) {
   const struct norm_rows *rows = s->what;
   (void)sums;
   s->m->backward->affine(p, s->x, rows->a, rows->d, s->y, false);
@@ -294,7 +284,7 @@ void vnt_norm_forward(const struct vnt_machine *m, const struct vnt_norm *norm,
   sweep_run(&out, NULL, NULL);
 }
 
-static void norm_back_part(const struct sweep *s, const struct vnt_pixels *p, double *sums) {
+static void norm_back_part(const struct sweep *s, const struct vn_pixels *p, double *sums) {
   const struct norm_rows *rows = s->what;
   (void)sums;
   s->m->backward->affine2(p, s->dy, rows->a, s->x, rows->b, rows->d, s->dx, s->add);

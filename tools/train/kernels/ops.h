@@ -5,13 +5,13 @@
 #ifndef VNET_TRAIN_OPS_H
 #define VNET_TRAIN_OPS_H
 
+#include "kernels/backward/backward.h"
 #include "kernels/kernels.h"
-#include "simd.h"
 
 /* Who computes. */
 struct vnt_machine {
   const struct vn_simd *forward;
-  const struct vnt_simd *backward;
+  const struct vn_backward *backward;
   struct vn_pool *pool;
   size_t threads;
   /* A batch is spread over so many processes, 1: alone. With more, `sum` makes values[count] their

@@ -1,19 +1,21 @@
 /* Weight gradient of a 3x3x3 or 5x5x5 convolution by Winograd.
  *
  * Along an axis, tiles of t inputs and m output gradients give r taps: the correlation F(r, m) has
- * the same t points as the forward pass's F(m, r), so that the runtime's B^T serves both:
+ * the same t points as the forward pass's F(m, r), so that the runtime's B^T serves both. With G'
+ * from m gradients to t points, and A'^T from t points to r taps:
  *
- *   dW = A'^T [ sum over tiles of (B^T x) (G' dy)^T ],   G': m to t points, A'^T: t points to r
- * taps
+ *   dW = A'^T [ sum over tiles of (B^T x) (G' dy)^T ]
  *
  * For each of the t^3 frequencies the sum is a matrix product [in c][tiles] * [tiles][out c], kept
  * in the transformed domain until a sample's last tile. A job takes one chunk of output channels
  * through a fixed share of a sample's blocks of tiles into sums of its own; the shares are then
  * added in order, and the samples' gradients in double. */
+#include "backward.h"
+#include "cost.h"
 #include "kernels/simd/winograd.h"
 #include "outer.h"
-#include "simd.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +23,7 @@ enum { SHARES_MOST = 8 };
 
 struct wgrad {
   struct wino w; /* conv.out is the gradient of the output: its data is read */
-  struct vnt_wgrad_spec spec;
+  struct vn_wgrad_spec spec;
   size_t samples, blocks, shares;    /* of each sample: blocks of tiles; shares of them */
   size_t y_row, y_freq, y_plane;     /* transformed dy: [freq][tile][chunk's channels]; a plane of
                                         depth frequencies: [tile][h][w][chunk's channels] */
@@ -280,7 +282,7 @@ static void taps_job(void *context, size_t job, size_t slot) {
     const size_t to = (vec_index * LANES + l) * taps * in + first;
     for (size_t k = 0; k < taps; k++)
       for (size_t i = 0; i < count; i++)
-        vnt_wgrad_put(&g->spec, to + k * in + i, all[i * taps + k][l]);
+        vn_wgrad_put(&g->spec, to + k * in + i, all[i * taps + k][l]);
   }
 }
 
@@ -298,27 +300,21 @@ static void wgrad_close(void *state) {
 
 /* ---- how it is cut ---- */
 
-/* Vector operations for a sample: both transforms, products, and the way back. The fewest wins. */
-static double cost(const struct wgrad *g, const size_t tile[3]) {
-  double freqs = 1, tiles = 1;
-  for (int i = 0; i < 3; i++) {
-    freqs *= (double)(tile[i] + g->spec.kernel[i] - 1);
-    tiles *= (double)((g->spec.grad_out.dim[VN_D + i] + tile[i] - 1) / tile[i]);
-  }
-  const double in = (double)g->w.channels_in, vin = (double)g->w.vecs_in;
-  const double out = (double)g->w.vecs_out;
-  return freqs * (tiles * (11 * vin + 7 * out + in * out * 1.15) + in * out * 12);
-}
-
+/* The cheapest for one sample, whatever the instruction set: sums are the same on every one. */
 static void tile_choose(struct wgrad *g, size_t best[3]) {
-  static const size_t outputs[3] = {1, 2, 4};
-  double least = 0;
-  for (size_t i = 0; i < 27; i++) {
-    const size_t tile[3] = {outputs[i / 9], outputs[i / 3 % 3], outputs[i % 3]};
-    const double c = cost(g, tile);
-    if (i && c >= least) continue;
-    least = c;
-    memcpy(best, tile, sizeof tile);
+  struct vn_cost_conv c = {.channels_in = g->w.channels_in, .channels_out = g->w.channels_out};
+  double least = INFINITY;
+  for (int i = 0; i < 3; i++) {
+    c.out[i] = g->spec.grad_out.dim[VN_D + i];
+    c.kernel[i] = g->spec.kernel[i];
+  }
+  for (size_t i = 0; i < VN_WINOGRAD_CHOICES; i++) {
+    uint32_t tile[3];
+    vn_winograd_choice(i, tile);
+    const double cost = vn_cost_winograd_gradient(&c, tile);
+    if (cost >= least) continue;
+    least = cost;
+    for (int a = 0; a < 3; a++) best[a] = tile[a];
   }
 }
 
@@ -342,7 +338,7 @@ static void lay_out(struct wgrad *g) {
   g->sum_share = (w->chunks * g->sum_chunk + 15) / 16 * 16;
 }
 
-static enum vn_status check(const struct vnt_wgrad_spec *s, struct vn_diag *diag) {
+static enum vn_status check(const struct vn_wgrad_spec *s, struct vn_diag *diag) {
   const size_t k = s->kernel[0];
   bool cube = (k == 3 || k == 5) && s->kernel[1] == k && s->kernel[2] == k && !s->transposed;
   for (int i = 0; i < 3; i++) cube = cube && s->stride[i] == 1;
@@ -350,15 +346,15 @@ static enum vn_status check(const struct vnt_wgrad_spec *s, struct vn_diag *diag
               : vn_fail(diag, VN_E_UNSUPPORTED, "weight gradient: 3x3x3 or 5x5x5 of stride 1");
 }
 
-vnt_wgrad_fn VN_ISA_NAME(train_winograd);
+vn_wgrad_fn VN_ISA_NAME(wgrad_winograd);
 #if VEC_LANES == 16
-vnt_wgrad_fn vn_train_winograd_avx2;
+vn_wgrad_fn vn_wgrad_winograd_avx2;
 #endif
 
-enum vn_status VN_ISA_NAME(train_winograd)(const struct vnt_wgrad_spec *spec,
-                                           struct vnt_wgrad *wgrad, struct vn_diag *diag) {
+enum vn_status VN_ISA_NAME(wgrad_winograd)(const struct vn_wgrad_spec *spec, struct vn_wgrad *wgrad,
+                                           struct vn_diag *diag) {
 #if VEC_LANES == 16
-  if (spec->grad_out.dim[VN_C] <= 8) return vn_train_winograd_avx2(spec, wgrad, diag);
+  if (spec->grad_out.dim[VN_C] <= 8) return vn_wgrad_winograd_avx2(spec, wgrad, diag);
 #endif
   enum vn_status status = check(spec, diag);
   if (status) return status;
@@ -378,7 +374,7 @@ enum vn_status VN_ISA_NAME(train_winograd)(const struct vnt_wgrad_spec *spec,
   tile_choose(g, g->w.conv.tile);
   lay_out(g);
   const size_t floats = g->samples * g->shares * g->sum_share + spec->threads * g->scratch;
-  *wgrad = (struct vnt_wgrad){floats * sizeof(float), wgrad_run, wgrad_close, g, ""};
+  *wgrad = (struct vn_wgrad){floats * sizeof(float), wgrad_run, wgrad_close, g, ""};
   snprintf(wgrad->name, sizeof wgrad->name, "winograd %zux%zux%zu " VN_ISA_TEXT, g->w.axis[0].m,
            g->w.axis[1].m, g->w.axis[2].m);
   return VN_OK;

@@ -2,7 +2,7 @@
  * either direction. A sample's lines of the coarser grid are shared out, each share with sums of
  * its own that are added in order; the samples' gradients are added in double. */
 #include "outer.h"
-#include "simd.h"
+#include "backward.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 enum { SHARES_MOST = 8, LINES_LEAST = 16 };
 
 struct wproduct {
-  struct vnt_wgrad_spec spec;
+  struct vn_wgrad_spec spec;
   size_t in, out, taps;                  /* channels; of the kernel */
   size_t samples, lines, line, shares;   /* of the coarser grid: a sample's rows, pixels in one */
   size_t out_padded, sum_tap, sum_share; /* sums: [sample][share][tap][in c][out c padded] */
@@ -38,7 +38,7 @@ static void share_job(void *context, size_t job, size_t slot) {
   const struct sums *c = context;
   const struct wproduct *p = c->p;
   const size_t sample = job / p->shares, share = job % p->shares;
-  const struct vnt_wgrad_spec *s = &p->spec;
+  const struct vn_wgrad_spec *s = &p->spec;
   const struct vn_tensor *fine = s->transposed ? &s->grad_out : &s->in;
   const struct vn_tensor *coarse = s->transposed ? &s->in : &s->grad_out;
   float *sums = c->sums + job * p->sum_share;
@@ -76,7 +76,7 @@ static void store_job(void *context, size_t tap, size_t slot) {
         for (size_t s = 1; s < p->shares; s++) sum += from[s * p->sum_share];
         all += (double)sum;
       }
-      vnt_wgrad_put(&p->spec, (o * p->taps + tap) * p->in + i, all);
+      vn_wgrad_put(&p->spec, (o * p->taps + tap) * p->in + i, all);
     }
 }
 
@@ -91,10 +91,10 @@ static void product_close(void *state) {
   free(state);
 }
 
-vnt_wgrad_fn VN_ISA_NAME(train_product);
+vn_wgrad_fn VN_ISA_NAME(wgrad_product);
 
-enum vn_status VN_ISA_NAME(train_product)(const struct vnt_wgrad_spec *spec,
-                                          struct vnt_wgrad *wgrad, struct vn_diag *diag) {
+enum vn_status VN_ISA_NAME(wgrad_product)(const struct vn_wgrad_spec *spec, struct vn_wgrad *wgrad,
+                                          struct vn_diag *diag) {
   const struct vn_tensor *coarse = spec->transposed ? &spec->in : &spec->grad_out;
   const struct vn_tensor *fine = spec->transposed ? &spec->grad_out : &spec->in;
   size_t taps = 1;
@@ -120,6 +120,6 @@ enum vn_status VN_ISA_NAME(train_product)(const struct vnt_wgrad_spec *spec,
   p->sum_tap = p->in * p->out_padded;
   p->sum_share = taps * p->sum_tap;
   const size_t bytes = p->samples * p->shares * p->sum_share * sizeof(float);
-  *wgrad = (struct vnt_wgrad){bytes, product_run, product_close, p, "product " VN_ISA_TEXT};
+  *wgrad = (struct vn_wgrad){bytes, product_run, product_close, p, "product " VN_ISA_TEXT};
   return VN_OK;
 }

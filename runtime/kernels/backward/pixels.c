@@ -1,6 +1,6 @@
-/* What the trainer does element by element, forward and backward; see simd.h. Plain loops over the
- * channels of a pixel, which the compiler turns into this instruction set's vectors. */
-#include "simd.h"
+/* What the trainer does element by element, forward and backward; see backward.h. Plain loops over
+ * the channels of a pixel, which the compiler turns into this instruction set's vectors. */
+#include "backward.h"
 #include "kernels/vec/vec.h"
 
 #include <math.h>
@@ -20,7 +20,7 @@ static float marked_of(float y, bool mark) {
   return y;
 }
 
-static void prelu_marked(const struct vnt_pixels *p, const struct vn_tensor *x, const float *slope,
+static void prelu_marked(const struct vn_pixels *p, const struct vn_tensor *x, const float *slope,
                          const struct vn_tensor *y) {
   for (size_t i = p->begin; i < p->end; i++) {
     const float *a = ROW(x, i);
@@ -33,7 +33,7 @@ static void prelu_marked(const struct vnt_pixels *p, const struct vn_tensor *x, 
   }
 }
 
-static void prelu(const struct vnt_pixels *p, const struct vn_tensor *x, const float *slope,
+static void prelu(const struct vn_pixels *p, const struct vn_tensor *x, const float *slope,
                   bool marked, const struct vn_tensor *y) {
   if (marked) {
     prelu_marked(p, x, slope, y);
@@ -46,7 +46,7 @@ static void prelu(const struct vnt_pixels *p, const struct vn_tensor *x, const f
   }
 }
 
-static void elu(const struct vnt_pixels *p, const struct vn_tensor *x, float alpha,
+static void elu(const struct vn_pixels *p, const struct vn_tensor *x, float alpha,
                 const struct vn_tensor *y) {
   for (size_t i = p->begin; i < p->end; i++) {
     const float *a = ROW(x, i);
@@ -63,7 +63,7 @@ static void elu(const struct vnt_pixels *p, const struct vn_tensor *x, float alp
 /* Channels are summed over BLOCK pixels in float, then in double. */
 enum { BLOCK = 64, CHANNELS = 64 };
 
-VEC_INLINE void prelu_back_any(const struct vnt_pixels *p, const struct vn_tensor *y,
+VEC_INLINE void prelu_back_any(const struct vn_pixels *p, const struct vn_tensor *y,
                                const float *slope, const bool marked, const struct vn_tensor *dy,
                                const struct vn_tensor *dx, const bool add, double *sums) {
   for (size_t from = 0; from < p->channels; from += CHANNELS)
@@ -89,7 +89,7 @@ VEC_INLINE void prelu_back_any(const struct vnt_pixels *p, const struct vn_tenso
     }
 }
 
-static void prelu_back(const struct vnt_pixels *p, const struct vn_tensor *y, const float *slope,
+static void prelu_back(const struct vn_pixels *p, const struct vn_tensor *y, const float *slope,
                        bool marked, const struct vn_tensor *dy, const struct vn_tensor *dx,
                        bool add, double *sums) {
   if (marked)
@@ -100,7 +100,7 @@ static void prelu_back(const struct vnt_pixels *p, const struct vn_tensor *y, co
     prelu_back_any(p, y, slope, false, dy, dx, false, sums);
 }
 
-static void elu_back(const struct vnt_pixels *p, const struct vn_tensor *y, float alpha,
+static void elu_back(const struct vn_pixels *p, const struct vn_tensor *y, float alpha,
                      const struct vn_tensor *dy, const struct vn_tensor *dx, bool add,
                      double *sums) {
   for (size_t from = 0; from < p->channels; from += CHANNELS)
@@ -121,7 +121,7 @@ static void elu_back(const struct vnt_pixels *p, const struct vn_tensor *y, floa
     }
 }
 
-static void affine(const struct vnt_pixels *p, const struct vn_tensor *x, const float *scale,
+static void affine(const struct vn_pixels *p, const struct vn_tensor *x, const float *scale,
                    const float *shift, const struct vn_tensor *y, bool add) {
   for (size_t i = p->begin; i < p->end; i++) {
     const float *a = ROW(x, i);
@@ -133,7 +133,7 @@ static void affine(const struct vnt_pixels *p, const struct vn_tensor *x, const 
   }
 }
 
-static void sum(const struct vnt_pixels *p, const struct vn_tensor *x, const struct vn_tensor *y,
+static void sum(const struct vn_pixels *p, const struct vn_tensor *x, const struct vn_tensor *y,
                 const struct vn_tensor *z) {
   for (size_t i = p->begin; i < p->end; i++) {
     const float *a = ROW(x, i), *b = ROW(y, i);
@@ -142,7 +142,7 @@ static void sum(const struct vnt_pixels *p, const struct vn_tensor *x, const str
   }
 }
 
-static void affine2(const struct vnt_pixels *p, const struct vn_tensor *dy, const float *a,
+static void affine2(const struct vn_pixels *p, const struct vn_tensor *dy, const float *a,
                     const struct vn_tensor *x, const float *b, const float *d,
                     const struct vn_tensor *dx, bool add) {
   for (size_t i = p->begin; i < p->end; i++) {
@@ -155,8 +155,8 @@ static void affine2(const struct vnt_pixels *p, const struct vn_tensor *dy, cons
   }
 }
 
-static void moments(const struct vnt_pixels *p, const struct vn_tensor *x,
-                    const struct vn_tensor *y, const float *centre, double *sums) {
+static void moments(const struct vn_pixels *p, const struct vn_tensor *x, const struct vn_tensor *y,
+                    const float *centre, double *sums) {
   for (size_t from = 0; from < p->channels; from += CHANNELS)
     for (size_t begin = p->begin; begin < p->end; begin += BLOCK) {
       const size_t end = begin + BLOCK < p->end ? begin + BLOCK : p->end;
@@ -176,14 +176,14 @@ static void moments(const struct vnt_pixels *p, const struct vn_tensor *x,
     }
 }
 
-vnt_wgrad_fn VN_ISA_NAME(train_winograd), VN_ISA_NAME(train_product);
+vn_wgrad_fn VN_ISA_NAME(wgrad_winograd), VN_ISA_NAME(wgrad_product);
 
-#define TABLE_PASTE(isa)  vnt_simd_##isa
+#define TABLE_PASTE(isa)  vn_backward_##isa
 #define TABLE_EXPAND(isa) TABLE_PASTE(isa)
-const struct vnt_simd TABLE_EXPAND(VN_ISA) = {
+const struct vn_backward TABLE_EXPAND(VN_ISA) = {
     .name = VN_ISA_TEXT,
-    .winograd = VN_ISA_NAME(train_winograd),
-    .product = VN_ISA_NAME(train_product),
+    .winograd = VN_ISA_NAME(wgrad_winograd),
+    .product = VN_ISA_NAME(wgrad_product),
     .prelu = prelu,
     .elu = elu,
     .prelu_back = prelu_back,

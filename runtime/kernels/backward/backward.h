@@ -1,14 +1,14 @@
-/* What the trainer adds to the runtime's kernels, one table per instruction set. Private to this
- * folder: ops.h is what the trainer uses. */
-#ifndef VNET_TRAIN_SIMD_H
-#define VNET_TRAIN_SIMD_H
+/* What training adds to the runtime's kernels, one table per instruction set. Never part of the
+ * runtime library: tools/train/kernels and tests/check use it. */
+#ifndef VNET_BACKWARD_H
+#define VNET_BACKWARD_H
 
 #include "kernels/kernels.h"
 
 /* A weight gradient, [out c][kd][kh][kw][in c], from what went into a convolution and the gradient
  * of what came out. Work is cut by one sample's size alone, and sums are added in one order: each
  * sample's in float, those of the samples in double, where their order hardly matters any more. */
-struct vnt_wgrad_spec {
+struct vn_wgrad_spec {
   struct vn_tensor in, grad_out;
   size_t kernel[3], stride[3], pad[3];
   bool transposed;
@@ -17,14 +17,14 @@ struct vnt_wgrad_spec {
   size_t threads; /* which the work's memory is for */
 };
 
-static inline void vnt_wgrad_put(const struct vnt_wgrad_spec *spec, size_t at, double value) {
+static inline void vn_wgrad_put(const struct vn_wgrad_spec *spec, size_t at, double value) {
   if (spec->grad)
     spec->grad[at] = (float)value;
   else
     spec->sum[at] = value;
 }
 
-struct vnt_wgrad {
+struct vn_wgrad {
   size_t bytes; /* of memory, aligned to 64, for a run */
   void (*run)(void *state, struct vn_pool *pool, void *memory);
   void (*close)(void *state);
@@ -32,52 +32,55 @@ struct vnt_wgrad {
   char name[48];
 };
 
-typedef enum vn_status vnt_wgrad_fn(const struct vnt_wgrad_spec *spec, struct vnt_wgrad *wgrad,
-                                    struct vn_diag *diag);
+typedef enum vn_status vn_wgrad_fn(const struct vn_wgrad_spec *spec, struct vn_wgrad *wgrad,
+                                   struct vn_diag *diag);
 
 /* Element by element over pixels [begin, end); channel sums go to `sums`, doubles, which the caller
  * has cleared. All tensors have x's pixels and channels. */
-struct vnt_pixels {
+struct vn_pixels {
   size_t begin, end, channels;
 };
 
-struct vnt_simd {
+struct vn_backward {
   const char *name;
-  vnt_wgrad_fn *winograd; /* stride 1, 3x3x3 and 5x5x5 */
-  vnt_wgrad_fn *product;  /* 1x1x1; kernel = stride, either direction */
+  vn_wgrad_fn *winograd; /* stride 1, 3x3x3 and 5x5x5 */
+  vn_wgrad_fn *product;  /* 1x1x1; kernel = stride, either direction */
   /* y = x > 0 ? x : slope[c] * x; ELU: alpha * (e^x - 1) for x <= 0. y may be x. `marked`: where
    * the slope is below 0, the last bit of y says whether x was. */
-  void (*prelu)(const struct vnt_pixels *p, const struct vn_tensor *x, const float *slope,
+  void (*prelu)(const struct vn_pixels *p, const struct vn_tensor *x, const float *slope,
                 bool marked, const struct vn_tensor *y);
-  void (*elu)(const struct vnt_pixels *p, const struct vn_tensor *x, float alpha,
+  void (*elu)(const struct vn_pixels *p, const struct vn_tensor *x, float alpha,
               const struct vn_tensor *y);
   /* From the output y: dx (+)= dy * f'; sums[c] += dy * f', sums[channels + c] += the slope's
    * gradient times the slope. dx may be dy. */
-  void (*prelu_back)(const struct vnt_pixels *p, const struct vn_tensor *y, const float *slope,
+  void (*prelu_back)(const struct vn_pixels *p, const struct vn_tensor *y, const float *slope,
                      bool marked, const struct vn_tensor *dy, const struct vn_tensor *dx, bool add,
                      double *sums);
-  void (*elu_back)(const struct vnt_pixels *p, const struct vn_tensor *y, float alpha,
+  void (*elu_back)(const struct vn_pixels *p, const struct vn_tensor *y, float alpha,
                    const struct vn_tensor *dy, const struct vn_tensor *dx, bool add, double *sums);
   /* y (+)= scale[c] * x + shift[c]; scale NULL: 1, shift NULL: 0. */
-  void (*affine)(const struct vnt_pixels *p, const struct vn_tensor *x, const float *scale,
+  void (*affine)(const struct vn_pixels *p, const struct vn_tensor *x, const float *scale,
                  const float *shift, const struct vn_tensor *y, bool add);
   /* z = x + y. */
-  void (*sum)(const struct vnt_pixels *p, const struct vn_tensor *x, const struct vn_tensor *y,
+  void (*sum)(const struct vn_pixels *p, const struct vn_tensor *x, const struct vn_tensor *y,
               const struct vn_tensor *z);
   /* dx (+)= a[c] * dy + b[c] * x + d[c]: BatchNorm's backward pass. */
-  void (*affine2)(const struct vnt_pixels *p, const struct vn_tensor *dy, const float *a,
+  void (*affine2)(const struct vn_pixels *p, const struct vn_tensor *dy, const float *a,
                   const struct vn_tensor *x, const float *b, const float *d,
                   const struct vn_tensor *dx, bool add);
   /* sums[c] += x; sums[channels + c] += x * (y - centre[c]), y NULL: x * x. */
-  void (*moments)(const struct vnt_pixels *p, const struct vn_tensor *x, const struct vn_tensor *y,
+  void (*moments)(const struct vn_pixels *p, const struct vn_tensor *x, const struct vn_tensor *y,
                   const float *centre, double *sums);
 };
 
-extern const struct vnt_simd vnt_simd_portable;
+/* Of the same instruction set; NULL: it has none. */
+const struct vn_backward *vn_backward_of(const struct vn_simd *forward);
+
+extern const struct vn_backward vn_backward_portable;
 #if defined(__x86_64__)
-extern const struct vnt_simd vnt_simd_avx2, vnt_simd_avx512;
+extern const struct vn_backward vn_backward_avx2, vn_backward_avx512;
 #elif defined(__aarch64__)
-extern const struct vnt_simd vnt_simd_neon;
+extern const struct vn_backward vn_backward_neon;
 #endif
 
 #endif

@@ -1,7 +1,7 @@
 /* The inner loop of weight gradients: a sum of outer products kept in registers. Compiled once per
- * instruction set, as all of this folder but ops.c. */
-#ifndef VNET_TRAIN_OUTER_H
-#define VNET_TRAIN_OUTER_H
+ * instruction set, as all of this folder. */
+#ifndef VNET_BACKWARD_OUTER_H
+#define VNET_BACKWARD_OUTER_H
 
 #include "kernels/simd/gemm.h"
 
