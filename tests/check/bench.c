@@ -166,7 +166,8 @@ struct shape {
 };
 static const char tiles[] = "winograd fft";
 static const struct shape shapes[] = {
-    {"direct", 1, 16, {64, 128, 128}, .kernel = 5},
+    {"winograd fft direct", 1, 16, {64, 128, 128}, .kernel = 5},
+    {"winograd fft direct", 1, 8, {96, 112, 96}, .kernel = 5},
     {"direct", 32, 32, {16, 32, 32}, .kernel = 5},
     {"direct", 256, 256, {4, 8, 8}, .kernel = 5},
     {"xnnpack", 1, 16, {64, 128, 128}, .kernel = 5},
@@ -220,7 +221,7 @@ static struct vn_conv conv_new(const struct family *f, const struct shape *s) {
     c.stride[i] = block ? s->kernel : s->stride ? s->stride : 1;
     c.dilation[i] = s->dilation ? s->dilation : 1;
     c.pad[i] = block ? 0 : s->kernel / 2 * c.dilation[i];
-    c.tile[i] = 4;
+    c.tile[i] = i == 0 && s->in <= 4 ? 1 : 4;
     in[VN_D + i] = s->grid[i] * (f->transposed ? 1 : c.stride[i]);
     out[VN_D + i] = s->grid[i] * (f->transposed ? s->kernel : 1);
   }

@@ -77,9 +77,8 @@ void wino_gemm(const struct wino *w, const struct wino_job *job, const float *v,
 void wino_output(const struct wino *w, const struct wino_job *job, size_t freq, int last,
                  const float *m, float *pair, float *acc);
 
-/* winograd_few.c: tiles of 1x4x4 for up to WINO_FEW input channels. Of *wino it takes the
- * convolution, the channels and their vectors. */
-enum { WINO_FEW = 8 };
+/* winograd_few.c: tiles of 1x4x4 for a few input channels, vn_winograd_few of them. Of *wino it
+ * takes the convolution, the channels and their vectors. */
 enum vn_status wino_few(const struct wino *wino, struct vn_prepared *prepared,
                         struct vn_diag *diag);
 

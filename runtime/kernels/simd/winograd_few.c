@@ -9,13 +9,14 @@
  * output channels, which are the lanes from here on, the products along depth with weights and sums
  * in registers and the output's transform along w; the output's transform along h, epilogue and
  * store. What a tile needs stays near the first cache. */
+#include "cost.h"
 #include "winograd_1d.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-  PLANES = 8, /* of the output, to a job */
+  PLANES = VN_FEW_PLANES, /* of the output, to a job */
   TILE = 4,
   MOST_TAPS = 5,
   SEEN = (PLANES + MOST_TAPS - 1 + VEC_LANES - 1) / VEC_LANES * VEC_LANES, /* planes of the input */
