@@ -11,6 +11,7 @@ set(VN_SIMD_SOURCES
   kernels/simd/fft_products.c
   kernels/simd/fft_weights.c
   kernels/simd/pointwise.c
+  kernels/simd/pointwise_few.c
   kernels/simd/product.c
   kernels/simd/simple.c
   kernels/simd/table.c
