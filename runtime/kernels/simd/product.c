@@ -7,12 +7,8 @@
 
 #include <stdlib.h>
 
-enum {
-  FEWEST_JOBS = 32,     /* if possible */
-  JOB_BYTES = 65536,    /* of inputs, in L1 or L2 */
-  NARROW_BYTES = 16384, /* of weights that stay in L1 beside a line of pixels */
-  LINE = 16             /* floats of a cache line */
-};
+enum { FEWEST_JOBS = 32, JOB_BYTES = 65536 }; /* if possible; of inputs, in L1 or L2 */
+enum { LINE = 16 };                           /* floats of a cache line */
 
 static size_t smaller(size_t a, size_t b) {
   return a < b ? a : b;
@@ -25,26 +21,16 @@ struct block {
   const struct product *p;
   const float *in, *u;
   float *sum;
-  size_t ahead; /* floats to the same block of the next line, to be fetched; 0: nothing */
 };
-
-/* The blocks that a strided convolution reads lie apart, which no prefetcher of the machine's sees
- * through. */
-VEC_INLINE void fetch(const float *in, size_t step, size_t depth, const size_t rows) {
-  VEC_UNROLL for (size_t i = 0; i < rows; i++) for (size_t k = 0; k < depth; k += LINE)
-      vec_prefetch_l2(in + i * step + k);
-}
 
 VEC_INLINE void block(const struct block *b, const size_t rows, const size_t vecs) {
   vec sum[GEMM_ROWS][GEMM_PANEL];
   const size_t depth = b->p->depth, segments = b->p->segments, in_step = b->p->in_step;
   const size_t *at = b->p->segment_at;
   gemm_clear(sum, rows, vecs);
-  for (size_t s = 0; s < segments; s++) {
-    if (b->ahead) fetch(b->in + at[s] + b->ahead, in_step, depth, rows);
+  for (size_t s = 0; s < segments; s++)
     gemm_block(sum, b->in + at[s], in_step, b->u + s * depth * vecs * VEC_LANES, depth, 0, rows,
                vecs);
-  }
   gemm_store(sum, b->sum, vecs * VEC_LANES, rows, vecs);
 }
 
@@ -75,40 +61,31 @@ static void finish(const struct product *p, const struct vn_epi *epi, const floa
     vec_store_k(out, vn_epi_apply(&e, vec_load(sum), pixel), e.count);
 }
 
-/* One or two vectors of outputs: of one tap or of neighbours. */
-struct panel {
-  const float *u;
-  size_t vecs, tap_at[GEMM_PANEL];
-  struct vn_epi e[GEMM_PANEL];
-};
-
-static struct panel panel_of(const struct product *p, size_t index) {
-  const size_t first = index * GEMM_PANEL;
-  struct panel panel = {.u = p->packed + first * VEC_LANES * p->segments * p->depth,
-                        .vecs = smaller(p->taps * p->vecs - first, GEMM_PANEL)};
-  for (size_t o = 0; o < panel.vecs; o++) {
-    const size_t channel = (first + o) % p->vecs * VEC_LANES;
-    panel.tap_at[o] = p->tap_at[(first + o) / p->vecs];
-    panel.e[o] = vn_epi_open(&p->conv.epilogue, channel,
-                             smaller(p->conv.out.dim[VN_C] - channel, VEC_LANES));
+/* `count` pixels' inputs. Those of a strided convolution lie apart, which no prefetcher of the
+ * machine's sees through. */
+static void fetch(const struct product *p, const float *in, size_t count) {
+  for (size_t s = 0; s < p->segments; s++) {
+    if (s && p->segment_at[s] < p->segment_at[s - 1] + LINE) continue;
+    const float *from = in + p->segment_at[s];
+    for (size_t i = 0; i < count; i++, from += p->in_step)
+      for (size_t k = 0; k < p->depth; k += LINE) vec_prefetch_l2(from + k);
   }
-  return panel;
 }
 
-/* All pixels of a line by one panel. */
-static void run_line(const struct product *p, size_t line, const struct panel *panel,
-                     size_t ahead) {
+/* All pixels of a line by one panel. `pixel`: the output of the first; ahead: floats to the next
+ * line's input, which is fetched meanwhile, or 0. */
+static void run_line(const struct product *p, const float *in, size_t count, size_t ahead,
+                     const float *u, const struct vn_epi *e, size_t vecs, size_t pixel) {
   float sum[GEMM_ROWS * GEMM_PANEL * VEC_LANES];
-  const size_t count = smaller(p->line, p->pixels - line * p->line), vecs = panel->vecs;
   const size_t blocks = ceil_div(count, gemm_rows(vecs));
   const size_t rows = count / blocks, longer = count % blocks;
-  struct block b = {p, (const float *)p->conv.in.data + p->in_at(p, line), panel->u, sum, ahead};
-  size_t pixel = p->out_at(p, line);
+  struct block b = {p, in, u, sum};
   for (size_t i = 0; i < blocks; i++) {
     const size_t n = rows + (i < longer);
+    if (ahead) fetch(p, b.in + ahead, n);
     blocks_of[n - 1][vecs - 1](&b);
     for (size_t o = 0; o < vecs; o++)
-      finish(p, &panel->e[o], sum + o * VEC_LANES, vecs * VEC_LANES, pixel + panel->tap_at[o], n);
+      finish(p, &e[o], sum + o * VEC_LANES, vecs * VEC_LANES, pixel, n);
     b.in += n * p->in_step;
     pixel += n * p->out_step;
   }
@@ -123,17 +100,23 @@ static size_t ahead_of(const struct product *p, size_t line) {
 static void product_run(const void *state, size_t job, void *scratch) {
   const struct product *p = state;
   (void)scratch;
-  const size_t lines = ceil_div(p->pixels, p->line);
+  const size_t lines = ceil_div(p->pixels, p->line), per_tap = p->panels / p->taps;
   const size_t first = job % p->line_jobs * p->lines_job, from = job / p->line_jobs * p->panels_job;
   const size_t last = smaller(lines, first + p->lines_job);
-  const size_t end = smaller(p->panels, from + p->panels_job);
-  const size_t lines_step = p->narrow ? 1 : last - first;
-  for (size_t line = first; line < last; line += lines_step)
-    for (size_t i = from; i < end; i++) {
-      const struct panel panel = panel_of(p, i);
-      for (size_t l = line; l < line + lines_step; l++)
-        run_line(p, l, &panel, i == from ? ahead_of(p, l) : 0);
+  for (size_t i = from; i < smaller(p->panels, from + p->panels_job); i++) {
+    const size_t v = i % per_tap * GEMM_PANEL, vecs = smaller(p->vecs - v, GEMM_PANEL);
+    const float *u = p->packed + (i / per_tap * p->vecs + v) * VEC_LANES * p->segments * p->depth;
+    struct vn_epi e[GEMM_PANEL];
+    for (size_t o = 0; o < vecs; o++) {
+      const size_t channel = (v + o) * VEC_LANES;
+      e[o] = vn_epi_open(&p->conv.epilogue, channel,
+                         smaller(p->conv.out.dim[VN_C] - channel, VEC_LANES));
     }
+    for (size_t l = first; l < last; l++)
+      run_line(p, (const float *)p->conv.in.data + p->in_at(p, l),
+               smaller(p->line, p->pixels - l * p->line), i == from ? ahead_of(p, l) : 0, u, e,
+               vecs, p->out_at(p, l) + p->tap_at[i / per_tap]);
+  }
   if (p->stream) vec_stream_end();
 }
 
@@ -168,15 +151,13 @@ static void pack_panel(void *context, size_t job, size_t slot) {
   const struct packing *packing = context;
   const struct product *p = packing->p;
   const size_t depth = p->segments * p->depth, channels = p->conv.out.dim[VN_C];
-  const size_t first = job * GEMM_PANEL, end = smaller(p->taps * p->vecs, first + GEMM_PANEL);
-  float *to = packing->to + first * VEC_LANES * depth;
+  const size_t per_tap = p->panels / p->taps, tap = job / per_tap;
+  const size_t v = job % per_tap * GEMM_PANEL, vecs = smaller(p->vecs - v, GEMM_PANEL);
+  float *to = packing->to + (tap * p->vecs + v) * VEC_LANES * depth;
   (void)slot;
   for (size_t i = 0; i < depth; i++)
-    for (size_t v = first; v < end; v++)
-      for (size_t l = 0; l < VEC_LANES; l++) {
-        const size_t o = v % p->vecs * VEC_LANES + l, tap = v / p->vecs;
-        *to++ = o < channels ? packing->weight[(o * p->taps + tap) * depth + i] : 0;
-      }
+    for (size_t o = v * VEC_LANES; o < (v + vecs) * VEC_LANES; o++)
+      *to++ = o < channels ? packing->weight[(o * p->taps + tap) * depth + i] : 0;
 }
 
 static bool product_pack(const void *state, struct vn_pool *pool, const float *weight, void *memory,
@@ -208,10 +189,9 @@ static void cut(struct product *p) {
 void VN_ISA_NAME(product_prepare)(struct product *p, const char *name,
                                   struct vn_prepared *prepared) {
   p->vecs = ceil_div(p->conv.out.dim[VN_C], VEC_LANES);
-  p->panels = ceil_div(p->taps * p->vecs, GEMM_PANEL);
+  p->panels = p->taps * ceil_div(p->vecs, GEMM_PANEL);
   const size_t bytes = p->taps * p->vecs * VEC_LANES * p->segments * p->depth * sizeof(float);
   cut(p);
-  p->narrow = bytes <= NARROW_BYTES;
   p->stream = vn_wants_stream(&p->conv.out);
   *prepared = (struct vn_prepared){.jobs = p->line_jobs * ceil_div(p->panels, p->panels_job),
                                    .packed_bytes = bytes,

@@ -14,12 +14,11 @@ struct product {
   size_t in_step, out_step;     /* floats; pixels of the output */
   size_t taps, segments, depth; /* a pixel's inputs: `segments` runs of `depth` floats */
   size_t *segment_at, *tap_at;  /* where they begin, in floats; in pixels of the output */
-  size_t vecs, panels;          /* vectors of output channels; panels of vectors of all taps */
+  size_t vecs, panels;          /* vectors of output channels; panels of vectors, all taps */
   size_t lines_job, line_jobs;  /* lines in a job; jobs along lines */
   size_t panels_job;            /* panels in a job */
-  bool narrow;                  /* few weights: lines one by one, each by all panels */
   bool stream;                  /* the output is too large for any cache: see vec_stream */
-  const float *packed;          /* [panel][segment][depth][vector of tap and channels] */
+  const float *packed;          /* [tap][panel][segment][depth][vector] */
   size_t (*in_at)(const struct product *p, size_t line);  /* float of a line's first pixel */
   size_t (*out_at)(const struct product *p, size_t line); /* output pixel of tap_at[0] = 0 */
 };
