@@ -186,7 +186,10 @@ static const struct shape shapes[] = {
     {"winograd", 256, 256, {8, 16, 16}, .kernel = 5},
     {"winograd", 32, 32, {64, 128, 128}, .kernel = 3},
     {"pointwise", 32, 2, {64, 128, 128}, .kernel = 1},
+    {"pointwise", 2, 2, {64, 128, 128}, .kernel = 1},
+    {"pointwise", 1, 1, {96, 112, 96}, .kernel = 1},
     {"pointwise", 32, 32, {64, 128, 128}, .kernel = 1},
+    {"down", 8, 16, {48, 56, 48}, .kernel = 2},
     {"down", 16, 32, {32, 64, 64}, .kernel = 2},
     {"down", 32, 64, {16, 32, 32}, .kernel = 2},
     {"down", 64, 128, {8, 16, 16}, .kernel = 2},
@@ -195,6 +198,7 @@ static const struct shape shapes[] = {
     {"up", 256, 64, {8, 16, 16}, .kernel = 2, .concat = true},
     {"up", 128, 32, {16, 32, 32}, .kernel = 2, .concat = true},
     {"up", 64, 16, {32, 64, 64}, .kernel = 2, .concat = true},
+    {"up", 16, 8, {48, 56, 48}, .kernel = 2, .concat = true},
 };
 
 /* What networks outside the family have. Each for whoever takes it, plain C included. */
