@@ -20,6 +20,8 @@
 enum {
   VN_COST_NARROW = 8,     /* channels up to which vectors of 8 lanes are taken */
   VN_WINOGRAD_TILES = 24, /* of a job */
+  VN_FEW_CHANNELS = 8,    /* up to which tiles of 1x4x4 have a kernel of their own, */
+  VN_FEW_PLANES = 8,      /* whose jobs take so many planes of the output */
   VN_FFT_TILE = 16,       /* outputs along each axis */
   VN_FFT_TAPS = 5,
   VN_FFT_PLANES = 11,            /* of the 20 frequencies along d, those that are kept */
@@ -33,19 +35,20 @@ enum {
 };
 
 /* Cycles for vectors of so many lanes: Winograd's transforms for a frequency and vector of input or
- * output, and a product; FFT's transforms for an output pixel and vector, and its products for a
- * pixel, channel in and vector out, of which the weights' share is divided by a round's tiles;
+ * output, and a product; with few input channels what an output takes for each of them and for each
+ * vector of its own; FFT's transforms for an output pixel and vector, and its products for a
+ * pixel, channel in and vector out, of which the weights' share is divided by a part's tiles;
  * heads: transforms, products for each output, and what each output costs beside them. */
 struct vn_cost_rates {
   double lanes;
-  double in, out, product;
+  double in, out, product, few_in, few_out;
   double fft_in, fft_out, fft_product, fft_weights;
   double head_in, head_product, head_out;
 };
 
 static inline const struct vn_cost_rates *vn_cost_rates(bool narrow) {
-  static const struct vn_cost_rates wide = {16, 11, 9, 1.1, 62, 78, 3.5, 13, 42, 22, 16};
-  static const struct vn_cost_rates half = {8, 7.5, 6, 0.55, 29, 44, 2.8, 5.1, 24, 14, 19};
+  static const struct vn_cost_rates wide = {16, 11, 9, 1.1, 12, 18, 62, 78, 3.5, 13, 42, 22, 16};
+  static const struct vn_cost_rates half = {8, 7.5, 6, 0.55, 9, 18, 29, 44, 2.8, 5.1, 24, 14, 19};
   return narrow ? &half : &wide;
 }
 
@@ -80,6 +83,21 @@ static inline void vn_winograd_choice(size_t index, uint32_t tile[3]) {
   tile[2] = outputs[index % 3];
 }
 
+static inline bool vn_winograd_few(uint64_t channels_in, const uint32_t tile[3]) {
+  return channels_in <= VN_FEW_CHANNELS && tile[0] == 1 && tile[1] == 4 && tile[2] == 4;
+}
+
+/* Tiles of 1x4x4 for few input channels: outputs with those that pad tiles and jobs, and the
+ * products of a frequency with each tap along depth. */
+static inline double vn_cost_few(const struct vn_cost_conv *c, const struct vn_cost_rates *r) {
+  const double freqs = (double)((c->kernel[1] + 3) * (c->kernel[2] + 3));
+  const double in = (double)c->channels_in, vo = vn_cost_vecs(r, c->channels_out);
+  const double pixels = (double)(c->batch * vn_ceil_div(c->out[0], VN_FEW_PLANES) * VN_FEW_PLANES *
+                                 vn_ceil_div(c->out[1], 4) * vn_ceil_div(c->out[2], 4) * 16);
+  const double products = (double)c->kernel[0] * freqs / 16 * r->product;
+  return pixels * (in * r->few_in + vo * (r->few_out + in * products));
+}
+
 /* A job's tiles are of one sample, so that a batch costs its samples one by one. Weights that few
  * tiles use stream past faster than they are used. */
 static inline struct vn_cost vn_cost_winograd(const struct vn_cost_conv *c,
@@ -92,6 +110,7 @@ static inline struct vn_cost vn_cost_winograd(const struct vn_cost_conv *c,
   }
   const double in = (double)c->channels_in, vi = vn_cost_vecs(r, c->channels_in);
   const double vo = vn_cost_vecs(r, c->channels_out), bytes = freqs * in * vo * r->lanes * 4;
+  if (vn_winograd_few(c->channels_in, tile)) return (struct vn_cost){vn_cost_few(c, r), bytes};
   const double job = tiles < VN_WINOGRAD_TILES ? tiles : VN_WINOGRAD_TILES;
   const double stream = (bytes > VN_COST_BIG_WEIGHTS ? 12 : 5) * r->lanes / 16;
   const double use = r->product * job, product = (use > stream ? use : stream) / job;

@@ -167,7 +167,8 @@ struct shape {
 };
 static const char tiles[] = "winograd fft", few[] = "winograd lean direct";
 static const struct shape shapes[] = {
-    {"direct", 1, 16, {64, 128, 128}, .kernel = 5},
+    {"winograd fft direct", 1, 16, {64, 128, 128}, .kernel = 5},
+    {"winograd fft direct", 1, 8, {96, 112, 96}, .kernel = 5},
     {"direct", 32, 32, {16, 32, 32}, .kernel = 5},
     {"direct", 256, 256, {4, 8, 8}, .kernel = 5},
     {"xnnpack", 1, 16, {64, 128, 128}, .kernel = 5},
@@ -191,7 +192,10 @@ static const struct shape shapes[] = {
     {few, 64, 64, {8, 8, 8}, .kernel = 5},
     {"winograd", 32, 32, {64, 128, 128}, .kernel = 3},
     {"pointwise", 32, 2, {64, 128, 128}, .kernel = 1},
+    {"pointwise", 2, 2, {64, 128, 128}, .kernel = 1},
+    {"pointwise", 1, 1, {96, 112, 96}, .kernel = 1},
     {"pointwise", 32, 32, {64, 128, 128}, .kernel = 1},
+    {"down", 8, 16, {48, 56, 48}, .kernel = 2},
     {"down", 16, 32, {32, 64, 64}, .kernel = 2},
     {"down", 32, 64, {16, 32, 32}, .kernel = 2},
     {"down", 64, 128, {8, 16, 16}, .kernel = 2},
@@ -200,6 +204,7 @@ static const struct shape shapes[] = {
     {"up", 256, 64, {8, 16, 16}, .kernel = 2, .concat = true},
     {"up", 128, 32, {16, 32, 32}, .kernel = 2, .concat = true},
     {"up", 64, 16, {32, 64, 64}, .kernel = 2, .concat = true},
+    {"up", 16, 8, {48, 56, 48}, .kernel = 2, .concat = true},
 };
 
 /* What networks outside the family have. Each for whoever takes it, plain C included. */
@@ -226,7 +231,7 @@ static struct vn_conv conv_new(const struct family *f, const struct shape *s) {
     c.stride[i] = block ? s->kernel : s->stride ? s->stride : 1;
     c.dilation[i] = s->dilation ? s->dilation : 1;
     c.pad[i] = block ? 0 : s->kernel / 2 * c.dilation[i];
-    c.tile[i] = 4;
+    c.tile[i] = i == 0 && s->in <= 4 ? 1 : 4;
     in[VN_D + i] = s->grid[i] * (f->transposed ? 1 : c.stride[i]);
     out[VN_D + i] = s->grid[i] * (f->transposed ? s->kernel : 1);
   }

@@ -49,6 +49,7 @@ static void shape_taps(const struct family *f, struct random *r, struct shape *s
 static void shape_channels(const struct family *f, struct random *r, struct shape *s) {
   s->in = random_channels(r, 300);
   s->out = random_channels(r, 300);
+  if (is(f, "winograd") && random_below(r, 3) == 0) s->in = random_in(r, 1, 9);
   if (!is(f, "depthwise") && !(is(f, "direct") && random_below(r, 6) == 0)) return;
   s->groups = random_channels(r, 300);
   s->in = s->out = 1;
@@ -165,6 +166,8 @@ static void problem_random(const struct family *f, struct random *r, struct prob
     p->conv.pad[i] = s.pad[i];
     p->conv.tile[i] = tiles[random_below(r, s.kernel[0] == 3 ? 5 : 4)];
   }
+  if (s.in < 10 && random_below(r, 2)) /* which has a kernel of its own up to 8 */
+    for (int i = 0; i < 3; i++) p->conv.tile[i] = i ? 4 : 1;
   epilogue_random(p, r);
 }
 
