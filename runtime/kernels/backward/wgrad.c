@@ -11,6 +11,7 @@
  * its blocks of tiles, which is what large grids want; wgrad_gather.c has the other way round. */
 #include "wgrad.h"
 
+#include "cost.h"
 #include "outer.h"
 
 #include <math.h>
@@ -103,35 +104,21 @@ static void wgrad_close(void *state) {
 
 /* ---- how it is cut ---- */
 
-/* The same tile for all widths of vectors, or instruction sets would not give the same bits: as
- * many lanes as the widest has. */
-enum { LANES = 16 };
-
-static double vectors(size_t channels) {
-  return (double)((channels + LANES - 1) / LANES);
-}
-
-/* Vector operations for a sample: both transforms, products, and the way back. The fewest wins. */
-static double cost(const struct wgrad *g, const size_t tile[3]) {
-  double freqs = 1, tiles = 1;
-  for (int i = 0; i < 3; i++) {
-    freqs *= (double)(tile[i] + g->spec.kernel[i] - 1);
-    tiles *= (double)((g->spec.grad_out.dim[VN_D + i] + tile[i] - 1) / tile[i]);
-  }
-  const double vin = vectors(g->w.channels_in), vout = vectors(g->w.channels_out);
-  const double pairs = fmin((double)g->w.channels_in * vout, (double)g->w.channels_out * vin);
-  return freqs * (tiles * (11 * vin + 7 * vout + pairs * 1.15) + pairs * 9);
-}
-
+/* The cheapest for one sample, whatever the instruction set: sums are the same on every one. */
 static void tile_choose(struct wgrad *g, size_t best[3]) {
-  static const size_t outputs[3] = {1, 2, 4};
-  double least = 0;
-  for (size_t i = 0; i < 27; i++) {
-    const size_t tile[3] = {outputs[i / 9], outputs[i / 3 % 3], outputs[i % 3]};
-    const double c = cost(g, tile);
-    if (i && c >= least) continue;
-    least = c;
-    memcpy(best, tile, sizeof tile);
+  struct vn_cost_conv c = {.channels_in = g->w.channels_in, .channels_out = g->w.channels_out};
+  double least = INFINITY;
+  for (int i = 0; i < 3; i++) {
+    c.out[i] = g->spec.grad_out.dim[VN_D + i];
+    c.kernel[i] = g->spec.kernel[i];
+  }
+  for (size_t i = 0; i < VN_WINOGRAD_CHOICES; i++) {
+    uint32_t tile[3];
+    vn_winograd_choice(i, tile);
+    const double cost = vn_cost_winograd_gradient(&c, tile);
+    if (cost >= least) continue;
+    least = cost;
+    for (int a = 0; a < 3; a++) best[a] = tile[a];
   }
 }
 
@@ -170,10 +157,14 @@ static size_t lay_out(struct wgrad *g) {
   return (g->samples * g->parts * g->sum_part + g->spec.threads * g->scratch) * sizeof(float);
 }
 
-/* Would a part's sums leave the second cache, and be read and written for each block of tiles? */
+/* Would a part's sums leave the second cache, and be read and written for each block of tiles? By
+ * channels alone, for it decides how sums are taken. */
 static bool gathers(const struct wgrad *g) {
-  enum { PAIRS = 8 }; /* of 16 by 16 channels, 512 KB each: 32 by 32 still run better here */
-  return vectors(g->w.channels_in) * vectors(g->w.channels_out) >= PAIRS;
+  enum {
+    LANES = 16,
+    PAIRS = 8
+  }; /* of LANES by LANES, 512 KB each: 32 by 32 still runs better here */
+  return vn_ceil_div(g->w.channels_in, LANES) * vn_ceil_div(g->w.channels_out, LANES) >= PAIRS;
 }
 
 static enum vn_status check(const struct vn_wgrad_spec *s, struct vn_diag *diag) {
