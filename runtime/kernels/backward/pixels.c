@@ -176,6 +176,18 @@ static void moments(const struct vn_pixels *p, const struct vn_tensor *x, const 
     }
 }
 
+static void adamw(const struct vn_adamw *a, size_t begin, size_t end) {
+  float *restrict first = a->first, *restrict second = a->second, *restrict param = a->param;
+  const float *restrict grad = a->grad;
+  const float b1 = a->keep_first, b2 = a->keep_second;
+  for (size_t i = begin; i < end; i++) {
+    const float g = a->scale * grad[i];
+    first[i] = b1 * first[i] + (1 - b1) * g;
+    second[i] = b2 * second[i] + (1 - b2) * g * g;
+    param[i] = a->keep * param[i] - a->step * first[i] / (sqrtf(second[i]) * a->root + a->epsilon);
+  }
+}
+
 vn_wgrad_fn VN_ISA_NAME(wgrad_winograd), VN_ISA_NAME(wgrad_product);
 
 #define TABLE_PASTE(isa)  vn_backward_##isa
@@ -192,4 +204,5 @@ const struct vn_backward TABLE_EXPAND(VN_ISA) = {
     .sum = sum,
     .affine2 = affine2,
     .moments = moments,
+    .adamw = adamw,
 };
