@@ -60,7 +60,7 @@ struct vn_backward {
   void (*elu)(const struct vn_pixels *p, const struct vn_tensor *x, float alpha,
               const struct vn_tensor *y);
   /* From the output y: dx (+)= dy * f'; sums[c] += dy * f', sums[channels + c] += the slope's
-   * gradient times the slope. dx may be dy. */
+   * gradient times the slope. dx may be dy. ELU: sums may be NULL. */
   void (*prelu_back)(const struct vn_pixels *p, const struct vn_tensor *y, const float *slope,
                      bool marked, const struct vn_tensor *dy, const struct vn_tensor *dx, bool add,
                      double *sums);
