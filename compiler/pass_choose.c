@@ -113,8 +113,7 @@ static void collect(const struct vnc_graph *g, enum vn_algo wish, struct choice 
   if (is_cube(node, 5) && (wish == VN_ALGO_AUTO || wish == VN_ALGO_FFT)) {
     struct vn_fft_cut cut;
     const struct candidate fft = candidate(VN_ALGO_FFT, vn_cost_fft(&conv, &cut));
-    const bool jobs = cut.shared || cut.groups * cut.blocks >= VN_FFT_OWN_JOBS;
-    if (wish == VN_ALGO_FFT || jobs) offer(c, fft);
+    if (wish == VN_ALGO_FFT || vn_fft_enough(&cut)) offer(c, fft);
     if (wish == VN_ALGO_FFT) return;
   }
   if (wish != VN_ALGO_WINOGRAD || !tiles)

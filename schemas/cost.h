@@ -127,18 +127,20 @@ static inline double vn_cost_winograd_pack(const struct vn_cost_conv *c,
 }
 
 /* The weights' gradient, in multiply-adds of vectors, for one sample: both transforms, products,
- * and the way back. */
+ * with either side's channels in the vectors, and the way back. */
 static inline double vn_cost_winograd_gradient(const struct vn_cost_conv *c,
                                                const uint32_t tile[3]) {
-  const struct vn_cost_rates *r = vn_cost_rates(c->channels_out <= VN_COST_NARROW);
+  const uint64_t most = c->channels_in > c->channels_out ? c->channels_in : c->channels_out;
+  const struct vn_cost_rates *r = vn_cost_rates(most <= VN_COST_NARROW);
   double freqs = 1, tiles = 1;
   for (int a = 0; a < 3; a++) {
     freqs *= (double)(tile[a] + c->kernel[a] - 1);
     tiles *= (double)vn_ceil_div(c->out[a], tile[a]);
   }
   const double in = (double)c->channels_in, vi = vn_cost_vecs(r, c->channels_in);
-  const double vo = vn_cost_vecs(r, c->channels_out);
-  return freqs * (tiles * (11 * vi + 7 * vo + in * vo * 1.15) + in * vo * 12);
+  const double out = (double)c->channels_out, vo = vn_cost_vecs(r, c->channels_out);
+  const double pairs = in * vo < out * vi ? in * vo : out * vi;
+  return freqs * (tiles * (11 * vi + 7 * vo + pairs * 1.15) + pairs * 9);
 }
 
 /* ---- FFT ---- */
@@ -190,6 +192,11 @@ static inline struct vn_fft_cut vn_fft_cut(uint64_t batch, uint64_t in, uint64_t
   return round;
 }
 
+/* Jobs for some threads. */
+static inline bool vn_fft_enough(const struct vn_fft_cut *cut) {
+  return cut->shared || cut->groups * cut->blocks >= VN_FFT_OWN_JOBS;
+}
+
 /* 5x5x5. *cut may be NULL. Weights keep VN_FFT_PLANES of the frequencies along d and their taps
  * along h and w, complex; those of heads VN_FFT_ROWS along d and h and their taps along w. */
 static inline struct vn_cost vn_cost_fft(const struct vn_cost_conv *c, struct vn_fft_cut *cut) {
@@ -207,6 +214,15 @@ static inline struct vn_cost vn_cost_fft(const struct vn_cost_conv *c, struct vn
   const double product = r->fft_product + r->fft_weights / (double)(k.group * k.block);
   return (struct vn_cost){pixels * (r->fft_in * vi + r->fft_out * vo + (double)in * vo * product),
                           VN_FFT_PLANES * VN_FFT_TAPS * VN_FFT_TAPS * 8 * (double)in * vo * lanes};
+}
+
+/* What training adds at each step: cycles for each channel in and vector out. */
+static inline double vn_cost_fft_pack(const struct vn_cost_conv *c) {
+  const uint64_t in = c->channels_in, out = c->channels_out;
+  const struct vn_cost_rates *r = vn_cost_rates(in <= VN_COST_NARROW && out <= VN_COST_NARROW);
+  const bool head = out <= VN_FFT_HEAD;
+  const double pairs = head ? (double)out * vn_cost_vecs(r, in) : (double)in * vn_cost_vecs(r, out);
+  return (head ? 45e3 : 12e3) * pairs;
 }
 
 /* ---- direct ---- */

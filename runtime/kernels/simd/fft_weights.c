@@ -72,10 +72,10 @@ static void transform_depth(const vec_double *taps, double scale, float *to, siz
 
 /* The same along d and h: to rows[w][re, im], `row` floats apart. */
 static void transform(const vec_double *taps, double scale, float *to, size_t row) {
+  vec_double re[PLANE], im[PLANE], x, y;
   for (size_t r = 0; r < FFT_ROWS; r++, to += row) {
     const struct fft_row at = fft_row_at(r);
-    vec_double re[PLANE], im[PLANE], x, y;
-    for (size_t i = 0; i < PLANE; i++)
+    for (size_t i = 0; i < PLANE && r == fft_plane_row(at.plane); i++)
       real_taps(taps + i, PLANE, fft_real_frequency(at.plane), &re[i], &im[i]);
     for (size_t w = 0; w < FFT_TAPS; w++) {
       complex_taps(re + w, im + w, at.frequency, &x, &y);
