@@ -23,7 +23,7 @@ static enum vn_status limit_check(const struct vn_exec *e, uint64_t bytes, struc
   if (e->limited)
     return vn_fail(diag, VN_E_MEMORY,
                    "the plan needs %.1f MiB to run and the limit is %.1f MiB: raise the limit to "
-                   "%llu bytes",
+                   "%llu bytes, or compile the model for less (vnetc --memory-limit)",
                    mib, limit, (unsigned long long)bytes);
   return vn_fail(diag, VN_E_MEMORY,
                  "the plan needs %.1f MiB to run and %.1f MiB are free (--memory-limit none tries "
