@@ -79,18 +79,10 @@ struct crew {
   unsigned char *scratch;
 };
 
-static void crew_job(void *context, size_t job, size_t slot) {
-  const struct crew *c = context;
-  c->p->run(c->p->state, job, c->scratch + slot * c->p->scratch_bytes);
-}
-
 static double step_once(void *context) {
-  struct crew *c = context;
+  const struct crew *c = context;
   const double begin = bench_now();
-  if (c->p->run_pool)
-    c->p->run_pool(c->p->state, c->pool, NULL);
-  else
-    vn_pool_run(c->pool, c->p->jobs, crew_job, c);
+  vn_prepared_run(c->p, c->pool, c->scratch, c->p->scratch_bytes, NULL);
   return bench_now() - begin;
 }
 
@@ -115,10 +107,12 @@ double bench_seconds(double (*once)(void *context), void *context) {
 
 /* Packing left out. Closes the step. */
 static double step_seconds(struct vn_prepared *p, const float *weight, struct vn_pool *pool) {
-  unsigned char *scratch = bench_memory((p->scratch_bytes + 64) * vn_pool_threads(pool));
+  const size_t scratch_bytes = p->scratch_bytes * vn_pool_threads(pool);
+  unsigned char *scratch = bench_memory(scratch_bytes + p->shared_bytes + 64);
   void *packed = p->pack ? bench_memory(p->packed_bytes) : NULL;
   bool ready = scratch && (packed || !p->pack);
   struct crew crew = {p, pool, scratch};
+  if (ready && p->share) p->share(p->state, scratch + scratch_bytes);
   if (packed && ready) {
     p->pack(p->state, pool, weight, packed, NULL);
     p->use(p->state, packed);
@@ -164,9 +158,10 @@ struct shape {
   bool concat;                     /* the output is half of a concat */
   size_t stride, dilation, groups; /* 0: 1, or what the family has */
 };
-static const char tiles[] = "winograd fft";
+static const char tiles[] = "winograd fft", few[] = "winograd lean direct";
 static const struct shape shapes[] = {
-    {"direct", 1, 16, {64, 128, 128}, .kernel = 5},
+    {"winograd fft direct", 1, 16, {64, 128, 128}, .kernel = 5},
+    {"winograd fft direct", 1, 8, {96, 112, 96}, .kernel = 5},
     {"direct", 32, 32, {16, 32, 32}, .kernel = 5},
     {"direct", 256, 256, {4, 8, 8}, .kernel = 5},
     {"xnnpack", 1, 16, {64, 128, 128}, .kernel = 5},
@@ -182,10 +177,18 @@ static const struct shape shapes[] = {
     {tiles, 32, 2, {64, 128, 128}, .kernel = 5},
     {tiles, 16, 2, {96, 112, 96}, .kernel = 5},
     {"winograd", 128, 128, {16, 32, 32}, .kernel = 5},
-    {"winograd", 256, 256, {8, 16, 16}, .kernel = 5},
+    {few, 256, 256, {8, 16, 16}, .kernel = 5},
+    {few, 256, 256, {4, 8, 8}, .kernel = 5},
+    {few, 256, 256, {4, 4, 4}, .kernel = 5},
+    {few, 128, 128, {8, 8, 8}, .kernel = 5},
+    {few, 128, 128, {4, 4, 4}, .kernel = 5},
+    {few, 64, 64, {8, 8, 8}, .kernel = 5},
     {"winograd", 32, 32, {64, 128, 128}, .kernel = 3},
     {"pointwise", 32, 2, {64, 128, 128}, .kernel = 1},
+    {"pointwise", 2, 2, {64, 128, 128}, .kernel = 1},
+    {"pointwise", 1, 1, {96, 112, 96}, .kernel = 1},
     {"pointwise", 32, 32, {64, 128, 128}, .kernel = 1},
+    {"down", 8, 16, {48, 56, 48}, .kernel = 2},
     {"down", 16, 32, {32, 64, 64}, .kernel = 2},
     {"down", 32, 64, {16, 32, 32}, .kernel = 2},
     {"down", 64, 128, {8, 16, 16}, .kernel = 2},
@@ -194,6 +197,7 @@ static const struct shape shapes[] = {
     {"up", 256, 64, {8, 16, 16}, .kernel = 2, .concat = true},
     {"up", 128, 32, {16, 32, 32}, .kernel = 2, .concat = true},
     {"up", 64, 16, {32, 64, 64}, .kernel = 2, .concat = true},
+    {"up", 16, 8, {48, 56, 48}, .kernel = 2, .concat = true},
 };
 
 /* What networks outside the family have. Each for whoever takes it, plain C included. */
@@ -220,7 +224,7 @@ static struct vn_conv conv_new(const struct family *f, const struct shape *s) {
     c.stride[i] = block ? s->kernel : s->stride ? s->stride : 1;
     c.dilation[i] = s->dilation ? s->dilation : 1;
     c.pad[i] = block ? 0 : s->kernel / 2 * c.dilation[i];
-    c.tile[i] = 4;
+    c.tile[i] = i == 0 && s->in <= 4 ? 1 : 4;
     in[VN_D + i] = s->grid[i] * (f->transposed ? 1 : c.stride[i]);
     out[VN_D + i] = s->grid[i] * (f->transposed ? s->kernel : 1);
   }

@@ -29,7 +29,7 @@ static const char help[] =
     "vnet-check [options]: kernels against an oracle, and their speed\n"
     "  --isa NAME       ref, portable, avx2, avx512 or neon; default: all that this machine has\n"
     "  --filter TEXT    only families whose name contains it: ref ref-up ref-simple xnnpack\n"
-    "                   winograd fft direct depthwise pointwise down up simple\n"
+    "                   winograd lean fft direct depthwise pointwise down up simple\n"
     "                   wgrad-winograd wgrad-product pixels\n"
     "  --seed N         default: from the clock; it is printed\n"
     "  --count N        problems per family, default 120\n"
@@ -77,6 +77,7 @@ static bool isa_check(const char *isa, const struct vn_simd *simd, const struct 
   const struct vn_backward *backward = vn_backward_of(simd);
   const struct family vectors[] = {
       {.name = "winograd", .conv = simd ? simd->winograd : NULL},
+      {.name = "lean", .conv = simd ? simd->lean : NULL},
       {.name = "fft", .conv = simd ? simd->fft : NULL},
       {.name = "direct", .conv = simd ? simd->direct : NULL},
       {.name = "depthwise", .conv = simd ? simd->depthwise : NULL},

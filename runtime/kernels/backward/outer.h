@@ -5,6 +5,8 @@
 
 #include "kernels/simd/gemm.h"
 
+#include <stdbool.h>
+
 /* sum[rows][vecs] += sum over count of a[rows] (x) b[vecs]; rows and vecs are constants where this
  * is inlined. Successive a and b lie a_step and b_step floats apart; of the last vector of b only
  * `lanes` floats exist. */
@@ -27,12 +29,13 @@ struct outer {
   size_t a_step, b_step, count, lanes; /* lanes: of the last vector of b */
   float *sum;                          /* [rows][vecs], dense vectors: added to */
   size_t sum_row;
+  bool fresh; /* the first sum: what is there counts as 0 */
 };
 
 VEC_INLINE void outer_run(const struct outer *g, const size_t rows, const size_t vecs) {
   vec sum[GEMM_ROWS][GEMM_PANEL];
   gemm_clear(sum, rows, vecs);
-  gemm_add(sum, g->sum, g->sum_row, rows, vecs);
+  if (!g->fresh) gemm_add(sum, g->sum, g->sum_row, rows, vecs);
   outer_block(sum, g->a, g->a_step, g->b, g->b_step, g->count, g->lanes, rows, vecs);
   gemm_store(sum, g->sum, g->sum_row, rows, vecs);
 }
