@@ -125,14 +125,19 @@ struct vn_simd {
   vn_simple_prepare_fn *simple;  /* ACT, AFFINE, ADD, SOFTMAX over c, ARGMAX over c … */
 };
 
-extern const struct vn_simd vn_simd_portable; /* not in WebAssembly */
+/* F(isa) for each instruction set of this machine's family, best first. */
 #if defined(__x86_64__)
-extern const struct vn_simd vn_simd_avx2, vn_simd_avx512;
+#define VN_EACH_ISA(F) F(avx512) F(avx2) F(portable)
 #elif defined(__aarch64__)
-extern const struct vn_simd vn_simd_neon;
-#elif defined(__wasm_simd128__)
-extern const struct vn_simd vn_simd_wasm;
+#define VN_EACH_ISA(F) F(neon) F(portable)
+#elif defined(__wasm_simd128__) /* with the bits of the portable kernels, so in their place */
+#define VN_EACH_ISA(F) F(wasm)
+#else
+#define VN_EACH_ISA(F) F(portable)
 #endif
+
+#define VN_SIMD_DECLARE(isa) extern const struct vn_simd vn_simd_##isa;
+VN_EACH_ISA(VN_SIMD_DECLARE)
 
 vn_conv_prepare_fn vn_conv_ref;   /* any convolution, plain C */
 vn_conv_prepare_fn vn_deconv_ref; /* any transposed convolution */
