@@ -92,14 +92,13 @@ struct vn_prepared {
   bool (*pack)(const void *state, struct vn_pool *pool, const float *weight, void *memory,
                struct vn_watch *watch);
   void (*use)(void *state, const void *memory);
-  void (*share)(void *state,
-                void *memory); /* with shared_bytes: that memory, until the next call */
+  /* With shared_bytes: runs share that memory until the next call. */
+  void (*share)(void *state, void *memory);
   void *state;
 };
 
 /* prepared.c: all of a step's jobs; scratch: each_bytes for each thread of the pool, which may be
- * NULL. Packed weights and shared memory have been handed over. A watch that stops it shows later.
- */
+ * NULL. Packed weights and shared memory have been handed over. What `watch` stopped, it shows. */
 enum vn_status vn_prepared_run(const struct vn_prepared *prepared, struct vn_pool *pool,
                                void *scratch, size_t each_bytes, struct vn_watch *watch);
 /* Of the phase that begins with job `first`: the job behind its last. */
