@@ -34,17 +34,7 @@ VEC_INLINE void block(const struct block *b, const size_t rows, const size_t vec
   gemm_store(sum, b->sum, vecs * VEC_LANES, rows, vecs);
 }
 
-typedef void block_fn(const struct block *b);
-#define DEFINE(R)                                                                                  \
-  static void block_##R##_1(const struct block *b) {                                               \
-    block(b, R, 1);                                                                                \
-  }                                                                                                \
-  static void block_##R##_2(const struct block *b) {                                               \
-    block(b, R, 2);                                                                                \
-  }
-GEMM_EACH_ROWS(DEFINE)
-#define ENTRY(R) {block_##R##_1, block_##R##_2},
-static block_fn *const blocks_of[GEMM_ROWS][GEMM_PANEL] = {GEMM_EACH_ROWS(ENTRY)};
+GEMM_TABLE(struct block, block);
 
 /* Epilogue and store of `count` pixels, one vector of channels. */
 static void finish(const struct product *p, const struct vn_epi *epi, const float *sum,
@@ -83,7 +73,7 @@ static void run_line(const struct product *p, const float *in, size_t count, siz
   for (size_t i = 0; i < blocks; i++) {
     const size_t n = rows + (i < longer);
     if (ahead) fetch(p, b.in + ahead, n);
-    blocks_of[n - 1][vecs - 1](&b);
+    block_of[n - 1][vecs - 1](&b);
     for (size_t o = 0; o < vecs; o++)
       finish(p, &e[o], sum + o * VEC_LANES, vecs * VEC_LANES, pixel, n);
     b.in += n * p->in_step;

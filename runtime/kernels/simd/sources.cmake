@@ -10,6 +10,9 @@ set(VN_SIMD_SOURCES
   kernels/simd/fft_output.c
   kernels/simd/fft_products.c
   kernels/simd/fft_weights.c
+  kernels/simd/lean.c
+  kernels/simd/lean_products.c
+  kernels/simd/lean_weights.c
   kernels/simd/pointwise.c
   kernels/simd/pointwise_few.c
   kernels/simd/product.c

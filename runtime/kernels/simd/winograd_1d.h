@@ -4,6 +4,7 @@
 #define VNET_SIMD_WINOGRAD_1D_H
 
 #include "winograd.h"
+#include "winograd_points.h"
 
 /* y = B^T x for t points; t is a constant wherever this is inlined. Identity for t = 3 and 5. */
 VEC_INLINE void input_1d(const size_t t, const vec *a, vec *y) {
@@ -49,9 +50,7 @@ VEC_INLINE void input_1d(const size_t t, const vec *a, vec *y) {
   }
 }
 
-/* Powers of the points 1, 2, 1/2, of which each pair has the sign both ways. */
-static const float point_power[3][WINO_MAX_M] = {
-    {1, 1, 1, 1, 1, 1}, {1, 2, 4, 8, 16, 32}, {1, .5f, .25f, .125f, .0625f, .03125f}};
+static const float point_power[WINO_PAIRS][WINO_POWERS] = WINO_POWERS_TABLE;
 
 /* y = A^T x, t points to m outputs, both constants where this is inlined; m = 1: plain sum. */
 VEC_INLINE void output_1d(const size_t t, const size_t m, const vec *x, vec *y) {
