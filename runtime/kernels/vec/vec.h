@@ -114,8 +114,8 @@ VEC_INLINE float vec_sum(vec x) {
 }
 
 /* Exponentials side by side: one alone is a chain of twenty operations, each of which waits for the
- * one before. As many as keep the arithmetic busy and fit the registers. */
-enum { VEC_CHAINS = VEC_REGISTERS == 32 ? 4 : 2 };
+ * one before. */
+enum { VEC_CHAINS = 4 };
 #define VEC_EACH VEC_UNROLL for (size_t i = 0; i < n; i++)
 
 /* n vectors, a constant of at most VEC_CHAINS. x = k ln 2 + r; yields e^r - 1 and 2^k. x in [-87.3,
