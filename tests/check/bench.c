@@ -259,15 +259,22 @@ static void bench_conv(const struct family *f, const struct shape *s, struct vn_
 }
 
 static const struct {
+  const char *family;
   uint32_t op, act;
   size_t channels, second;
 } simples[] = {
-    {VN_OP_ACT, VN_ACT_PRELU, 32, 0}, {VN_OP_ACT, VN_ACT_ELU, 32, 0},
-    {VN_OP_ACT, VN_ACT_PRELU, 2, 0},  {VN_OP_AFFINE, 0, 32, 0},
-    {VN_OP_ADD, 0, 32, 32},           {VN_OP_ADD, VN_ACT_PRELU, 16, 1},
-    {VN_OP_SOFTMAX, 0, 2, 0},         {VN_OP_SOFTMAX, 0, 4, 0},
-    {VN_OP_SOFTMAX, 0, 32, 0},        {VN_OP_LOGSOFTMAX, 0, 2, 0},
-    {VN_OP_ARGMAX, 0, 2, 0},          {VN_OP_ARGMAX, 0, 32, 0},
+    {"elementwise", VN_OP_ACT, VN_ACT_PRELU, 32, 0},
+    {"elementwise", VN_OP_ACT, VN_ACT_ELU, 32, 0},
+    {"elementwise", VN_OP_ACT, VN_ACT_PRELU, 2, 0},
+    {"elementwise", VN_OP_AFFINE, 0, 32, 0},
+    {"elementwise", VN_OP_ADD, 0, 32, 32},
+    {"elementwise", VN_OP_ADD, VN_ACT_PRELU, 16, 1},
+    {"softmax", VN_OP_SOFTMAX, 0, 2, 0},
+    {"softmax", VN_OP_SOFTMAX, 0, 4, 0},
+    {"softmax", VN_OP_SOFTMAX, 0, 32, 0},
+    {"softmax", VN_OP_LOGSOFTMAX, 0, 2, 0},
+    {"softmax", VN_OP_ARGMAX, 0, 2, 0},
+    {"softmax", VN_OP_ARGMAX, 0, 32, 0},
 };
 
 static void bench_simple(const struct family *f, size_t i, struct vn_pool *pool) {
@@ -305,8 +312,6 @@ void bench(const struct family *family, struct vn_pool *pool) {
   for (size_t i = 0;
        family->conv && strstr(anyone, family->name) && i < sizeof others / sizeof *others; i++)
     bench_conv(family, &others[i], pool);
-  for (size_t i = 0;
-       family->simple && strcmp(family->name, "ref-simple") && i < sizeof simples / sizeof *simples;
-       i++)
-    bench_simple(family, i, pool);
+  for (size_t i = 0; family->simple && i < sizeof simples / sizeof *simples; i++)
+    if (!strcmp(simples[i].family, family->name)) bench_simple(family, i, pool);
 }
