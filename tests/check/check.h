@@ -106,8 +106,8 @@ extern char check_case[512];
 void bench_limits(const char *isa, const struct vn_simd *simd, struct vn_pool *pool);
 void bench(const struct family *family, struct vn_pool *pool);
 void bench_backward(const struct family *family, struct vn_pool *pool);
-/* What both have: random elements in large pages; the least that some calls of `once` took; a row.
- */
+/* What both have: random elements in large pages; the least that some calls of `once` took; a
+ * row. */
 struct vn_tensor bench_tensor(const size_t dim[VN_AXES], size_t stride);
 void *bench_memory(size_t bytes);
 struct bench_time {

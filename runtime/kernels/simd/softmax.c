@@ -29,8 +29,8 @@ struct lanes {
 };
 
 /* Natural logarithm of each x >= 1, or NaN: x = 2^e * m, m in [sqrt(1/2), sqrt(2)); with
- * s = (m - 1) / (m + 1), log m = 2 (s + s^3 / 3 + s^5 / 5 ...). Plain C that compilers vectorise.
- */
+ * s = (m - 1) / (m + 1), log m = 2 (s + s^3 / 3 + s^5 / 5 ...). Plain C that compilers
+ * vectorise. */
 static vec log_of(vec x) {
   float value[VEC_LANES];
   vec_store(value, x);
@@ -237,7 +237,7 @@ static enum vn_status whole_prepare(const struct vn_simple *s, struct vn_prepare
   for (size_t l = 0; l < VEC_LANES; l++)
     k->beyond[l] = l <= (k->width - 1) % VEC_LANES ? 0.f : -INFINITY;
   *prepared = (struct vn_prepared){
-            .jobs = ceil_div(k->units, k->job_units),
+      .jobs = ceil_div(k->units, k->job_units),
       .scratch_bytes = ceil_div((k->width + VEC_LANES) * sizeof(float), 64) * 64,
       .state_bytes = sizeof *k,
       .run = s->op == VN_OP_SOFTMAX ? run_whole_softmax : run_whole_logsoftmax,
@@ -274,7 +274,8 @@ enum vn_status VN_ISA_NAME(softmax)(const struct vn_simple *s, struct vn_prepare
                    MOST_CHANNELS);
   if (s->op == VN_OP_ARGMAX && s->select_last)
     return vn_fail(diag, VN_E_UNSUPPORTED, "softmax: argmax takes the first of equals");
-  const enum vn_status status = (whole_covers(s) ? whole_prepare : lanes_prepare)(s, prepared, diag);
+  const enum vn_status status =
+      (whole_covers(s) ? whole_prepare : lanes_prepare)(s, prepared, diag);
   snprintf(prepared->name, sizeof prepared->name, "%s " VN_ISA_TEXT, vn_op_text(s->op));
   return status;
 }
