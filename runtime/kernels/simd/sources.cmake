@@ -4,6 +4,7 @@ set(VN_SIMD_SOURCES
   kernels/simd/direct.c
   kernels/simd/down.c
   kernels/simd/elementwise.c
+  kernels/simd/epilogue.c
   kernels/simd/fft.c
   kernels/simd/fft_cut.c
   kernels/simd/fft_head.c
