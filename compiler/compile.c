@@ -1,4 +1,4 @@
-/* The compiler, told in order: import, check, topology, passes, memory plan, plan.
+/* The compiler, told in order: import, check, ends, topology, passes, memory plan, plan.
  *
  * Stages after which the graph can be printed, and their letters:
  *   i  as imported            s  simplified        b  BatchNorm folded into convolutions
@@ -98,6 +98,7 @@ enum vn_status vnc_compile_graph(struct vnc_graph *g, const struct vnc_options *
   *plan = NULL;
   *plan_bytes = 0;
   enum vn_status status = vnc_graph_check(g, diag);
+  if (!status) status = vnc_ends(g, diag);
   if (!status)
     status = vnc_topology(g, options->topology, report->topology, sizeof report->topology, diag);
   if (status) return status;

@@ -61,6 +61,12 @@ enum vn_status vnc_onnx_export(const struct vnc_graph *g, const struct vnc_expor
 enum vn_status vnc_topology(const struct vnc_graph *g, const char *wanted, char *text, size_t size,
                             struct vn_diag *diag);
 
+/* ends.c: says what each output means, from the graph as the importer left it and the metadata
+ * `vnet.end`; VN_E_FORMAT when that makes no sense. */
+enum vn_status vnc_ends(struct vnc_graph *g, struct vn_diag *diag);
+/* The threshold of channel c of an output that is VN_END_REGIONS. */
+float vnc_end_threshold(const struct vnc_graph *g, uint64_t channels, uint64_t c);
+
 /* The passes, in the order that compile.c runs them; each leaves a graph that vnc_graph_check
  * takes. */
 enum vn_status vnc_pass_simplify(struct vnc_graph *g,

@@ -63,6 +63,7 @@ struct vnc_port {
   uint32_t rank;       /* 0 to PLAN_MAX_RANK */
   uint64_t dim[6];
   uint32_t order[VN_AXES]; /* axes, outermost first */
+  uint32_t end;            /* enum vn_end, of outputs; said by compile.c, not printed */
 };
 
 struct vnc_meta {
