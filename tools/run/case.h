@@ -4,7 +4,7 @@
 #ifndef VNET_RUN_CASE_H
 #define VNET_RUN_CASE_H
 
-#include "channels.h"
+#include "words.h"
 #include "cli.h"
 #include "options.h"
 #include "sandbox.h"
@@ -27,7 +27,7 @@ struct run_session {
 
 /* Files of one case; the strings are the case's own. NULL: not wanted. */
 struct run_files {
-  char **scan; /* [scans]; words (channels.h) until run_read has put them in order */
+  char **scan; /* [scans]; words (words.h) until run_read has put them in order */
   size_t scans;
   char *labels, *scores, *regions, *report, *csv, *picture;
 };

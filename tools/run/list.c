@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "cli.h"
-#include "channels.h"
+#include "words.h"
 #include "comm.h"
 #include "input.h"
 #include "names.h"

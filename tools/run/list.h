@@ -11,12 +11,12 @@
 #ifndef VNET_RUN_LIST_H
 #define VNET_RUN_LIST_H
 
-#include "channels.h"
+#include "words.h"
 #include "options.h"
 
 struct run_entry {
   char *scan;   /* the path of its first file, as given */
-  char **word;  /* [words], as given: the case's files, or NAME=FILE (channels.h) */
+  char **word;  /* [words], as given: the case's files, or NAME=FILE (words.h) */
   size_t words; /* 1, unless the network has several channels */
   char *name;   /* of its results, without their endings */
   char *full;   /* the scan's path from /; of several files, what their names have in common */
@@ -41,7 +41,7 @@ struct run_list run_list_open(const struct run_options *options);
  * their headers, and names the results of the rest. For a network of several channels one case is
  *   - a line of several columns of a list;
  *   - all words of the command line, as many as channels, or NAME=FILE each;
- *   - files whose names tell their channels (channels.h) and are the same otherwise; its results
+ *   - files whose names tell their channels (words.h) and are the same otherwise; its results
  *     are called after what is the same. case_0000.nii.gz alone stands for all of its case;
  *   - a file of several volumes. */
 void run_list_settle(struct run_list *list, const struct run_options *options,

@@ -1,5 +1,5 @@
-/* See channels.h. */
-#include "channels.h"
+/* See words.h. */
+#include "words.h"
 
 #include <ctype.h>
 #include <stdlib.h>

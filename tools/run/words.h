@@ -4,8 +4,8 @@
  * A file tells its channel by what its name ends in, before the ending of its format: nnU-Net's
  * number of four digits (case_0000.nii.gz, case_0001.nii.gz), or the channel's name, in letters of
  * either case, behind "_", "-" or "." or alone (case_T1ce.nii.gz, case/t1ce.nii.gz). */
-#ifndef VNET_RUN_CHANNELS_H
-#define VNET_RUN_CHANNELS_H
+#ifndef VNET_RUN_WORDS_H
+#define VNET_RUN_WORDS_H
 
 #include <stddef.h>
 #include <stdint.h>
