@@ -25,10 +25,12 @@ struct vnc_value {
   struct vnc_tensor tensor;       /* CONST: owned */
   uint32_t node;                  /* RUNTIME */
   struct vnc_view view;
+  bool whole; /* RUNTIME: integers in the model, floats here */
 };
 
 struct vnc_import {
   struct vnc_graph *g;
+  const Onnx__ModelProto *model;
   struct vnc_source source;
   const struct vnc_import_options *options;
   struct vn_diag *diag;
@@ -46,7 +48,34 @@ struct vnc_op {
   const char *name;                      /* the node's, or its first output's */
   struct vnc_value *in[VNC_NODE_INPUTS]; /* NULL: left out */
   size_t n_in;
+  bool own; /* BatchNorm: see struct vnc_order; its running statistics are left out */
 };
+
+/* onnx_input.c: an input that is no weight becomes an INPUT node with its port. */
+enum vn_status vnc_onnx_input(struct vnc_import *im, const Onnx__GraphProto *graph,
+                              const Onnx__ValueInfoProto *info);
+
+/* onnx_order.c: the nodes that the outputs need, each behind those that it reads. */
+struct vnc_order {
+  struct vnc_import *im;
+  const Onnx__GraphProto *graph;
+  uint32_t *nodes; /* n of them: indices of the file's */
+  size_t n;
+  bool *own; /* of each of the file's nodes: a BatchNorm by the statistics of what it gets */
+  bool *needed;
+  uint8_t *state;
+  struct vnc_frame *stack;
+  struct vnc_result *results;
+  struct vnc_index ids; /* of results, by name */
+};
+/* Behind the weights. To be closed in any case. VN_E_FORMAT: a circle, or a name given twice. */
+enum vn_status vnc_order_open(struct vnc_order *o, struct vnc_import *im,
+                              const Onnx__GraphProto *graph);
+void vnc_order_close(struct vnc_order *o);
+uint32_t vnc_order_producer(struct vnc_order *o, const char *name); /* of a value; VN_NONE: none */
+/* onnx_statistics.c: a BatchNorm that goes by the statistics of what it gets, in training mode or
+ * written out. */
+bool vnc_onnx_own_statistics(struct vnc_order *o, const Onnx__NodeProto *node);
 
 /* onnx_values.c */
 struct vnc_value *vnc_value_find(struct vnc_import *im, const char *name);

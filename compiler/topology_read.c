@@ -60,8 +60,9 @@ static bool unit_read(const struct vnc_graph *g, uint32_t id, struct vnc_unit *u
     unit->act = g->nodes[id].act[0].kind;
     id = vnc_topology_peel(g, arg(g, id, 0));
   }
-  while (g->nodes[id].op == VN_OP_AFFINE) {
+  while (g->nodes[id].op == VN_OP_AFFINE || g->nodes[id].op == VN_OP_INSTNORM) {
     unit->norm = true;
+    unit->own = unit->own || g->nodes[id].op == VN_OP_INSTNORM;
     id = vnc_topology_peel(g, arg(g, id, 0));
   }
   if (g->nodes[id].op != VN_OP_CONV3D && g->nodes[id].op != VN_OP_DECONV3D) return false;
