@@ -35,12 +35,10 @@ static enum vn_status input_check(const struct vn_segmenter *s, size_t index, si
     return vn_fail(diag, VN_E_UNSUPPORTED, "the network's input '%.60s' is not float n c d h w",
                    port.name);
   const struct vn_buffer in = vn_exec_input(s->exec, index), first = vn_exec_input(s->exec, 0);
-  if (in.dim[0] != 1)
-    return vn_fail(diag, VN_E_UNSUPPORTED, "the plan is for batches of %zu: compile it for 1",
-                   in.dim[0]);
-  if (memcmp(in.dim + 2, first.dim + 2, 3 * sizeof *in.dim) != 0)
+  if (in.dim[0] != first.dim[0] || memcmp(in.dim + 2, first.dim + 2, 3 * sizeof *in.dim) != 0)
     return vn_fail(diag, VN_E_UNSUPPORTED,
-                   "the network's input '%.60s' has another grid than its first one", port.name);
+                   "the network's input '%.60s' has another grid or batch than its first one",
+                   port.name);
   if (in.dim[1] > VN_CHANNELS_MOST - *channels)
     return vn_fail(diag, VN_E_UNSUPPORTED, "the network takes more than %d images",
                    VN_CHANNELS_MOST);
@@ -89,7 +87,8 @@ static enum vn_status output_choose(struct vn_segmenter *s, struct vn_diag *diag
   bool labels = false;
   for (size_t i = 0; i < vn_plan_outputs(s->plan); i++) {
     const struct vn_buffer out = vn_exec_output(s->exec, i);
-    const bool fits = out.dim[0] == 1 && memcmp(out.dim + 2, in.dim + 2, 3 * sizeof *in.dim) == 0;
+    const bool fits =
+        out.dim[0] == in.dim[0] && memcmp(out.dim + 2, in.dim + 2, 3 * sizeof *in.dim) == 0;
     const bool scores = vn_plan_output(s->plan, i).type == VN_TYPE_F32 &&
                         vn_plan_meaning(s->plan, i) != VN_MEANS_LABELS;
     labels = labels || (fits && !scores);

@@ -17,6 +17,7 @@
 
 struct work {                        /* of the parts, in the stage's unit */
   double sample, fill, blend, plane; /* of a window; to fill and blend it for a run; of a plane */
+  double network;                    /* of a window's part in a run of the network */
   size_t runs;                       /* of the network in a window */
   double all;
 };
@@ -24,6 +25,11 @@ struct work {                        /* of the parts, in the stage's unit */
 struct port { /* where a channel goes */
   float *data;
   size_t stride;
+};
+
+struct place {   /* of a window */
+  size_t at[3];  /* its start */
+  unsigned flip; /* bit i: axis i is reversed in this run of the network */
 };
 
 struct run {
@@ -40,9 +46,10 @@ struct run {
   float *window;  /* [channel][patch d][patch h][patch w]: the present one, as the scan is */
   float *scratch; /* [patch d][scratch_elems] */
   size_t scratch_elems;
-  bool *lit;             /* [patch d]: something in the window's plane exceeds the background */
-  size_t at[3];          /* the present window's start */
-  unsigned flip;         /* bit i: axis i is reversed in this run of the network */
+  bool *lit;           /* [patch d]: something in the window's plane exceeds the background */
+  struct place now;    /* the present window's */
+  struct place *batch; /* [batches]: what the network gets in one run */
+  size_t batches, slot, waiting; /* slot: which is filled or read; waiting: those that are filled */
   size_t first, written; /* first plane that is not final yet; the scan's that is not written */
   _Atomic(const char *) refusal;
   atomic_bool broken; /* a score is not finite */
@@ -137,19 +144,21 @@ static bool run_alloc(struct run *run) {
   run->weights = malloc(s.window * sizeof(float));
   run->window = malloc(channels * s.window * sizeof(float));
   run->in = calloc(channels, sizeof *run->in);
+  run->batch = calloc(run->batches, sizeof *run->batch);
   run->scores = calloc(s.ring, s.classes * sizeof(float));
   run->sums = calloc(s.ring, sizeof(float));
   run->last = calloc(s.plane, s.classes * sizeof(float));
   run->scratch = malloc(s.depth * s.scratch * sizeof(float));
   run->lit = malloc(s.depth * sizeof *run->lit);
-  return run->weights && run->window && run->in && run->scores && run->sums && run->last &&
-         run->scratch && run->lit;
+  return run->weights && run->window && run->in && run->batch && run->scores && run->sums &&
+         run->last && run->scratch && run->lit;
 }
 
 static void run_free(struct run *run) {
   free(run->weights);
   free(run->window);
   free(run->in);
+  free(run->batch);
   free(run->scores);
   free(run->sums);
   free(run->last);
@@ -162,7 +171,7 @@ static void run_free(struct run *run) {
 /* The part [*begin, *end) of the window's axis that lies on the grid. */
 static void inside(const struct run *run, int i, size_t *begin, size_t *end) {
   const struct vn_window_axis *axis = &run->axis[i];
-  size_t start = run->at[i], stop = axis->before + axis->size;
+  size_t start = run->now.at[i], stop = axis->before + axis->size;
   *begin = start < axis->before ? axis->before - start : 0;
   *end = start + run->patch[i] < stop ? run->patch[i] : stop - start;
 }
@@ -173,8 +182,8 @@ static bool plane_sample(const struct run *run, const struct vn_window_channel *
                          const size_t begin[3], const size_t end[3], float *scratch, float *to) {
   const size_t rows = run->patch[1], columns = run->patch[2];
   const size_t extent[2] = {end[1] - begin[1], end[2] - begin[2]};
-  const size_t start[2] = {run->at[1] + begin[1] - run->axis[1].before,
-                           run->at[2] + begin[2] - run->axis[2].before};
+  const size_t start[2] = {run->now.at[1] + begin[1] - run->axis[1].before,
+                           run->now.at[2] + begin[2] - run->axis[2].before};
   bool lit = false;
   vn_grid_sample(run->job->grid, channel->voxels, &channel->walk, at, start, extent, scratch, to);
   for (size_t i = 0; i < extent[0] * extent[1]; i++) lit = lit || to[i] > channel->background;
@@ -204,14 +213,15 @@ static void window_sample(void *context, size_t d) {
     float *to = window_plane(run, c, d);
     for (size_t i = 0; i < elems; i++) to[i] = NAN;
     if (d < begin[0] || d >= end[0]) continue;
-    const bool lit = plane_sample(run, &run->job->channels[c], run->at[0] + d - run->axis[0].before,
-                                  begin, end, run->scratch + d * run->scratch_elems, to);
+    const bool lit =
+        plane_sample(run, &run->job->channels[c], run->now.at[0] + d - run->axis[0].before, begin,
+                     end, run->scratch + d * run->scratch_elems, to);
     run->lit[d] = run->lit[d] || lit;
   }
 }
 
 static size_t flipped(const struct run *run, int axis, size_t i) {
-  return run->flip >> axis & 1 ? run->patch[axis] - 1 - i : i;
+  return run->now.flip >> axis & 1 ? run->patch[axis] - 1 - i : i;
 }
 
 static void plane_fill(const struct run *run, size_t channel, size_t d) {
@@ -219,7 +229,8 @@ static void plane_fill(const struct run *run, size_t channel, size_t d) {
   const size_t rows = run->patch[1], columns = run->patch[2];
   const struct port in = run->in[channel];
   const float *plane = window_plane(run, channel, d);
-  float *to = in.data + flipped(run, 0, d) * rows * columns * in.stride;
+  const size_t plane_at = run->slot * run->patch[0] + flipped(run, 0, d);
+  float *to = in.data + plane_at * rows * columns * in.stride;
   for (size_t h = 0; h < rows; h++) {
     const float *from = plane + h * columns;
     float *row = to + flipped(run, 1, h) * columns * in.stride;
@@ -244,10 +255,11 @@ static void window_blend(void *context, size_t d) {
   const struct run *run = context;
   size_t classes = run->classes, rows = run->patch[1], columns = run->patch[2];
   ptrdiff_t stride = (ptrdiff_t)run->out.pixel_stride;
-  if (run->flip >> 2 & 1) stride = -stride;
+  if (run->now.flip >> 2 & 1) stride = -stride;
   for (size_t h = 0; h < rows; h++) {
-    size_t to = ring_row(run, run->at[0] + d, run->at[1] + h) + run->at[2];
-    size_t from = (flipped(run, 0, d) * rows + flipped(run, 1, h)) * columns + flipped(run, 2, 0);
+    size_t to = ring_row(run, run->now.at[0] + d, run->now.at[1] + h) + run->now.at[2];
+    size_t plane_at = run->slot * run->patch[0] + flipped(run, 0, d);
+    size_t from = (plane_at * rows + flipped(run, 1, h)) * columns + flipped(run, 2, 0);
     const float *out = (const float *)run->out.data + from * run->out.pixel_stride;
     const float *weights = run->weights + (d * rows + h) * columns;
     float *scores = run->scores + to * classes, *sums = run->sums + to;
@@ -342,10 +354,10 @@ static struct work work_of(const struct vn_window_job *job, const struct run *ru
     count *= (double)run->axis[i].count;
   }
   work.blend = (1 + classes) * window;
+  work.network = job->network_work / (double)run->batches;
   work.plane = (4 + 6 * classes) * (double)(dim[1] * dim[2]);
-  work.all =
-      count * (work.sample + (double)work.runs * (work.fill + job->network_work + work.blend)) +
-      work.plane * (double)dim[0];
+  work.all = count * (work.sample + (double)work.runs * (work.fill + work.network + work.blend)) +
+             work.plane * (double)dim[0];
   return work;
 }
 
@@ -354,6 +366,7 @@ static void run_measure(struct run *run, const struct vn_window_job *job) {
   run->job = job;
   run->out = vn_exec_output(job->stage->exec, job->output);
   run->classes = run->out.dim[1];
+  run->batches = in.dim[0];
   for (int i = 0; i < 3; i++) {
     run->patch[i] = in.dim[2 + i];
     run->axis[i] = vn_window_axis_make(job->grid->dim[i], run->patch[i], job->overlap);
@@ -376,19 +389,36 @@ double vn_window_work(const struct vn_window_job *job) {
   return run.work.all;
 }
 
-/* The network on the present window, flipped as run->flip says. */
-static enum vn_status network_run(struct run *run, uint64_t *network_ns, struct vn_diag *diag) {
+/* The network on the windows that wait for it, which are blended in the order in which they came.
+ */
+static enum vn_status batch_run(struct run *run, uint64_t *network_ns, struct vn_diag *diag) {
   struct vn_stage *stage = run->job->stage;
-  vn_stage_begin(stage, run->work.fill);
-  enum vn_status status = vn_stage_jobs(stage, run->patch[0], window_fill, run, diag);
-  if (status) return status;
-  uint64_t filled = vn_stage_now_ns();
-  vn_stage_begin(stage, run->job->network_work);
-  status = vn_stage_network(stage, diag);
+  const struct place now = run->now;
+  const size_t waiting = run->waiting;
+  if (!waiting) return VN_OK;
+  const uint64_t filled = vn_stage_now_ns();
+  vn_stage_begin(stage, run->work.network * (double)waiting);
+  enum vn_status status = vn_stage_network(stage, diag);
   *network_ns += vn_stage_now_ns() - filled;
+  for (run->slot = 0; run->slot < waiting && !status; run->slot++) {
+    run->now = run->batch[run->slot];
+    vn_stage_begin(stage, run->work.blend);
+    status = vn_stage_jobs(stage, run->patch[0], window_blend, run, diag);
+  }
+  run->now = now;
+  run->waiting = run->slot = 0;
+  return status;
+}
+
+/* The present window, flipped as run->now.flip says, into the network, which runs when it is full.
+ */
+static enum vn_status network_run(struct run *run, uint64_t *network_ns, struct vn_diag *diag) {
+  vn_stage_begin(run->job->stage, run->work.fill);
+  run->slot = run->waiting;
+  enum vn_status status = vn_stage_jobs(run->job->stage, run->patch[0], window_fill, run, diag);
   if (status) return status;
-  vn_stage_begin(stage, run->work.blend);
-  return vn_stage_jobs(stage, run->patch[0], window_blend, run, diag);
+  run->batch[run->waiting++] = run->now;
+  return run->waiting < run->batches ? VN_OK : batch_run(run, network_ns, diag);
 }
 
 static enum vn_status window_run(struct run *run, struct vn_window_report *report,
@@ -401,11 +431,11 @@ static enum vn_status window_run(struct run *run, struct vn_window_report *repor
   vn_stage_begin(job->stage, run->work.sample);
   enum vn_status status = vn_stage_jobs(job->stage, run->patch[0], window_sample, run, diag);
   for (size_t d = 0; d < run->patch[0]; d++) lit = lit || run->lit[d];
-  for (run->flip = 0; status == VN_OK && lit && run->flip < 8; run->flip++)
-    if (!(run->flip & ~mirror)) status = network_run(run, &network_ns, diag);
+  for (run->now.flip = 0; status == VN_OK && lit && run->now.flip < 8; run->now.flip++)
+    if (!(run->now.flip & ~mirror)) status = network_run(run, &network_ns, diag);
   if (status == VN_OK && !lit)
     vn_stage_begin(job->stage,
-                   (double)run->work.runs * (run->work.fill + job->network_work + run->work.blend));
+                   (double)run->work.runs * (run->work.fill + run->work.network + run->work.blend));
   report->network_ns += network_ns;
   report->outside_ns += vn_stage_now_ns() - start - network_ns;
   report->windows++;
@@ -455,14 +485,16 @@ static enum vn_status row_run(struct run *run, size_t next, struct vn_window_rep
                               struct vn_diag *diag) {
   for (size_t h = 0; h < run->axis[1].count; h++)
     for (size_t w = 0; w < run->axis[2].count; w++) {
-      run->at[1] = vn_window_start(&run->axis[1], h);
-      run->at[2] = vn_window_start(&run->axis[2], w);
+      run->now.at[1] = vn_window_start(&run->axis[1], h);
+      run->now.at[2] = vn_window_start(&run->axis[2], w);
       enum vn_status status = window_run(run, report, diag);
       if (status) return status;
     }
-  uint64_t start = vn_stage_now_ns();
-  enum vn_status status = planes_finish(run, next, diag);
-  report->outside_ns += vn_stage_now_ns() - start;
+  uint64_t start = vn_stage_now_ns(), network_ns = 0;
+  enum vn_status status = batch_run(run, &network_ns, diag);
+  if (!status) status = planes_finish(run, next, diag);
+  report->network_ns += network_ns;
+  report->outside_ns += vn_stage_now_ns() - start - network_ns;
   return status;
 }
 
@@ -479,7 +511,7 @@ enum vn_status vn_window_run(const struct vn_window_job *job, struct vn_window_r
     vn_window_weights(job->weighting, run.patch, run.weights);
   }
   for (size_t d = 0; d < run.axis[0].count && status == VN_OK; d++) {
-    run.at[0] = vn_window_start(&run.axis[0], d);
+    run.now.at[0] = vn_window_start(&run.axis[0], d);
     size_t next =
         d + 1 < run.axis[0].count ? vn_window_start(&run.axis[0], d + 1) : run.axis[0].total;
     status = row_run(&run, next, report, diag);

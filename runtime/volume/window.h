@@ -9,7 +9,8 @@
  * - Windows start every int((1 - overlap) * patch) voxels; the last one ends with the grid.
  * - weight = exp(-x^2 / (2 (patch/8)^2)) per axis, x from the patch's centre, the product at least
  *   max(its smallest value, 1e-3); or 1 everywhere.
- * - Windows run with w fastest, and sums are taken in that order whatever the threads. */
+ * - Windows run with w fastest, as many at a time as the network's batch, and sums are taken in
+ * that order whatever the threads. */
 #ifndef VNET_WINDOW_H
 #define VNET_WINDOW_H
 
@@ -75,7 +76,7 @@ uint64_t vn_window_count(const struct vn_grid *grid, const size_t patch[3], doub
 /* What vn_window_run will tell the stage that it does. */
 double vn_window_work(const struct vn_window_job *job);
 
-/* Inputs of batch 1 and one grid, output of batch 1 on that grid. VN_E_MEMORY,
+/* Inputs of one batch and one grid, output of that batch on that grid. VN_E_MEMORY,
  * VN_E_CANCELLED, VN_E_UNSUPPORTED (the sink's sentence), VN_E_FORMAT: the network yields scores
  * that are not finite. */
 enum vn_status vn_window_run(const struct vn_window_job *job, struct vn_window_report *report,

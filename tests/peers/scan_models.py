@@ -14,9 +14,9 @@ PATCH = (8, 12, 16)
 
 
 def save(name, weight, bias, tail=(), outputs=None, output_type=TensorProto.FLOAT, patch=PATCH,
-         inputs=None, **metadata):
+         inputs=None, batch=1, last=False, **metadata):
     """One convolution with `weight`, then the nodes of `tail`; `inputs`: one of each name, of one
-    channel, in the place of the input x."""
+    channel, in the place of the input x; `last`: channels come last at the door, as in TensorFlow."""
     weight = np.asarray(weight, np.float32)
     pad = weight.shape[2] // 2
     count = 1 if inputs else weight.shape[1]
@@ -24,11 +24,19 @@ def save(name, weight, bias, tail=(), outputs=None, output_type=TensorProto.FLOA
     nodes += [helper.make_node("Conv", ["x", "w", "b"], ["t0"], name="conv", pads=[pad] * 6)]
     for i, (op, attributes) in enumerate(tail):
         nodes.append(helper.make_node(op, [f"t{i}"], [f"t{i + 1}"], name=f"{op}{i}", **attributes))
+    if last:
+        nodes.insert(0, helper.make_node("Transpose", ["x"], ["x_first"], name="first", perm=[0, 4, 1, 2, 3]))
+        nodes[1].input[0] = "x_first"
+        nodes.append(helper.make_node("Transpose", [nodes[-1].output[0]], ["t"], name="last", perm=[0, 2, 3, 4, 1]))
     nodes[-1].output[0] = "y"
+
+    def shape(channels):
+        return (batch, *patch, channels) if last else (batch, channels, *patch)
+
     graph = helper.make_graph(
         nodes, name,
-        [helper.make_tensor_value_info(x, TensorProto.FLOAT, (1, count, *patch)) for x in inputs or ["x"]],
-        [helper.make_tensor_value_info("y", output_type, (1, outputs or len(weight), *patch))],
+        [helper.make_tensor_value_info(x, TensorProto.FLOAT, shape(count)) for x in inputs or ["x"]],
+        [helper.make_tensor_value_info("y", output_type, shape(outputs or len(weight)))],
         [numpy_helper.from_array(weight, "w"),
          numpy_helper.from_array(np.asarray(bias, np.float32), "b")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
@@ -41,6 +49,8 @@ def save(name, weight, bias, tail=(), outputs=None, output_type=TensorProto.FLOA
 k = np.arange(4)
 levels = (k.reshape(4, 1, 1, 1, 1), -k * k / 2)
 save("levels", *levels, intensity="none")
+save("levels_batch", *levels, intensity="none", batch=3)
+save("levels_last", *levels, intensity="none", last=True)
 save("levels_argmax", *levels, [("ArgMax", {"axis": 1, "keepdims": 1})], outputs=1,
      output_type=TensorProto.INT64)
 
