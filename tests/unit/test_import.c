@@ -358,6 +358,37 @@ static void test_refusals(void **state) {
 /* Opset 6 has another PRelu, Dropout and BatchNormalization; below it, and beyond 21, are
  * strangers.
  */
+/* Nodes stand behind what they read, in the file's order where they can; what nothing needs is not
+ * looked at, and a circle is one wherever it is. */
+static void test_order(void **state) {
+  (void)state;
+  struct made_model m;
+  model_begin(&m);
+  model_input(&m, "x", 5, scan);
+  model_node(&m, "Add", "last", "b a", "y");
+  model_node(&m, "Mystery", "dead", "a gone", "nothing");
+  model_node(&m, "Sigmoid", "second", "a", "b");
+  model_node(&m, "Relu", "first", "x", "a");
+  model_node(&m, "Elu", "apart", "x", "z");
+  model_output(&m, "y");
+  model_output(&m, "z");
+  model_reads(&m, "%0 \"x\" f32[1,2,4,4,4] = input\n"
+                  "%1 \"first\" f32[1,2,4,4,4] = act %0 act=relu\n"
+                  "%2 \"second\" f32[1,2,4,4,4] = act %1 act=sigmoid\n"
+                  "%3 \"last\" f32[1,2,4,4,4] = add %2 %1\n"
+                  "%4 \"apart\" f32[1,2,4,4,4] = act %0 act=elu(1)\n"
+                  "in \"x\" %0 f32[1,2,4,4,4] order=ncdhw\n"
+                  "out \"y\" %3 f32[1,2,4,4,4] order=ncdhw\n"
+                  "out \"z\" %4 f32[1,2,4,4,4] order=ncdhw\n");
+  model_begin(&m);
+  model_input(&m, "x", 5, scan);
+  model_node(&m, "Add", "first", "x c", "a");
+  model_node(&m, "Relu", "second", "a", "b");
+  model_node(&m, "Relu", "third", "b", "c");
+  model_output(&m, "b");
+  model_refused(&m, VN_E_FORMAT, "node 'second' needs its own result");
+}
+
 static void test_opsets(void **state) {
   (void)state;
   struct made_model m;
@@ -509,7 +540,7 @@ int main(void) {
       cmocka_unit_test(test_numbers),  cmocka_unit_test(test_typed_fields),
       cmocka_unit_test(test_views),    cmocka_unit_test(test_grids),
       cmocka_unit_test(test_refusals), cmocka_unit_test(test_opsets),
-      cmocka_unit_test(test_external),
+      cmocka_unit_test(test_external), cmocka_unit_test(test_order),
   };
   return cmocka_run_group_tests(tests, models_folder_make, models_folder_remove);
 }
