@@ -1,7 +1,7 @@
 /* What the network's outputs mean: read off the graph's end as the importer left it, or said by the
  * model's `vnet.end` (schemas/plan.md, "Ends"). Called by compile.c before the passes, which hide a
  * sigmoid in a convolution; plan_write.c asks for thresholds. */
-#include "compile.h"
+#include "ends.h"
 
 #include <math.h>
 #include <stdlib.h>

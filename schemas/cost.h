@@ -22,7 +22,9 @@ enum {
   VN_WINOGRAD_TILES = 24, /* of a job */
   VN_FEW_CHANNELS = 8,    /* up to which tiles of 1x4x4 have a kernel of their own, */
   VN_FEW_PLANES = 8,      /* whose jobs take so many planes of the output */
-  VN_FFT_TILE = 16,       /* outputs along each axis */
+  VN_LEAN_TILES = 64,     /* of 4x4x4 outputs, of all samples; and along an axis */
+  VN_LEAN_EDGE = 8,
+  VN_FFT_TILE = 16, /* outputs along each axis */
   VN_FFT_TAPS = 5,
   VN_FFT_PLANES = 11,            /* of the 20 frequencies along d, those that are kept */
   VN_FFT_ROWS = 202,             /* of the 20 * 20 along d and h */
@@ -141,6 +143,31 @@ static inline double vn_cost_winograd_gradient(const struct vn_cost_conv *c,
   const double out = (double)c->channels_out, vo = vn_cost_vecs(r, c->channels_out);
   const double pairs = in * vo < out * vi ? in * vo : out * vi;
   return freqs * (tiles * (11 * vi + 7 * vo + pairs * 1.15) + pairs * 9);
+}
+
+/* ---- lean Winograd ---- */
+
+/* Tiles of 4x4x4 outputs; 0: more than it takes. */
+static inline uint64_t vn_lean_tiles(uint64_t batch, const uint64_t out[3]) {
+  uint64_t tiles = batch;
+  for (int a = 0; a < 3; a++) {
+    const uint64_t along = vn_ceil_div(out[a], 4);
+    if (along > VN_LEAN_EDGE || tiles * along > VN_LEAN_TILES) return 0;
+    tiles *= along;
+  }
+  return tiles;
+}
+
+/* Weights are transformed for each run: with one tile in registers, with more in the first cache;
+ * the sums and inputs of more than a dozen and a half leave the second. */
+static inline struct vn_cost vn_cost_lean(const struct vn_cost_conv *c) {
+  const struct vn_cost_rates *r = vn_cost_rates(c->channels_out <= VN_COST_NARROW);
+  const double tiles = (double)vn_lean_tiles(c->batch, c->out), in = (double)c->channels_in;
+  const double vi = vn_cost_vecs(r, c->channels_in), vo = vn_cost_vecs(r, c->channels_out);
+  const double product = tiles == 1 ? 1900 : tiles <= 16 ? 3500 + 850 * tiles : 1450 * tiles;
+  return (struct vn_cost){512 * tiles * (r->in * vi + r->out * vo) +
+                              in * vo * product * r->product / vn_cost_rates(false)->product,
+                          200 * in * vo * r->lanes * 4};
 }
 
 /* ---- FFT ---- */

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compile.h"
+#include "ends.h"
 
 #define LOGITS                                                                                     \
   "const @s f32[1]\nconst @t f32[1]\n"                                                             \

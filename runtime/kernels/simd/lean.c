@@ -7,7 +7,7 @@
  * and all tiles, so that each weight is transformed once, a group of input channels at a time. */
 #include "lean.h"
 
-#include "gemm.h"
+#include "cost.h"
 
 #include <stdlib.h>
 
@@ -93,14 +93,10 @@ static void lean_share(void *state, void *memory) {
 /* ---- opening ---- */
 
 static bool covers(const struct vn_conv *c) {
-  size_t tiles = c->out.dim[VN_N];
-  for (size_t a = 0; a < 3; a++) {
+  const uint64_t out[3] = {c->out.dim[VN_D], c->out.dim[VN_H], c->out.dim[VN_W]};
+  for (size_t a = 0; a < 3; a++)
     if (c->kernel[a] != LEAN_TAPS || c->stride[a] != 1 || c->dilation[a] != 1) return false;
-    const size_t along = ceil_div(c->out.dim[VN_D + a], LEAN_M);
-    if (along > WINO_MAX_BLOCK || tiles * along > LEAN_MOST_TILES) return false;
-    tiles *= along;
-  }
-  return c->groups == 1;
+  return c->groups == 1 && vn_lean_tiles(c->out.dim[VN_N], out);
 }
 
 static void set_axes(struct wino *w) {
@@ -149,7 +145,7 @@ enum vn_status VN_ISA_NAME(lean)(const struct vn_conv *conv, struct vn_prepared 
 #endif
   if (!covers(conv))
     return vn_fail(diag, VN_E_UNSUPPORTED,
-                   "lean: a 5x5x5 kernel, stride 1, up to %d tiles of 4x4x4", LEAN_MOST_TILES);
+                   "lean: a 5x5x5 kernel, stride 1, up to %d tiles of 4x4x4", VN_LEAN_TILES);
   struct lean *l = calloc(1, sizeof *l);
   if (!l) return vn_fail(diag, VN_E_MEMORY, "lean: out of memory");
   struct wino *w = &l->w;

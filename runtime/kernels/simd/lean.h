@@ -11,7 +11,6 @@ enum {
   LEAN_PLANE = LEAN_TAPS * LEAN_TAPS, /* taps along h and w */
   LEAN_GROUP = 16,                    /* input channels whose weights are in hand at a time */
   LEAN_PANEL = (LEAN_GROUP + 1) * VEC_LANES, /* floats of a frequency: an odd number of vectors */
-  LEAN_MOST_TILES = 64
 };
 
 struct lean {
