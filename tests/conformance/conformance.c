@@ -130,8 +130,7 @@ static bool read_input(const struct attempt *a, size_t i, struct case_tensor *t)
   char path[1024];
   case_path(a->c, a->set, "input", i, path, sizeof path); /* those that are bound come last */
   bool good = a->mode == ALL_KNOWN ? read_output(a, 0, t) : case_tensor_read(path, t);
-  if (good && a->mode != ALL_KNOWN && case_type(a->c->inputs[i]) == BFLOAT16)
-    make_bfloat(t);
+  if (good && a->mode != ALL_KNOWN && case_type(a->c->inputs[i]) == BFLOAT16) make_bfloat(t);
   if (good) make_float(t);
   if (a->mode != ALL_KNOWN) return good;
   for (size_t k = 0; good && k < t->elems; k++) t->f[k] = 0;
