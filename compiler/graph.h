@@ -63,6 +63,7 @@ struct vnc_port {
   uint32_t rank;       /* 0 to PLAN_MAX_RANK */
   uint64_t dim[6];
   uint32_t order[VN_AXES]; /* axes, outermost first */
+  uint32_t end;            /* enum vn_end, of outputs; said by compile.c, not printed */
 };
 
 struct vnc_meta {
@@ -79,7 +80,8 @@ struct vnc_graph {
   size_t n_nodes, n_consts, n_args, n_inputs, n_outputs, n_metas, n_string_bytes;
   size_t cap_nodes, cap_consts, cap_args, cap_inputs, cap_outputs, cap_metas, cap_string_bytes;
   struct vnc_index string_ids;
-  bool failed; /* an append ran out of memory; sticky, asked once by vnc_graph_check */
+  size_t batch_norms; /* by the statistics of each batch, imported as INSTNORM */
+  bool failed;        /* an append ran out of memory; sticky, asked once by vnc_graph_check */
 };
 
 /* graph.c. Appends return the new id; on lack of memory they set `failed` and return 0, so that

@@ -277,7 +277,21 @@ static bool batch_statistics(const struct vnc_op *op) {
   size_t used = 0;
   for (size_t i = 0; i < op->proto->n_output; i++) used += *op->proto->output[i] != '\0';
   bool old = op->im->opset < 7 && !vnc_op_int(op, "is_test", 0);
-  return vnc_op_int(op, "training_mode", 0) || used > 1 || old;
+  return op->own || used > 1 || old;
+}
+
+/* BatchNorm by the statistics of what it gets: of a single image those of its channels. */
+static enum vn_status batch_norm(const struct vnc_op *op) {
+  const struct vnc_value *x = op->in[0];
+  const uint64_t batch = x->view.rank ? vnc_view_dim(op->im->g, x, 0) : 1;
+  if (batch != 1)
+    return vnc_op_fail(op, VN_E_UNSUPPORTED,
+                       "it normalises by the statistics of a whole batch, which is taken for a "
+                       "batch of 1 alone, and this one is of %llu: export with a batch of 1, or "
+                       "with running statistics, in evaluation mode (model.eval())",
+                       (unsigned long long)batch);
+  op->im->g->batch_norms++;
+  return vnc_import_instancenorm(op);
 }
 
 enum vn_status vnc_import_batchnorm(const struct vnc_op *op) {
@@ -285,13 +299,9 @@ enum vn_status vnc_import_batchnorm(const struct vnc_op *op) {
   uint32_t axis = VN_NONE;
   enum vn_status status = need_runtime(op);
   if (status) return status;
-  if (batch_statistics(op))
-    return vnc_op_fail(
-        op, VN_E_UNSUPPORTED,
-        "it is in training mode and would normalise by the statistics of each batch; "
-        "export the network in evaluation mode");
   if (!vnc_op_int(op, "spatial", 1))
     return vnc_op_fail(op, VN_E_UNSUPPORTED, "statistics for each voxel, not for each channel");
+  if (batch_statistics(op)) return batch_norm(op);
   const struct vnc_value x = *op->in[0];
   if (x.view.rank < 2) status = vnc_op_fail(op, VN_E_FORMAT, "an input without channels");
   if (!status) status = vnc_view_axis(op, &x, 1, &axis);
@@ -350,6 +360,27 @@ enum vn_status vnc_import_instancenorm(const struct vnc_op *op) {
 
 /* ---- along an axis ---- */
 
+/* An axis of one element, c if that is one; VN_NONE: all are larger. */
+static uint32_t single_axis(const struct vnc_node *node) {
+  uint32_t axis = VN_NONE;
+  for (uint32_t a = 0; a < VN_AXES; a++)
+    if (node->dim[a] == 1 && axis != VN_C) axis = a;
+  return axis;
+}
+
+/* Along a dimension of one element that is none of our axes: 1 or, as a logarithm, 0, and NaN of
+ * what is not finite. */
+static enum vn_status softmax_of_one(const struct vnc_op *op, bool log) {
+  const uint64_t channels = op->im->g->nodes[op->in[0]->node].dim[VN_C];
+  struct vnc_value y;
+  enum vn_status status = vnc_import_touch(op->im, channels);
+  if (status) return status;
+  float *scale = calloc(channels, sizeof *scale), *shift = calloc(channels, sizeof *shift);
+  for (uint64_t c = 0; shift && !log && c < channels; c++) shift[c] = 1;
+  status = affine(op, op->in[0], VN_NONE, scale, shift, (const char *[]){op->name, op->name}, &y);
+  return status ? status : vnc_op_yield_same(op, &y);
+}
+
 /* Before opset 13 softmax takes everything from `axis` on as one axis (default 1), since then one
  * axis alone (default the last). */
 enum vn_status vnc_import_softmax(const struct vnc_op *op) {
@@ -376,13 +407,12 @@ enum vn_status vnc_import_softmax(const struct vnc_op *op) {
     }
   }
   if (status) return status;
+  if (axis == VN_NONE) axis = single_axis(&g->nodes[x->node]);
+  if (axis == VN_NONE) return softmax_of_one(op, log);
   uint32_t id = append(op, log ? VN_OP_LOGSOFTMAX : VN_OP_SOFTMAX, &x->node, 1);
   if (g->failed) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
-  g->nodes[id].axis = axis == VN_NONE ? VN_C : axis;
+  g->nodes[id].axis = axis;
   g->nodes[id].more_axes = more;
-  if (axis == VN_NONE && g->nodes[x->node].dim[VN_C] > 1) /* over one element: any such axis */
-    for (uint32_t a = 0; a < VN_AXES; a++)
-      if (g->nodes[x->node].dim[a] == 1) g->nodes[id].axis = a;
   return finish(op, id, &x->view);
 }
 

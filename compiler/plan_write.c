@@ -1,6 +1,7 @@
 /* Writes the plan's bytes: the mirror of runtime/plan_load.c, both told by schemas/plan.md. The
  * graph has been through every pass: no LEAKY, PReLU of one slope or concat along c is left to
  * compute. */
+#include "ends.h"
 #include "memplan.h"
 
 #include "plan.h"
@@ -261,6 +262,23 @@ static void append_metas(struct writer *w, struct blob *metas) {
   }
 }
 
+static void append_ends(struct writer *w, struct blob *ends, struct blob *thresholds) {
+  for (size_t i = 0; i < w->g->n_outputs; i++) {
+    const struct vnc_port *port = &w->g->outputs[i];
+    const uint64_t channels = w->g->nodes[port->node].dim[VN_C];
+    struct plan_end end = {.meaning = port->end};
+    if (port->end == VN_END_REGIONS) {
+      end.first_threshold = (uint32_t)(thresholds->bytes / sizeof(struct plan_threshold));
+      end.n_thresholds = (uint32_t)channels;
+      for (uint64_t c = 0; c < channels && !w->failed; c++) {
+        const struct plan_threshold t = {.value = vnc_end_threshold(w->g, channels, c)};
+        append(w, thresholds, &t, sizeof t);
+      }
+    }
+    append(w, ends, &end, sizeof end);
+  }
+}
+
 static void append_buffers(struct writer *w, struct blob *buffers) {
   uint32_t n_steps = (uint32_t)(w->steps.bytes / sizeof(struct plan_step));
   for (size_t i = 0; i < w->m->n_buffers; i++) {
@@ -296,6 +314,7 @@ static enum vn_status counts_check(const struct plan_header *h, const struct wri
                {"weights", h->weights.count, PLAN_MOST_RECORDS},
                {"inputs and outputs", h->ports.count, PLAN_MOST_PORTS},
                {"metadata entries", h->metas.count, PLAN_MOST_RECORDS},
+               {"thresholds", h->thresholds.count, PLAN_MOST_RECORDS},
                {"bytes of names and metadata", h->strings.count, UINT32_MAX}};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     if (parts[i].count > parts[i].most)
@@ -310,7 +329,7 @@ static enum vn_status counts_check(const struct plan_header *h, const struct wri
 
 static enum vn_status assemble(struct writer *w, const char *topology, void **plan, size_t *bytes,
                                struct vn_diag *diag) {
-  struct blob buffers = {0}, ports = {0}, metas = {0};
+  struct blob buffers = {0}, ports = {0}, metas = {0}, ends = {0}, thresholds = {0};
   struct plan_header h = {.endian = PLAN_ENDIAN,
                           .major = PLAN_MAJOR,
                           .minor = PLAN_MINOR,
@@ -320,6 +339,7 @@ static enum vn_status assemble(struct writer *w, const char *topology, void **pl
   append_buffers(w, &buffers);
   append_ports(w, &ports);
   append_metas(w, &metas);
+  append_ends(w, &ends, &thresholds);
   h.topology = string(w, topology);
   h.producer = string(w, PRODUCER);
   struct {
@@ -332,6 +352,8 @@ static enum vn_status assemble(struct writer *w, const char *topology, void **pl
                {&w->weights, &h.weights, sizeof(struct plan_weight)},
                {&ports, &h.ports, sizeof(struct plan_port)},
                {&metas, &h.metas, sizeof(struct plan_meta)},
+               {&ends, &h.ends, sizeof(struct plan_end)},
+               {&thresholds, &h.thresholds, sizeof(struct plan_threshold)},
                {&w->strings, &h.strings, 1}};
   size_t at = sizeof h, n_parts = sizeof parts / sizeof *parts;
   for (size_t i = 0; i < n_parts; i++) { /* every record but the last part's fills 8 bytes */
@@ -357,6 +379,8 @@ static enum vn_status assemble(struct writer *w, const char *topology, void **pl
   free(buffers.data);
   free(ports.data);
   free(metas.data);
+  free(ends.data);
+  free(thresholds.data);
   if (status) return status;
   return *plan ? VN_OK : vn_fail(diag, VN_E_MEMORY, "out of memory for the plan");
 }

@@ -14,7 +14,7 @@
 
 #define PLAN_MAGIC  "VNETPLAN"
 #define PLAN_ENDIAN 0x01020304u
-enum { PLAN_MAJOR = 1, PLAN_MINOR = 0, PLAN_ALIGN = 64, PLAN_MAX_RANK = 6 };
+enum { PLAN_MAJOR = 1, PLAN_MINOR = 1, PLAN_ALIGN = 64, PLAN_MAX_RANK = 6 };
 enum { PLAN_MOST_RECORDS = 65536, PLAN_MOST_PORTS = 256 }; /* in a table */
 
 struct plan_table { /* `count` records from byte `offset`; strings: `count` bytes */
@@ -30,9 +30,10 @@ struct plan_header {
   uint64_t arena_bytes;       /* the planner's arena; scratch is not part of it */
   uint64_t arena_bound_bytes; /* largest sum of buffer sizes alive at one step */
   struct plan_table buffers, tensors, steps, weights, ports, metas, strings;
-  uint32_t topology; /* string: "vnet width=16 …", or "any" */
-  uint32_t producer; /* string: compiler name and version */
-  uint8_t reserved[88];
+  uint32_t topology;                  /* string: "vnet width=16 …", or "any" */
+  uint32_t producer;                  /* string: compiler name and version */
+  struct plan_table ends, thresholds; /* since minor 1 */
+  uint8_t reserved[56];
 };
 
 /* A region of the arena with one lifetime; tensors that share it (the parts of a concat, an
@@ -103,6 +104,17 @@ struct plan_port {
   uint64_t dim[PLAN_MAX_RANK];
 };
 
+struct plan_end {                         /* what an output means */
+  uint32_t meaning;                       /* enum vn_end */
+  uint32_t first_threshold, n_thresholds; /* REGIONS: one for each channel */
+  uint32_t reserved;
+};
+
+struct plan_threshold {
+  float value;
+  uint32_t reserved;
+};
+
 struct plan_meta { /* one metadata pair, both strings */
   uint32_t key, value;
 };
@@ -113,6 +125,8 @@ static_assert(sizeof(struct plan_tensor) == 72, "plan_tensor");
 static_assert(sizeof(struct plan_step) == 176, "plan_step");
 static_assert(sizeof(struct plan_weight) == 72, "plan_weight");
 static_assert(sizeof(struct plan_port) == 88, "plan_port");
+static_assert(sizeof(struct plan_end) == 16, "plan_end");
+static_assert(sizeof(struct plan_threshold) == 8, "plan_threshold");
 static_assert(sizeof(struct plan_meta) == 8, "plan_meta");
 
 #endif

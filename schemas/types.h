@@ -35,6 +35,18 @@ enum vn_axis { VN_N, VN_C, VN_D, VN_H, VN_W, VN_AXES };
 
 enum vn_dtype { VN_F32, VN_I32, VN_I64, VN_DTYPE_COUNT }; /* I64: at a plan's outputs only */
 
+/* What an output says of a voxel (plan.md, "Ends"); vnet.h has the same for callers. */
+enum vn_end {
+  VN_END_UNSAID,
+  VN_END_SCORES,
+  VN_END_SOFTMAX,
+  VN_END_LOGSOFTMAX,
+  VN_END_REGIONS,
+  VN_END_FOREGROUND,
+  VN_END_LABELS,
+  VN_END_COUNT
+};
+
 #define VN_NONE UINT32_MAX /* "no tensor", "no weight" wherever an id is expected */
 
 static inline const char *vn_op_text(uint32_t op) {

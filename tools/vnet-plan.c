@@ -33,6 +33,8 @@ struct plan_view {
   const struct plan_weight *weights;
   const struct plan_port *ports;
   const struct plan_meta *metas;
+  const struct plan_end *ends;
+  const struct plan_threshold *thresholds;
   const char *strings;
 };
 
@@ -47,6 +49,8 @@ static struct plan_view view_of(const struct vn_plan *plan) {
                             .weights = (const void *)(bytes + h->weights.offset),
                             .ports = (const void *)(bytes + h->ports.offset),
                             .metas = (const void *)(bytes + h->metas.offset),
+                            .ends = (const void *)(bytes + h->ends.offset),
+                            .thresholds = (const void *)(bytes + h->thresholds.offset),
                             .strings = bytes + h->strings.offset};
 }
 
@@ -64,6 +68,29 @@ static void print_port(const struct plan_view *v, const struct plan_port *p) {
   printf("]\n");
 }
 
+static void print_thresholds(const struct plan_view *v, const struct plan_end *end) {
+  const struct plan_threshold *t = v->thresholds + end->first_threshold;
+  uint32_t n = end->n_thresholds;
+  bool same = true;
+  for (uint32_t c = 1; c < n; c++) same = same && t[c].value == t[0].value;
+  if (same) n = 1;
+  for (uint32_t c = 0; c < n; c++) printf("%s%g", c ? ", " : " ", (double)t[c].value);
+}
+
+static void print_end(const struct plan_view *v, const struct plan_end *end) {
+  static const char *const text[] = {
+      [VN_END_UNSAID] = "not said",
+      [VN_END_SCORES] = "scores; the highest is the label",
+      [VN_END_SOFTMAX] = "probabilities; the highest is the label",
+      [VN_END_LOGSOFTMAX] = "logarithms of probabilities; the highest is the label",
+      [VN_END_REGIONS] = "regions, each by itself: from",
+      [VN_END_FOREGROUND] = "probabilities of the foreground; background is what they leave of 1",
+      [VN_END_LABELS] = "labels"};
+  printf("means      %s", text[end->meaning]);
+  if (end->meaning == VN_END_REGIONS) print_thresholds(v, end);
+  putchar('\n');
+}
+
 static void print_header(const struct plan_view *v, const char *path) {
   const struct plan_header *h = v->header;
   uint64_t weight_bytes = 0;
@@ -76,7 +103,10 @@ static void print_header(const struct plan_view *v, const char *path) {
   printf("arena      %.1f MiB, lower bound %.1f MiB (%.3f)\n", mib(h->arena_bytes),
          mib(h->arena_bound_bytes),
          h->arena_bound_bytes ? (double)h->arena_bytes / (double)h->arena_bound_bytes : 1);
-  for (uint64_t i = 0; i < h->ports.count; i++) print_port(v, &v->ports[i]);
+  for (uint64_t i = 0, out = 0; i < h->ports.count; i++) {
+    print_port(v, &v->ports[i]);
+    if (v->ports[i].is_output && out < h->ends.count) print_end(v, &v->ends[out++]);
+  }
   for (uint64_t i = 0; i < h->metas.count; i++)
     cli_line(stdout, "metadata   %s = %s", v->strings + v->metas[i].key,
              v->strings + v->metas[i].value);

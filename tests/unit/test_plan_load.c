@@ -10,6 +10,7 @@
 #include "plan_builder.h"
 #include "vnet.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -207,6 +208,13 @@ BREAK(step_axis, s[6].u.axis.axis = 5)
 BREAK(step_reserved, s[6].u.word[9] = 1)
 BREAK(step_residual_type, s[4].in[1] = s[7].out)
 BREAK(step_residual_shape, s[4].in[1] = s[1].out)
+#define END(i) (((struct plan_end *)((uint8_t *)h + h->ends.offset))[i])
+BREAK(end_threshold_far, END(0).first_threshold = 1)
+BREAK(end_threshold_many, END(0).n_thresholds = UINT32_MAX)
+BREAK(end_reserved, END(1).reserved = 1)
+BREAK(ends_few, h->ends.count = 1)
+BREAK(ends_outside, h->ends.offset = UINT64_MAX - 7)
+BREAK(thresholds_outside, h->thresholds.count = 1; h->thresholds.offset = h->file_bytes)
 BREAK(step_elu_nan, s[1].alpha[0] = 0.f / 0.f)
 
 static void test_rules(void **state) {
@@ -251,6 +259,12 @@ static void test_rules(void **state) {
       ROW(step_residual_type),
       ROW(step_residual_shape),
       ROW(step_elu_nan),
+      ROW(end_threshold_far),
+      ROW(end_threshold_many),
+      ROW(end_reserved),
+      ROW(ends_few),
+      ROW(ends_outside),
+      ROW(thresholds_outside),
   };
   for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
     size_t size;
@@ -315,6 +329,59 @@ static void test_residual_overlaps(void **state) {
   }
 }
 
+/* ---- what outputs mean ---- */
+
+/* x of three channels is the output, too. */
+static void *regions_build(uint32_t ends, uint32_t meaning, uint32_t channels, float threshold,
+                           size_t *size) {
+  struct plan_builder b;
+  pb_start(&b);
+  const uint32_t x = pb_tensor(&b, (const size_t[]){1, 3, 2, 2, 2}, 0, 0);
+  pb_step(&b, VN_OP_ACT, x, x)->act[0] = VN_ACT_SIGMOID;
+  pb_port(&b, "x", x, 0);
+  pb_port(&b, "y", x, 1);
+  while (ends--) pb_end(&b, meaning, channels, threshold);
+  return pb_finish(&b, size);
+}
+
+static void test_ends(void **state) {
+  (void)state;
+  static const struct {
+    uint32_t ends, meaning, channels;
+    float threshold;
+    enum vn_status status;
+  } row[] = {
+      {0, 0, 0, 0, VN_OK},
+      {1, VN_END_UNSAID, 0, 0, VN_OK},
+      {1, VN_END_FOREGROUND, 0, 0, VN_OK},
+      {1, VN_END_REGIONS, 3, 0.25f, VN_OK},
+      {1, VN_END_REGIONS, 2, 0.5f, VN_E_FORMAT},
+      {1, VN_END_REGIONS, 4, 0.5f, VN_E_FORMAT},
+      {1, VN_END_REGIONS, 3, INFINITY, VN_E_FORMAT},
+      {2, VN_END_SCORES, 0, 0, VN_E_FORMAT},
+      {1, VN_END_COUNT, 0, 0, VN_E_UNSUPPORTED},
+  };
+  for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+    size_t size;
+    struct vn_plan *plan = NULL;
+    struct vn_diag diag = {""};
+    void *bytes =
+        regions_build(row[i].ends, row[i].meaning, row[i].channels, row[i].threshold, &size);
+    if (vn_plan_open_memory(bytes, size, &plan, &diag) != row[i].status)
+      fail_msg("case %zu: '%s'", i, diag.text);
+    if (plan) {
+      const bool regions = row[i].meaning == VN_END_REGIONS;
+      assert_int_equal(vn_plan_meaning(plan, 0), row[i].meaning);
+      assert_int_equal(vn_plan_meaning(plan, 1), VN_MEANS_UNSAID);
+      assert_true(vn_plan_threshold(plan, 0, 2) == 0.5f); /* 0.25 + 2 / 8, or the default */
+      assert_true(vn_plan_threshold(plan, 0, 0) == (regions ? 0.25f : 0.5f));
+      assert_true(vn_plan_threshold(plan, 0, 3) == 0.5f);
+    }
+    vn_plan_close(&plan);
+    free(bytes);
+  }
+}
+
 static void test_versions(void **state) {
   (void)state;
   size_t size;
@@ -345,6 +412,7 @@ int main(void) {
       cmocka_unit_test(test_flips_harmless),
       cmocka_unit_test(test_rules),
       cmocka_unit_test(test_residual_overlaps),
+      cmocka_unit_test(test_ends),
       cmocka_unit_test(test_versions),
       cmocka_unit_test(test_one_pixel),
   };

@@ -19,8 +19,8 @@ struct run_options {
   const char *geometry;                   /* how a scan lies; see vn_scan_set_geometry */
   const char *exclude[RUN_EXCLUDES_MOST]; /* patterns of names and paths */
   size_t excludes;
-  const char *scores, *report, *csv, *picture; /* files of one scan */
-  bool pictures;                               /* many scans: --picture without a name to each */
+  const char *scores, *regions, *report, *csv, *picture; /* files of one scan */
+  bool pictures; /* many scans: --picture without a name to each */
   enum vn_probability scores_kind;
   struct vn_segment_options segment;
   bool json, quiet, no_sandbox;
@@ -34,7 +34,11 @@ struct run_options {
 /* Ends the program on --help, --version, --xml and on wrong arguments. */
 struct run_options run_options_parse(int argc, char **argv);
 
-/* Many scans, not one? */
+/* Many scans, not one? Several words may still be the channels of one (list.h). */
 bool run_options_many(const struct run_options *options);
+
+/* Ends the program where options for one case and for many are mixed up, once it is known which it
+ * is. */
+void run_options_check(const struct run_options *options, bool many);
 
 #endif
