@@ -45,6 +45,7 @@ static const struct {
     {"LogSoftmax", vnc_import_softmax},
     {"Mul", vnc_import_scale},
     {"PRelu", vnc_import_prelu},
+    {"Pad", vnc_import_pad},
     {"Relu", vnc_import_act},
     {"Reshape", vnc_import_reshape},
     {"Shape", vnc_import_shape},
@@ -84,12 +85,16 @@ static enum vn_status resolve_inputs(struct vnc_op *op) {
   return VN_OK;
 }
 
-/* Results after the first, such as Dropout's mask, are names without a value. */
-static enum vn_status name_further_outputs(struct vnc_import *im, const Onnx__NodeProto *proto) {
+/* Results after the first are names without a value, such as Dropout's mask, but for those that the
+ * importer has named itself: there were `before` values without it. */
+static enum vn_status name_further_outputs(struct vnc_import *im, const Onnx__NodeProto *proto,
+                                           size_t before) {
   enum vn_status status = VN_OK;
-  struct vnc_value *v;
-  for (size_t i = 1; !status && i < proto->n_output; i++)
-    if (*proto->output[i]) status = vnc_value_add(im, proto->output[i], &v);
+  for (size_t i = 1; !status && i < proto->n_output; i++) {
+    if (!*proto->output[i]) continue;
+    struct vnc_value *v = vnc_value_find(im, proto->output[i]);
+    if (!v || (size_t)(v - im->values) < before) status = vnc_value_add(im, proto->output[i], &v);
+  }
   return status;
 }
 
@@ -134,6 +139,23 @@ static enum vn_status whole_check(const struct vnc_op *op, vnc_op_fn *import, bo
                      from->name);
 }
 
+/* Views of an activation that is computed later are computed later, too. */
+static enum vn_status import_plainly(const struct vnc_op *op, vnc_op_fn *import) {
+  const bool shows = import == vnc_import_transpose || import == vnc_import_reshape;
+  const struct vnc_value was = shows && op->n_in && op->in[0] ? *op->in[0] : (struct vnc_value){0};
+  const bool needs = !shows && import != vnc_import_pass && import != vnc_import_shape;
+  enum vn_status status = VN_OK;
+  if (!import)
+    return vn_fail(op->im->diag, VN_E_UNSUPPORTED,
+                   "operator %.60s (node '%.100s') is not supported", op->proto->op_type, op->name);
+  if (needs) status = vnc_bent_settle(op);
+  if (!status) status = import(op);
+  struct vnc_value *v = !status && was.bent ? vnc_value_find(op->im, op->proto->output[0]) : NULL;
+  if (v) v->bent = was.bent;
+  if (v) v->later = was.later;
+  return status;
+}
+
 static enum vn_status import_node(struct vnc_import *im, const Onnx__NodeProto *proto, bool own) {
   struct vnc_op op = {.im = im, .proto = proto, .name = proto->name, .own = own};
   for (size_t i = 0; (!op.name || !*op.name) && i < proto->n_output; i++)
@@ -169,14 +191,13 @@ static enum vn_status import_node(struct vnc_import *im, const Onnx__NodeProto *
     known = known && !(op.in[i] && op.in[i]->kind == VNC_RUNTIME);
   vnc_op_fn *import = operator_of(proto->op_type);
   if (known && import != vnc_import_pass && import != vnc_import_shape) import = vnc_fold;
-  if (!import)
-    return vn_fail(im->diag, VN_E_UNSUPPORTED, "operator %.60s (node '%.100s') is not supported",
-                   proto->op_type, op.name);
-  bool whole;
-  status = whole_check(&op, import, &whole);
-  if (!status) status = import(&op);
+  const size_t before = im->n_values;
+  bool whole = false, done = false;
+  if (import) status = whole_check(&op, import, &whole);
+  if (!status && !known) status = vnc_bent_import(&op, &done);
+  if (!status && !done) status = import_plainly(&op, import);
   if (!status && whole) vnc_value_find(im, proto->output[0])->whole = true;
-  return status ? status : name_further_outputs(im, proto);
+  return status ? status : name_further_outputs(im, proto, before);
 }
 
 /* ---- the model's frame ---- */
@@ -307,7 +328,12 @@ static enum vn_status take_inputs(struct vnc_import *im, const Onnx__GraphProto 
 static enum vn_status take_outputs(struct vnc_import *im, const Onnx__GraphProto *graph) {
   for (size_t i = 0; i < graph->n_output; i++) {
     const char *name = graph->output[i]->name ? graph->output[i]->name : "";
-    const struct vnc_value *v = vnc_value_find(im, name);
+    Onnx__NodeProto reader = ONNX__NODE_PROTO__INIT;
+    reader.op_type = (char[]){"output"};
+    struct vnc_value *v = vnc_value_find(im, name);
+    enum vn_status status = vnc_bent_settle(
+        &(struct vnc_op){.im = im, .proto = &reader, .name = name, .in = {v}, .n_in = 1});
+    if (status) return status;
     if (v && v->kind == VNC_NOTHING)
       return vn_fail(im->diag, VN_E_UNSUPPORTED, FURTHER, "output", name);
     if (!v || v->kind != VNC_RUNTIME)
@@ -364,6 +390,7 @@ enum vn_status vnc_onnx_import(const char *path, const struct vnc_import_options
   if (!status) status = vnc_graph_check(g, diag);
   for (size_t i = 0; i < im.n_values; i++) vnc_tensor_free(&im.values[i].tensor);
   free(im.values);
+  vnc_bents_free(&im);
   vnc_index_free(&im.names);
   free(folder);
   if (model) vnc_onnx_free(model);

@@ -25,7 +25,9 @@ struct vnc_value {
   struct vnc_tensor tensor;       /* CONST: owned */
   uint32_t node;                  /* RUNTIME */
   struct vnc_view view;
-  bool whole; /* RUNTIME: integers in the model, floats here */
+  bool whole;    /* RUNTIME: integers in the model, floats here */
+  uint32_t bent; /* RUNTIME: 1 + which of the import's bent lines it is; 0: none */
+  bool later;    /* it is none of a node yet, and `node` is the line's x */
 };
 
 struct vnc_import {
@@ -37,7 +39,9 @@ struct vnc_import {
   int64_t opset;
   struct vnc_value *values;
   size_t n_values, cap_values;
-  struct vnc_index names;         /* of values */
+  struct vnc_index names; /* of values */
+  struct vnc_bent *bents;
+  size_t n_bents;
   uint64_t touched, touched_most; /* numbers decoded or computed, see vnc_import_touch */
 };
 
@@ -143,9 +147,15 @@ vnc_op_fn vnc_import_act, vnc_import_prelu, vnc_import_sum, vnc_import_scale, vn
     vnc_import_instancenorm, vnc_import_softmax, vnc_import_argmax, vnc_import_cast,
     vnc_import_pass;
 vnc_op_fn vnc_import_concat, vnc_import_transpose, vnc_import_reshape, vnc_import_slice,
-    vnc_import_tile, vnc_import_expand, vnc_import_shape;
+    vnc_import_tile, vnc_import_expand, vnc_import_shape, vnc_import_pad;
 /* Evaluates an operator whose inputs are all known. VN_E_UNSUPPORTED: not one of those. */
 vnc_op_fn vnc_fold;
+
+/* onnx_bent.c: tries the node as arithmetic that makes an activation; *done: it is imported. */
+enum vn_status vnc_bent_import(const struct vnc_op *op, bool *done);
+/* Inputs that are computed later become nodes, for an operator that needs them now. */
+enum vn_status vnc_bent_settle(const struct vnc_op *op);
+void vnc_bents_free(struct vnc_import *im);
 
 /* A node with shape inferred. */
 enum vn_status vnc_op_infer(const struct vnc_op *op, uint32_t node);

@@ -287,3 +287,18 @@ enum vn_status vnc_import_shape(const struct vnc_op *op) {
   for (uint64_t i = 0; i < n; i++) t.i[i] = (int64_t)dim[(uint64_t)start + i];
   return vnc_op_yield_const(op, &t);
 }
+
+/* What TensorFlow's exporters leave behind an up-convolution: nothing on any side. */
+enum vn_status vnc_import_pad(const struct vnc_op *op) {
+  struct vnc_tensor t;
+  bool present, nothing = true;
+  const Onnx__AttributeProto *a = vnc_op_attribute(op, "pads");
+  enum vn_status status = need_runtime(op);
+  if (!status) status = vnc_op_const(op, 1, &t, &present);
+  if (status) return status;
+  for (size_t i = 0; a && i < a->n_ints; i++) nothing = nothing && !a->ints[i];
+  for (uint64_t i = 0; present && i < t.elems; i++) nothing = nothing && !vnc_tensor_at(&t, i);
+  vnc_tensor_free(&t);
+  if (!nothing) return vnc_op_fail(op, VN_E_UNSUPPORTED, "the operator is not supported");
+  return vnc_op_yield_same(op, op->in[0]);
+}

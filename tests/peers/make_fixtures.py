@@ -22,6 +22,7 @@ import torch
 from onnx.external_data_helper import set_external_data
 
 import export
+import keras_habits
 import networks
 import quirks
 from networks import Options
@@ -225,6 +226,20 @@ def make_export(e, folder):
     return f"{e.name} | {'run' if e.runs else 'refuse'} | {e.vnetc} | {expect}"
 
 
+def make_keras(name, like):
+    """An export again, as Keras' exporters would have written it; the same weights from the pool."""
+    model = keras_habits.rewritten(onnx.load(FIXTURES / "models" / f"{like}.onnx", load_external_data=False))
+    model.graph.name = name
+    onnx.save(model, FIXTURES / "models" / f"{name}.onnx")
+    with tempfile.TemporaryDirectory() as folder:
+        pool.write(folder)
+        onnx.save(model, f"{folder}/{name}.onnx")
+        scan = small_scan((1, 16, 16, 16, 1)).astype(np.float32)
+        golden_save(name, scan, [ort_run(f"{folder}/{name}.onnx", scan)[0]])
+    e = next(e for e in EXPORTS if e.name == like)
+    return f"{name} | run | --patch 16x16x16 | {topology_line(e, networks.build(e.member, e.options)[1])}"
+
+
 def make_quirk(f):
     """One tiny graph, further files it points to, golden from ONNX Runtime."""
     model = f.build()
@@ -258,6 +273,7 @@ def optimise(path):
     onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
 
 
+KERAS = {"vnet-2016-keras": "vnet-2016-metadata"}
 # Further lines for models that are there already.
 MORE_LINES = [
     "vnet-departs | run | --topology any | any",
@@ -283,6 +299,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         pool.write(folder)
         lines += [make_export(e, folder) for e in EXPORTS if not only or e.name in only]
+    lines += [make_keras(name, like) for name, like in KERAS.items() if not only or name in only]
     if not only:
         (FIXTURES / "manifest.txt").write_text(MANIFEST_HEAD + "\n".join(lines + MORE_LINES) + "\n")
 

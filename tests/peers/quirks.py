@@ -921,6 +921,84 @@ def softmax_unit_rank6():
     return g.model()
 
 
+# ---- PReLU as arithmetic ----
+
+
+def _written_out(name, slopes, write, channels_last=False):
+    g = Graph(name, 13)
+    x = g.conv(g.input(1, 1, 2, 3, 4), 1, 3)
+    if channels_last:
+        x = g.node("Transpose", x, perm=[0, 2, 3, 4, 1])
+    y = write(g, x, g.constant(np.float32(slopes), "slopes"))
+    if channels_last:
+        y = g.node("Transpose", y, perm=[0, 4, 1, 2, 3])
+    return g.model(g.conv(y, 3, 2, name="second"))
+
+
+_SLOPES = np.linspace(-0.2, 0.5, 3).reshape(1, 3, 1, 1, 1)
+
+
+def _keras(g, x, minus_slopes):
+    return g.node("Add", g.node("Relu", x), g.node("Mul", g.node("Relu", g.node("Neg", x)), minus_slopes))
+
+
+@run()
+def prelu_keras():
+    return _written_out("prelu_keras", _SLOPES, _keras)
+
+
+@run()
+def prelu_keras_one():
+    return _written_out("prelu_keras_one", [0.3], _keras)
+
+
+@run()
+def prelu_keras_voxels():
+    """Without shared axes there is a slope for each voxel."""
+    return _written_out("prelu_keras_voxels", np.linspace(-0.4, 0.4, 72).reshape(2, 3, 4, 3), lambda g, x, s: g.node(
+        "Add", g.node("Relu", x), g.node("Mul", s, g.node("Relu", g.node("Neg", x)))), channels_last=True)
+
+
+@run()
+def prelu_keras_voxels_apart():
+    """tf2onnx leaves Transposes around the product alone."""
+    def write(g, x, s):
+        below = g.node("Transpose", g.node("Relu", g.node("Neg", x)), perm=[0, 2, 3, 4, 1])
+        return g.node("Add", g.node("Transpose", g.node("Mul", below, s), perm=[0, 4, 1, 2, 3]), g.node("Relu", x))
+    return _written_out("prelu_keras_voxels_apart", np.linspace(-0.4, 0.4, 72).reshape(2, 3, 4, 3), write)
+
+
+@run()
+def prelu_with_abs():
+    def write(g, x, s):
+        below = g.node("Mul", s, g.node("Sub", x, g.node("Abs", x)))
+        return g.node("Add", g.node("Relu", x), g.node("Mul", below, g.constant(np.float32(0.5), "half")))
+    return _written_out("prelu_with_abs", _SLOPES, write)
+
+
+@run()
+def prelu_with_max():
+    def write(g, x, s):
+        zero = g.constant(np.float32(0), "zero")
+        return g.node("Add", g.node("Max", x, zero), g.node("Mul", s, g.node("Min", zero, x)))
+    return _written_out("prelu_with_max", _SLOPES, write)
+
+
+@run()
+def prelu_subtracted():
+    """And used half-way as well."""
+    def write(g, x, s):
+        below = g.node("Relu", g.node("Neg", x))
+        y = g.node("Sub", g.node("Relu", x), g.node("Mul", below, s))
+        return g.node("Add", y, g.node("Sigmoid", below))
+    return _written_out("prelu_subtracted", _SLOPES, write)
+
+
+@run()
+def leaky_as_max():
+    return _written_out("leaky_as_max", [0.1], lambda g, x, s: g.node("Max", x, g.node("Mul", x, s)))
+
+
 # ---- TensorFlow's order of axes ----
 
 
