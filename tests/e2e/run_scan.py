@@ -188,8 +188,8 @@ def tensors_are_raw():
     assert labels.dtype == np.int64 and labels.shape == x.shape and set(np.unique(labels)) <= {0, 1, 2, 3}
     np.save(folder / "x.npy", x[:, :, :4])
     refused(2, "1x1x8x12x16", plan("levels"), "--tensor", folder / "x.npy", "-o", folder / "z.npy")
-    np.save(folder / "x.npy", x.astype(np.float64))
-    refused(5, "<f8", plan("levels"), "--tensor", folder / "x.npy", "-o", folder / "z.npy")
+    np.save(folder / "x.npy", x.astype(np.complex64))
+    refused(5, "<c8", plan("levels"), "--tensor", folder / "x.npy", "-o", folder / "z.npy")
     np.save(folder / "x.npy", np.asfortranarray(x))
     refused(5, "Fortran", plan("levels"), "--tensor", folder / "x.npy", "-o", folder / "z.npy")
     np.save(folder / "x.npy", x)
