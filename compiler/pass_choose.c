@@ -113,7 +113,7 @@ static void collect(const struct vnc_graph *g, enum vn_algo wish, struct choice 
   if (is_cube(node, 5) && (wish == VN_ALGO_AUTO || wish == VN_ALGO_FFT)) {
     struct vn_fft_cut cut;
     const struct candidate fft = candidate(VN_ALGO_FFT, vn_cost_fft(&conv, &cut));
-    if (wish == VN_ALGO_FFT || cut.groups * cut.blocks >= VN_FFT_JOBS) offer(c, fft);
+    if (wish == VN_ALGO_FFT || vn_fft_enough(&cut)) offer(c, fft);
     if (wish == VN_ALGO_FFT) return;
   }
   if (wish != VN_ALGO_WINOGRAD || !tiles)

@@ -270,7 +270,8 @@ static const struct choice {
     {1, 2, 37, 3, 35, 1, 0, 1, 1, VN_ALGO_AUTO, "direct portable"}, /* 1225 rows of taps */
     {2, 3, 6, 6, 3, 1, 1, 1, 1, VN_ALGO_DIRECT, "direct portable"},
     {2, 3, 6, 3, 2, 2, 0, 1, 1, VN_ALGO_AUTO, "down portable"},
-    {2, 3, 6, 6, 1, 1, 0, 1, 1, VN_ALGO_AUTO, "pointwise portable"},
+    {2, 3, 6, 6, 1, 1, 0, 1, 1, VN_ALGO_AUTO, "pointwise few portable"},
+    {3, 5, 6, 6, 1, 1, 0, 1, 1, VN_ALGO_AUTO, "pointwise portable"},
     {2, 3, 6, 6, 5, 1, 2, 1, 1, VN_ALGO_FFT, "fft portable"},
     {2, 1, 6, 6, 5, 1, 2, 1, 1, VN_ALGO_FFT, "fft head portable"},
     {2, 3, 9, 3, 5, 2, 0, 1, 1, VN_ALGO_FFT, "direct portable"},

@@ -117,7 +117,7 @@ static void elu_back(const struct vn_pixels *p, const struct vn_tensor *y, float
           out[c] = add ? out[c] + g : g;
         }
       }
-      for (size_t c = 0; c < count; c++) sums[from + c] += (double)bias[c];
+      for (size_t c = 0; sums && c < count; c++) sums[from + c] += (double)bias[c];
     }
 }
 
@@ -155,25 +155,47 @@ static void affine2(const struct vn_pixels *p, const struct vn_tensor *dy, const
   }
 }
 
+/* Channels [c, c + VEC_LANES) of pixels [begin, end), their sums in registers. */
+static void moments_block(const struct vn_pixels *p, size_t begin, size_t end, size_t c,
+                          const struct vn_tensor *x, const struct vn_tensor *y, vec centre,
+                          double *sums) {
+  const size_t left = p->channels - c, count = left < VEC_LANES ? left : VEC_LANES;
+  float lanes[2][VEC_LANES];
+  vec one = vec_zero(), two = vec_zero();
+  for (size_t i = begin; i < end; i++) {
+    const vec a = vec_load_k(ROW(x, i) + c, left), b = y ? vec_load_k(ROW(y, i) + c, left) : a;
+    one = one + a;
+    two = two + a * (b - centre);
+  }
+  vec_store(lanes[0], one);
+  vec_store(lanes[1], two);
+  for (size_t l = 0; l < count; l++) {
+    sums[c + l] += (double)lanes[0][l];
+    sums[p->channels + c + l] += (double)lanes[1][l];
+  }
+}
+
 static void moments(const struct vn_pixels *p, const struct vn_tensor *x, const struct vn_tensor *y,
                     const float *centre, double *sums) {
-  for (size_t from = 0; from < p->channels; from += CHANNELS)
-    for (size_t begin = p->begin; begin < p->end; begin += BLOCK) {
-      const size_t end = begin + BLOCK < p->end ? begin + BLOCK : p->end;
-      const size_t count = p->channels - from < CHANNELS ? p->channels - from : CHANNELS;
-      float one[CHANNELS] = {0}, two[CHANNELS] = {0};
-      for (size_t i = begin; i < end; i++) {
-        const float *a = ROW(x, i) + from, *b = y ? ROW(y, i) + from : a;
-        for (size_t c = 0; c < count; c++) {
-          one[c] += a[c];
-          two[c] += a[c] * (b[c] - (centre ? centre[from + c] : 0));
-        }
-      }
-      for (size_t c = 0; c < count; c++) {
-        sums[from + c] += (double)one[c];
-        sums[p->channels + from + c] += (double)two[c];
-      }
+  for (size_t begin = p->begin; begin < p->end; begin += BLOCK) {
+    const size_t end = begin + BLOCK < p->end ? begin + BLOCK : p->end;
+    for (size_t c = 0; c < p->channels; c += VEC_LANES) {
+      const vec about = centre ? vec_load_k(centre + c, p->channels - c) : vec_zero();
+      moments_block(p, begin, end, c, x, y, about, sums);
     }
+  }
+}
+
+static void adamw(const struct vn_adamw *a, size_t begin, size_t end) {
+  float *restrict first = a->first, *restrict second = a->second, *restrict param = a->param;
+  const float *restrict grad = a->grad;
+  const float b1 = a->keep_first, b2 = a->keep_second;
+  for (size_t i = begin; i < end; i++) {
+    const float g = a->scale * grad[i];
+    first[i] = b1 * first[i] + (1 - b1) * g;
+    second[i] = b2 * second[i] + (1 - b2) * g * g;
+    param[i] = a->keep * param[i] - a->step * first[i] / (sqrtf(second[i]) * a->root + a->epsilon);
+  }
 }
 
 vn_wgrad_fn VN_ISA_NAME(wgrad_winograd), VN_ISA_NAME(wgrad_product);
@@ -192,4 +214,5 @@ const struct vn_backward TABLE_EXPAND(VN_ISA) = {
     .sum = sum,
     .affine2 = affine2,
     .moments = moments,
+    .adamw = adamw,
 };
