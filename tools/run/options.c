@@ -40,6 +40,8 @@ static const char help[] =
     "  --geometry HOW         how the scan lies, where its file is silent or wrong:\n"
     "                         sform, qform, or where its axes point, such as RAS\n"
     "  --match-grids          bring channels that lie on other grids onto the first's\n"
+    "  --second, --third, --fourth FILE\n"
+    "                         more channels after SCAN, as 3D Slicer gives them\n"
     "  --replace-nan          the smallest value for voxels that are NaN or infinite;\n"
     "                         without it such a scan is refused, unless all of them\n"
     "                         are a frame around it, which is background\n"
@@ -85,6 +87,9 @@ enum {
   ALL_WINDOWS,
   GEOMETRY,
   MATCH_GRIDS,
+  SECOND,
+  THIRD,
+  FOURTH,
   REPLACE,
   STRICT,
   LIST,
@@ -121,6 +126,9 @@ static const struct option longs[] = {
     {"all-windows", no_argument, NULL, ALL_WINDOWS},
     {"geometry", required_argument, NULL, GEOMETRY},
     {"match-grids", no_argument, NULL, MATCH_GRIDS},
+    {"second", required_argument, NULL, SECOND},
+    {"third", required_argument, NULL, THIRD},
+    {"fourth", required_argument, NULL, FOURTH},
     {"replace-nan", no_argument, NULL, REPLACE},
     {"strict", no_argument, NULL, STRICT},
     {"list", required_argument, NULL, LIST},
@@ -238,6 +246,11 @@ static void option_take(struct run_options *o, int option) {
     break;
   case MATCH_GRIDS:
     o->segment.match_grids = true;
+    break;
+  case SECOND:
+  case THIRD:
+  case FOURTH:
+    o->more[option - SECOND] = optarg;
     break;
   case REPLACE:
     o->segment.replace_nan = true;
@@ -378,6 +391,20 @@ static void picture_value(struct run_options *o, int argc, char **argv) {
   }
 }
 
+/* Channels that are given by options stand behind the words. */
+static void more_add(struct run_options *o) {
+  const size_t words = o->scans;
+  char **all = calloc(words + RUN_MORE, sizeof *all);
+  if (!all) cli_fatal(VN_E_MEMORY, "out of memory");
+  memcpy(all, o->scan, words * sizeof *all);
+  for (size_t i = 0; i < RUN_MORE; i++)
+    if (o->more[i]) all[o->scans++] = o->more[i];
+  if (o->scans == words)
+    free(all);
+  else
+    o->scan = all;
+}
+
 struct run_options run_options_parse(int argc, char **argv) {
   struct run_options o = {.segment.size = sizeof o.segment, .exec.size = sizeof o.exec};
   for (int option; (option = cli_option(argc, argv, "o:qhV", longs)) >= 0;) {
@@ -395,6 +422,7 @@ struct run_options run_options_parse(int argc, char **argv) {
     if (!*argv[i])
       cli_fatal(VN_E_ARGUMENT, "%s: the name is empty (a variable that is not set?)",
                 i == optind ? "the plan" : "the scan");
+  if (o.plan) more_add(&o);
   options_check(&o);
   return o;
 }

@@ -6,12 +6,13 @@
 
 #include "vnet_segment.h"
 
-enum { RUN_TENSORS_MOST = 8, RUN_EXCLUDES_MOST = 64 };
+enum { RUN_TENSORS_MOST = 8, RUN_EXCLUDES_MOST = 64, RUN_MORE = 3 };
 
 struct run_options {
   const char *plan, *given; /* given: what stood in its place: it, its name or its model */
   char *const *scan;        /* [scans]: files and folders */
   size_t scans;
+  char *more[RUN_MORE]; /* --second, --third, --fourth: the last of `scan`, too */
   const char *tensor[RUN_TENSORS_MOST], *output[RUN_TENSORS_MOST];
   size_t tensors, outputs;
   const char *list, *output_dir; /* many scans */
