@@ -69,6 +69,24 @@ struct plan_axis {            /* SOFTMAX, LOGSOFTMAX, ARGMAX */
   uint32_t reserved[21];
 };
 
+struct plan_norm { /* INSTNORM */
+  uint32_t span;   /* neighbouring channels that share mean and variance; 0: each has its own */
+  uint32_t reserved[23];
+};
+
+struct plan_function { /* MAP, BINARY */
+  uint32_t kind;       /* enum vn_map, enum vn_binary */
+  float a, b;          /* MAP: the function's numbers, 0 where it has none */
+  uint32_t reserved[21];
+};
+
+struct plan_sample {          /* SAMPLE; axes n c d h w */
+  uint32_t largest;           /* 0: the weighted sum; 1: the largest */
+  float fill;                 /* what index -1 stands for */
+  uint32_t table[VN_AXES];    /* weights: [out's size][taps][index, weight]; VN_NONE: as it is */
+  uint32_t reserved[17];
+};
+
 struct plan_step {
   uint32_t op, algo, name, out;
   uint32_t in[2];            /* tensors; in[1]: residual or second operand, or VN_NONE */
@@ -83,6 +101,9 @@ struct plan_step {
     struct plan_conv conv;
     struct plan_copy copy;
     struct plan_axis axis;
+    struct plan_norm norm;
+    struct plan_function function;
+    struct plan_sample sample;
     uint32_t word[24];
   } u;
 };

@@ -10,8 +10,11 @@ set(VN_SIMD_SOURCES
   kernels/simd/fft_output.c
   kernels/simd/fft_products.c
   kernels/simd/fft_weights.c
+  kernels/simd/map.c
+  kernels/simd/norm.c
   kernels/simd/pointwise.c
   kernels/simd/product.c
+  kernels/simd/sample.c
   kernels/simd/simple.c
   kernels/simd/table.c
   kernels/simd/up.c
