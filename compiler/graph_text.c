@@ -1,10 +1,10 @@
-/* The graph as text, one line for each thing, for people and for goldens; graph_parse.c reads it
- * back.
+/* The graph as text, one line for each thing, for people and for goldens; graph_parse.c is the way
+ * back. An activation follows as act=prelu(@down1.a).
  *
  *   meta "vnet.patch" "64 128 128"
  *   const @down1.w f32[32,2,2,2,16]
  *   %12 "down1" f32[1,32,32,64,64] = conv3d %9 w=@down1.w b=@down1.b k=2x2x2 s=2x2x2
- * act=prelu(@down1.a) in "scan" %0 f32[1,1,64,128,128] order=ncdhw
+ *   in "scan" %0 f32[1,1,64,128,128] order=ncdhw
  *
  * What has its usual value (stride 1, no padding …) is not printed. Names that are not plain words
  * stand in quotes, with \" and \\ escaped, and bytes beyond ASCII's letters as \xff. Constants'

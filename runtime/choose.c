@@ -7,11 +7,12 @@
  *                               depthwise, direct, xnnpack, plain C
  *               1x1x1           pointwise, direct, xnnpack, plain C
  *               kernel = stride down, direct, xnnpack, plain C
- *               other           winograd (stride 1; not asked for DIRECT or XNNPACK), direct,
- *                               xnnpack, plain C
+ *               other           direct, xnnpack, plain C
  *     DECONV3D                  up, plain C
  *     other ops                 simd, plain C
  *
+ * Transforms run where the step names them: which ones, and of what tile, is the compiler's choice,
+ * for they decide about the last bits, which are the same on every machine.
  * DIRECT is the sum as it is written, without transforms: with one channel per group depthwise's.
  * xnnpack is there where it is built in, and is left out elsewhere.
  * A kernel declines with VN_E_UNSUPPORTED, never silently: the name in vn_step_info tells which one
@@ -90,8 +91,6 @@ static void conv_candidates(const struct vn_simd *simd, const struct vn_conv *co
     candidates_add(c, simd->pointwise);
   else if (conv_is_block(conv, false))
     candidates_add(c, simd->down);
-  else if (algo == VN_ALGO_AUTO || algo == VN_ALGO_SIMD || algo == VN_ALGO_FFT)
-    candidates_add(c, simd->winograd);
   candidates_add(c, simd->direct);
   candidates_add(c, xnnpack);
 }

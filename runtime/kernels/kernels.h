@@ -44,7 +44,7 @@ struct vn_conv {
   struct vn_tensor in, out;
   const float *weight;
   size_t kernel[3], stride[3], pad[3], dilation[3], groups;
-  size_t tile[3]; /* winograd; 0 0 0: its choice, or it declines where `direct` is cheaper */
+  size_t tile[3]; /* of winograd, which declines what has none: outputs along each axis */
   struct vn_epilogue epilogue;
 };
 

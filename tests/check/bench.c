@@ -220,6 +220,7 @@ static struct vn_conv conv_new(const struct family *f, const struct shape *s) {
     c.stride[i] = block ? s->kernel : s->stride ? s->stride : 1;
     c.dilation[i] = s->dilation ? s->dilation : 1;
     c.pad[i] = block ? 0 : s->kernel / 2 * c.dilation[i];
+    c.tile[i] = 4;
     in[VN_D + i] = s->grid[i] * (f->transposed ? 1 : c.stride[i]);
     out[VN_D + i] = s->grid[i] * (f->transposed ? s->kernel : 1);
   }

@@ -142,7 +142,7 @@ static void epilogue_random(struct problem *p, struct random *r) {
 }
 
 static void problem_random(const struct family *f, struct random *r, struct problem *p) {
-  static const size_t tiles[] = {0, 2, 4, 4, 6};
+  static const size_t tiles[] = {1, 2, 4, 4, 6};
   const struct shape s = shape_random(f, r);
   const size_t *in = f->transposed ? s.narrow : s.wide, *out = f->transposed ? s.wide : s.narrow;
   const size_t in_dim[VN_AXES] = {s.n, s.in * s.groups, in[0], in[1], in[2]};
@@ -157,13 +157,12 @@ static void problem_random(const struct family *f, struct random *r, struct prob
   p->conv.out = p->out.t;
   p->conv.weight =
       values(&p->weight, r, out_dim[VN_C] * taps * s.in, 1.7f / sqrtf((float)(taps * s.in)));
-  const size_t tile = tiles[random_below(r, 5)];
   for (int i = 0; i < 3; i++) {
     p->conv.kernel[i] = s.kernel[i];
     p->conv.stride[i] = s.stride[i];
     p->conv.dilation[i] = s.dilation[i];
     p->conv.pad[i] = s.pad[i];
-    p->conv.tile[i] = tile ? tiles[random_in(r, 1, s.kernel[0] == 3 ? 4 : 3)] : 0;
+    p->conv.tile[i] = tiles[random_below(r, s.kernel[0] == 3 ? 5 : 4)];
   }
   epilogue_random(p, r);
 }

@@ -275,7 +275,7 @@ static const struct choice {
     {2, 1, 6, 6, 5, 1, 2, 1, 1, VN_ALGO_FFT, "fft head portable"},
     {2, 3, 9, 3, 5, 2, 0, 1, 1, VN_ALGO_FFT, "direct portable"},
     {4, 4, 6, 6, 5, 1, 2, 1, 4, VN_ALGO_FFT, "depthwise portable"},
-    {16, 16, 9, 9, 3, 1, 1, 1, 1, VN_ALGO_FFT, "winograd 4x4x4 portable"},
+    {16, 16, 9, 9, 3, 1, 1, 1, 1, VN_ALGO_FFT, "direct portable"},
     {4, 4, 6, 6, 2, 1, 30000, 60000, 1, VN_ALGO_AUTO, "direct portable"},
     {4, 4, 6, 6, 2, 1, 30000, 60000, 4, VN_ALGO_AUTO, "depthwise portable"},
     {300, 1, 6, 6, 2, 1, 30000, 60000, 1, VN_ALGO_AUTO, "ref"}, /* too much scratch */

@@ -1,19 +1,21 @@
 /* Weight gradient of a 3x3x3 or 5x5x5 convolution by Winograd.
  *
  * Along an axis, tiles of t inputs and m output gradients give r taps: the correlation F(r, m) has
- * the same t points as the forward pass's F(m, r), so that the runtime's B^T serves both:
+ * the same t points as the forward pass's F(m, r), so that the runtime's B^T serves both. With G'
+ * from m gradients to t points, and A'^T from t points to r taps:
  *
- *   dW = A'^T [ sum over tiles of (B^T x) (G' dy)^T ],   G': m to t points, A'^T: t points to r
- * taps
+ *   dW = A'^T [ sum over tiles of (B^T x) (G' dy)^T ]
  *
  * For each of the t^3 frequencies the sum is a matrix product [in c][tiles] * [tiles][out c], kept
  * in the transformed domain until a sample's last tile. A job takes one chunk of output channels
  * through a fixed share of a sample's blocks of tiles into sums of its own; the shares are then
  * added in order, and the samples' gradients in double. */
+#include "backward.h"
+#include "cost.h"
 #include "kernels/simd/winograd.h"
 #include "outer.h"
-#include "backward.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -298,27 +300,21 @@ static void wgrad_close(void *state) {
 
 /* ---- how it is cut ---- */
 
-/* Vector operations for a sample: both transforms, products, and the way back. The fewest wins. */
-static double cost(const struct wgrad *g, const size_t tile[3]) {
-  double freqs = 1, tiles = 1;
-  for (int i = 0; i < 3; i++) {
-    freqs *= (double)(tile[i] + g->spec.kernel[i] - 1);
-    tiles *= (double)((g->spec.grad_out.dim[VN_D + i] + tile[i] - 1) / tile[i]);
-  }
-  const double in = (double)g->w.channels_in, vin = (double)g->w.vecs_in;
-  const double out = (double)g->w.vecs_out;
-  return freqs * (tiles * (11 * vin + 7 * out + in * out * 1.15) + in * out * 12);
-}
-
+/* The cheapest for one sample, whatever the instruction set: sums are the same on every one. */
 static void tile_choose(struct wgrad *g, size_t best[3]) {
-  static const size_t outputs[3] = {1, 2, 4};
-  double least = 0;
-  for (size_t i = 0; i < 27; i++) {
-    const size_t tile[3] = {outputs[i / 9], outputs[i / 3 % 3], outputs[i % 3]};
-    const double c = cost(g, tile);
-    if (i && c >= least) continue;
-    least = c;
-    memcpy(best, tile, sizeof tile);
+  struct vn_cost_conv c = {.channels_in = g->w.channels_in, .channels_out = g->w.channels_out};
+  double least = INFINITY;
+  for (int i = 0; i < 3; i++) {
+    c.out[i] = g->spec.grad_out.dim[VN_D + i];
+    c.kernel[i] = g->spec.kernel[i];
+  }
+  for (size_t i = 0; i < VN_WINOGRAD_CHOICES; i++) {
+    uint32_t tile[3];
+    vn_winograd_choice(i, tile);
+    const double cost = vn_cost_winograd_gradient(&c, tile);
+    if (cost >= least) continue;
+    least = cost;
+    for (int a = 0; a < 3; a++) best[a] = tile[a];
   }
 }
 

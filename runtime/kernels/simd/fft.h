@@ -12,8 +12,12 @@
 #include "fft_1d.h"
 #include "simd.h"
 
+#include "cost.h"
+
+#include <assert.h>
+
 enum {
-  FFT_TAPS = 5,
+  FFT_TAPS = VN_FFT_TAPS,
   FFT_TILE = FFT_POINTS - FFT_TAPS + 1,
   FFT_PLANES = FFT_HALF + 2, /* frequencies along d: 0, 10 and those of fft_frequency */
   FFT_ROWS = 2 * FFT_PLANES + FFT_HALF * FFT_POINTS,
@@ -21,6 +25,7 @@ enum {
   FFT_TRIPLE = 3 * VEC_LANES, /* as fft_products.c multiplies it */
   FFT_LINE = 16               /* floats of a cache line */
 };
+static_assert(FFT_TILE - VN_FFT_TILE == 0 && FFT_ROWS - VN_FFT_ROWS == 0, "schemas/cost.h");
 
 struct fft {
   struct vn_conv conv;
@@ -102,7 +107,7 @@ void fft_output_depth(const float *planes, float *out);
 
 /* fft_head.c: convolutions of so few outputs that vectors of them would be mostly idle, by the same
  * transforms along d and h. */
-enum { FFT_HEAD_OUTPUTS = 2 };
+enum { FFT_HEAD_OUTPUTS = VN_FFT_HEAD };
 enum vn_status fft_head(const struct vn_conv *conv, struct vn_prepared *prepared,
                         struct vn_diag *diag);
 

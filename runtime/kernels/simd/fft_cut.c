@@ -1,14 +1,7 @@
-/* How an FFT convolution is cut: strips and tiles per job, places in the scratch. Depends on the
- * problem and the instruction set alone, never on the number of threads. */
+/* How an FFT convolution is cut: strips and tiles per job, as schemas/cost.h has it for the
+ * compiler as well, and places in the scratch. Depends on the problem and the instruction set
+ * alone, never on the number of threads. */
 #include "fft.h"
-
-/* Tiles per job, which share the weights' transform; fewer where the scratch would leave the last
- * cache. */
-enum { TILES = 8, ENOUGH_JOBS = 8, GOOD_SCRATCH = 16 << 20 };
-
-static size_t ceil_div(size_t a, size_t b) {
-  return (a + b - 1) / b;
-}
 
 size_t fft_jobs(const struct fft *f) {
   return f->groups * f->blocks;
@@ -16,18 +9,19 @@ size_t fft_jobs(const struct fft *f) {
 
 /* Distances that are an odd number of lines do not fall on the same few sets of a cache. */
 static size_t odd_lines(size_t elems) {
-  return (ceil_div(elems, FFT_LINE) | 1) * FFT_LINE;
+  return ((elems + FFT_LINE - 1) / FFT_LINE | 1) * FFT_LINE;
 }
 
 void fft_cut_strips(struct fft *f, size_t most, size_t stage_columns) {
-  for (size_t a = 0; a < 3; a++) f->tiles[a] = ceil_div(f->conv.out.dim[VN_D + a], FFT_TILE);
-  f->strips = f->conv.out.dim[VN_N] * f->tiles[0] * f->tiles[1];
-  f->blocks = ceil_div(f->tiles[2], most);
-  f->block = ceil_div(f->tiles[2], f->blocks);
-  f->group = most / f->block;
-  while (f->group > 1 && ceil_div(f->strips, f->group) * f->blocks < ENOUGH_JOBS) f->group--;
-  f->groups = ceil_div(f->strips, f->group);
-  f->group = ceil_div(f->strips, f->groups);
+  const size_t *dim = &f->conv.out.dim[VN_D];
+  const uint64_t out[3] = {dim[0], dim[1], dim[2]};
+  const struct vn_fft_cut cut = vn_fft_cut(f->conv.out.dim[VN_N], out, most);
+  for (size_t a = 0; a < 3; a++) f->tiles[a] = (size_t)cut.tiles[a];
+  f->strips = (size_t)cut.strips;
+  f->blocks = (size_t)cut.blocks;
+  f->block = (size_t)cut.block;
+  f->groups = (size_t)cut.groups;
+  f->group = (size_t)cut.group;
   f->stage_columns = stage_columns;
   f->stage_h = odd_lines(stage_columns * f->vecs_in * VEC_LANES);
   f->stage_d = odd_lines(FFT_POINTS * f->stage_h);
@@ -38,11 +32,7 @@ size_t fft_cut(struct fft *f) {
   const size_t vecs = f->vecs_in > f->vecs_out ? f->vecs_in : f->vecs_out;
   f->row = vecs * FFT_PAIR;
   f->column = odd_lines(FFT_ROWS * f->row);
-  const size_t fit = GOOD_SCRATCH / (FFT_TILE * f->column * sizeof(float));
-  fft_cut_strips(f,
-                 fit > TILES ? TILES
-                 : fit       ? fit
-                             : 1,
+  fft_cut_strips(f, (size_t)vn_fft_most(vecs * VEC_LANES),
                  f->vecs_in < STAGE_VECS ? STAGE_VECS / f->vecs_in : 1);
   const size_t tiles = f->group * f->block;
   f->strip = (f->block * FFT_TILE + FFT_TAPS - 1) * f->column;
@@ -59,7 +49,7 @@ size_t fft_cut(struct fft *f) {
   const size_t input_end = f->stage_at + FFT_POINTS * f->stage_d;
   const size_t products_end = f->u_at + FFT_TAPS * f->u_freq;
   const size_t end = input_end > products_end ? input_end : products_end;
-  return ceil_div(end * sizeof(float), 64) * 64;
+  return (end * sizeof(float) + 63) / 64 * 64;
 }
 
 /* Along depth first: a strip finds a part of its input where the one before it left it. */

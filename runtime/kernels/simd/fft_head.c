@@ -14,7 +14,6 @@
 #include <string.h>
 
 enum {
-  HEAD_TILES = 8,         /* of a job, at most */
   COLUMNS = 8,            /* in hand at a time */
   CARRIED = FFT_TAPS - 1, /* sums that are not complete after a step */
   ROWS_OF_PLANE = FFT_POINTS,
@@ -218,7 +217,7 @@ static size_t lines(size_t elems) {
 /* Strides and places in the scratch; returns its size in bytes. */
 static size_t head_cut(struct head *k) {
   struct fft *f = &k->f;
-  fft_cut_strips(f, HEAD_TILES, COLUMNS);
+  fft_cut_strips(f, VN_FFT_TILES, COLUMNS);
   k->row = f->vecs_in * FFT_PAIR;
   k->column = lines(ROWS_OF_PLANE * k->row) + FFT_LINE;
   k->sums = lines(f->block * FFT_TILE + CARRIED + COLUMNS + VEC_LANES);

@@ -40,15 +40,14 @@ static enum vn_status check(const struct vn_conv *c, struct vn_diag *diag) {
   for (size_t a = 0; a < 3; a++) {
     if (c->stride[a] != 1 || c->dilation[a] != 1)
       return vn_fail(diag, VN_E_UNSUPPORTED, "winograd: stride 1 and no dilation");
-    if (c->tile[a] > 6 || c->tile[a] == 3 || c->tile[a] == 5 || (c->tile[a] == 6 && k == 5))
+    if (!c->tile[a] || c->tile[a] > 6 || c->tile[a] == 3 || c->tile[a] == 5 ||
+        (c->tile[a] == 6 && k == 5))
       return vn_fail(diag, VN_E_UNSUPPORTED, "winograd: %zu outputs per tile of a %zu-tap axis",
                      c->tile[a], k);
   }
   return VN_OK;
 }
 
-/* A tile of 0 0 0 leaves tile and refusal, where direct convolution costs less, to winograd_cut.c.
- */
 enum vn_status VN_ISA_NAME(winograd)(const struct vn_conv *conv, struct vn_prepared *prepared,
                                      struct vn_diag *diag) {
 #if VEC_LANES == 16
@@ -64,10 +63,6 @@ enum vn_status VN_ISA_NAME(winograd)(const struct vn_conv *conv, struct vn_prepa
   w->vecs_in = (w->channels_in + VEC_LANES - 1) / VEC_LANES;
   w->vecs_out = (w->channels_out + VEC_LANES - 1) / VEC_LANES;
   const size_t scratch = wino_cut(w);
-  if (!scratch) {
-    free(w);
-    return vn_fail(diag, VN_E_UNSUPPORTED, "winograd: direct convolution is cheaper here");
-  }
   w->stream = vn_wants_stream(&conv->out);
   *prepared = (struct vn_prepared){.jobs = wino_jobs(w),
                                    .scratch_bytes = scratch,

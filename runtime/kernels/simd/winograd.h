@@ -51,8 +51,7 @@ struct wino_job {
 #define wino_output      VN_ISA_NAME(wino_output)
 
 /* winograd_cut.c: with conv and the channels filled in, decides all the rest but `packed`. Returns
- * the bytes of scratch; 0: no tile was asked for, and direct convolution is cheaper. Then the
- * number of jobs, and each of them. */
+ * the bytes of scratch. Then the number of jobs, and each of them. */
 size_t wino_cut(struct wino *w);
 size_t wino_jobs(const struct wino *w);
 void wino_job_at(const struct wino *w, size_t index, struct wino_job *job);

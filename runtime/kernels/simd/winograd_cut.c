@@ -1,11 +1,12 @@
-/* How a Winograd convolution is cut: outputs per tile, tiles per job, places in the scratch.
- * Depends on the problem and the instruction set alone, never on the number of threads. */
+/* How a Winograd convolution is cut: tiles per job, places in the scratch. Depends on the problem
+ * and the instruction set alone, never on the number of threads. */
 #include "winograd.h"
 
+#include "cost.h"
 #include "gemm.h"
 
 /* Tiles per job: enough to use each weight two dozen times, few enough to stay near L2. */
-enum { TILES = 24, ENOUGH_JOBS = 16 };
+enum { TILES = VN_WINOGRAD_TILES, ENOUGH_JOBS = 16 };
 
 static size_t ceil_div(size_t a, size_t b) {
   return (a + b - 1) / b;
@@ -58,60 +59,6 @@ static void cut(struct wino *w) {
   w->chunks = ceil_div(w->vecs_out, w->chunk_vecs);
 }
 
-/* ---- which tile ---- */
-
-/* Cycles of one thread, in units of a vector multiply-add: transforms per frequency and vector of
- * channels, products, and weights that stream past faster than they are used. PERFORMANCE.md says
- * where the constants come from. */
-static double cost(const struct wino *w) {
-  const struct wino_axis *ax = w->axis;
-  const double freqs = (double)(ax[0].t * ax[1].t * ax[2].t);
-  const double tiles = (double)(ax[0].tiles * ax[1].tiles * ax[2].tiles);
-  const double in = (double)w->channels_in, out = (double)w->vecs_out;
-  const double job = tiles < TILES ? tiles : TILES;
-  const double weights = freqs * in * out * VEC_LANES * sizeof(float);
-  const double stream = weights > 16e6 ? 12 : 5, use = 1.1 * job;
-  return freqs * tiles *
-         (11. * (double)w->vecs_in + 9. * out + in * out * (use > stream ? use : stream) / job);
-}
-
-/* Taps of one axis that fall on the input, summed over its outputs, per output. */
-static double taps_inside(const struct vn_conv *c, size_t axis) {
-  const size_t in = c->in.dim[VN_D + axis], out = c->out.dim[VN_D + axis], pad = c->pad[axis];
-  double taps = 0;
-  for (size_t k = 0; k < c->kernel[axis]; k++) {
-    const size_t first = k < pad ? pad - k : 0, end = in + pad > k ? in + pad - k : 0;
-    const size_t last = smaller(end, out);
-    if (last > first) taps += (double)(last - first);
-  }
-  return taps / (double)out;
-}
-
-static double direct_cost(const struct wino *w) {
-  const struct vn_conv *c = &w->conv;
-  const double in = (double)w->channels_in, out = (double)w->vecs_out;
-  const double pixels = (double)(c->out.dim[VN_D] * c->out.dim[VN_H] * c->out.dim[VN_W]);
-  return pixels * taps_inside(c, 0) * taps_inside(c, 1) * (double)c->kernel[2] * in * out *
-         (1.05 + .3 / in);
-}
-
-/* The cheapest of tiles of 1, 2 and 4 outputs along each axis; 0: direct convolution is. */
-static int choose_tile(struct wino *w) {
-  size_t best[3] = {0, 0, 0};
-  double least = direct_cost(w);
-  for (size_t i = 0; i < 27; i++) {
-    static const size_t outputs[3] = {1, 2, 4};
-    const size_t tile[3] = {outputs[i / 9], outputs[i / 3 % 3], outputs[i % 3]};
-    set_tile(w, tile);
-    const double c = cost(w);
-    if (c >= least) continue;
-    least = c;
-    for (size_t a = 0; a < 3; a++) best[a] = tile[a];
-  }
-  if (best[0]) set_tile(w, best);
-  return best[0] > 0;
-}
-
 /* ---- where things lie ---- */
 
 static size_t odd_vecs(size_t elems) {
@@ -141,11 +88,7 @@ static size_t lay_out(struct wino *w) {
 }
 
 size_t wino_cut(struct wino *w) {
-  const size_t *tile = w->conv.tile;
-  if (tile[0] && tile[1] && tile[2])
-    set_tile(w, tile);
-  else if (!choose_tile(w))
-    return 0;
+  set_tile(w, w->conv.tile);
   cut(w);
   const size_t bytes = lay_out(w) * sizeof(float);
   w->chunk_elems = w->axis[0].t * w->freqs * w->channels_in * w->chunk_vecs * (size_t)VEC_LANES;

@@ -2,11 +2,11 @@
  * of the input; wgrad.c or wproduct.c for the gradient of the weights. See ops.h. */
 #include "ops.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cost.h"
 #include "fail.h"
 
 /* One of the two passes that the runtime's kernels do. */
@@ -29,36 +29,34 @@ struct vnt_conv {
 
 /* ---- which kernel ---- */
 
-static double voxels(const struct vn_tensor *t) {
-  return (double)(t->dim[VN_D] * t->dim[VN_H] * t->dim[VN_W]);
+/* For a batch of one: a sample's result must not depend on how many others this process has. */
+static struct vn_cost_conv cost_conv(const struct vn_conv *c) {
+  struct vn_cost_conv cost = {
+      .batch = 1, .channels_in = c->in.dim[VN_C], .channels_out = c->out.dim[VN_C], .groups = 1};
+  for (int i = 0; i < 3; i++) {
+    cost.in[i] = c->in.dim[VN_D + i];
+    cost.out[i] = c->out.dim[VN_D + i];
+    cost.kernel[i] = c->kernel[i];
+    cost.pad[i] = c->pad[i];
+    cost.dilation[i] = 1;
+  }
+  return cost;
 }
 
-/* As in runtime/kernels/PERFORMANCE.md, and packing, which training pays at every step: about as
- * much for each vector of weights as a hundred tiles' products with it. For a batch of one: a
- * sample's result must not depend on how many others this process has. */
-static void tile_choose(const struct vnt_machine *m, struct vn_conv *c, bool *direct) {
-  static const size_t outputs[3] = {1, 2, 4};
-  const double lanes = (double)m->forward->lanes, in = (double)c->in.dim[VN_C];
-  const double vin = ceil(in / lanes), vout = ceil((double)c->out.dim[VN_C] / lanes);
-  double inside = (double)c->kernel[2];
-  for (int a = 0; a < 2; a++) {
-    const double size = (double)c->out.dim[VN_D + a], k = (double)c->kernel[a], r = (k - 1) / 2;
-    inside *= k - fmin(r * (r + 1) / size, k - 1);
-  }
-  double least = voxels(&c->out) * inside * in * vout * (1.05 + 0.3 / in);
+/* Packing is part of the cost, for training pays it at every step. */
+static void tile_choose(struct vn_conv *c, bool *direct) {
+  const struct vn_cost_conv conv = cost_conv(c);
+  double least = vn_cost_direct(&conv).cycles;
   *direct = true;
-  for (size_t i = 0; i < 27; i++) {
-    const size_t tile[3] = {outputs[i / 9], outputs[i / 3 % 3], outputs[i % 3]};
-    double freqs = 1, tiles = 1;
-    for (int a = 0; a < 3; a++) {
-      freqs *= (double)(tile[a] + c->kernel[a] - 1);
-      tiles *= (double)((c->out.dim[VN_D + a] + tile[a] - 1) / tile[a]);
-    }
-    const double cost = freqs * (tiles * (11 * vin + 9 * vout + 1.1 * in * vout) + 100 * in * vout);
+  for (size_t i = 0; i < VN_WINOGRAD_CHOICES; i++) {
+    uint32_t tile[3];
+    vn_winograd_choice(i, tile);
+    const struct vn_cost run = vn_cost_winograd(&conv, tile);
+    const double cost = run.cycles + vn_cost_winograd_pack(&conv, &run);
     if (cost >= least) continue;
     least = cost;
     *direct = false;
-    memcpy(c->tile, tile, sizeof tile);
+    for (int a = 0; a < 3; a++) c->tile[a] = tile[a];
   }
 }
 
@@ -68,7 +66,7 @@ static vn_conv_prepare_fn *kernel_choose(const struct vnt_machine *m, struct vn_
   if (transposed) return m->forward->up;
   if (c->kernel[0] == 1 && c->kernel[1] == 1 && c->kernel[2] == 1) return m->forward->pointwise;
   if (c->stride[0] > 1) return m->forward->down;
-  tile_choose(m, c, &direct);
+  tile_choose(c, &direct);
   return direct ? m->forward->direct : m->forward->winograd;
 }
 

@@ -1,0 +1,198 @@
+/* What a convolution of stride 1 costs by each algorithm, and how FFT cuts it. The compiler chooses
+ * algorithms and tiles by it, the trainer tiles; the kernels take their cuts from it. Private: not
+ * installed.
+ *
+ * Costs are cycles of one thread. The constants were measured and are explained in
+ * runtime/kernels/PERFORMANCE.md, for vectors of 16 lanes and of 8; they decide between
+ * alternatives, and are no promise of time.
+ *
+ * Which algorithm and tile runs decides about the last bits of a result, and these are promised to
+ * be the same on every machine: a plan is one file for all, and training makes one model. So every
+ * choice is made for one kind of machine, whose vectors have 16 lanes, and 8 where the kernels take
+ * those because more would be idle. What machines of 8 lanes lose by that stands there, too. */
+#ifndef VNET_COST_H
+#define VNET_COST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+  VN_COST_NARROW = 8,     /* channels up to which vectors of 8 lanes are taken */
+  VN_WINOGRAD_TILES = 24, /* of a job */
+  VN_FFT_TILE = 16,       /* outputs along each axis */
+  VN_FFT_TAPS = 5,
+  VN_FFT_ROWS = 202,             /* of the 20 * 20 frequencies along d and h, those that are kept */
+  VN_FFT_TILES = 8,              /* of a job, which share the weights' transform */
+  VN_FFT_JOBS = 8,               /* enough for some threads, if it can be had */
+  VN_FFT_SCRATCH = 16 << 20,     /* bytes of a job that leave something of the last cache */
+  VN_FFT_HEAD = 2,               /* outputs that are summed over channels before the inverse */
+  VN_COST_BIG_WEIGHTS = 16 << 20 /* packed bytes from which they come from memory in each run */
+};
+
+/* Cycles for vectors of so many lanes: Winograd's transforms for a frequency and vector of input or
+ * output, and a product; FFT's transforms for an output pixel and vector, and its products for a
+ * pixel, channel in and vector out, of which the weights' share is divided by a job's tiles; heads:
+ * transforms, products for each output, and what each output costs beside them. */
+struct vn_cost_rates {
+  double lanes;
+  double in, out, product;
+  double fft_in, fft_out, fft_product, fft_weights;
+  double head_in, head_product, head_out;
+};
+
+static inline const struct vn_cost_rates *vn_cost_rates(bool narrow) {
+  static const struct vn_cost_rates wide = {16, 11, 9, 1.1, 62, 78, 3.5, 8.1, 42, 22, 16};
+  static const struct vn_cost_rates half = {8, 7.5, 6, 0.55, 29, 44, 2.8, 2.6, 24, 14, 19};
+  return narrow ? &half : &wide;
+}
+
+/* A convolution of stride 1. Axes of the arrays: d, h, w. */
+struct vn_cost_conv {
+  uint64_t batch, channels_in, channels_out; /* of a group; of all groups */
+  uint64_t in[3], out[3], kernel[3], pad[3], dilation[3], groups;
+};
+
+struct vn_cost {
+  double cycles;
+  double bytes; /* of packed weights */
+};
+
+static inline uint64_t vn_ceil_div(uint64_t a, uint64_t b) {
+  return (a + b - 1) / b;
+}
+
+/* Vectors of so many channels. */
+static inline double vn_cost_vecs(const struct vn_cost_rates *r, uint64_t channels) {
+  return (double)vn_ceil_div(channels, (uint64_t)r->lanes);
+}
+
+/* ---- Winograd ---- */
+
+/* The tiles of 1, 2 and 4 outputs along each axis: of equal costs the first is to be taken. */
+enum { VN_WINOGRAD_CHOICES = 27 };
+static inline void vn_winograd_choice(size_t index, uint32_t tile[3]) {
+  static const uint32_t outputs[3] = {1, 2, 4};
+  tile[0] = outputs[index / 9];
+  tile[1] = outputs[index / 3 % 3];
+  tile[2] = outputs[index % 3];
+}
+
+/* A job's tiles are of one sample, so that a batch costs its samples one by one. Weights that few
+ * tiles use stream past faster than they are used. */
+static inline struct vn_cost vn_cost_winograd(const struct vn_cost_conv *c,
+                                              const uint32_t tile[3]) {
+  const struct vn_cost_rates *r = vn_cost_rates(c->channels_out <= VN_COST_NARROW);
+  double freqs = 1, tiles = 1;
+  for (int a = 0; a < 3; a++) {
+    freqs *= (double)(tile[a] + c->kernel[a] - 1);
+    tiles *= (double)vn_ceil_div(c->out[a], tile[a]);
+  }
+  const double in = (double)c->channels_in, vi = vn_cost_vecs(r, c->channels_in);
+  const double vo = vn_cost_vecs(r, c->channels_out), bytes = freqs * in * vo * r->lanes * 4;
+  const double job = tiles < VN_WINOGRAD_TILES ? tiles : VN_WINOGRAD_TILES;
+  const double stream = (bytes > VN_COST_BIG_WEIGHTS ? 12 : 5) * r->lanes / 16;
+  const double use = r->product * job, product = (use > stream ? use : stream) / job;
+  return (struct vn_cost){
+      (double)c->batch * tiles * freqs * (r->in * vi + r->out * vo + in * vo * product), bytes};
+}
+
+/* What training adds at each step: weights are packed again, about as dear for each vector of them
+ * as a hundred tiles' products with it. */
+static inline double vn_cost_winograd_pack(const struct vn_cost_conv *c,
+                                           const struct vn_cost *run) {
+  const struct vn_cost_rates *r = vn_cost_rates(c->channels_out <= VN_COST_NARROW);
+  return 100 / 1.1 * r->product * run->bytes / (4 * r->lanes);
+}
+
+/* The weights' gradient, in multiply-adds of vectors, for one sample: both transforms, products,
+ * and the way back. */
+static inline double vn_cost_winograd_gradient(const struct vn_cost_conv *c,
+                                               const uint32_t tile[3]) {
+  const struct vn_cost_rates *r = vn_cost_rates(c->channels_out <= VN_COST_NARROW);
+  double freqs = 1, tiles = 1;
+  for (int a = 0; a < 3; a++) {
+    freqs *= (double)(tile[a] + c->kernel[a] - 1);
+    tiles *= (double)vn_ceil_div(c->out[a], tile[a]);
+  }
+  const double in = (double)c->channels_in, vi = vn_cost_vecs(r, c->channels_in);
+  const double vo = vn_cost_vecs(r, c->channels_out);
+  return freqs * (tiles * (11 * vi + 7 * vo + in * vo * 1.15) + in * vo * 12);
+}
+
+/* ---- FFT ---- */
+
+/* A strip is a row of tiles along w. Jobs take `group` strips, of which they take `block` tiles,
+ * both at most. */
+struct vn_fft_cut {
+  uint64_t tiles[3], strips, blocks, block, groups, group;
+};
+
+/* Tiles of a job, at most, where the wider side has so many floats in its vectors. */
+static inline uint64_t vn_fft_most(uint64_t floats) {
+  const uint64_t fit = VN_FFT_SCRATCH / (VN_FFT_TILE * VN_FFT_ROWS * 8 * floats);
+  return fit > VN_FFT_TILES ? VN_FFT_TILES : fit ? fit : 1;
+}
+
+static inline struct vn_fft_cut vn_fft_cut(uint64_t batch, const uint64_t out[3], uint64_t most) {
+  struct vn_fft_cut c;
+  for (int a = 0; a < 3; a++) c.tiles[a] = vn_ceil_div(out[a], VN_FFT_TILE);
+  c.strips = batch * c.tiles[0] * c.tiles[1];
+  c.blocks = vn_ceil_div(c.tiles[2], most);
+  c.block = vn_ceil_div(c.tiles[2], c.blocks);
+  c.group = most / c.block;
+  while (c.group > 1 && vn_ceil_div(c.strips, c.group) * c.blocks < VN_FFT_JOBS) c.group--;
+  c.groups = vn_ceil_div(c.strips, c.group);
+  c.group = vn_ceil_div(c.strips, c.groups);
+  return c;
+}
+
+/* 5x5x5. *cut may be NULL. Weights keep VN_FFT_ROWS of the frequencies along d and h and their taps
+ * along w, complex. */
+static inline struct vn_cost vn_cost_fft(const struct vn_cost_conv *c, struct vn_fft_cut *cut) {
+  const uint64_t in = c->channels_in, out = c->channels_out;
+  const struct vn_cost_rates *r = vn_cost_rates(in <= VN_COST_NARROW && out <= VN_COST_NARROW);
+  const double vi = vn_cost_vecs(r, in), vo = vn_cost_vecs(r, out), lanes = r->lanes;
+  const double tile = VN_FFT_TILE * VN_FFT_TILE * VN_FFT_TILE;
+  const double row_bytes = VN_FFT_ROWS * VN_FFT_TAPS * 8;
+  const bool head = out <= VN_FFT_HEAD;
+  const double wider = vi > vo ? vi : vo;
+  const struct vn_fft_cut k =
+      vn_fft_cut(c->batch, c->out, head ? VN_FFT_TILES : vn_fft_most((uint64_t)(wider * lanes)));
+  const double pixels = (double)(k.strips * k.tiles[2]) * tile;
+  if (cut) *cut = k;
+  if (head)
+    return (struct vn_cost){
+        pixels * (r->head_in * vi + (double)out * (r->head_product * vi + r->head_out)),
+        row_bytes * (double)out * vi * lanes};
+  const double product = r->fft_product + r->fft_weights / (double)(k.group * k.block);
+  return (struct vn_cost){pixels * (r->fft_in * vi + r->fft_out * vo + (double)in * vo * product),
+                          row_bytes * (double)in * vo * lanes};
+}
+
+/* ---- direct ---- */
+
+/* Taps that fall on the input, on average over an axis. */
+static inline double vn_cost_taps_inside(const struct vn_cost_conv *c, int axis) {
+  const uint64_t out = c->out[axis], end = c->in[axis] + c->pad[axis];
+  double inside = 0;
+  for (uint64_t k = 0, at = 0; k < c->kernel[axis] && at < end; k++, at += c->dilation[axis]) {
+    const uint64_t first = at < c->pad[axis] ? c->pad[axis] - at : 0;
+    const uint64_t last = end - at < out ? end - at : out;
+    if (first < last) inside += (double)(last - first);
+  }
+  return inside / (double)out;
+}
+
+static inline struct vn_cost vn_cost_direct(const struct vn_cost_conv *c) {
+  const struct vn_cost_rates *r = vn_cost_rates(c->channels_out <= VN_COST_NARROW * c->groups);
+  const double in = (double)c->channels_in, vo = vn_cost_vecs(r, c->channels_out);
+  const double voxels = (double)(c->batch * c->out[0] * c->out[1] * c->out[2]);
+  const double taps = vn_cost_taps_inside(c, 0) * vn_cost_taps_inside(c, 1) * (double)c->kernel[2];
+  const double all = (double)c->kernel[0] * (double)c->kernel[1] * (double)c->kernel[2];
+  return (struct vn_cost){voxels * taps * in * vo * (1.05 + 0.3 / in) * r->product /
+                              vn_cost_rates(false)->product,
+                          all * in * vo * r->lanes * 4};
+}
+
+#endif
