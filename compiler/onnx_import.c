@@ -27,36 +27,87 @@ static const struct {
   const char *type;
   vnc_op_fn *import;
 } operators[] = {
+    {"Abs", vnc_import_map},
     {"Add", vnc_import_scale},
+    {"And", vnc_import_two},
     {"ArgMax", vnc_import_argmax},
+    {"AveragePool", vnc_import_pool},
     {"BatchNormalization", vnc_import_batchnorm},
     {"Cast", vnc_import_cast},
+    {"Ceil", vnc_import_map},
+    {"Celu", vnc_import_map},
+    {"Clip", vnc_import_clip},
     {"Concat", vnc_import_concat},
     {"Conv", vnc_import_conv},
     {"ConvTranspose", vnc_import_deconv},
     {"Div", vnc_import_scale},
     {"Dropout", vnc_import_pass},
     {"Elu", vnc_import_act},
+    {"Equal", vnc_import_two},
+    {"Erf", vnc_import_map},
+    {"Exp", vnc_import_map},
     {"Expand", vnc_import_expand},
     {"Flatten", vnc_import_reshape},
+    {"Floor", vnc_import_map},
+    {"Gather", vnc_import_gather},
+    {"Gelu", vnc_import_map},
+    {"Gemm", vnc_import_matmul},
+    {"GlobalAveragePool", vnc_import_pool},
+    {"GlobalMaxPool", vnc_import_pool},
+    {"Greater", vnc_import_two},
+    {"GreaterOrEqual", vnc_import_two},
+    {"GroupNormalization", vnc_import_groupnorm},
+    {"HardSigmoid", vnc_import_map},
+    {"HardSwish", vnc_import_map},
     {"Identity", vnc_import_pass},
     {"InstanceNormalization", vnc_import_instancenorm},
     {"LeakyRelu", vnc_import_act},
+    {"Less", vnc_import_two},
+    {"LessOrEqual", vnc_import_two},
+    {"Log", vnc_import_map},
     {"LogSoftmax", vnc_import_softmax},
+    {"MatMul", vnc_import_matmul},
+    {"Max", vnc_import_two},
+    {"MaxPool", vnc_import_pool},
+    {"Min", vnc_import_two},
+    {"Mish", vnc_import_map},
     {"Mul", vnc_import_scale},
+    {"Neg", vnc_import_map},
+    {"Not", vnc_import_map},
+    {"Or", vnc_import_two},
     {"PRelu", vnc_import_prelu},
+    {"Pad", vnc_import_pad},
+    {"Pow", vnc_import_two},
+    {"Reciprocal", vnc_import_map},
+    {"ReduceL2", vnc_import_reduce},
+    {"ReduceMax", vnc_import_reduce},
+    {"ReduceMean", vnc_import_reduce},
+    {"ReduceMin", vnc_import_reduce},
+    {"ReduceSum", vnc_import_reduce},
+    {"ReduceSumSquare", vnc_import_reduce},
     {"Relu", vnc_import_act},
     {"Reshape", vnc_import_reshape},
+    {"Resize", vnc_import_resize},
+    {"Round", vnc_import_map},
+    {"Selu", vnc_import_map},
     {"Shape", vnc_import_shape},
     {"Sigmoid", vnc_import_act},
+    {"Sign", vnc_import_map},
     {"Slice", vnc_import_slice},
     {"Softmax", vnc_import_softmax},
+    {"Softplus", vnc_import_map},
+    {"Split", vnc_import_split_op},
+    {"Sqrt", vnc_import_map},
     {"Squeeze", vnc_import_reshape},
     {"Sub", vnc_import_scale},
     {"Sum", vnc_import_sum},
+    {"Swish", vnc_import_map},
+    {"Tanh", vnc_import_map},
     {"Tile", vnc_import_tile},
     {"Transpose", vnc_import_transpose},
     {"Unsqueeze", vnc_import_reshape},
+    {"Upsample", vnc_import_resize},
+    {"Where", vnc_import_where},
 };
 
 static vnc_op_fn *operator_of(const char *type) {
@@ -87,9 +138,16 @@ static enum vn_status resolve_inputs(struct vnc_op *op) {
 static enum vn_status name_further_outputs(struct vnc_import *im, const Onnx__NodeProto *proto) {
   enum vn_status status = VN_OK;
   struct vnc_value *v;
+  if (!strcmp(proto->op_type, "Split")) return VN_OK; /* which has named all of them */
   for (size_t i = 1; !status && i < proto->n_output; i++)
     if (*proto->output[i]) status = vnc_value_add(im, proto->output[i], &v);
   return status;
+}
+
+static bool split_input(const struct vnc_op *op) {
+  bool split = false;
+  for (size_t i = 0; i < op->n_in; i++) split = split || (op->in[i] && op->in[i]->groups);
+  return split;
 }
 
 static enum vn_status import_node(struct vnc_import *im, const Onnx__NodeProto *proto) {
@@ -121,6 +179,11 @@ static enum vn_status import_node(struct vnc_import *im, const Onnx__NodeProto *
   if (!import)
     return vn_fail(im->diag, VN_E_UNSUPPORTED, "operator %.60s (node '%.100s') is not supported",
                    proto->op_type, op.name);
+  if (split_input(&op) && import != vnc_import_reshape && import != vnc_import_instancenorm)
+    return vnc_op_fail(&op, VN_E_UNSUPPORTED,
+                       "it reads '%.60s', whose channels a Reshape has split, and only "
+                       "InstanceNormalization may do so",
+                       op.in[0]->name);
   status = import(&op);
   return status ? status : name_further_outputs(im, proto);
 }
@@ -348,6 +411,8 @@ static enum vn_status take_outputs(struct vnc_import *im, const Onnx__GraphProto
   for (size_t i = 0; i < graph->n_output; i++) {
     const char *name = graph->output[i]->name ? graph->output[i]->name : "";
     const struct vnc_value *v = vnc_value_find(im, name);
+    if (v && v->groups)
+      return vn_fail(im->diag, VN_E_UNSUPPORTED, "output '%.100s' splits an axis", name);
     if (v && v->kind == VNC_NOTHING)
       return vn_fail(im->diag, VN_E_UNSUPPORTED, FURTHER, "output", name);
     if (!v || v->kind != VNC_RUNTIME)

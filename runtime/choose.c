@@ -214,7 +214,8 @@ enum vn_status vn_exec_choose(const struct vn_exec *exec, size_t index,
   if (s->op == VN_OP_CONV3D || s->op == VN_OP_DECONV3D) return conv_choose(exec, s, prepared, diag);
   const struct vn_simple simple = simple_of(exec, s);
   enum vn_status status = VN_E_UNSUPPORTED;
-  vn_simple_prepare_fn *fast = exec->simd && s->algo != VN_ALGO_REF ? simple_fn(exec->simd, s->op) : NULL;
+  vn_simple_prepare_fn *fast =
+      exec->simd && s->algo != VN_ALGO_REF ? simple_fn(exec->simd, s->op) : NULL;
   if (fast) status = fast(&simple, prepared, diag);
   return status == VN_E_UNSUPPORTED ? vn_simple_ref(&simple, prepared, diag) : status;
 }

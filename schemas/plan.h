@@ -80,10 +80,10 @@ struct plan_function { /* MAP, BINARY */
   uint32_t reserved[21];
 };
 
-struct plan_sample {          /* SAMPLE; axes n c d h w */
-  uint32_t largest;           /* 0: the weighted sum; 1: the largest */
-  float fill;                 /* what index -1 stands for */
-  uint32_t table[VN_AXES];    /* weights: [out's size][taps][index, weight]; VN_NONE: as it is */
+struct plan_sample {       /* SAMPLE; axes n c d h w */
+  uint32_t largest;        /* 0: the weighted sum; 1: the largest */
+  float fill;              /* what index -1 stands for */
+  uint32_t table[VN_AXES]; /* weights: [out's size][taps][index, weight]; VN_NONE: as it is */
   uint32_t reserved[17];
 };
 

@@ -58,18 +58,19 @@ struct vn_table {
  * LOGSOFTMAX, ARGMAX: axis; the first two also go along each axis a with bit a in more_axes. COPY:
  * copy. The pointers that an op does not use are NULL. For ACT, AFFINE, INSTNORM, ADD, MAP, BINARY
  * and PRELU the output may be the very same tensor as in[0] (ADD: or in[1]); else it never overlaps
- * an input. ADD, BINARY, PRELU: in[1] broadcasts along axes of size 1, and channel c reads c % in[1].dim[VN_C]. */
+ * an input. ADD, BINARY, PRELU: in[1] broadcasts along axes of size 1, and channel c reads c %
+ * in[1].dim[VN_C]. */
 struct vn_simple {
   uint32_t op;
   struct vn_tensor in[2], out;
   const float *scale, *shift;
   float epsilon;
   uint32_t axis, select_last, more_axes;
-  bool to_i32;        /* CAST: float to int32_t; else the other way */
-  size_t span;        /* INSTNORM: channels of a group, at least 1 */
-  uint32_t kind;      /* MAP: enum vn_map; BINARY: enum vn_binary */
-  float a, b;         /* MAP: the function's numbers; SAMPLE: a is what index -1 stands for */
-  bool largest;       /* SAMPLE: the largest, not the sum */
+  bool to_i32;   /* CAST: float to int32_t; else the other way */
+  size_t span;   /* INSTNORM: channels of a group, at least 1 */
+  uint32_t kind; /* MAP: enum vn_map; BINARY: enum vn_binary */
+  float a, b;    /* MAP: the function's numbers; SAMPLE: a is what index -1 stands for */
+  bool largest;  /* SAMPLE: the largest, not the sum */
   struct vn_table table[VN_AXES]; /* SAMPLE */
   struct {
     size_t extent[VN_AXES], out_start[VN_AXES], in_start[VN_AXES], in_axis[VN_AXES];

@@ -334,8 +334,7 @@ static void argmax(const struct vn_simple *s, const float *in0, const size_t *li
 }
 
 /* Every set of elements that differ along the op's axes alone, in the axes' order. */
-static void lines(const struct vn_simple *s, const float *in0, const float *in1,
-                  struct oracle *o) {
+static void lines(const struct vn_simple *s, const float *in0, const float *in1, struct oracle *o) {
   const size_t elems = tensor_elems(&s->in[0]);
   const bool norm = s->op == VN_OP_INSTNORM;
   size_t *line = malloc(elems * sizeof *line);

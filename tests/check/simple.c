@@ -54,8 +54,7 @@ static void acts_random(struct problem *p, struct random *r, size_t channels) {
   const bool norm = s->op == VN_OP_INSTNORM;
   if (s->op == VN_OP_ACT) s->epilogue.act[0].kind = (uint32_t)random_in(r, 1, VN_ACT_LEAKY - 1);
   if (norm) s->epilogue.act[0].kind = (uint32_t)random_below(r, VN_ACT_LEAKY);
-  if (norm || s->op == VN_OP_ADD)
-    s->epilogue.act[1].kind = (uint32_t)random_below(r, VN_ACT_LEAKY);
+  if (norm || s->op == VN_OP_ADD) s->epilogue.act[1].kind = (uint32_t)random_below(r, VN_ACT_LEAKY);
   for (int i = 0; i < 2; i++) {
     s->epilogue.act[i].alpha = s->epilogue.act[i].kind == VN_ACT_ELU ? 0.75f : NAN;
     if (s->epilogue.act[i].kind == VN_ACT_PRELU)
@@ -160,8 +159,7 @@ static bool place(struct problem *p, struct random *r, const size_t dim[VN_AXES]
     return false;
   }
   int which = 0;
-  if (sums && random_below(r, 2) && !memcmp(p->in[1].t.dim, dim, sizeof p->in[1].t.dim))
-    which = 1;
+  if (sums && random_below(r, 2) && !memcmp(p->in[1].t.dim, dim, sizeof p->in[1].t.dim)) which = 1;
   p->out = p->in[which];
   p->in[which].memory = (struct fence){0};
   return true;
@@ -221,15 +219,16 @@ static void describe(const struct problem *p) {
   const struct vn_simple *s = &p->s;
   const size_t used = strlen(check_case), *a = s->in[0].dim, *b = s->in[1].dim;
   snprintf(check_case + used, sizeof check_case - used,
-           " %s %s %s span %zu, %zux%zux%zux%zux%zu/%zu, second %zux%zux%zux%zux%zu/%zu, out /%zu%s, axis %u "
+           " %s %s %s span %zu, %zux%zux%zux%zux%zu/%zu, second %zux%zux%zux%zux%zu/%zu, out "
+           "/%zu%s, axis %u "
            "more %u last %u%s",
            vn_op_text(s->op), vn_act_text(s->epilogue.act[s->op == VN_OP_ADD].kind),
            s->op == VN_OP_MAP      ? vn_map_text(s->kind)
            : s->op == VN_OP_BINARY ? vn_binary_text(s->kind)
                                    : "",
-           s->span, a[0], a[1], a[2], a[3], a[4], s->in[0].stride, b[0], b[1], b[2], b[3], b[4], s->in[1].stride,
-           s->out.stride, p->in_place ? " in place" : "", s->axis, s->more_axes, s->select_last,
-           p->special ? ", special values" : "");
+           s->span, a[0], a[1], a[2], a[3], a[4], s->in[0].stride, b[0], b[1], b[2], b[3], b[4],
+           s->in[1].stride, s->out.stride, p->in_place ? " in place" : "", s->axis, s->more_axes,
+           s->select_last, p->special ? ", special values" : "");
 }
 
 /* The output's element as a number: its word for COPY, an integer where it is one. */

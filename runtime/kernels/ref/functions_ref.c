@@ -116,7 +116,6 @@ void vn_binary_run(const void *state, size_t job, void *scratch) {
   for (size_t w = 0; w < s->out.dim[VN_W]; w++) {
     const float *a = vn_pixel_of(&s->in[0], row, w), *b = vn_pixel_of(&s->in[1], row, w);
     float *y = (float *)s->out.data + (job * s->out.dim[VN_W] + w) * s->out.stride;
-    for (size_t c = 0; c < s->out.dim[VN_C]; c++)
-      y[c] = binary_value(s->kind, a[c], b[c % wrap]);
+    for (size_t c = 0; c < s->out.dim[VN_C]; c++) y[c] = binary_value(s->kind, a[c], b[c % wrap]);
   }
 }

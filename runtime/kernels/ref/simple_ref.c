@@ -196,10 +196,12 @@ static void const_run(const void *state, size_t job, void *scratch) {
 enum vn_status vn_simple_ref(const struct vn_simple *simple, struct vn_prepared *prepared,
                              struct vn_diag *diag) {
   static void (*const runs[VN_OP_COUNT])(const void *, size_t, void *) = {
-      [VN_OP_ACT] = act_run,         [VN_OP_AFFINE] = affine_run, [VN_OP_INSTNORM] = vn_norm_run,
-      [VN_OP_ADD] = add_run,         [VN_OP_PRELU] = prelu_run,   [VN_OP_SOFTMAX] = axis_run,
-      [VN_OP_LOGSOFTMAX] = axis_run, [VN_OP_ARGMAX] = axis_run,   [VN_OP_COPY] = copy_run,
-      [VN_OP_CAST] = cast_run,       [VN_OP_CONST] = const_run,   [VN_OP_MAP] = vn_map_run,
+      [VN_OP_ACT] = act_run,          [VN_OP_AFFINE] = affine_run,
+      [VN_OP_INSTNORM] = vn_norm_run, [VN_OP_ADD] = add_run,
+      [VN_OP_PRELU] = prelu_run,      [VN_OP_SOFTMAX] = axis_run,
+      [VN_OP_LOGSOFTMAX] = axis_run,  [VN_OP_ARGMAX] = axis_run,
+      [VN_OP_COPY] = copy_run,        [VN_OP_CAST] = cast_run,
+      [VN_OP_CONST] = const_run,      [VN_OP_MAP] = vn_map_run,
       [VN_OP_BINARY] = vn_binary_run, [VN_OP_SAMPLE] = vn_sample_run,
   };
   const size_t *out = simple->out.dim;

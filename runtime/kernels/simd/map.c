@@ -38,7 +38,11 @@ VEC_INLINE vec erf_of(vec x) {
   near = vec_fma(near, s, vec_set1(-3.76125336e-1f));
   near = vec_fma(near, s, vec_set1(1.28379166e-1f));
   near = vec_fma(near, x, x);
-  return vec_select_gt(t, vec_set1(0.927734375f), vec_select_gt(t, vec_set1(4.f), vec_select_gt(x, vec_zero(), vec_set1(1.f), vec_set1(-1.f)), far), near);
+  return vec_select_gt(t, vec_set1(0.927734375f),
+                       vec_select_gt(t, vec_set1(4.f),
+                                     vec_select_gt(x, vec_zero(), vec_set1(1.f), vec_set1(-1.f)),
+                                     far),
+                       near);
 }
 
 VEC_INLINE vec tanh_of(vec x) {
@@ -163,10 +167,10 @@ static const float *second_at(const struct map *k, size_t pixel) {
 VEC_INLINE void part_run(const uint32_t kind, const bool one, const float *x, const float *b,
                          float *y, size_t n) {
   for (size_t i = 0; i < n; i += VEC_LANES)
-    vec_store_k(y + i,
-                binary_of(kind, vec_load_k(x + i, n - i),
-                          one ? vec_set1(*b) : vec_load_k(b + i, n - i)),
-                n - i);
+    vec_store_k(
+        y + i,
+        binary_of(kind, vec_load_k(x + i, n - i), one ? vec_set1(*b) : vec_load_k(b + i, n - i)),
+        n - i);
 }
 
 /* A row that is a line of pixels along w has one place to find in in[1]; `step[1]` goes on from
@@ -184,13 +188,15 @@ VEC_INLINE void binary_run(const struct map *k, size_t job, const uint32_t kind,
       second += k->step[1];
     const size_t part = smaller(k->group, n);
     for (size_t at = 0; at < n; at += part)
-      part_run(kind, one, x + at, k->group == k->width ? second + (one ? 0 : at) : second, y + at, part);
+      part_run(kind, one, x + at, k->group == k->width ? second + (one ? 0 : at) : second, y + at,
+               part);
   }
 }
 
 #define EACH_MAP(F)                                                                                \
-  F(ABS) F(RECIPROCAL) F(ERF) F(TANH) F(GELU) F(GELU_TANH) F(SWISH) F(MISH) F(SELU) F(CELU)        \
-  F(CLIP) F(HARD_SIGMOID) F(HARD_SWISH)
+  F(ABS)                                                                                           \
+  F(RECIPROCAL) F(ERF) F(TANH) F(GELU) F(GELU_TANH) F(SWISH) F(MISH) F(SELU) F(CELU) F(CLIP)       \
+      F(HARD_SIGMOID) F(HARD_SWISH)
 #define EACH_BINARY(F) F(MUL) F(SUB) F(DIV) F(MIN) F(MAX) F(GREATER) F(LESS)
 
 #define DEFINE_MAP(KIND)                                                                           \
@@ -263,8 +269,8 @@ enum vn_status VN_ISA_NAME(map)(const struct vn_simple *s, struct vn_prepared *p
 #define MAP_ENTRY(KIND)    [VN_MAP_##KIND] = map_##KIND,
 #define BINARY_ENTRY(KIND) [VN_BINARY_##KIND] = binary_##KIND,
   static void (*const maps[VN_MAP_COUNT])(const void *, size_t, void *) = {EACH_MAP(MAP_ENTRY)};
-  static void (*const binaries[VN_BINARY_COUNT])(const void *, size_t, void *) = {
-      EACH_BINARY(BINARY_ENTRY)};
+  static void (*const binaries[VN_BINARY_COUNT])(const void *, size_t,
+                                                 void *) = {EACH_BINARY(BINARY_ENTRY)};
   const bool two = s->op == VN_OP_BINARY;
   void (*run)(const void *, size_t, void *) = two ? binaries[s->kind] : maps[s->kind];
   if (!run)

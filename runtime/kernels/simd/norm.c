@@ -3,8 +3,8 @@
  * one step has to bring its own loops.
  *
  * A piece is rows of `width` floats: a pixel, or, where no tensor has gaps, as many as fill vectors
- * of any width. Each float of a row has a sum of its own down the rows, so that no result depends on
- * the vector; runs of a few rows are summed in float, all else in double. */
+ * of any width. Each float of a row has a sum of its own down the rows, so that no result depends
+ * on the vector; runs of a few rows are summed in float, all else in double. */
 #include "epilogue.h"
 #include "simd.h"
 
@@ -82,15 +82,15 @@ static void columns_sum(const struct norm *k, const struct piece *p, size_t from
   }
 }
 
-/* total[channel] of a piece: sums, or squares of the departures from `means` where there are some. */
+/* total[channel] of a piece: sums, or squares of the departures from `means` where there are some.
+ */
 static void piece_sum(const struct norm *k, const struct piece *p, const double *means,
                       double *total) {
   float mean[MOST_WIDTH + WIDE];
   memset(total, 0, k->channels * sizeof *total);
   for (size_t from = 0; from < k->width; from += MOST_WIDTH) {
     const size_t n = smaller(MOST_WIDTH, k->width - from);
-    for (size_t i = 0; means && i < n + WIDE; i++)
-      mean[i] = (float)means[(from + i) % k->channels];
+    for (size_t i = 0; means && i < n + WIDE; i++) mean[i] = (float)means[(from + i) % k->channels];
     columns_sum(k, p, from, n, means ? mean : NULL, total);
   }
   for (size_t i = 0; i < p->last; i++) {

@@ -148,7 +148,8 @@ static bool axis_make(struct sample *k, int axis, size_t stride) {
     const float *pair = table->pairs ? table->pairs + 2 * i : NULL;
     const bool outside = pair && pair[0] < 0;
     const size_t index = outside ? 0 : pair ? (size_t)pair[0] : i;
-    a->list[i] = (struct tap){outside ? OUTSIDE : (ptrdiff_t)(index * stride), pair ? pair[1] : 1.f};
+    a->list[i] =
+        (struct tap){outside ? OUTSIDE : (ptrdiff_t)(index * stride), pair ? pair[1] : 1.f};
   }
   return a->list;
 }
@@ -202,13 +203,15 @@ enum vn_status VN_ISA_NAME(sample)(const struct vn_simple *s, struct vn_prepared
   k->row_taps = k->axis[VN_N].taps * k->axis[VN_D].taps * k->axis[VN_H].taps;
   k->job_rows = row < JOB_ELEMS ? JOB_ELEMS / row : 1;
   if (k->rows < 32 * k->job_rows) k->job_rows = ceil_div(k->rows, 32);
-  *prepared = (struct vn_prepared){
-      .name = "sample " VN_ISA_TEXT,
-      .jobs = ceil_div(k->rows, k->job_rows),
-      .scratch_bytes = ceil_div(k->row_taps * sizeof(struct tap), 64) * 64,
-      .state_bytes = tables_bytes(k),
-      .run = s->table[VN_C].pairs ? run_channels : s->largest ? run_largest : run_sum,
-      .close = sample_close,
-      .state = k};
+  *prepared =
+      (struct vn_prepared){.name = "sample " VN_ISA_TEXT,
+                           .jobs = ceil_div(k->rows, k->job_rows),
+                           .scratch_bytes = ceil_div(k->row_taps * sizeof(struct tap), 64) * 64,
+                           .state_bytes = tables_bytes(k),
+                           .run = s->table[VN_C].pairs ? run_channels
+                                  : s->largest         ? run_largest
+                                                       : run_sum,
+                           .close = sample_close,
+                           .state = k};
   return VN_OK;
 }
