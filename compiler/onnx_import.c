@@ -144,10 +144,18 @@ static enum vn_status name_further_outputs(struct vnc_import *im, const Onnx__No
   return status;
 }
 
-static bool split_input(const struct vnc_op *op) {
-  bool split = false;
-  for (size_t i = 0; i < op->n_in; i++) split = split || (op->in[i] && op->in[i]->groups);
-  return split;
+/* Views have no axis for what a Reshape has split (onnx_split.c). */
+static enum vn_status check_split(const struct vnc_op *op, vnc_op_fn *import) {
+  if (import == vnc_import_reshape || import == vnc_import_instancenorm ||
+      import == vnc_import_transpose)
+    return VN_OK;
+  for (size_t i = 0; i < op->n_in; i++)
+    if (op->in[i] && op->in[i]->groups)
+      return vnc_op_fail(op, VN_E_UNSUPPORTED,
+                         "it reads '%.60s', whose channels a Reshape has split, which only "
+                         "group norms and PixelShuffle may do",
+                         op->in[i]->name);
+  return VN_OK;
 }
 
 static enum vn_status import_node(struct vnc_import *im, const Onnx__NodeProto *proto) {
@@ -179,12 +187,8 @@ static enum vn_status import_node(struct vnc_import *im, const Onnx__NodeProto *
   if (!import)
     return vn_fail(im->diag, VN_E_UNSUPPORTED, "operator %.60s (node '%.100s') is not supported",
                    proto->op_type, op.name);
-  if (split_input(&op) && import != vnc_import_reshape && import != vnc_import_instancenorm)
-    return vnc_op_fail(&op, VN_E_UNSUPPORTED,
-                       "it reads '%.60s', whose channels a Reshape has split, and only "
-                       "InstanceNormalization may do so",
-                       op.in[0]->name);
-  status = import(&op);
+  status = check_split(&op, import);
+  if (!status) status = import(&op);
   return status ? status : name_further_outputs(im, proto);
 }
 
@@ -407,6 +411,21 @@ static enum vn_status take_inputs(struct vnc_import *im, const Onnx__GraphProto 
 
 /* ---- outputs ---- */
 
+/* Comparisons are 0 and 1 in float; what the model declares as booleans leaves as integers. */
+static enum vn_status as_integers(struct vnc_import *im, const Onnx__ValueInfoProto *info,
+                                  uint32_t *node) {
+  enum { BOOL = 9 };
+  const Onnx__TypeProto__Tensor *type = NULL;
+  if (info->type && info->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
+    type = info->type->tensor_type;
+  if (!type || type->elem_type != BOOL || im->g->nodes[*node].dtype != VN_F32) return VN_OK;
+  const uint32_t id = vnc_graph_node(im->g, VN_OP_CAST, info->name, node, 1);
+  if (im->g->failed) return vn_fail(im->diag, VN_E_MEMORY, "out of memory for the model");
+  im->g->nodes[id].dtype = VN_I32;
+  *node = id;
+  return vnc_shape_infer_node(im->g, id, im->diag);
+}
+
 static enum vn_status take_outputs(struct vnc_import *im, const Onnx__GraphProto *graph) {
   for (size_t i = 0; i < graph->n_output; i++) {
     const char *name = graph->output[i]->name ? graph->output[i]->name : "";
@@ -418,9 +437,12 @@ static enum vn_status take_outputs(struct vnc_import *im, const Onnx__GraphProto
     if (!v || v->kind != VNC_RUNTIME)
       return vn_fail(im->diag, v ? VN_E_UNSUPPORTED : VN_E_FORMAT, "output '%.100s' is %s", name,
                      v ? "a constant" : "computed by no node");
+    uint32_t node = v->node;
+    enum vn_status status = as_integers(im, graph->output[i], &node);
+    if (status) return status;
     struct vnc_port port = {.name = vnc_graph_string(im->g, name),
-                            .node = v->node,
-                            .dtype = im->g->nodes[v->node].dtype == VN_I32 ? VN_I64 : VN_F32,
+                            .node = node,
+                            .dtype = im->g->nodes[node].dtype == VN_I32 ? VN_I64 : VN_F32,
                             .rank = (uint32_t)v->view.rank};
     for (size_t k = 0; k < v->view.rank; k++) port.dim[k] = vnc_view_dim(im->g, v, k);
     for (size_t a = 0; a < VN_AXES; a++) port.order[a] = v->view.order[a];

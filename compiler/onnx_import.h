@@ -25,8 +25,10 @@ struct vnc_value {
   struct vnc_tensor tensor;       /* CONST: owned */
   uint32_t node;                  /* RUNTIME */
   struct vnc_view view;
-  /* RUNTIME: not 0: seen as [N, groups, …], which splits the channels: onnx_norm.c */
-  uint32_t groups;
+  /* RUNTIME, groups not 0: seen as [N, groups, …], or as [N, groups, factor …, D, H, W] (with
+   * `shuffled` each factor behind its axis), which splits the channels: onnx_split.c */
+  uint32_t groups, factor[3];
+  bool shuffled;
 };
 
 struct vnc_import {
@@ -120,10 +122,14 @@ enum vn_status vnc_op_binary(const struct vnc_op *op, enum vn_op kind, bool swap
 enum vn_status vnc_op_linear(const struct vnc_op *op, const struct vnc_value *x, float scale,
                              float shift, struct vnc_value *result);
 
-/* onnx_norm.c: may x be read as [N, groups, …], and is `dim` what it was before? */
+/* Is dimension 0 n and dimension 1 c, or of one element? */
+bool vnc_view_leads_with_channels(const struct vnc_graph *g, const struct vnc_value *v);
+
+/* onnx_split.c: may the first input be read as [N, groups, …]? And what ends that: yields the
+ * value, or refuses. */
 bool vnc_import_split(const struct vnc_op *op, const uint64_t *dim, size_t rank,
                       struct vnc_value *result);
-bool vnc_import_unsplit(const struct vnc_op *op, const uint64_t *dim, size_t rank);
+enum vn_status vnc_import_unsplit(const struct vnc_op *op, const uint64_t *dim, size_t rank);
 
 /* onnx_math.c: a function of two computed operands, enum vn_binary. */
 enum vn_status vnc_op_function(const struct vnc_op *op, uint32_t kind, const struct vnc_value *x,
@@ -145,7 +151,7 @@ vnc_op_fn vnc_import_act, vnc_import_prelu, vnc_import_sum, vnc_import_scale, vn
     vnc_import_pass;
 vnc_op_fn vnc_import_concat, vnc_import_transpose, vnc_import_reshape, vnc_import_slice,
     vnc_import_tile, vnc_import_expand, vnc_import_shape;
-vnc_op_fn vnc_import_groupnorm;
+vnc_op_fn vnc_import_groupnorm, vnc_import_shuffle;
 vnc_op_fn vnc_import_map, vnc_import_clip, vnc_import_two, vnc_import_where, vnc_import_matmul;
 vnc_op_fn vnc_import_pool, vnc_import_reduce, vnc_import_pad, vnc_import_gather,
     vnc_import_split_op, vnc_import_resize;

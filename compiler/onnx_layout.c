@@ -58,6 +58,7 @@ enum vn_status vnc_import_transpose(const struct vnc_op *op) {
   enum vn_status status = need_runtime(op);
   if (status) return status;
   const struct vnc_value *x = op->in[0];
+  if (x->groups) return vnc_import_shuffle(op);
   const Onnx__AttributeProto *perm = vnc_op_attribute(op, "perm");
   struct vnc_view view = x->view;
   size_t rank = x->view.rank, n = 0, leading = 0;
@@ -92,6 +93,7 @@ static enum vn_status reshape_dims(const struct vnc_op *op, const int64_t *list,
       continue;
     }
     bool copies = list[i] == 0 && !keep_zero && i < x->view.rank;
+    if (copies && x->groups && i) return vnc_op_fail(op, VN_E_UNSUPPORTED, "a copied group");
     if (list[i] <= 0 && !copies)
       return vnc_op_fail(op, list[i] ? VN_E_FORMAT : VN_E_UNSUPPORTED,
                          "a new shape with %lld in it", (long long)list[i]);
@@ -152,12 +154,7 @@ static enum vn_status squeezed_dims(const struct vnc_op *op, bool squeeze, uint6
 
 static enum vn_status reshape_to(const struct vnc_op *op, const uint64_t *dim, size_t rank) {
   struct vnc_value x = *op->in[0];
-  if (x.groups && !vnc_import_unsplit(op, dim, rank))
-    return vnc_op_fail(op, VN_E_UNSUPPORTED, "it would split an axis of '%.60s'", x.name);
-  if (x.groups) {
-    x.groups = 0;
-    return vnc_op_yield_same(op, &x);
-  }
+  if (x.groups) return vnc_import_unsplit(op, dim, rank);
   enum vn_status status = vnc_view_reshape(op, op->in[0], dim, rank, &x.view);
   if (!status || !vnc_import_split(op, dim, rank, &x))
     return status ? status : vnc_op_yield(op, op->in[0]->node, &x.view);

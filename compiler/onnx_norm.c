@@ -1,54 +1,11 @@
 /* InstanceNormalization and GroupNormalization, and the way in which exporters that lack the second
- * write it by the first: Reshape to [N, groups, …], InstanceNormalization, Reshape back. */
+ * write it by the first: Reshape to [N, groups, …], InstanceNormalization, Reshape back
+ * (onnx_split.c). */
 #include "onnx_import.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- a reshape that splits the channels ---- */
-
-/* The first two dimensions are n and c, or something of one element; the others are anything. */
-static bool leads_with_channels(const struct vnc_graph *g, const struct vnc_value *v) {
-  size_t k = 0;
-  for (size_t i = 0; i < 2; i++)
-    for (size_t n = v->view.count[i]; n--; k++) {
-      const uint32_t a = v->view.order[k];
-      if (a != (i ? VN_C : VN_N) && g->nodes[v->node].dim[a] > 1) return false;
-    }
-  return v->view.rank >= 3;
-}
-
-bool vnc_import_split(const struct vnc_op *op, const uint64_t *dim, size_t rank,
-                      struct vnc_value *result) {
-  const struct vnc_graph *g = op->im->g;
-  const struct vnc_value *x = op->in[0];
-  if (x->groups || rank < 3 || !leads_with_channels(g, x)) return false;
-  const uint64_t channels = g->nodes[x->node].dim[VN_C];
-  if (dim[0] != g->nodes[x->node].dim[VN_N] || !dim[1] || channels % dim[1]) return false;
-  uint32_t last = VN_N; /* axes in memory's order: then a group is neighbouring channels */
-  for (size_t k = 0; k < VN_AXES; k++) {
-    const uint32_t a = x->view.order[k];
-    if (g->nodes[x->node].dim[a] == 1) continue;
-    if (a < last) return false;
-    last = a;
-  }
-  uint64_t all = 1;
-  for (size_t i = 0; i < rank; i++) all *= dim[i]; /* no more than x has: reshape_dims */
-  if (all != vnc_node_elems(&g->nodes[x->node])) return false;
-  *result = *x;
-  result->groups = (uint32_t)dim[1];
-  return true;
-}
-
-bool vnc_import_unsplit(const struct vnc_op *op, const uint64_t *dim, size_t rank) {
-  const struct vnc_value *x = op->in[0];
-  bool same = rank == x->view.rank;
-  for (size_t i = 0; same && i < rank; i++) same = dim[i] == vnc_view_dim(op->im->g, x, i);
-  return same;
-}
-
-/* ---- the node ---- */
 
 /* `of` values, each for the channels of a group or for one channel, as one for each channel. */
 static uint32_t spread(const struct vnc_op *op, size_t input, uint64_t channels,
@@ -119,7 +76,7 @@ enum vn_status vnc_import_instancenorm(const struct vnc_op *op) {
   const bool whole = !x.groups && is_whole(g, &x);
   uint64_t groups = x.groups ? x.groups : whole ? 1 : channels;
   uint32_t node = x.node;
-  if (!x.groups && !whole && !leads_with_channels(g, &x)) {
+  if (!x.groups && !whole && !vnc_view_leads_with_channels(g, &x)) {
     status = vnc_view_canonical(op, &x, &node);
     vnc_view_of_rank(&x.view, x.view.rank);
     groups = status ? 0 : g->nodes[node].dim[VN_C];
@@ -135,7 +92,7 @@ enum vn_status vnc_import_groupnorm(const struct vnc_op *op) {
   uint32_t node = x.node;
   const int64_t groups = vnc_op_int(op, "num_groups", 0);
   if (groups < 1) return vnc_op_fail(op, VN_E_FORMAT, "%lld groups", (long long)groups);
-  if (!leads_with_channels(op->im->g, &x)) {
+  if (!vnc_view_leads_with_channels(op->im->g, &x)) {
     status = vnc_view_canonical(op, &x, &node);
     vnc_view_of_rank(&x.view, x.view.rank);
   }

@@ -98,9 +98,10 @@ static enum vn_status rules_read(const struct vnc_op *op, struct resize *r) {
   return VN_OK;
 }
 
-/* Sizes and scales of each dimension, from whichever input or attribute holds them. */
-static enum vn_status sizes_read(const struct vnc_op *op, const struct vnc_value *x, uint64_t *out,
-                                 float *scale) {
+/* Sizes and scales of each dimension, from whichever input or attribute holds them. `whole`: scales
+ * must give whole sizes. */
+static enum vn_status sizes_read(const struct vnc_op *op, const struct vnc_value *x, bool whole,
+                                 uint64_t *out, float *scale) {
   const size_t rank = x->view.rank;
   const bool old = op->im->opset < 11;
   struct vnc_tensor t = {0};
@@ -131,6 +132,10 @@ static enum vn_status sizes_read(const struct vnc_op *op, const struct vnc_value
       status = vnc_op_fail(op, VN_E_UNSUPPORTED, "a size of %g along dimension %zu", size, i);
     else
       out[i] = (uint64_t)size;
+    if (!status && whole && !sizes && (double)(float)in * (a ? a->floats[k] : t.f[k]) != size)
+      status = vnc_op_fail(op, VN_E_UNSUPPORTED,
+                           "align_corners by a scale that gives no whole size, which engines "
+                           "read differently");
     scale[i] = sizes ? (float)out[i] / (float)in : a ? a->floats[k] : t.f[k];
   }
   vnc_tensor_free(&t);
@@ -146,7 +151,7 @@ enum vn_status vnc_import_resize(const struct vnc_op *op) {
     return vnc_op_fail(op, VN_E_UNSUPPORTED, "its input is a constant");
   struct vnc_value x = *op->in[0];
   enum vn_status status = rules_read(op, &r);
-  if (!status) status = sizes_read(op, &x, out, scale);
+  if (!status) status = sizes_read(op, &x, !strcmp(r.rule, "align_corners"), out, scale);
   for (size_t i = 0; !status && i < x.view.rank; i++) {
     const uint64_t in = vnc_view_dim(op->im->g, &x, i);
     uint32_t axis;

@@ -451,7 +451,7 @@ static enum vn_status split_sizes(const struct vnc_op *op, uint64_t in, uint64_t
     const uint64_t even = (in + n - 1) / n, rest = all < in ? in - all : 0;
     const int64_t given = a ? a->ints[k] : present ? t.i[k] : 0;
     size[k] = a || present ? (uint64_t)given : even < rest ? even : rest;
-    if (!size[k] || size[k] > in) status = vnc_op_fail(op, VN_E_FORMAT, "a part of no size");
+    if (!size[k] || size[k] > in) status = vnc_op_fail(op, VN_E_UNSUPPORTED, "a part of no size");
     all += size[k];
   }
   vnc_tensor_free(&t);

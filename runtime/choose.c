@@ -8,7 +8,8 @@
  *               1x1x1           pointwise, direct, xnnpack, plain C
  *               kernel = stride down, direct, xnnpack, plain C
  *               other           direct, xnnpack, plain C
- *     DECONV3D                  up, plain C
+ *     DECONV3D  kernel = stride up, spread, plain C
+ *               other           spread, plain C
  *     other ops                 simd, plain C
  *
  * Transforms run where the step names them: which ones, and of what tile, is the compiler's choice,
@@ -141,6 +142,7 @@ static enum vn_status conv_choose(const struct vn_exec *e, const struct plan_ste
       conv_candidates(e->simd, &conv, s->algo, &c);
     else if (conv_is_block(&conv, true))
       candidates_add(&c, e->simd->up);
+    if (transposed) candidates_add(&c, e->simd->spread);
   }
   candidates_add(&c, transposed ? vn_deconv_ref : vn_conv_ref);
   enum vn_status status = VN_E_UNSUPPORTED;

@@ -119,6 +119,7 @@ struct vn_simd {
   vn_conv_prepare_fn *pointwise; /* 1x1x1 */
   vn_conv_prepare_fn *down;      /* kernel = stride, no padding, no dilation, no groups */
   vn_conv_prepare_fn *up;        /* transposed, kernel = stride, no padding, no groups */
+  vn_conv_prepare_fn *spread;    /* transposed, no dilation */
   vn_simple_prepare_fn *norm;    /* INSTNORM */
   vn_simple_prepare_fn *map;     /* MAP, BINARY */
   vn_simple_prepare_fn *sample;  /* SAMPLE */

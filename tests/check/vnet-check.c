@@ -29,7 +29,7 @@ static const char help[] =
     "vnet-check [options]: kernels against an oracle, and their speed\n"
     "  --isa NAME       ref, portable, avx2, avx512 or neon; default: all that this machine has\n"
     "  --filter TEXT    only families whose name contains it: ref ref-up ref-simple xnnpack\n"
-    "                   winograd fft direct depthwise pointwise down up norm map sample simple\n"
+    "                   winograd fft direct depthwise pointwise down up spread norm map sample simple\n"
     "  --seed N         default: from the clock; it is printed\n"
     "  --count N        problems per family, default 120\n"
     "  --case N         one problem alone\n"
@@ -78,6 +78,7 @@ static bool isa_check(const char *isa, const struct vn_simd *simd, const struct 
       {.name = "pointwise", .conv = simd ? simd->pointwise : NULL},
       {.name = "down", .conv = simd ? simd->down : NULL},
       {.name = "up", .conv = simd ? simd->up : NULL, .transposed = true},
+      {.name = "spread", .conv = simd ? simd->spread : NULL, .transposed = true},
       {.name = "norm", .simple = simd ? simd->norm : NULL},
       {.name = "map", .simple = simd ? simd->map : NULL},
       {.name = "sample", .simple = simd ? simd->sample : NULL},

@@ -330,8 +330,8 @@ static void refused(const char *type, const char *name, const char *inputs, enum
 static void test_refusals(void **state) {
   (void)state;
   const enum vn_status no = VN_E_UNSUPPORTED, bad = VN_E_FORMAT;
-  refused("HardSwish", "act", "x", no, "operator HardSwish (node 'act') is not supported");
-  refused("HardSwish", "", "x", no, "operator HardSwish (node 'y') is not supported");
+  refused("Sin", "act", "x", no, "operator Sin (node 'act') is not supported");
+  refused("Sin", "", "x", no, "operator Sin (node 'y') is not supported");
   refused("Conv", "conv", "x x", no, "node 'conv' (Conv): its weight 'x' is not part of the model");
   refused("Conv", "conv", "x w", no,
           "node 'conv' (Conv): weights of rank 1 for an input of rank 5");

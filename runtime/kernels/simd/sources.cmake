@@ -16,6 +16,7 @@ set(VN_SIMD_SOURCES
   kernels/simd/product.c
   kernels/simd/sample.c
   kernels/simd/simple.c
+  kernels/simd/spread.c
   kernels/simd/table.c
   kernels/simd/up.c
   kernels/simd/winograd.c
