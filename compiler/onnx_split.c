@@ -78,8 +78,7 @@ enum vn_status vnc_import_shuffle(const struct vnc_op *op) {
   static const int64_t to[8] = {0, 1, 5, 2, 6, 3, 7, 4};
   struct vnc_value x = *op->in[0];
   const Onnx__AttributeProto *perm = vnc_op_attribute(op, "perm");
-  if (!x.factor[0] || x.shuffled || !perm || perm->n_ints != 8 ||
-      memcmp(perm->ints, to, sizeof to))
+  if (!x.factor[0] || x.shuffled || !perm || perm->n_ints != 8 || memcmp(perm->ints, to, sizeof to))
     return vnc_op_fail(op, VN_E_UNSUPPORTED, "it moves parts of the channels of '%.60s'", x.name);
   x.shuffled = true;
   return vnc_op_yield_same(op, &x);

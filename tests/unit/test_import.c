@@ -340,8 +340,16 @@ static void test_refusals(void **state) {
           "model");
   refused("BatchNormalization", "norm", "x w w w", bad,
           "node 'norm' (BatchNormalization): input 4 does not have one value for each channel");
-  refused("Mul", "gate", "x x", no, "node 'gate' (Mul): two computed tensors");
-  refused("Div", "inverse", "w x", no, "node 'inverse' (Div): a constant divided by a tensor");
+  refused("Mul", "gate", "x w", no, "node 'gate' (Mul): a constant that does not fit 'x'");
+  refused("Pow", "power", "x w", no,
+          "node 'power' (Pow): a power other than -1, -0.5, 0.5, 1, 2 or 3");
+  refused("MaxPool", "pool", "x", bad, "node 'pool' (MaxPool): it has no kernel_shape");
+  refused("GroupNormalization", "norm", "x w w", bad, "node 'norm' (GroupNormalization): 0 groups");
+  refused("Pad", "pad", "x w", bad, "node 'pad' (Pad): its pads do not fit rank 5");
+  refused("Resize", "up", "x w", bad, "node 'up' (Resize): its scales or sizes do not fit rank 5");
+  refused("Gather", "pick", "x w", no,
+          "node 'pick' (Gather): indices that are no list of constants");
+  refused("Where", "choice", "w x x", no, "node 'choice' (Where): a choice by a constant");
   refused("Add", "sum", "x w", no, "node 'sum' (Add): a constant that does not fit 'x'");
   refused("PRelu", "prelu", "x w", no, "node 'prelu' (PRelu): a constant that does not fit 'x'");
   refused("Concat", "cat", "x w", no, "node 'cat' (Concat): one of its inputs is a constant");

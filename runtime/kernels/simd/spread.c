@@ -29,7 +29,8 @@ struct spread {
   size_t vec_elems, packed_group;   /* packed floats for each vector and lane; of a group */
   size_t classes;
   struct class *class;
-  const float *packed; /* [group][panel][class][tap d][tap h][tap w, inputs ascending][in][vector] */
+  const float
+      *packed; /* [group][panel][class][tap d][tap h][tap w, inputs ascending][in][vector] */
 };
 
 static size_t smaller(size_t a, size_t b) {
@@ -255,11 +256,11 @@ static bool classes_make(struct spread *k) {
     class->first = i;
     class->count = ceil_div(width - i, step);
     class->taps = least < c->kernel[2] ? (c->kernel[2] - 1 - least) / step + 1 : 0;
-    class->begin = (ptrdiff_t)(at / step) - (ptrdiff_t)class->taps + 1;
+    class->begin = (ptrdiff_t)(at / step) - (ptrdiff_t) class->taps + 1;
     class->weight_at = weights;
     weights += class->taps * c->kernel[0] * c->kernel[1] * k->in_group;
     if (!class->taps) class->begin = 0;
-    if (class->begin < 0 && (size_t)-class->begin > k->lead) k->lead = (size_t)-class->begin;
+    if (class->begin < 0 && (size_t) - class->begin > k->lead) k->lead = (size_t) - class->begin;
     const ptrdiff_t end = class->begin + (ptrdiff_t)(class->count + class->taps);
     if (end > (ptrdiff_t)reach) reach = (size_t)end;
   }
@@ -318,16 +319,15 @@ enum vn_status VN_ISA_NAME(spread)(const struct vn_conv *conv, struct vn_prepare
     spread_close(k);
     return vn_fail(diag, VN_E_UNSUPPORTED, "spread: rows of at most %d MB", MOST_SCRATCH >> 20);
   }
-  *prepared =
-      (struct vn_prepared){.name = "spread " VN_ISA_TEXT,
-                           .jobs = conv->out.dim[VN_N] * conv->out.dim[VN_D] * k->blocks,
-                           .scratch_bytes = scratch_bytes(k),
-                           .packed_bytes = k->packed_group * conv->groups * sizeof(float),
-                           .state_bytes = sizeof *k + k->classes * sizeof *k->class,
-                           .run = spread_run,
-                           .close = spread_close,
-                           .pack = spread_pack,
-                           .use = spread_use,
-                           .state = k};
+  *prepared = (struct vn_prepared){.name = "spread " VN_ISA_TEXT,
+                                   .jobs = conv->out.dim[VN_N] * conv->out.dim[VN_D] * k->blocks,
+                                   .scratch_bytes = scratch_bytes(k),
+                                   .packed_bytes = k->packed_group * conv->groups * sizeof(float),
+                                   .state_bytes = sizeof *k + k->classes * sizeof *k->class,
+                                   .run = spread_run,
+                                   .close = spread_close,
+                                   .pack = spread_pack,
+                                   .use = spread_use,
+                                   .state = k};
   return VN_OK;
 }
