@@ -6,10 +6,11 @@
 
 #include "cost.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CANDIDATES = 29 };
+enum { CANDIDATES = 30 };
 static const double CYCLES_PER_NS = 7.3, FLOPS_PER_NS = 235, BYTES_PER_NS = 48; /* two threads */
 /* What a byte of packed weights beyond any cache has to save in each run to be worth its place: 1
  * ms for 20 MB. The coarsest stage's 4x4x4 tiles would take a fifth of all memory for one percent
@@ -100,6 +101,15 @@ static bool pointwise(const struct vnc_node *node) {
   return node->kernel[0] == 1 && node->kernel[1] == 1 && node->kernel[2] == 1;
 }
 
+/* Among the others, which have jobs for eight threads. With fewer jobs a head by FFT has to be so
+ * much better that eight threads do not wait for it either. */
+static void offer_fft(struct choice *c, const struct vn_cost_conv *conv) {
+  struct vn_fft_cut cut;
+  const struct candidate fft = candidate(VN_ALGO_FFT, vn_cost_fft(conv, &cut));
+  const double jobs = (double)(cut.groups * cut.blocks), others = c->n ? c->list[0].ns : INFINITY;
+  if (vn_fft_enough(&cut) || fft.ns * VN_FFT_OWN_JOBS < others * jobs) offer(c, fft);
+}
+
 /* The stride-1 convolutions' candidates; fewer than one: the runtime's own rule serves best. */
 static void collect(const struct vnc_graph *g, enum vn_algo wish, struct choice *c) {
   const struct vnc_node *node = &g->nodes[c->node];
@@ -110,16 +120,19 @@ static void collect(const struct vnc_graph *g, enum vn_algo wish, struct choice 
     return;
   }
   const struct vn_cost_conv conv = cost_conv(g, node);
-  if (is_cube(node, 5) && (wish == VN_ALGO_AUTO || wish == VN_ALGO_FFT)) {
-    struct vn_fft_cut cut;
-    const struct candidate fft = candidate(VN_ALGO_FFT, vn_cost_fft(&conv, &cut));
-    if (wish == VN_ALGO_FFT || cut.groups * cut.blocks >= VN_FFT_JOBS) offer(c, fft);
-    if (wish == VN_ALGO_FFT) return;
+  if (is_cube(node, 5) && wish == VN_ALGO_FFT) {
+    offer(c, candidate(VN_ALGO_FFT, vn_cost_fft(&conv, NULL)));
+    return;
   }
+  const bool lean = is_cube(node, 5) && vn_lean_tiles(conv.batch, conv.out) > 0;
+  if (lean && (wish == VN_ALGO_AUTO || wish == VN_ALGO_LEAN))
+    offer(c, candidate(VN_ALGO_LEAN, vn_cost_lean(&conv)));
+  if (lean && wish == VN_ALGO_LEAN) return;
   if (wish != VN_ALGO_WINOGRAD || !tiles)
     offer(c, candidate(VN_ALGO_DIRECT, vn_cost_direct(&conv)));
   if (wish == VN_ALGO_DIRECT || !tiles) return;
   for (size_t i = 0; i < VN_WINOGRAD_CHOICES; i++) offer(c, winograd(&conv, i));
+  if (wish == VN_ALGO_AUTO && is_cube(node, 5)) offer_fft(c, &conv);
 }
 
 /* ---- the limit ---- */

@@ -83,6 +83,7 @@ static void conv_candidates(const struct vn_simd *simd, const struct vn_conv *co
                             struct candidates *c) {
   const bool depthwise = conv_is_depthwise(conv);
   if (algo == VN_ALGO_WINOGRAD) candidates_add(c, simd->winograd);
+  if (algo == VN_ALGO_LEAN) candidates_add(c, simd->lean);
   if (algo == VN_ALGO_FFT) candidates_add(c, simd->fft);
   if (algo == VN_ALGO_DIRECT) candidates_add(c, depthwise ? simd->depthwise : simd->direct);
   if (algo == VN_ALGO_XNNPACK) candidates_add(c, xnnpack);

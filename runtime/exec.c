@@ -23,7 +23,7 @@ static enum vn_status limit_check(const struct vn_exec *e, uint64_t bytes, struc
   if (e->limited)
     return vn_fail(diag, VN_E_MEMORY,
                    "the plan needs %.1f MiB to run and the limit is %.1f MiB: raise the limit to "
-                   "%llu bytes",
+                   "%llu bytes, or compile the model for less (vnetc --memory-limit)",
                    mib, limit, (unsigned long long)bytes);
   return vn_fail(diag, VN_E_MEMORY,
                  "the plan needs %.1f MiB to run and %.1f MiB are free (--memory-limit none tries "
@@ -31,8 +31,9 @@ static enum vn_status limit_check(const struct vn_exec *e, uint64_t bytes, struc
                  mib, limit);
 }
 
+/* Of all threads, and behind it what jobs share. */
 static uint64_t scratch_bytes(const struct vn_exec *e) {
-  return vn_times(e->scratch_bytes, e->threads);
+  return vn_plus(vn_times(e->scratch_bytes, e->threads), e->shared_bytes);
 }
 
 static uint64_t exec_bytes(const struct vn_exec *e) {
@@ -56,6 +57,7 @@ static enum vn_status steps_prepare(struct vn_exec *e, const struct vn_watch *wa
     e->packed_bytes = vn_plus(e->packed_bytes, p->packed_bytes);
     e->state_bytes = vn_plus(e->state_bytes, p->state_bytes);
     if (p->scratch_bytes > e->scratch_bytes) e->scratch_bytes = p->scratch_bytes;
+    if (p->shared_bytes > e->shared_bytes) e->shared_bytes = p->shared_bytes;
     if (e->state_bytes > e->limit_bytes) return limit_check(e, exec_bytes(e), diag);
     if (vn_watch_stopped(watch)) return vn_fail(diag, VN_E_CANCELLED, "cancelled");
   }
@@ -88,6 +90,9 @@ static enum vn_status exec_open(struct vn_exec *e, const struct vn_exec_options 
   if (!e->scratch)
     return vn_fail(diag, VN_E_MEMORY, "no memory for scratch of %llu bytes",
                    (unsigned long long)scratch);
+  for (size_t i = 0; i < e->n_prepared; i++)
+    if (e->prepared[i].share)
+      e->prepared[i].share(e->prepared[i].state, e->scratch + e->scratch_bytes * e->threads);
   return vn_packed_use(e->plan, e->simd, e->prepared, e->pool, watch, diag);
 }
 
@@ -171,24 +176,6 @@ uint64_t vn_memory_free(void) {
 
 /* ---- run ---- */
 
-struct crew { /* what a step's jobs need */
-  const struct vn_exec *exec;
-  const struct vn_prepared *step;
-};
-
-static void job_run(void *context, size_t job, size_t slot) {
-  const struct crew *c = context;
-  c->step->run(c->step->state, job, c->exec->scratch + slot * c->exec->scratch_bytes);
-}
-
-static enum vn_status step_run(const struct vn_exec *e, const struct vn_prepared *p,
-                               struct vn_watch *watch) {
-  if (p->run_pool) return p->run_pool(p->state, e->pool, watch);
-  struct crew crew = {e, p};
-  vn_pool_run_watched(e->pool, p->jobs, job_run, &crew, watch);
-  return VN_OK;
-}
-
 static void buffers_poison(struct vn_exec *e, size_t step, bool before) {
   for (size_t i = 0; e->poison && i < e->plan->header->buffers.count; i++) {
     const struct plan_buffer *b = &e->plan->buffers[i];
@@ -219,7 +206,8 @@ static enum vn_status steps_run(struct vn_exec *e, struct vn_watch *watch, struc
     watch->base = done / all;
     watch->share = weight / all;
     buffers_poison(e, i, true);
-    enum vn_status status = step_run(e, &e->prepared[i], watch);
+    enum vn_status status =
+        vn_prepared_run(&e->prepared[i], e->pool, e->scratch, e->scratch_bytes, watch);
     buffers_poison(e, i, false);
     e->last_ns[i] = vn_os_now_ns() - start;
     if (status) return vn_fail(diag, status, "step %zu (%s) failed", i, e->prepared[i].name);

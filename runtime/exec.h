@@ -11,8 +11,8 @@ struct vn_exec {
   const struct vn_simd *simd; /* NULL: plain C only */
   struct vn_pool *pool;
   size_t threads;
-  uint8_t *arena, *scratch; /* scratch: scratch_bytes for each thread */
-  size_t arena_map_bytes, scratch_map_bytes, scratch_bytes;
+  uint8_t *arena, *scratch; /* scratch: scratch_bytes for each thread, then shared_bytes */
+  size_t arena_map_bytes, scratch_map_bytes, scratch_bytes, shared_bytes;
   uint64_t packed_bytes, state_bytes; /* of all steps' kernels */
   uint64_t limit_bytes;
   bool limited; /* by the caller; else by what was free */

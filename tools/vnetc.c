@@ -21,8 +21,8 @@ static const char help[] =
     "  --topology NAME        vnet, vnet-2016, vnet-caffe, monai, mattmacy: only that one;\n"
     "                         any: whatever consists of supported operators; default:\n"
     "                         any member of the family\n"
-    "  --conv WHICH           auto, winograd, fft, direct, xnnpack or ref for convolutions of\n"
-    "                         stride 1\n"
+    "  --conv WHICH           auto, winograd, lean, fft, direct, xnnpack or ref for\n"
+    "                         convolutions of stride 1\n"
     "  --memory-limit SIZE    such as 900M: a plan that runs within it, or a refusal\n"
     "  --allow-external-data  read weights from files beside the model, in its own folder\n"
     "  -d, --dump LETTERS     print the graph after stages: i imported, s simplified,\n"
@@ -43,11 +43,12 @@ struct arguments {
 };
 
 static enum vn_algo algorithm(const char *text) {
-  static const enum vn_algo known[] = {VN_ALGO_AUTO,   VN_ALGO_WINOGRAD, VN_ALGO_FFT,
+  static const enum vn_algo known[] = {VN_ALGO_AUTO,   VN_ALGO_WINOGRAD, VN_ALGO_LEAN, VN_ALGO_FFT,
                                        VN_ALGO_DIRECT, VN_ALGO_XNNPACK,  VN_ALGO_REF};
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (!strcmp(text, vn_algo_text(known[i]))) return known[i];
-  cli_fatal(VN_E_ARGUMENT, "--conv: '%s' is not auto, winograd, fft, direct, xnnpack or ref", text);
+  cli_fatal(VN_E_ARGUMENT, "--conv: '%s' is not auto, winograd, lean, fft, direct, xnnpack or ref",
+            text);
 }
 
 static void patch(const char *text, uint64_t dhw[3]) {

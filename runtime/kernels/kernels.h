@@ -79,15 +79,22 @@ struct vn_simple {
   struct vn_epilogue epilogue;
 };
 
-/* A prepared step. Either `run` for each job in any order on any threads, or `run_pool` once.
- * The cut into jobs depends on the problem alone, never on the number of threads, and no reduction
- * crosses a job, so that results are bit-identical for any thread count. */
+/* A prepared step. Either `run` for each job on any threads, in any order within a phase, or
+ * `run_pool` once. The cut into jobs depends on the problem alone, never on the number of threads,
+ * and no reduction crosses a job, so that results are bit-identical for any thread count.
+ *
+ * Most steps are one phase. Where jobs would do the same work again, an earlier phase does it once
+ * and leaves the result in memory that all jobs of a run share. */
 struct vn_prepared {
   char name[48]; /* for people: "winograd 4x4x4 avx512" */
   size_t jobs;   /* independent pieces of about equal cost, cut finely enough for 8 threads */
   size_t scratch_bytes; /* for each thread; a multiple of 64 */
+  size_t shared_bytes;  /* for all of a run's jobs, at 64-byte alignment; garbage at its beginning */
   size_t packed_bytes;  /* what `pack` fills, at most; without it 0 */
   size_t state_bytes;   /* what `state` holds, where that is not a trifle: tables, copies */
+  /* NULL: all jobs are one phase. Else the job behind the phase that begins with job `first`; those
+   * below it are done before any of the others begins. */
+  size_t (*phase)(const void *state, size_t first);
   void (*run)(const void *state, size_t job, void *scratch);
   enum vn_status (*run_pool)(void *state, struct vn_pool *pool, struct vn_watch *watch);
   void (*close)(void *state);
@@ -98,8 +105,16 @@ struct vn_prepared {
   bool (*pack)(const void *state, struct vn_pool *pool, const float *weight, void *memory,
                struct vn_watch *watch);
   void (*use)(void *state, const void *memory);
+  void (*share)(void *state, void *memory); /* with shared_bytes: that memory, until the next call */
   void *state;
 };
+
+/* prepared.c: all of a step's jobs; scratch: each_bytes for each thread of the pool, which may be
+ * NULL. Packed weights and shared memory have been handed over. A watch that stops it shows later. */
+enum vn_status vn_prepared_run(const struct vn_prepared *prepared, struct vn_pool *pool,
+                               void *scratch, size_t each_bytes, struct vn_watch *watch);
+/* Of the phase that begins with job `first`: the job behind its last. */
+size_t vn_prepared_phase(const struct vn_prepared *prepared, size_t first);
 
 /* prepare functions return VN_E_UNSUPPORTED, with the reason, for a shape that the kernel does not
  * cover; they never write to the tensors. */
@@ -113,6 +128,7 @@ struct vn_simd {
   const char *name;              /* "avx512", "avx2", "neon", "wasm", "portable" */
   size_t lanes;                  /* floats per vector */
   vn_conv_prepare_fn *winograd;  /* stride 1, no dilation, no groups, 5x5x5 or 3x3x3 */
+  vn_conv_prepare_fn *lean;      /* the same, 5x5x5 on few tiles, weights as small as they are */
   vn_conv_prepare_fn *fft;       /* stride 1, no dilation, no groups, 5x5x5 */
   vn_conv_prepare_fn *depthwise; /* one channel in and out per group */
   vn_conv_prepare_fn *direct;    /* any convolution that fits its scratch */

@@ -13,7 +13,7 @@
 
 static struct limits { double flops, bytes; /* per second, all threads */ } limits;
 
-static double now(void) {
+double bench_now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
@@ -65,12 +65,12 @@ void bench_limits(const char *isa, const struct vn_simd *simd, struct vn_pool *p
   p.from = calloc(COPY_ELEMS, sizeof(float));
   p.to = calloc(COPY_ELEMS, sizeof(float));
   for (int turn = 0; p.from && p.to && turn < 5; turn++) {
-    double begin = now();
+    double begin = bench_now();
     vn_pool_run(pool, threads, fma_job, &p);
-    limits.flops = fmax(limits.flops, p.fma(1) * TURNS * (double)threads / (now() - begin));
-    begin = now();
+    limits.flops = fmax(limits.flops, p.fma(1) * TURNS * (double)threads / (bench_now() - begin));
+    begin = bench_now();
     vn_pool_run(pool, COPY_PARTS, copy_job, &p);
-    limits.bytes = fmax(limits.bytes, 2. * COPY_ELEMS * sizeof(float) / (now() - begin));
+    limits.bytes = fmax(limits.bytes, 2. * COPY_ELEMS * sizeof(float) / (bench_now() - begin));
   }
   free(p.from);
   free(p.to);
@@ -82,58 +82,59 @@ void bench_limits(const char *isa, const struct vn_simd *simd, struct vn_pool *p
 
 struct crew {
   const struct vn_prepared *p;
+  struct vn_pool *pool;
   unsigned char *scratch;
 };
 
-static void crew_job(void *context, size_t job, size_t slot) {
+static double step_once(void *context) {
   const struct crew *c = context;
-  c->p->run(c->p->state, job, c->scratch + slot * c->p->scratch_bytes);
-}
-
-static double step_once(const struct vn_prepared *p, struct vn_pool *pool, unsigned char *scratch) {
-  struct crew crew = {.p = p, .scratch = scratch};
-  const double begin = now();
-  if (p->run_pool)
-    p->run_pool(p->state, pool, NULL);
-  else
-    vn_pool_run(pool, p->jobs, crew_job, &crew);
-  return now() - begin;
+  const double begin = bench_now();
+  vn_prepared_run(c->p, c->pool, c->scratch, c->p->scratch_bytes, NULL);
+  return bench_now() - begin;
 }
 
 /* Memory as the arena has it, in large pages. NULL: not to be had. */
-static void *memory_new(size_t bytes) {
+void *bench_memory(size_t bytes) {
   const size_t page = (size_t)2 << 20, all = (bytes + page - 1) / page * page;
   void *memory = aligned_alloc(page, all);
   if (memory) madvise(memory, all, MADV_HUGEPAGE);
   return memory;
 }
 
-/* The best of at least three, unless they take seconds, and of half a second's worth, packing left
- * out. Closes the step. */
-static double step_seconds(struct vn_prepared *p, const float *weight, struct vn_pool *pool) {
-  unsigned char *scratch = memory_new((p->scratch_bytes + 64) * vn_pool_threads(pool));
-  void *packed = p->pack ? memory_new(p->packed_bytes) : NULL;
-  bool ready = scratch && (packed || !p->pack);
+/* The best of at least three, unless they take seconds, and of half a second's worth. */
+double bench_seconds(double (*once)(void *context), void *context) {
   double best = INFINITY, sum = 0;
+  for (int i = 0; (i < 3 && sum < 3) || (sum < 0.5 && i < 1000); i++) {
+    const double t = once(context);
+    best = fmin(best, t);
+    sum += t;
+  }
+  return best;
+}
+
+/* Packing left out. Closes the step. */
+static double step_seconds(struct vn_prepared *p, const float *weight, struct vn_pool *pool) {
+  const size_t scratch_bytes = p->scratch_bytes * vn_pool_threads(pool);
+  unsigned char *scratch = bench_memory(scratch_bytes + p->shared_bytes + 64);
+  void *packed = p->pack ? bench_memory(p->packed_bytes) : NULL;
+  bool ready = scratch && (packed || !p->pack);
+  struct crew crew = {p, pool, scratch};
+  if (ready && p->share) p->share(p->state, scratch + scratch_bytes);
   if (packed && ready) {
     p->pack(p->state, pool, weight, packed, NULL);
     p->use(p->state, packed);
   }
-  for (int i = 0; ready && ((i < 3 && sum < 3) || (sum < 0.5 && i < 1000)); i++) {
-    const double t = step_once(p, pool, scratch);
-    best = fmin(best, t);
-    sum += t;
-  }
+  const double best = ready ? bench_seconds(step_once, &crew) : INFINITY;
   free(packed);
   free(scratch);
   p->close(p->state);
   return best;
 }
 
-static void report(const char *family, const char *what, const struct vn_prepared *p,
-                   double seconds, double flops, double bytes) {
+void bench_report(const char *family, const char *kernel, const char *what, double seconds,
+                  double flops, double bytes) {
   const double least = fmax(flops / limits.flops, bytes / limits.bytes);
-  printf("%-10s %-22s %-26s %9.3f ms", family, p->name, what, seconds * 1e3);
+  printf("%-10s %-22s %-26s %9.3f ms", family, kernel, what, seconds * 1e3);
   if (flops > 0)
     printf(" %8.1f GF/s", flops / seconds * 1e-9);
   else
@@ -144,11 +145,11 @@ static void report(const char *family, const char *what, const struct vn_prepare
   fflush(stdout);
 }
 
-static struct vn_tensor tensor_new(const size_t dim[VN_AXES], size_t stride) {
+struct vn_tensor bench_tensor(const size_t dim[VN_AXES], size_t stride) {
   struct vn_tensor t = {.stride = stride};
   memcpy(t.dim, dim, sizeof t.dim);
   const size_t elems = tensor_pixels(&t) * stride;
-  float *data = memory_new(elems * sizeof *data);
+  float *data = bench_memory(elems * sizeof *data);
   struct random r = {elems};
   for (size_t i = 0; data && i < elems; i++) data[i] = random_real(&r);
   t.data = data;
@@ -164,9 +165,10 @@ struct shape {
   bool concat;                     /* the output is half of a concat */
   size_t stride, dilation, groups; /* 0: 1, or what the family has */
 };
-static const char tiles[] = "winograd fft";
+static const char tiles[] = "winograd fft", few[] = "winograd lean direct";
 static const struct shape shapes[] = {
-    {"direct", 1, 16, {64, 128, 128}, .kernel = 5},
+    {"winograd fft direct", 1, 16, {64, 128, 128}, .kernel = 5},
+    {"winograd fft direct", 1, 8, {96, 112, 96}, .kernel = 5},
     {"direct", 32, 32, {16, 32, 32}, .kernel = 5},
     {"direct", 256, 256, {4, 8, 8}, .kernel = 5},
     {"xnnpack", 1, 16, {64, 128, 128}, .kernel = 5},
@@ -182,10 +184,18 @@ static const struct shape shapes[] = {
     {tiles, 32, 2, {64, 128, 128}, .kernel = 5},
     {tiles, 16, 2, {96, 112, 96}, .kernel = 5},
     {"winograd", 128, 128, {16, 32, 32}, .kernel = 5},
-    {"winograd", 256, 256, {8, 16, 16}, .kernel = 5},
+    {few, 256, 256, {8, 16, 16}, .kernel = 5},
+    {few, 256, 256, {4, 8, 8}, .kernel = 5},
+    {few, 256, 256, {4, 4, 4}, .kernel = 5},
+    {few, 128, 128, {8, 8, 8}, .kernel = 5},
+    {few, 128, 128, {4, 4, 4}, .kernel = 5},
+    {few, 64, 64, {8, 8, 8}, .kernel = 5},
     {"winograd", 32, 32, {64, 128, 128}, .kernel = 3},
     {"pointwise", 32, 2, {64, 128, 128}, .kernel = 1},
+    {"pointwise", 2, 2, {64, 128, 128}, .kernel = 1},
+    {"pointwise", 1, 1, {96, 112, 96}, .kernel = 1},
     {"pointwise", 32, 32, {64, 128, 128}, .kernel = 1},
+    {"down", 8, 16, {48, 56, 48}, .kernel = 2},
     {"down", 16, 32, {32, 64, 64}, .kernel = 2},
     {"down", 32, 64, {16, 32, 32}, .kernel = 2},
     {"down", 64, 128, {8, 16, 16}, .kernel = 2},
@@ -194,6 +204,7 @@ static const struct shape shapes[] = {
     {"up", 256, 64, {8, 16, 16}, .kernel = 2, .concat = true},
     {"up", 128, 32, {16, 32, 32}, .kernel = 2, .concat = true},
     {"up", 64, 16, {32, 64, 64}, .kernel = 2, .concat = true},
+    {"up", 16, 8, {48, 56, 48}, .kernel = 2, .concat = true},
 };
 
 /* What networks outside the family have. Each for whoever takes it, plain C included. */
@@ -220,14 +231,14 @@ static struct vn_conv conv_new(const struct family *f, const struct shape *s) {
     c.stride[i] = block ? s->kernel : s->stride ? s->stride : 1;
     c.dilation[i] = s->dilation ? s->dilation : 1;
     c.pad[i] = block ? 0 : s->kernel / 2 * c.dilation[i];
-    c.tile[i] = 4;
+    c.tile[i] = i == 0 && s->in <= 4 ? 1 : 4;
     in[VN_D + i] = s->grid[i] * (f->transposed ? 1 : c.stride[i]);
     out[VN_D + i] = s->grid[i] * (f->transposed ? s->kernel : 1);
   }
-  c.in = tensor_new(in, s->in);
-  c.out = tensor_new(out, s->out * (s->concat ? 2 : 1));
+  c.in = bench_tensor(in, s->in);
+  c.out = bench_tensor(out, s->out * (s->concat ? 2 : 1));
   const size_t weights = s->in * s->out / c.groups * s->kernel * s->kernel * s->kernel;
-  c.weight = tensor_new((const size_t[]){1, weights, 1, 1, 1}, weights).data;
+  c.weight = bench_tensor((const size_t[]){1, weights, 1, 1, 1}, weights).data;
   c.epilogue.bias = c.weight;
   c.epilogue.act[0].kind = VN_ACT_PRELU;
   c.epilogue.act[0].slope = c.weight;
@@ -247,8 +258,8 @@ static void bench_conv(const struct family *f, const struct shape *s, struct vn_
   const double pixels = (double)(s->grid[0] * s->grid[1] * s->grid[2]);
   const double weights = taps * (double)(s->in * s->out / c.groups);
   if (!f->conv(&c, &p, NULL))
-    report(f->name, what, &p, step_seconds(&p, c.weight, pool), 2 * pixels * weights,
-           4 * ((double)(tensor_elems(&c.in) + tensor_elems(&c.out)) + weights));
+    bench_report(f->name, p.name, what, step_seconds(&p, c.weight, pool), 2 * pixels * weights,
+                 4 * ((double)(tensor_elems(&c.in) + tensor_elems(&c.out)) + weights));
   free(c.in.data);
   free(c.out.data);
   free((void *)(uintptr_t)c.weight);
@@ -273,10 +284,10 @@ static void bench_simple(const struct family *f, size_t i, struct vn_pool *pool)
   struct vn_simple s = {.op = simples[i].op, .axis = VN_C};
   struct vn_prepared p = {0};
   char what[64];
-  s.in[0] = tensor_new((const size_t[]){1, c, 64, 128, 128}, c);
-  if (second) s.in[1] = tensor_new((const size_t[]){1, second, 64, 128, 128}, second);
-  s.out = tensor_new((const size_t[]){1, argmax ? 1 : c, 64, 128, 128}, argmax ? 1 : c);
-  float *table = tensor_new(tables, c).data;
+  s.in[0] = bench_tensor((const size_t[]){1, c, 64, 128, 128}, c);
+  if (second) s.in[1] = bench_tensor((const size_t[]){1, second, 64, 128, 128}, second);
+  s.out = bench_tensor((const size_t[]){1, argmax ? 1 : c, 64, 128, 128}, argmax ? 1 : c);
+  float *table = bench_tensor(tables, c).data;
   s.scale = s.shift = table;
   for (int k = 0; k < 2; k++) {
     s.epilogue.act[k].kind = simples[i].act;
@@ -286,9 +297,9 @@ static void bench_simple(const struct family *f, size_t i, struct vn_pool *pool)
   snprintf(what, sizeof what, "%s %s c %zu%s", vn_op_text(s.op),
            simples[i].act ? vn_act_text(simples[i].act) : "", c, second == 1 ? " + 1" : "");
   if (!f->simple(&s, &p, NULL))
-    report(f->name, what, &p, step_seconds(&p, NULL, pool), 0,
-           4. * (double)(tensor_elems(&s.in[0]) + (second ? tensor_elems(&s.in[1]) : 0) +
-                         tensor_elems(&s.out)));
+    bench_report(f->name, p.name, what, step_seconds(&p, NULL, pool), 0,
+                 4. * (double)(tensor_elems(&s.in[0]) + (second ? tensor_elems(&s.in[1]) : 0) +
+                               tensor_elems(&s.out)));
   free(s.in[0].data);
   free(s.in[1].data);
   free(s.out.data);

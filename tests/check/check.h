@@ -3,6 +3,7 @@
 #ifndef VNET_CHECK_H
 #define VNET_CHECK_H
 
+#include "kernels/backward/backward.h"
 #include "kernels/kernels.h"
 
 #include <stdbool.h>
@@ -73,13 +74,18 @@ double oracle_act(uint32_t kind, double slope, double alpha, double x);
 /* in1: elements of in[1] where it may be overwritten; both in the order n d h w c. */
 void oracle_simple(const struct vn_simple *s, const float *in0, const float *in1, struct oracle *o);
 
-/* ---- conv.c, simple.c: one random case ---- */
+/* Elements as the gradient has them: [out c][kd][kh][kw][in c]. */
+void oracle_wgrad(const struct vn_wgrad_spec *s, struct oracle *o);
+
+/* ---- conv.c, simple.c; of the backward pass wgrad.c, pixels.c: one random case ---- */
 
 struct family {
   const char *name;
   bool transposed;
   vn_conv_prepare_fn *conv; /* or */
   vn_simple_prepare_fn *simple;
+  vn_wgrad_fn *wgrad;
+  const struct vn_backward *pixels;
 };
 
 enum outcome { OUTCOME_RIGHT, OUTCOME_DECLINED, OUTCOME_WRONG };
@@ -87,14 +93,25 @@ enum outcome { OUTCOME_RIGHT, OUTCOME_DECLINED, OUTCOME_WRONG };
 /* Prints what is wrong. The case depends on the seed and the family alone. */
 enum outcome check_conv(const struct family *family, uint64_t seed);
 enum outcome check_simple(const struct family *family, uint64_t seed);
+enum outcome check_wgrad(const struct family *family, uint64_t seed);
+enum outcome check_pixels(const struct family *family, uint64_t seed);
 
 /* What is being run, for the message when it fails or crashes. */
 extern char check_case[512];
 
-/* ---- bench.c ---- */
+/* ---- bench.c, bench_backward.c ---- */
 
 /* Measures the machine's limits, which bench() then compares with. */
 void bench_limits(const char *isa, const struct vn_simd *simd, struct vn_pool *pool);
 void bench(const struct family *family, struct vn_pool *pool);
+void bench_backward(const struct family *family, struct vn_pool *pool);
+/* What both have: random elements in large pages; the best of some calls of `once`, which returns
+ * what it took; a row. */
+struct vn_tensor bench_tensor(const size_t dim[VN_AXES], size_t stride);
+double bench_seconds(double (*once)(void *context), void *context);
+void bench_report(const char *family, const char *kernel, const char *what, double seconds,
+                  double flops, double bytes);
+double bench_now(void);
+void *bench_memory(size_t bytes);
 
 #endif

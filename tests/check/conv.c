@@ -28,14 +28,15 @@ static bool is(const struct family *f, const char *name) {
 }
 
 static void shape_taps(const struct family *f, struct random *r, struct shape *s) {
-  const bool cube = is(f, "winograd") || is(f, "fft"), block = is(f, "down") || is(f, "up");
+  const bool tiles = is(f, "winograd") || is(f, "lean") || is(f, "fft"),
+             block = is(f, "down") || is(f, "up");
   const bool own = is(f, "direct") || is(f, "depthwise");
   const bool any = own || is(f, "ref") || is(f, "ref-up") || is(f, "xnnpack") || is(f, "spread");
-  const size_t k = random_below(r, 2) && !is(f, "fft") ? 3 : 5;
+  const size_t k = random_below(r, 2) && !is(f, "fft") && !is(f, "lean") ? 3 : 5;
   for (int i = 0; i < 3; i++) {
     s->stride[i] = s->dilation[i] = 1;
     s->pad[i] = 0;
-    s->kernel[i] = is(f, "pointwise") ? 1 : cube ? k : random_in(r, 1, block ? 3 : own ? 7 : 5);
+    s->kernel[i] = is(f, "pointwise") ? 1 : tiles ? k : random_in(r, 1, block ? 3 : own ? 7 : 5);
     if (block && random_below(r, 2)) s->kernel[i] = 2;
     if (block) s->stride[i] = s->kernel[i];
     if (any) s->stride[i] = random_in(r, 1, 3);
@@ -48,6 +49,7 @@ static void shape_taps(const struct family *f, struct random *r, struct shape *s
 static void shape_channels(const struct family *f, struct random *r, struct shape *s) {
   s->in = random_channels(r, 300);
   s->out = random_channels(r, 300);
+  if (is(f, "winograd") && random_below(r, 3) == 0) s->in = random_in(r, 1, 9);
   if (!is(f, "depthwise") && !(is(f, "direct") && random_below(r, 6) == 0)) return;
   s->groups = random_channels(r, 300);
   s->in = s->out = 1;
@@ -164,6 +166,8 @@ static void problem_random(const struct family *f, struct random *r, struct prob
     p->conv.pad[i] = s.pad[i];
     p->conv.tile[i] = tiles[random_below(r, s.kernel[0] == 3 ? 5 : 4)];
   }
+  if (s.in < 10 && random_below(r, 2)) /* which has a kernel of its own up to 8 */
+    for (int i = 0; i < 3; i++) p->conv.tile[i] = i ? 4 : 1;
   epilogue_random(p, r);
 }
 
@@ -264,7 +268,8 @@ static enum outcome judge(const struct family *family, struct problem *p, struct
     return OUTCOME_WRONG;
   }
   memset(&used, 0xff, sizeof used); /* kernels keep pointers, not the struct */
-  const bool winograd = !strncmp(prepared.name, "winograd", 8);
+  const bool winograd =
+      !strncmp(prepared.name, "winograd", 8) || !strncmp(prepared.name, "lean", 4);
   const bool fft = !strncmp(prepared.name, "fft", 3);
   const char *fault = run_prepared(&prepared, &p->weight, &p->out, r);
   if (!fault) {

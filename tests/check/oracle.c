@@ -115,6 +115,41 @@ void oracle_conv(const struct vn_conv *c, bool transposed, const float *residual
   }
 }
 
+/* ---- weight gradients ---- */
+
+/* One element of the gradient: what went in at each place times what came back from there. */
+static void add_gradient(const struct vn_wgrad_spec *s, const size_t tap[3], size_t out, size_t in,
+                         size_t element, struct oracle *o) {
+  const struct vn_tensor *narrow = s->transposed ? &s->in : &s->grad_out;
+  const struct vn_tensor *wide = s->transposed ? &s->grad_out : &s->in;
+  const struct vn_conv c = {.stride = {s->stride[0], s->stride[1], s->stride[2]},
+                            .pad = {s->pad[0], s->pad[1], s->pad[2]},
+                            .dilation = {1, 1, 1}};
+  const size_t *dim = &narrow->dim[VN_D];
+  for (size_t i = 0; i < tensor_pixels(narrow); i++) {
+    const size_t p[3] = {i / dim[2] / dim[1] % dim[0], i / dim[2] % dim[1], i % dim[2]};
+    size_t q[3];
+    if (!inside(&c, wide, p, tap, q)) continue;
+    const size_t other = pixel_of(wide, i / (dim[0] * dim[1] * dim[2]), q);
+    const size_t x_at = s->transposed ? i : other, dy_at = s->transposed ? other : i;
+    const double product = (double)((float *)s->in.data)[x_at * s->in.stride + in] *
+                           (double)((float *)s->grad_out.data)[dy_at * s->grad_out.stride + out];
+    o->value[element] += product;
+    o->size[element] += fabs(product);
+    o->squares[element] += product * product;
+  }
+}
+
+void oracle_wgrad(const struct vn_wgrad_spec *s, struct oracle *o) {
+  size_t tap[3], element = 0;
+  for (size_t out = 0; out < s->grad_out.dim[VN_C]; out++)
+    for (tap[0] = 0; tap[0] < s->kernel[0]; tap[0]++)
+      for (tap[1] = 0; tap[1] < s->kernel[1]; tap[1]++)
+        for (tap[2] = 0; tap[2] < s->kernel[2]; tap[2]++)
+          for (size_t in = 0; in < s->in.dim[VN_C]; in++)
+            add_gradient(s, tap, out, in, element++, o);
+}
+
 /* ---- the other ops ---- */
 
 static void coordinates(const size_t dim[VN_AXES], size_t i, size_t at[VN_AXES]) {

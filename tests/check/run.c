@@ -63,6 +63,7 @@ static enum vn_status run_jobs(const struct vn_prepared *p, const size_t *order,
   return VN_OK;
 }
 
+/* Within each phase. */
 static void shuffle(size_t *order, size_t n, struct random *r) {
   for (size_t i = n; i-- > 1;) {
     const size_t j = random_below(r, i + 1), swap = order[i];
@@ -85,7 +86,8 @@ static const char *run_twice(struct vn_prepared *p, struct fence packed[2],
   if (!fault && run_jobs(p, order, scratch, NULL)) fault = "run failed";
   memcpy(first, out->memory.data, bytes);
   memcpy(out->memory.data, before, bytes);
-  shuffle(order, p->jobs, r);
+  for (size_t first = 0, end; first < p->jobs; first = end)
+    shuffle(order + first, (end = vn_prepared_phase(p, first)) - first, r);
   if (p->use) {
     fence_hide(&packed[0]);
     p->use(p->state, packed[1].data);
@@ -103,22 +105,29 @@ static bool described(const struct vn_prepared *p, const struct fence *weight) {
   const bool pooled = p->run_pool != NULL;
   return p->name[0] && pooled != (p->run != NULL) && (pooled || p->jobs) &&
          p->scratch_bytes % LINE == 0 && (p->pack != NULL) == (p->use != NULL) &&
+         p->shared_bytes % LINE == 0 && (p->share != NULL) == (p->shared_bytes > 0) &&
          (!p->pack || (weight && p->packed_bytes));
 }
 
 const char *run_prepared(struct vn_prepared *p, struct fence *weight, struct fenced_tensor *out,
                          struct random *r) {
   const char *fault = NULL;
-  struct fence scratch = {0}, packed[2] = {0};
+  struct fence scratch = {0}, shared = {0}, packed[2] = {0};
   size_t *order = malloc((p->jobs + 1) * sizeof *order);
   if (!described(p, weight)) fault = "unsound description of the prepared step";
   fence_open(&scratch, p->scratch_bytes ? p->scratch_bytes : LINE, true);
+  if (p->share) {
+    fence_open(&shared, p->shared_bytes, true);
+    memset(shared.data, 0xff, shared.bytes); /* NaN */
+    p->share(p->state, shared.data);
+  }
   if (!fault && p->pack) fault = pack_twice(p, weight, packed, r);
   if (p->pack && weight) fence_hide(weight);
   if (!fault) fault = run_twice(p, packed, out, r, order, (float *)scratch.data);
   if (p->pack && weight) fence_lock(weight); /* for the oracle */
   for (int i = 0; i < 2; i++) fence_close(&packed[i]);
   fence_close(&scratch);
+  fence_close(&shared);
   free(order);
   if (p->close) p->close(p->state);
   return fault;

@@ -29,8 +29,9 @@ static const char help[] =
     "vnet-check [options]: kernels against an oracle, and their speed\n"
     "  --isa NAME       ref, portable, avx2, avx512 or neon; default: all that this machine has\n"
     "  --filter TEXT    only families whose name contains it: ref ref-up ref-simple xnnpack\n"
-    "                   winograd fft direct depthwise pointwise down up spread norm map sample "
-    "simple\n"
+    "                   winograd lean fft direct depthwise pointwise down up spread norm map\n"
+    "                   sample simple\n"
+    "                   wgrad-winograd wgrad-product pixels\n"
     "  --seed N         default: from the clock; it is printed\n"
     "  --count N        problems per family, default 120\n"
     "  --case N         one problem alone\n"
@@ -54,7 +55,10 @@ static bool family_check(const struct family *f, const char *isa, const struct o
     snprintf(check_case, sizeof check_case, "%s %s --seed %llu --case %zu:", f->name, isa,
              (unsigned long long)o->seed, i);
     const uint64_t seed = random_seed(o->seed, f->name, i);
-    counts[f->simple ? check_simple(f, seed) : check_conv(f, seed)]++;
+    counts[f->simple   ? check_simple(f, seed)
+           : f->wgrad  ? check_wgrad(f, seed)
+           : f->pixels ? check_pixels(f, seed)
+                       : check_conv(f, seed)]++;
   }
   const bool looked_at = o->only >= 0 || counts[OUTCOME_DECLINED] * 2 < o->count || o->count < 20;
   printf("%-4s %s %s: %zu right, %zu declined, %zu wrong\n",
@@ -71,8 +75,10 @@ static bool isa_check(const char *isa, const struct vn_simd *simd, const struct 
                                  {.name = "xnnpack", .conv = vn_conv_xnnpack},
 #endif
                                  {.name = "ref-simple", .simple = vn_simple_ref}};
+  const struct vn_backward *backward = vn_backward_of(simd);
   const struct family vectors[] = {
       {.name = "winograd", .conv = simd ? simd->winograd : NULL},
+      {.name = "lean", .conv = simd ? simd->lean : NULL},
       {.name = "fft", .conv = simd ? simd->fft : NULL},
       {.name = "direct", .conv = simd ? simd->direct : NULL},
       {.name = "depthwise", .conv = simd ? simd->depthwise : NULL},
@@ -83,7 +89,10 @@ static bool isa_check(const char *isa, const struct vn_simd *simd, const struct 
       {.name = "norm", .simple = simd ? simd->norm : NULL},
       {.name = "map", .simple = simd ? simd->map : NULL},
       {.name = "sample", .simple = simd ? simd->sample : NULL},
-      {.name = "simple", .simple = simd ? simd->simple : NULL}};
+      {.name = "simple", .simple = simd ? simd->simple : NULL},
+      {.name = "wgrad-winograd", .wgrad = backward ? backward->winograd : NULL},
+      {.name = "wgrad-product", .wgrad = backward ? backward->product : NULL},
+      {.name = "pixels", .pixels = backward}};
   const struct family *families = simd ? vectors : plain;
   const size_t n = simd ? sizeof vectors / sizeof *vectors : sizeof plain / sizeof *plain;
   struct vn_pool *pool = NULL;
@@ -96,9 +105,10 @@ static bool isa_check(const char *isa, const struct vn_simd *simd, const struct 
   if (o->bench) bench_limits(isa, simd, pool);
   for (size_t i = 0; i < n; i++) {
     if (o->filter && !strstr(families[i].name, o->filter)) continue;
-    if (!families[i].conv && !families[i].simple) continue;
+    const bool back = families[i].wgrad || families[i].pixels;
+    if (!families[i].conv && !families[i].simple && !back) continue;
     if (o->bench)
-      bench(&families[i], pool);
+      (back ? bench_backward : bench)(&families[i], pool);
     else
       right = family_check(&families[i], isa, o) && right;
   }

@@ -361,10 +361,14 @@ static void step_run(const struct vn_exec *e, size_t step) {
       fuzz_broken("step %zu, %s: failed", step, p->name);
     return;
   }
-  if (posix_memalign(&scratch, 64, p->scratch_bytes ? p->scratch_bytes : 64))
+  void *shared;
+  if (posix_memalign(&scratch, 64, p->scratch_bytes ? p->scratch_bytes : 64) ||
+      posix_memalign(&shared, 64, p->shared_bytes ? p->shared_bytes : 64))
     fuzz_broken("out of memory");
+  if (p->share) p->share(p->state, shared);
   for (size_t job = 0; job < p->jobs; job++) p->run(p->state, job, scratch);
   free(scratch);
+  free(shared);
 }
 
 /* Is this word of the arena an element of the tensor? */

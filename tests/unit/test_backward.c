@@ -336,8 +336,8 @@ static void norms(const struct vnt_machine *m) {
       want[i] = (up - norm_loss(wide, g, b, w, n, c, 1e-5)) / (2 * h);
       wide[i] = keep;
     }
-    vnt_norm_forward(m, &norm, &x.t, &y.t, scratch);
-    vnt_norm_backward(m, &norm, &x.t, &dy.t, &dx.t, false, scratch, gs, gb);
+    vnt_norm_forward(m, &norm, &x.t, &y.t, NULL, scratch);
+    vnt_norm_backward(m, &norm, &x.t, &dy.t, &dx.t, false, NULL, scratch, gs, gb);
     float *have = dense(&dx.t), *vy = dense(&y.t);
     assert_true(error_of(have, want, elems) < 1e-4);
     for (size_t k = 0; k < c; k++) {
@@ -375,8 +375,8 @@ static void frozen_norms(const struct vnt_machine *m) {
   double *scratch = malloc(vnt_sums_bytes(&x.t)), gs[CHANNELS], gb[CHANNELS];
   float before[2 * CHANNELS], *vx = dense(&x.t), *w = dense(&dy.t);
   memcpy(before, rm, sizeof rm), memcpy(before + CHANNELS, rv, sizeof rv);
-  vnt_norm_forward(m, &norm, &x.t, &y.t, scratch);
-  vnt_norm_backward(m, &norm, &x.t, &dy.t, &dx.t, false, scratch, gs, gb);
+  vnt_norm_forward(m, &norm, &x.t, &y.t, NULL, scratch);
+  vnt_norm_backward(m, &norm, &x.t, &dy.t, &dx.t, false, NULL, scratch, gs, gb);
   float *vy = dense(&y.t), *have = dense(&dx.t);
   for (size_t k = 0; k < CHANNELS; k++) {
     const double by = 1 / sqrt((double)rv[k] + 1e-5);

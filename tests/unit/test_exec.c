@@ -270,10 +270,14 @@ static const struct choice {
     {1, 2, 37, 3, 35, 1, 0, 1, 1, VN_ALGO_AUTO, "direct portable"}, /* 1225 rows of taps */
     {2, 3, 6, 6, 3, 1, 1, 1, 1, VN_ALGO_DIRECT, "direct portable"},
     {2, 3, 6, 3, 2, 2, 0, 1, 1, VN_ALGO_AUTO, "down portable"},
-    {2, 3, 6, 6, 1, 1, 0, 1, 1, VN_ALGO_AUTO, "pointwise portable"},
+    {2, 3, 6, 6, 1, 1, 0, 1, 1, VN_ALGO_AUTO, "pointwise few portable"},
+    {3, 5, 6, 6, 1, 1, 0, 1, 1, VN_ALGO_AUTO, "pointwise portable"},
     {2, 3, 6, 6, 5, 1, 2, 1, 1, VN_ALGO_FFT, "fft portable"},
     {2, 1, 6, 6, 5, 1, 2, 1, 1, VN_ALGO_FFT, "fft head portable"},
     {2, 3, 9, 3, 5, 2, 0, 1, 1, VN_ALGO_FFT, "direct portable"},
+    {2, 3, 6, 6, 5, 1, 2, 1, 1, VN_ALGO_LEAN, "lean portable"},
+    {40, 3, 4, 4, 5, 1, 2, 1, 1, VN_ALGO_LEAN, "lean portable"},
+    {1, 2, 20, 20, 5, 1, 2, 1, 1, VN_ALGO_LEAN, "direct portable"}, /* 125 tiles */
     {4, 4, 6, 6, 5, 1, 2, 1, 4, VN_ALGO_FFT, "depthwise portable"},
     {16, 16, 9, 9, 3, 1, 1, 1, 1, VN_ALGO_FFT, "direct portable"},
     {4, 4, 6, 6, 2, 1, 30000, 60000, 1, VN_ALGO_AUTO, "direct portable"},

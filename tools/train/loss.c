@@ -41,21 +41,24 @@ static float sigmoid_of(const struct job *job, const float *s) {
   return 1 / (1 + (float)vn_exp(-(double)x));
 }
 
-/* Probabilities of all classes into p; the logarithm of the label's. */
+/* Probabilities of all classes into p; yields the logarithm of the label's where it is asked for.
+ */
 static double probabilities(const struct job *job, const float *s, size_t label, float *p) {
+  const bool logarithm = job->spec->cross_entropy != 0;
   if (single(job)) {
     p[1] = sigmoid_of(job, s);
     p[0] = 1 - p[1];
+    if (!logarithm) return 0;
     const double x = (double)(job->channels == 1 ? s[0] : s[1] - s[0]);
     const double z = label ? x : -x; /* log sigmoid(z) */
     return z > 0 ? -vn_log1p(vn_exp(-z)) : z - vn_log1p(vn_exp(z));
   }
   float most = s[0], sum = 0;
   for (size_t c = 1; c < job->channels; c++) most = s[c] > most ? s[c] : most;
-  for (size_t c = 0; c < job->channels; c++) sum += p[c] = (float)vn_exp((double)(s[c] - most));
-  const double log_p = (double)(s[label] - most) - vn_log((double)sum);
+  for (size_t c = 0; c < job->channels; c++)
+    sum += p[c] = s[c] == most ? 1 : (float)vn_exp((double)(s[c] - most));
   for (size_t c = 0; c < job->channels; c++) p[c] /= sum;
-  return log_p;
+  return logarithm ? (double)(s[label] - most) - vn_log((double)sum) : 0;
 }
 
 static void sums_job(void *context, size_t index, size_t slot) {
@@ -69,6 +72,7 @@ static void sums_job(void *context, size_t index, size_t slot) {
     const size_t at = sample * job->voxels + i, label = job->labels[at];
     float p[CLASSES_MOST];
     entropy -= probabilities(job, row_of(job->scores, at), label, p);
+    memcpy(row_of(job->grad, at), p + job->classes - job->channels, job->channels * sizeof *p);
     size_t best = 0;
     for (size_t c = 0; c < job->classes; c++) {
       sums[c].pp += (double)p[c] * (double)p[c];
@@ -91,8 +95,9 @@ static void grad_job(void *context, size_t index, size_t slot) {
   for (size_t i = part * job->voxels / PARTS; i < (part + 1) * job->voxels / PARTS; i++) {
     const size_t at = sample * job->voxels + i, label = job->labels[at];
     float p[CLASSES_MOST], dp[CLASSES_MOST], *to = row_of(job->grad, at);
-    probabilities(job, row_of(job->scores, at), label, p);
+    memcpy(p + job->classes - job->channels, to, job->channels * sizeof *p);
     if (single(job)) {
+      p[0] = 1 - p[1];
       const float d = (float)(a[1] * (double)(label == 1) + b[1] * (double)p[1]);
       const float x = d * p[1] * p[0] + share * (p[1] - (float)(label == 1));
       to[job->channels - 1] = x;

@@ -6,10 +6,27 @@
 
 /* ---- running ---- */
 
+/* The activation after a norm or sum that is done with it, in one pass over memory: it alone reads
+ * the result, and overwrites it. */
+static const struct step *act_behind(const struct vnt_net *net, const struct step *s) {
+  const struct vnt_net_private *p = net->private;
+  const struct step *next = s + 1;
+  if (next == p->steps + p->n_steps || next->kind != STEP_ACT || next->arg[0] != s->node ||
+      p->places[s->node].over != next->node)
+    return NULL;
+  const bool same = p->places[s->arg[0]].value.dim[VN_C] == p->places[s->arg[1]].value.dim[VN_C];
+  return s->kind == STEP_NORM || (s->kind == STEP_ADD && same) ? next : NULL;
+}
+
+/* Is it done with the step before? */
+static bool act_joined(const struct vnt_net *net, const struct step *s) {
+  return s > net->private->steps && act_behind(net, s - 1) == s;
+}
+
 static void add_forward(struct vnt_net *net, const struct vn_tensor *a, const struct vn_tensor *b,
-                        const struct vn_tensor *y) {
+                        const struct vn_tensor *y, const struct vnt_act *act) {
   if (a->dim[VN_C] == b->dim[VN_C]) {
-    vnt_sum_forward(&net->machine, a, b, y);
+    vnt_sum_forward(&net->machine, a, b, y, act);
     return;
   }
   const bool second = b->data == y->data; /* whose place the sum takes */
@@ -20,15 +37,17 @@ static void add_forward(struct vnt_net *net, const struct vn_tensor *a, const st
 static void step_forward(struct vnt_net *net, const struct step *s) {
   const struct place *places = net->private->places;
   const struct vn_tensor *x = &places[s->arg[0]].value, *y = &places[s->node].value;
+  const struct step *behind = act_behind(net, s);
+  const struct vnt_act *act = behind ? &behind->act : NULL;
   switch (s->kind) {
   case STEP_CONV:
     vnt_conv_forward(s->conv, net->private->workspace);
     break;
   case STEP_ACT:
-    if (!s->done) vnt_act_forward(&net->machine, &s->act, x, y);
+    if (!s->done && !act_joined(net, s)) vnt_act_forward(&net->machine, &s->act, x, y);
     break;
   case STEP_NORM:
-    vnt_norm_forward(&net->machine, &s->norm, x, y, net->private->sums);
+    vnt_norm_forward(&net->machine, &s->norm, x, y, act, net->private->sums);
     break;
   case STEP_REPEAT:
     vnt_add_forward(&net->machine, x, y, false);
@@ -37,7 +56,7 @@ static void step_forward(struct vnt_net *net, const struct step *s) {
     vnt_scale(&net->machine, x, s->mask, y, false);
     break;
   case STEP_ADD:
-    add_forward(net, x, &places[s->arg[1]].value, y);
+    add_forward(net, x, &places[s->arg[1]].value, y, act);
     break;
   }
 }
@@ -92,6 +111,25 @@ static void act_backward(struct vnt_net *net, size_t index) {
   conv->bias_summed = true;
 }
 
+/* An ELU behind a norm that the norm's own backward pass takes along: it adds to nothing. */
+static const struct step *elu_behind(const struct vnt_net *net, const struct step *norm) {
+  const struct step *act = norm->kind == STEP_NORM ? act_behind(net, norm) : NULL;
+  return act && act->act.kind == VN_ACT_ELU && !act->add[0] ? act : NULL;
+}
+
+static void norm_backward(struct vnt_net *net, const struct step *s) {
+  const struct place *x = &net->private->places[s->arg[0]], *y = &net->private->places[s->node];
+  const struct step *act = elu_behind(net, s);
+  const struct place *end = &net->private->places[act ? act->node : s->node];
+  const struct vnt_norm_elu elu = {
+      .act = act ? &act->act : NULL, .y = &end->value, .dy = &end->grad};
+  double **sums = net->private->sum_out;
+  vnt_norm_backward(&net->machine, &s->norm, &x->value, &y->grad, &x->grad, s->add[0],
+                    act ? &elu : NULL, net->private->sums, sums[0], sums[1]);
+  grad_store(net, s->weight, sums[0], x->value.dim[VN_C]);
+  grad_store(net, s->bias, sums[1], x->value.dim[VN_C]);
+}
+
 static void step_backward(struct vnt_net *net, size_t index) {
   struct step *s = &net->private->steps[index];
   const struct place *places = net->private->places;
@@ -107,13 +145,10 @@ static void step_backward(struct vnt_net *net, size_t index) {
     vnt_conv_backward(s->conv, net->private->workspace);
     break;
   case STEP_ACT:
-    act_backward(net, index);
+    if (!index || elu_behind(net, s - 1) != s) act_backward(net, index);
     break;
   case STEP_NORM:
-    vnt_norm_backward(&net->machine, &s->norm, &x->value, &y->grad, &x->grad, s->add[0],
-                      net->private->sums, sums[0], sums[1]);
-    grad_store(net, s->weight, sums[0], x->value.dim[VN_C]);
-    grad_store(net, s->bias, sums[1], x->value.dim[VN_C]);
+    norm_backward(net, s);
     break;
   case STEP_REPEAT:
     if (x->needs_grad) vnt_add_backward(&net->machine, &y->grad, &x->grad, s->add[0]);

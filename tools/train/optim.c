@@ -33,6 +33,7 @@ void vnt_optim_close(struct vnt_optim *optim) {
 }
 
 struct job {
+  const struct vn_backward *kernels;
   struct vnt_optim *optim;
   double rate, scale; /* scale: of the gradients */
   float *param;
@@ -79,25 +80,26 @@ static void adamw_job(void *context, size_t part, size_t slot) {
   (void)slot;
   struct vnt_optim *o = job->optim;
   const double n = (double)o->steps; /* this one included */
-  const float scale = (float)job->scale, b1 = (float)o->beta1, b2 = (float)o->beta2;
-  const float keep = (float)(1 - job->rate * o->decay), epsilon = (float)o->epsilon;
-  const float step = (float)(job->rate / (1 - vn_pow(o->beta1, n)));
-  const float root = (float)(1 / sqrt(1 - vn_pow(o->beta2, n)));
+  const struct vn_adamw step = {.scale = (float)job->scale,
+                                .keep_first = (float)o->beta1,
+                                .keep_second = (float)o->beta2,
+                                .keep = (float)(1 - job->rate * o->decay),
+                                .step = (float)(job->rate / (1 - vn_pow(o->beta1, n))),
+                                .root = (float)(1 / sqrt(1 - vn_pow(o->beta2, n))),
+                                .epsilon = (float)o->epsilon,
+                                .first = o->first,
+                                .second = o->second,
+                                .param = job->param,
+                                .grad = job->grad};
   size_t begin, end;
   bounds(job, part, &begin, &end);
-  for (size_t i = begin; i < end; i++) {
-    const float g = scale * job->grad[i];
-    o->first[i] = b1 * o->first[i] + (1 - b1) * g;
-    o->second[i] = b2 * o->second[i] + (1 - b2) * g * g;
-    job->param[i] =
-        keep * job->param[i] - step * o->first[i] / (sqrtf(o->second[i]) * root + epsilon);
-  }
+  job->kernels->adamw(&step, begin, end);
 }
 
 double vnt_optim_step(const struct vnt_machine *machine, struct vnt_optim *optim, double rate,
                       float *param, const float *grad) {
   const size_t parts = parts_of(optim);
-  struct job job = {optim, rate, 1, param, grad};
+  struct job job = {machine->backward, optim, rate, 1, param, grad};
   double norm = 0;
   vn_pool_run(machine->pool, parts, norm_job, &job);
   for (size_t i = 0; i < parts; i++) norm += optim->squares[i];

@@ -41,6 +41,14 @@ struct vn_pixels {
   size_t begin, end, channels;
 };
 
+/* A step of AdamW: gradients are multiplied by `scale`, moments and weights by `keep`s, and the
+ * second moment's root by `root`. */
+struct vn_adamw {
+  float scale, keep_first, keep_second, keep, step, root, epsilon;
+  float *first, *second, *param;
+  const float *grad;
+};
+
 struct vn_backward {
   const char *name;
   vn_wgrad_fn *winograd; /* stride 1, 3x3x3 and 5x5x5 */
@@ -52,7 +60,7 @@ struct vn_backward {
   void (*elu)(const struct vn_pixels *p, const struct vn_tensor *x, float alpha,
               const struct vn_tensor *y);
   /* From the output y: dx (+)= dy * f'; sums[c] += dy * f', sums[channels + c] += the slope's
-   * gradient times the slope. dx may be dy. */
+   * gradient times the slope. dx may be dy. ELU: sums may be NULL. */
   void (*prelu_back)(const struct vn_pixels *p, const struct vn_tensor *y, const float *slope,
                      bool marked, const struct vn_tensor *dy, const struct vn_tensor *dx, bool add,
                      double *sums);
@@ -71,6 +79,8 @@ struct vn_backward {
   /* sums[c] += x; sums[channels + c] += x * (y - centre[c]), y NULL: x * x. */
   void (*moments)(const struct vn_pixels *p, const struct vn_tensor *x, const struct vn_tensor *y,
                   const float *centre, double *sums);
+  /* Elements [begin, end). */
+  void (*adamw)(const struct vn_adamw *a, size_t begin, size_t end);
 };
 
 /* Of the same instruction set; NULL: it has none. */

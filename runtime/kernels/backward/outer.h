@@ -5,6 +5,8 @@
 
 #include "kernels/simd/gemm.h"
 
+#include <stdbool.h>
+
 /* sum[rows][vecs] += sum over count of a[rows] (x) b[vecs]; rows and vecs are constants where this
  * is inlined. Successive a and b lie a_step and b_step floats apart; of the last vector of b only
  * `lanes` floats exist. */
@@ -27,12 +29,13 @@ struct outer {
   size_t a_step, b_step, count, lanes; /* lanes: of the last vector of b */
   float *sum;                          /* [rows][vecs], dense vectors: added to */
   size_t sum_row;
+  bool fresh; /* the first sum: what is there counts as 0 */
 };
 
 VEC_INLINE void outer_run(const struct outer *g, const size_t rows, const size_t vecs) {
   vec sum[GEMM_ROWS][GEMM_PANEL];
   gemm_clear(sum, rows, vecs);
-  gemm_add(sum, g->sum, g->sum_row, rows, vecs);
+  if (!g->fresh) gemm_add(sum, g->sum, g->sum_row, rows, vecs);
   outer_block(sum, g->a, g->a_step, g->b, g->b_step, g->count, g->lanes, rows, vecs);
   gemm_store(sum, g->sum, g->sum_row, rows, vecs);
 }
@@ -41,17 +44,7 @@ VEC_INLINE void outer_run(const struct outer *g, const size_t rows, const size_t
  * floats apart and padded to whole vectors, `out` counts b's floats. */
 static void outer_any(struct outer g, size_t rows, size_t out);
 
-typedef void outer_fn(const struct outer *g);
-#define OUTER_DEFINE(R)                                                                            \
-  static void outer_##R##_1(const struct outer *g) {                                               \
-    outer_run(g, R, 1);                                                                            \
-  }                                                                                                \
-  static void outer_##R##_2(const struct outer *g) {                                               \
-    outer_run(g, R, 2);                                                                            \
-  }
-GEMM_EACH_ROWS(OUTER_DEFINE)
-#define OUTER_ENTRY(R) {outer_##R##_1, outer_##R##_2},
-static outer_fn *const outer_of[GEMM_ROWS][GEMM_PANEL] = {GEMM_EACH_ROWS(OUTER_ENTRY)};
+GEMM_TABLE(struct outer, outer_run);
 
 static void outer_any(struct outer g, size_t rows, size_t out) {
   const struct outer all = g;
@@ -64,7 +57,7 @@ static void outer_any(struct outer g, size_t rows, size_t out) {
       const size_t r = rows / blocks + (k < rows % blocks);
       g.a = all.a + i;
       g.sum = all.sum + i * all.sum_row + o;
-      outer_of[r - 1][vecs - 1](&g);
+      outer_run_of[r - 1][vecs - 1](&g);
       i += r;
     }
   }

@@ -1,297 +1,101 @@
 /* Weight gradient of a 3x3x3 or 5x5x5 convolution by Winograd.
  *
  * Along an axis, tiles of t inputs and m output gradients give r taps: the correlation F(r, m) has
- * the same t points as the forward pass's F(m, r), so that the runtime's B^T serves both. With G'
- * from m gradients to t points, and A'^T from t points to r taps:
+ * the same t points as the forward pass's F(m, r), so that the runtime's B^T serves both:
  *
  *   dW = A'^T [ sum over tiles of (B^T x) (G' dy)^T ]
  *
- * For each of the t^3 frequencies the sum is a matrix product [in c][tiles] * [tiles][out c], kept
- * in the transformed domain until a sample's last tile. A job takes one chunk of output channels
- * through a fixed share of a sample's blocks of tiles into sums of its own; the shares are then
- * added in order, and the samples' gradients in double. */
-#include "backward.h"
+ * with G' from m to t points and A'^T from t points to r taps. For each of the t^3 frequencies the
+ * sum is a matrix product over tiles, kept in the transformed domain for a fixed part of a sample;
+ * the parts' gradients are added in double. Here a job takes one part with sums of its own through
+ * its blocks of tiles, which is what large grids want; wgrad_gather.c has the other way round. */
+#include "wgrad.h"
+
 #include "cost.h"
-#include "kernels/simd/winograd.h"
 #include "outer.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHARES_MOST = 8 };
+enum { PARTS_MOST = 8, PART_BLOCKS = 4 };
 
-struct wgrad {
-  struct wino w; /* conv.out is the gradient of the output: its data is read */
-  struct vn_wgrad_spec spec;
-  size_t samples, blocks, shares;    /* of each sample: blocks of tiles; shares of them */
-  size_t y_row, y_freq, y_plane;     /* transformed dy: [freq][tile][chunk's channels]; a plane of
-                                        depth frequencies: [tile][h][w][chunk's channels] */
-  size_t y_at, y_planes_at, scratch; /* floats, behind what the forward pass lays out */
-  /* sums: [sample][share][chunk][depth freq][freq][in c][chunk's vecs] */
-  size_t sum_freq, sum_chunk, sum_share;
-};
-
-/* A run: sums for each share, work for each thread. */
+/* A run: sums for each part, work for each thread. */
 struct crew {
   const struct wgrad *g;
   float *sums, *work;
 };
 
-/* ---- G' and A' ---- */
-
-/* y = G' x, m to t points; constants where this is inlined. m = 1: the value at every point. */
-VEC_INLINE void grad_1d(const size_t t, const size_t m, const vec *x, vec *y) {
-  static const float scale4[3] = {-1, 1}, scale6[3] = {1, -4 / 3.f, 1 / 12.f};
-  static const float scale8[4] = {-1, -8 / 9.f, 2 / 45.f, 32 / 45.f};
-  static const float point[4] = {0, 1, 2, .5f};
-  const float *scale = t == 4 ? scale4 : t == 6 ? scale6 : scale8;
-  if (m == 1) {
-    VEC_UNROLL for (size_t j = 0; j < t; j++) y[j] = x[0];
-    return;
-  }
-  y[0] = x[0] * vec_set1(scale[0]);
-  y[t - 1] = x[m - 1];
-  VEC_UNROLL for (size_t j = 1; 2 * j < t; j++) {
-    const float p = point[j], s = scale[j];
-    vec even = x[0] * vec_set1(s), odd = x[1] * vec_set1(s * p);
-    if (m == 4) {
-      even = vec_fma(vec_set1(s * p * p), x[2], even);
-      odd = vec_fma(vec_set1(s * p * p * p), x[3], odd);
-    }
-    y[2 * j - 1] = even + odd;
-    y[2 * j] = even - odd;
-  }
-}
-
-/* y = A'^T x, t points to r taps; m = 1: the points are the taps. */
-VEC_INLINE void taps_1d(const size_t t, const size_t r, const vec *x, vec *y) {
-  static const float power[3][5] = {
-      {1, 1, 1, 1, 1}, {1, 2, 4, 8, 16}, {1, .5f, .25f, .125f, .0625f}};
-  if (t == r) {
-    VEC_UNROLL for (size_t k = 0; k < r; k++) y[k] = x[k];
-    return;
-  }
-  VEC_UNROLL for (size_t k = 0; k < r; k++) {
-    vec sum = vec_zero();
-    VEC_UNROLL for (size_t j = 0; 2 * j + 2 < t; j++) {
-      const vec half = k % 2 ? x[2 * j + 1] - x[2 * j + 2] : x[2 * j + 1] + x[2 * j + 2];
-      sum = vec_fma(vec_set1(power[j][k]), half, sum);
-    }
-    if (k == 0) sum = sum + x[0];
-    if (k == r - 1) sum = sum + x[t - 1];
-    y[k] = sum;
-  }
-}
-
-/* ---- dy ---- */
-
-/* Lines of m vectors, in_step apart, become lines of t vectors, out_step apart. */
-VEC_INLINE void grad_line(const size_t t, const size_t m, const float *in, size_t in_step,
-                          float *out, size_t out_step) {
-  vec x[WINO_MAX_M], y[WINO_MAX_T];
-  VEC_UNROLL for (size_t k = 0; k < m; k++) x[k] = vec_load(in + k * in_step);
-  grad_1d(t, m, x, y);
-  VEC_UNROLL for (size_t k = 0; k < t; k++) vec_store(out + k * out_step, y[k]);
-}
-
-#define EACH_AXIS(F) F(8, 4) F(6, 2) F(5, 1) F(6, 4) F(4, 2) F(3, 1)
-
-static void grad_lines(const struct wino_axis *a, const float *in, size_t in_step, size_t in_next,
-                       float *out, size_t out_step, size_t out_next, size_t count) {
-  switch (a->t * 8 + a->m) {
-#define CASE(T, M)                                                                                 \
-  case T * 8 + M:                                                                                  \
-    for (size_t i = 0; i < count; i++)                                                             \
-      grad_line(T, M, in + i * in_next, in_step, out + i * out_next, out_step);                    \
-    break;
-    EACH_AXIS(CASE)
-#undef CASE
-  default:
-    break;
-  }
-}
-
-/* The gradient under one tile, zeros beyond the grid: tile[d][h][w], one vector of channels. */
-static void tile_load(const struct wgrad *g, size_t n, const size_t at[3], size_t channel,
-                      float *tile) {
-  const struct wino_axis *ax = g->w.axis;
-  const struct vn_tensor *dy = &g->spec.grad_out;
-  const size_t left = g->w.channels_out - channel;
-  size_t have[3];
-  for (int i = 0; i < 3; i++) {
-    const size_t from = at[i] * ax[i].m, rest = ax[i].out - from;
-    have[i] = rest < ax[i].m ? rest : ax[i].m;
-  }
-  const float *base = (const float *)dy->data + channel;
-  for (size_t d = 0; d < ax[0].m; d++)
-    for (size_t h = 0; h < ax[1].m; h++)
-      for (size_t w = 0; w < ax[2].m; w++, tile += VEC_LANES) {
-        vec x = vec_zero();
-        if (d < have[0] && h < have[1] && w < have[2]) {
-          const size_t pixel =
-              ((n * ax[0].out + at[0] * ax[0].m + d) * ax[1].out + at[1] * ax[1].m + h) *
-                  ax[2].out +
-              at[2] * ax[2].m + w;
-          x = vec_load_k(base + pixel * dy->stride, left);
-        }
-        vec_store(tile, x);
-      }
-}
-
-/* G' along depth for all tiles of the block: planes[depth freq][tile][h][w][vec]. */
-static void grad_depth(const struct wgrad *g, const struct wino_job *job, float *planes) {
-  const struct wino_axis *ax = g->w.axis;
-  const size_t area = ax[1].m * ax[2].m;
-  float tile[WINO_MAX_M * WINO_MAX_M * WINO_MAX_M * VEC_LANES];
-  size_t index = 0;
-  for (size_t z = 0; z < job->count[0]; z++)
-    for (size_t j = 0; j < job->count[1]; j++)
-      for (size_t i = 0; i < job->count[2]; i++, index++)
-        for (size_t v = 0; v < job->vecs; v++) {
-          const size_t at[3] = {job->first[0] + z, job->first[1] + j, job->first[2] + i};
-          tile_load(g, job->n, at, (job->vec + v) * VEC_LANES, tile);
-          grad_lines(&ax[0], tile, area * VEC_LANES, VEC_LANES,
-                     planes + (index * job->vecs + v) * area * VEC_LANES, g->y_plane, VEC_LANES,
-                     area);
-        }
-}
-
-/* G' along w and h for one depth frequency: y[freq][tile][channel]. */
-static void grad_plane(const struct wgrad *g, const struct wino_job *job, const float *plane,
-                       float *y) {
-  const struct wino_axis *h = &g->w.axis[1], *x = &g->w.axis[2];
-  const size_t area = h->m * x->m;
-  float strip[WINO_MAX_M * WINO_MAX_T * VEC_LANES];
-  for (size_t tile = 0; tile < job->tiles; tile++)
-    for (size_t v = 0; v < job->vecs; v++) {
-      const float *in = plane + (tile * job->vecs + v) * area * VEC_LANES;
-      grad_lines(x, in, VEC_LANES, x->m * VEC_LANES, strip, VEC_LANES, x->t * VEC_LANES, h->m);
-      grad_lines(h, strip, x->t * VEC_LANES, VEC_LANES, y + tile * g->y_row + v * VEC_LANES,
-                 x->t * g->y_freq, g->y_freq, x->t);
-    }
-}
-
 /* ---- sums over tiles ---- */
 
-/* `index` counts the shares of all samples. */
-static void share_run(const struct wgrad *g, size_t index, size_t chunk, float *sums, float *work) {
+static void plane_run(const struct wgrad *g, const struct wino_job *job, bool fresh, const float *v,
+                      const float *y, float *sums) {
   const struct wino *w = &g->w;
-  memset(sums, 0, g->sum_chunk * sizeof *sums);
-  const size_t sample = index / g->shares, share = index % g->shares;
-  const size_t begin = share * g->blocks / g->shares, end = (share + 1) * g->blocks / g->shares;
-  for (size_t block = begin; block < end; block++) {
-    struct wino_job job;
-    wino_job_at(w, (chunk * g->samples + sample) * g->blocks + block, &job);
-    wino_input_depth(w, &job, work + w->planes_at);
-    grad_depth(g, &job, work + g->y_planes_at);
-    for (size_t f = 0; f < w->axis[0].t; f++) {
-      wino_input_plane(w, &job, work + w->planes_at + f * w->plane_freq, work + w->v_at);
-      grad_plane(g, &job, work + g->y_planes_at + f * g->y_plane, work + g->y_at);
-      for (size_t p = 0; p < w->freqs; p++) {
-        const struct outer o = {.a = work + w->v_at + p * w->v_freq,
-                                .b = work + g->y_at + p * g->y_freq,
-                                .a_step = w->v_row,
-                                .b_step = g->y_row,
-                                .count = job.tiles,
-                                .sum = sums + (f * w->freqs + p) * g->sum_freq,
-                                .sum_row = w->chunk_vecs * VEC_LANES};
-        outer_any(o, w->channels_in, job.vecs * VEC_LANES);
-      }
-    }
+  struct outer o = {.a_step = g->lanes_in ? g->y_row : w->v_row,
+                    .b_step = g->lanes_in ? w->v_row : g->y_row,
+                    .count = job->tiles,
+                    .lanes = VEC_LANES,
+                    .sum = sums,
+                    .sum_row = g->vecs * VEC_LANES,
+                    .fresh = fresh};
+  for (size_t p = 0; p < w->freqs; p++, o.sum += g->sum_freq) {
+    const float *x = v + p * w->v_freq, *dy = y + p * g->y_freq;
+    o.a = g->lanes_in ? dy : x;
+    o.b = g->lanes_in ? x : dy;
+    outer_any(o, g->rows, g->vecs * VEC_LANES);
   }
 }
 
-static void share_job(void *context, size_t job, size_t slot) {
+static void part_job(void *context, size_t index, size_t slot) {
   const struct crew *c = context;
   const struct wgrad *g = c->g;
-  const size_t share = job / g->w.chunks, chunk = job % g->w.chunks;
-  share_run(g, share, chunk, c->sums + share * g->sum_share + chunk * g->sum_chunk,
-            c->work + slot * g->scratch);
+  const struct wino *w = &g->w;
+  float *work = c->work + slot * g->scratch, *sums = c->sums + index * g->sum_part;
+  float *planes = work + w->planes_at, *y_planes = work + g->y_planes_at;
+  size_t begin, end;
+  wgrad_part(g, index % g->parts, &begin, &end);
+  for (size_t block = begin; block < end; block++) {
+    struct wino_job job;
+    wino_job_at(w, index / g->parts * g->blocks + block, &job);
+    wino_input_depth(w, &job, planes);
+    wgrad_dy_depth(g, &job, y_planes);
+    for (size_t f = 0; f < w->axis[0].t; f++) {
+      wino_input_plane(w, &job, planes + f * w->plane_freq, work + g->v_at);
+      wgrad_dy_plane(g, &job, y_planes + f * g->y_plane, work + g->y_at);
+      plane_run(g, &job, block == begin, work + g->v_at, work + g->y_at,
+                sums + f * w->freqs * g->sum_freq);
+    }
+  }
 }
 
 /* ---- back to taps ---- */
 
-VEC_INLINE void taps_line(const size_t t, const size_t r, const float *in, size_t in_step,
-                          float *out, size_t out_step) {
-  vec x[WINO_MAX_T], y[5];
-  VEC_UNROLL for (size_t k = 0; k < t; k++) x[k] = vec_load(in + k * in_step);
-  taps_1d(t, r, x, y);
-  VEC_UNROLL for (size_t k = 0; k < r; k++) vec_store(out + k * out_step, y[k]);
-}
-
-#define EACH_TAPS(F) F(8, 5) F(6, 5) F(5, 5) F(6, 3) F(4, 3) F(3, 3)
-
-/* in[before][t][after] to out[before][r][after], vectors. */
-static void taps_along(size_t t, size_t r, const float *in, size_t before, size_t after,
-                       float *out) {
-  switch (t * 8 + r) {
-#define CASE(T, R)                                                                                 \
-  case T * 8 + R:                                                                                  \
-    for (size_t b = 0; b < before; b++)                                                            \
-      for (size_t i = 0; i < after; i++)                                                           \
-        taps_line(T, R, in + (b * T * after + i) * VEC_LANES, after * VEC_LANES,                   \
-                  out + (b * R * after + i) * VEC_LANES, after * VEC_LANES);                       \
-    break;
-    EACH_TAPS(CASE)
-#undef CASE
-  default:
-    break;
-  }
-}
-
-/* One input channel and one vector of output channels: a sample's shares, in order, to taps. */
-static void taps_one(const struct wgrad *g, const float *from, float *taps) {
-  const struct wino *w = &g->w;
-  const struct wino_axis *ax = w->axis;
-  const size_t *r = g->spec.kernel, freqs = ax[0].t * w->freqs;
-  float one[WINO_MAX_T * WINO_MAX_T * WINO_MAX_T * VEC_LANES], two[sizeof one / sizeof *one];
-  for (size_t f = 0; f < freqs; f++) {
-    vec sum = vec_load(from + f * g->sum_freq);
-    for (size_t s = 1; s < g->shares; s++)
-      sum = sum + vec_load(from + s * g->sum_share + f * g->sum_freq);
-    vec_store(one + f * VEC_LANES, sum);
-  }
-  taps_along(ax[0].t, r[0], one, 1, ax[1].t * ax[2].t, two);
-  taps_along(ax[1].t, r[1], two, r[0], ax[2].t, one);
-  taps_along(ax[2].t, r[2], one, r[0] * r[1], 1, taps);
-}
-
-/* One vector of output channels, LANES input channels: the gradient is written in lines. */
-static void taps_job(void *context, size_t job, size_t slot) {
-  enum { LANES = VEC_LANES, TAPS = 5 * 5 * 5 };
+/* One row and one vector, all parts. */
+static void taps_job(void *context, size_t index, size_t slot) {
   const struct crew *c = context;
   const struct wgrad *g = c->g;
-  const struct wino *w = &g->w;
-  const size_t *r = g->spec.kernel, taps = r[0] * r[1] * r[2], in = w->channels_in;
-  const size_t vec_index = job / w->vecs_in, block = job % w->vecs_in;
-  const size_t chunk = vec_index / w->chunk_vecs, v = vec_index % w->chunk_vecs;
-  const size_t first = block * LANES, count = in - first < LANES ? in - first : LANES;
-  const float *from = c->sums + chunk * g->sum_chunk + (first * w->chunk_vecs + v) * LANES;
-  double all[TAPS * LANES][LANES];
+  const size_t t = g->w.axis[0].t, area = g->spec.kernel[1] * g->spec.kernel[2] * VEC_LANES;
+  const float *sums = c->sums + index * VEC_LANES;
+  double all[WGRAD_MAX_TAPS * VEC_LANES];
   (void)slot;
-  memset(all, 0, count * taps * sizeof *all);
-  for (size_t s = 0; s < g->samples; s++, from += g->shares * g->sum_share)
-    for (size_t i = 0; i < count; i++) {
-      float one[TAPS][LANES];
-      taps_one(g, from + i * w->chunk_vecs * LANES, one[0]);
-      for (size_t k = 0; k < taps; k++)
-        for (size_t l = 0; l < LANES; l++) all[i * taps + k][l] += (double)one[k][l];
-    }
-  for (size_t l = 0; l < LANES && vec_index * LANES + l < w->channels_out; l++) {
-    const size_t to = (vec_index * LANES + l) * taps * in + first;
-    for (size_t k = 0; k < taps; k++)
-      for (size_t i = 0; i < count; i++)
-        vn_wgrad_put(&g->spec, to + k * in + i, all[i * taps + k][l]);
+  for (size_t part = 0; part < g->samples * g->parts; part++, sums += g->sum_part) {
+    float planes[WINO_MAX_T * WGRAD_MAX_R * WGRAD_MAX_R * VEC_LANES];
+    float taps[WGRAD_MAX_TAPS * VEC_LANES];
+    for (size_t f = 0; f < t; f++)
+      wgrad_taps_plane(g, sums + f * g->w.freqs * g->sum_freq, g->sum_freq, planes + f * area);
+    wgrad_taps_depth(g, planes, taps);
+    wgrad_taps_add(g, taps, part == 0, all);
   }
+  wgrad_taps_store(g, index / g->vecs, index % g->vecs, all);
 }
 
 static void wgrad_run(void *state, struct vn_pool *pool, void *memory) {
   const struct wgrad *g = state;
   struct crew crew = {.g = g, .sums = memory};
-  crew.work = crew.sums + g->samples * g->shares * g->sum_share;
-  vn_pool_run(pool, g->samples * g->shares * g->w.chunks, share_job, &crew);
-  vn_pool_run(pool, g->w.vecs_out * g->w.vecs_in, taps_job, &crew);
+  crew.work = crew.sums + g->samples * g->parts * g->sum_part;
+  vn_pool_run(pool, g->samples * g->parts, part_job, &crew);
+  vn_pool_run(pool, g->rows * g->vecs, taps_job, &crew);
 }
 
 static void wgrad_close(void *state) {
@@ -318,24 +122,49 @@ static void tile_choose(struct wgrad *g, size_t best[3]) {
   }
 }
 
-static void lay_out(struct wgrad *g) {
+/* What both ways have in common. */
+static void cut(struct wgrad *g) {
   struct wino *w = &g->w;
   const struct wino_axis *ax = w->axis;
-  const size_t forward = wino_cut(w) / sizeof(float);
-  const size_t tiles = ax[0].block * ax[1].block * ax[2].block;
+  tile_choose(g, w->conv.tile);
+  wino_cut(w);
+  w->chunks = 1;
+  w->chunk_vecs = w->vecs_out;
   g->samples = w->conv.in.dim[VN_N];
   g->blocks = ax[0].blocks * ax[1].blocks * ax[2].blocks;
-  g->shares = g->blocks / 4 < 1 ? 1 : g->blocks / 4 > SHARES_MOST ? SHARES_MOST : g->blocks / 4;
-  g->y_row = w->chunk_vecs * VEC_LANES;
-  g->y_freq = (tiles * w->chunk_vecs | 1) * VEC_LANES;
-  g->y_plane = (tiles * w->chunk_vecs * ax[1].m * ax[2].m | 1) * VEC_LANES;
-  g->y_at = forward;
+  g->taps = g->spec.kernel[0] * g->spec.kernel[1] * g->spec.kernel[2];
+  g->lanes_in = w->channels_out * w->vecs_in <= w->channels_in * w->vecs_out;
+  g->rows = g->lanes_in ? w->channels_out : w->channels_in;
+  g->vecs = g->lanes_in ? w->vecs_in : w->vecs_out;
+  const size_t tiles = ax[0].block * ax[1].block * ax[2].block;
+  g->y_row = w->vecs_out * VEC_LANES;
+  g->y_group = WGRAD_GROUP;
+  g->y_freq = (tiles * w->vecs_out | 1) * VEC_LANES;
+  g->y_plane = (tiles * w->vecs_out * ax[1].m * ax[2].m | 1) * VEC_LANES;
+}
+
+/* Places in memory; returns its bytes. */
+static size_t lay_out(struct wgrad *g) {
+  struct wino *w = &g->w;
+  const size_t parts = g->blocks / PART_BLOCKS;
+  g->parts = parts < 1 ? 1 : parts > PARTS_MOST ? PARTS_MOST : parts;
+  g->v_at = w->planes_at + w->axis[0].t * w->plane_freq;
+  g->y_at = g->v_at + w->freqs * w->v_freq;
   g->y_planes_at = g->y_at + w->freqs * g->y_freq;
-  g->scratch = g->y_planes_at + ax[0].t * g->y_plane;
-  g->scratch = (g->scratch + 15) / 16 * 16;
-  g->sum_freq = w->channels_in * w->chunk_vecs * VEC_LANES;
-  g->sum_chunk = ax[0].t * w->freqs * g->sum_freq;
-  g->sum_share = (w->chunks * g->sum_chunk + 15) / 16 * 16;
+  g->scratch = (g->y_planes_at + w->axis[0].t * g->y_plane + 15) / 16 * 16;
+  g->sum_freq = (g->rows * g->vecs | 1) * VEC_LANES;
+  g->sum_part = (w->axis[0].t * w->freqs * g->sum_freq + 15) / 16 * 16;
+  return (g->samples * g->parts * g->sum_part + g->spec.threads * g->scratch) * sizeof(float);
+}
+
+/* Would a part's sums leave the second cache, and be read and written for each block of tiles? By
+ * channels alone, for it decides how sums are taken. */
+static bool gathers(const struct wgrad *g) {
+  enum {
+    LANES = 16,
+    PAIRS = 8
+  }; /* of LANES by LANES, 512 KB each: 32 by 32 still runs better here */
+  return vn_ceil_div(g->w.channels_in, LANES) * vn_ceil_div(g->w.channels_out, LANES) >= PAIRS;
 }
 
 static enum vn_status check(const struct vn_wgrad_spec *s, struct vn_diag *diag) {
@@ -354,7 +183,8 @@ vn_wgrad_fn vn_wgrad_winograd_avx2;
 enum vn_status VN_ISA_NAME(wgrad_winograd)(const struct vn_wgrad_spec *spec, struct vn_wgrad *wgrad,
                                            struct vn_diag *diag) {
 #if VEC_LANES == 16
-  if (spec->grad_out.dim[VN_C] <= 8) return vn_wgrad_winograd_avx2(spec, wgrad, diag);
+  if (spec->in.dim[VN_C] <= 8 && spec->grad_out.dim[VN_C] <= 8)
+    return vn_wgrad_winograd_avx2(spec, wgrad, diag);
 #endif
   enum vn_status status = check(spec, diag);
   if (status) return status;
@@ -371,11 +201,11 @@ enum vn_status VN_ISA_NAME(wgrad_winograd)(const struct vn_wgrad_spec *spec, str
   g->w.channels_out = spec->grad_out.dim[VN_C];
   g->w.vecs_in = (g->w.channels_in + VEC_LANES - 1) / VEC_LANES;
   g->w.vecs_out = (g->w.channels_out + VEC_LANES - 1) / VEC_LANES;
-  tile_choose(g, g->w.conv.tile);
-  lay_out(g);
-  const size_t floats = g->samples * g->shares * g->sum_share + spec->threads * g->scratch;
-  *wgrad = (struct vn_wgrad){floats * sizeof(float), wgrad_run, wgrad_close, g, ""};
-  snprintf(wgrad->name, sizeof wgrad->name, "winograd %zux%zux%zu " VN_ISA_TEXT, g->w.axis[0].m,
-           g->w.axis[1].m, g->w.axis[2].m);
+  cut(g);
+  const bool gather = gathers(g);
+  const size_t bytes = gather ? wgrad_gather_cut(g) : lay_out(g);
+  *wgrad = (struct vn_wgrad){bytes, gather ? wgrad_gather_run : wgrad_run, wgrad_close, g, ""};
+  snprintf(wgrad->name, sizeof wgrad->name, "winograd %zux%zux%zu%s " VN_ISA_TEXT, g->w.axis[0].m,
+           g->w.axis[1].m, g->w.axis[2].m, gather ? " gathered" : "");
   return VN_OK;
 }

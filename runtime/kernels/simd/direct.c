@@ -68,17 +68,7 @@ VEC_INLINE void block(const struct block *b, const size_t rows, const size_t vec
   gemm_store(sum, b->sum, vecs * VEC_LANES, rows, vecs);
 }
 
-typedef void block_fn(const struct block *b);
-#define DEFINE(R)                                                                                  \
-  static void block_##R##_1(const struct block *b) {                                               \
-    block(b, R, 1);                                                                                \
-  }                                                                                                \
-  static void block_##R##_2(const struct block *b) {                                               \
-    block(b, R, 2);                                                                                \
-  }
-GEMM_EACH_ROWS(DEFINE)
-#define ENTRY(R) {block_##R##_1, block_##R##_2},
-static block_fn *const blocks_of[GEMM_ROWS][GEMM_PANEL] = {GEMM_EACH_ROWS(ENTRY)};
+GEMM_TABLE(struct block, block);
 
 /* Where a job stands. */
 struct place {
@@ -143,7 +133,7 @@ static void panel_row(const struct direct *k, const struct place *p, size_t y,
   for (size_t i = 0, x = 0; i < blocks; i++) {
     const size_t n = count + (i < longer);
     b->at = x * b->pixel;
-    blocks_of[n - 1][vecs - 1](b);
+    block_of[n - 1][vecs - 1](b);
     finish(k, e, vecs, b->sum, pixel + x, n);
     x += n;
   }

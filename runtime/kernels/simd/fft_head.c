@@ -186,7 +186,7 @@ static void head_output(const struct head *k, const struct fft_strip *at, float 
 
 static void head_run(const void *state, size_t index, void *scratch) {
   const struct head *k = state;
-  const struct fft_job job = fft_job_at(&k->f, index);
+  const struct fft_part job = fft_part_at(&k->f, index);
   const size_t columns = job.tiles * FFT_TILE + CARRIED;
   const size_t carried = k->f.channels_out * FFT_ROWS * PARTS * CARRIED * FFT_PAIR;
   float *s = scratch;
@@ -217,7 +217,7 @@ static size_t lines(size_t elems) {
 /* Strides and places in the scratch; returns its size in bytes. */
 static size_t head_cut(struct head *k) {
   struct fft *f = &k->f;
-  fft_cut_strips(f, VN_FFT_TILES, COLUMNS);
+  fft_cut_strips(f, COLUMNS);
   k->row = f->vecs_in * FFT_PAIR;
   k->column = lines(ROWS_OF_PLANE * k->row) + FFT_LINE;
   k->sums = lines(f->block * FFT_TILE + CARRIED + COLUMNS + VEC_LANES);
@@ -241,7 +241,7 @@ enum vn_status fft_head(const struct vn_conv *conv, struct vn_prepared *prepared
   f->vecs_in = (f->channels_in + VEC_LANES - 1) / VEC_LANES;
   const size_t scratch = head_cut(k);
   *prepared = (struct vn_prepared){.name = "fft head " VN_ISA_TEXT,
-                                   .jobs = fft_jobs(f),
+                                   .jobs = fft_parts(f),
                                    .scratch_bytes = scratch,
                                    .packed_bytes = FFT_ROWS * f->channels_out * f->vecs_in *
                                                    FFT_TAPS * FFT_PAIR * sizeof(float),

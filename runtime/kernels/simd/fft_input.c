@@ -87,19 +87,20 @@ void fft_input_depth(const struct fft *f, const struct fft_strip *at, size_t w, 
 }
 
 void fft_input(const struct fft *f, const struct fft_strip *at, float *scratch, float *strip) {
-  const size_t columns = at->tiles * FFT_TILE + FFT_TAPS - 1, size = f->conv.in.dim[VN_W];
+  const size_t size = f->conv.in.dim[VN_W];
   float *zeros = scratch + f->zeros_at, *stage = scratch + f->stage_at;
   memset(zeros, 0, f->stage_columns * f->conv.in.stride * sizeof(float));
-  for (size_t x = 0, n; x < columns; x += n, strip += n * f->column) {
+  for (size_t x = at->begin, n; x < at->end; x += n) {
     const size_t w = at->w + x - f->conv.pad[2];
+    float *to = strip + x * f->column;
     n = 1;
     if (w >= size) {
-      memset(strip, 0, FFT_ROWS * f->row * sizeof(float));
+      memset(to, 0, FFT_ROWS * f->row * sizeof(float));
       continue;
     }
-    while (n < f->stage_columns && x + n < columns && w + n < size) n++;
+    while (n < f->stage_columns && x + n < at->end && w + n < size) n++;
     fft_input_depth(f, at, w, n, zeros, stage);
     for (size_t plane = 0; plane < FFT_PLANES; plane++)
-      fft_input_h(f, plane, n, stage, strip + fft_plane_row(plane) * f->row, f->column, f->row);
+      fft_input_h(f, plane, n, stage, to + fft_plane_row(plane) * f->row, f->column, f->row);
   }
 }

@@ -73,17 +73,18 @@ static size_t smaller(size_t a, size_t b) {
 
 void fft_output(const struct fft *f, const struct fft_strip *at, const float *strip) {
   const struct vn_tensor *out = &f->conv.out;
-  const size_t *size = &out->dim[VN_D], columns = smaller(at->tiles * FFT_TILE, size[2] - at->w);
+  const size_t *size = &out->dim[VN_D];
+  const size_t end = smaller(smaller(at->end, at->tiles * FFT_TILE), size[2] - at->w);
   const struct target t = {.pixel = ((at->n * size[0] + at->d) * size[1] + at->h) * size[2] + at->w,
                            .depth = smaller(FFT_TILE, size[0] - at->d),
                            .height = smaller(FFT_TILE, size[1] - at->h),
                            .plane = size[1] * size[2]};
-  for (size_t x = 0; x < columns; x++)
+  for (size_t x = at->begin; x < end; x++)
     for (size_t c = 0; c < f->vecs_out; c++) {
       const float *in = strip + x * f->column + c * FFT_PAIR;
       const struct vn_epi e = vn_epi_open(&f->conv.epilogue, c * VEC_LANES,
                                           smaller(f->channels_out - c * VEC_LANES, VEC_LANES));
-      for (size_t k = 0; x + 2 < columns && k < FFT_ROWS; k++)
+      for (size_t k = 0; x + 2 < end && k < FFT_ROWS; k++)
         for (size_t i = 0; i < FFT_PAIR; i += FFT_LINE)
           vec_prefetch_l2(in + 2 * f->column + k * f->row + i);
       column(f, &e, &t, x, in);

@@ -5,8 +5,9 @@
  * for each complex one: x conj(w) has re = p + q and im = p - r with p = (re x + im x) re w, q = im
  * x (im w - re w), r = re x (re w + im w); the sums over the channels are taken before.
  *
- * Weights are kept with their 5 taps along w, a quarter of their frequencies, which are made here
- * for all tiles of the job. What the next row needs is fetched while this one is computed. */
+ * Weights are kept with their 5 by 5 taps along h and w, a quarter of a quarter of their
+ * frequencies, which are made here for all tiles of the part. What the next row needs is fetched
+ * while this one is computed. */
 #include "fft.h"
 
 /* Rows, tiles that is, of which the three sums fit the registers, beside three of weights. */
@@ -102,37 +103,51 @@ static void frequencies_any(const struct fft *f, const float *taps, size_t c, fl
   }
 }
 
-/* What the next row needs, a few lines at a time: its part of each column, and its weights. */
+/* Taps along w of one row's weights for one output vector: of the plane's taps along h frequency k.
+ * from: [channel][tap along h][tap along w][re, im], to: [channel][tap along w][re, im]. */
+static void taps_of_row(const float *from, size_t channels, size_t k, float *to) {
+  static const float cosine[FFT_POINTS] = {1,  .95105652f,  .80901699f,  .58778525f,  .30901699f,
+                                           0,  -.30901699f, -.58778525f, -.80901699f, -.95105652f,
+                                           -1, -.95105652f, -.80901699f, -.58778525f, -.30901699f,
+                                           0,  .30901699f,  .58778525f,  .80901699f,  .95105652f};
+  vec c[FFT_TAPS], s[FFT_TAPS];
+  for (size_t t = 1; t < FFT_TAPS; t++) {
+    c[t] = vec_set1(cosine[k * t % FFT_POINTS]);
+    s[t] = vec_set1(cosine[(k * t + 15) % FFT_POINTS]);
+  }
+  for (size_t i = 0; i < channels; i++, from += (FFT_TAPS - 1) * FFT_TAPS * FFT_PAIR)
+    for (size_t w = 0; w < FFT_TAPS; w++, from += FFT_PAIR, to += FFT_PAIR) {
+      vec re = vec_load(from), im = vec_load(from + VEC_LANES);
+      VEC_UNROLL for (size_t t = 1; t < FFT_TAPS; t++) {
+        const float *tap = from + t * FFT_TAPS * FFT_PAIR;
+        const vec x = vec_load(tap), y = vec_load(tap + VEC_LANES);
+        re = vec_fma(y, s[t], vec_fma(x, c[t], re));
+        im = vec_fnma(x, s[t], vec_fma(y, c[t], im));
+      }
+      vec_store(to, re);
+      vec_store(to + VEC_LANES, im);
+    }
+}
+
+/* What the next row needs of each column, a few lines at a time. */
 struct ahead {
-  const float *columns, *taps;
-  size_t column, column_elems, columns_left, at, taps_left, columns_part, taps_part;
+  const float *columns;
+  size_t column, elems, left, part;
 };
 
-static struct ahead ahead_of(const struct fft *f, const struct fft_job *job, const float *scratch,
-                             size_t row) {
+static struct ahead ahead_of(const struct fft *f, const struct fft_part *part, const float *strips,
+                             size_t row, size_t end) {
   const size_t steps = FFT_POINTS * f->vecs_out;
-  struct ahead a = {.columns = scratch + (row + 1) * f->row,
-                    .column = f->column,
-                    .column_elems = f->vecs_in * FFT_PAIR};
-  if (row + 1 == FFT_ROWS) return a;
-  a.taps_left = f->vecs_out * f->channels_in * FFT_TAPS * FFT_PAIR;
-  a.taps = f->packed + (row + 1) * a.taps_left;
-  a.columns_left = job->count * (f->block * FFT_TILE + FFT_TAPS - 1);
-  a.columns_part = (a.columns_left + steps - 1) / steps;
-  a.taps_part = (a.taps_left / FFT_LINE + steps - 1) / steps;
+  struct ahead a = {
+      .columns = strips + (row + 1) * f->row, .column = f->column, .elems = f->vecs_in * FFT_PAIR};
+  if (row + 1 < end) a.left = part->count * (f->block * FFT_TILE + FFT_TAPS - 1);
+  a.part = (a.left + steps - 1) / steps;
   return a;
 }
 
 static void look_ahead(struct ahead *a) {
-  for (size_t i = 0; i < a->columns_part && a->columns_left; i++, a->columns_left--) {
-    for (size_t k = 0; k < a->column_elems; k += FFT_LINE) vec_prefetch_l2(a->columns + k);
-    a->columns += a->column;
-  }
-  for (size_t i = 0; i < a->taps_part && a->taps_left >= FFT_LINE; i++) {
-    vec_prefetch_l2(a->taps);
-    a->taps += FFT_LINE;
-    a->taps_left -= FFT_LINE;
-  }
+  for (size_t i = 0; i < a->part && a->left; i++, a->left--, a->columns += a->column)
+    for (size_t k = 0; k < a->elems; k += FFT_LINE) vec_prefetch_l2(a->columns + k);
 }
 
 /* One frequency and output vector for all tiles. */
@@ -147,12 +162,16 @@ static void multiply(const struct fft *f, size_t tiles, const float *v, const fl
   }
 }
 
-static void multiply_row(const struct fft *f, size_t tiles, const float *taps, float *scratch,
+static void multiply_row(const struct fft *f, size_t tiles, size_t row, float *scratch,
                          struct ahead *ahead) {
-  float *u = scratch + f->u_at;
-  for (size_t c = 0; c < 4; c++)
-    for (size_t o = 0; o < f->vecs_out; o++) {
-      frequencies_any(f, taps + o * f->channels_in * FFT_TAPS * FFT_PAIR, c, u);
+  const struct fft_row at = fft_row_at(row);
+  const size_t vector = f->channels_in * FFT_TAPS * FFT_TAPS * FFT_PAIR;
+  const float *plane = f->packed + at.plane * f->vecs_out * vector;
+  float *u = scratch + f->u_at, *taps = scratch + f->taps_at;
+  for (size_t o = 0; o < f->vecs_out; o++) {
+    taps_of_row(plane + o * vector, f->channels_in, at.frequency, taps);
+    for (size_t c = 0; c < 4; c++) {
+      frequencies_any(f, taps, c, u);
       for (size_t d = 0; d < 5; d++) {
         const size_t k = (5 * c + 16 * d) % FFT_POINTS;
         multiply(f, tiles, scratch + f->v_at + k * f->v_freq, u + d * f->u_freq,
@@ -160,12 +179,13 @@ static void multiply_row(const struct fft *f, size_t tiles, const float *taps, f
         look_ahead(ahead);
       }
     }
+  }
 }
 
 /* The 20 columns of each tile, with their frequencies in v or m. */
-static void there(const struct fft *f, const struct fft_job *job, const float *row, float *v) {
-  for (size_t s = 0; s < job->count; s++)
-    for (size_t i = 0; i < job->tiles; i++, v += f->v_row)
+static void there(const struct fft *f, const struct fft_part *part, const float *row, float *v) {
+  for (size_t s = 0; s < part->count; s++)
+    for (size_t i = 0; i < part->tiles; i++, v += f->v_row)
       for (size_t c = 0; c < f->vecs_in; c++) {
         const float *in = row + s * f->strip + i * FFT_TILE * f->column + c * FFT_PAIR;
         float *out = v + c * FFT_TRIPLE;
@@ -173,9 +193,9 @@ static void there(const struct fft *f, const struct fft_job *job, const float *r
       }
 }
 
-static void back(const struct fft *f, const struct fft_job *job, const float *m, float *row) {
-  for (size_t s = 0; s < job->count; s++)
-    for (size_t i = 0; i < job->tiles; i++, m += f->m_row)
+static void back(const struct fft *f, const struct fft_part *part, const float *m, float *row) {
+  for (size_t s = 0; s < part->count; s++)
+    for (size_t i = 0; i < part->tiles; i++, m += f->m_row)
       for (size_t c = 0; c < f->vecs_out; c++) {
         const float *in = m + c * FFT_PAIR;
         float *out = row + s * f->strip + i * FFT_TILE * f->column + c * FFT_PAIR;
@@ -183,14 +203,13 @@ static void back(const struct fft *f, const struct fft_job *job, const float *m,
       }
 }
 
-void fft_products(const struct fft *f, const struct fft_job *job, float *scratch) {
-  const size_t tiles = job->count * job->tiles;
-  const float *taps = f->packed;
-  for (size_t row = 0; row < FFT_ROWS; row++) {
-    struct ahead ahead = ahead_of(f, job, scratch, row);
-    there(f, job, scratch + row * f->row, scratch + f->v_at);
-    multiply_row(f, tiles, taps, scratch, &ahead);
-    back(f, job, scratch + f->m_at, scratch + row * f->row);
-    taps += f->vecs_out * f->channels_in * FFT_TAPS * FFT_PAIR;
+void fft_products(const struct fft *f, const struct fft_part *part, size_t row, size_t end,
+                  float *strips, float *scratch) {
+  const size_t tiles = part->count * part->tiles;
+  for (; row < end; row++) {
+    struct ahead ahead = ahead_of(f, part, strips, row, end);
+    there(f, part, strips + row * f->row, scratch + f->v_at);
+    multiply_row(f, tiles, row, scratch, &ahead);
+    back(f, part, scratch + f->m_at, strips + row * f->row);
   }
 }

@@ -1,6 +1,6 @@
-/* Weights of the FFT convolution: transformed along d and h in double, divided by what three
- * inverse transforms multiply with, and packed for fft_products.c. Called by fft.c once, when an
- * exec is opened. */
+/* Weights of the FFT convolution: transformed along d in double, for heads along h, too, divided by
+ * what the inverse transforms multiply with, and packed for fft_products.c or fft_head.c. Called by
+ * fft.c once, when an exec is opened. */
 #include "fft.h"
 
 #include <string.h>
@@ -54,36 +54,33 @@ static void complex_taps(const vec_double *re, const vec_double *im, size_t k, v
   *to_im = b;
 }
 
-static size_t frequency_of(size_t index) {
-  return index < 2 ? 10 * index : fft_frequency[index - 2];
-}
-
 static void store(float *to, vec_double x, double scale) {
   const vec_half y = __builtin_convertvector(x * scale, vec_half);
   memcpy(to, &y, sizeof y);
 }
 
-/* Where the numbers of one transform go: floats from one row and one tap along w to the next. */
-struct place {
-  float *u;
-  size_t row, tap;
-  double scale; /* what undoes the inverse transforms */
-};
+/* taps[d][h][w], half a vector each, along d: to planes[h][w][re, im], `plane` floats apart. */
+static void transform_depth(const vec_double *taps, double scale, float *to, size_t plane) {
+  for (size_t p = 0; p < FFT_PLANES; p++, to += plane)
+    for (size_t i = 0; i < PLANE; i++) {
+      vec_double re, im;
+      real_taps(taps + i, PLANE, fft_real_frequency(p), &re, &im);
+      store(to + i * FFT_PAIR, re, scale);
+      store(to + i * FFT_PAIR + VEC_LANES, im, scale);
+    }
+}
 
-/* taps[d][h][w], half a vector each, along d and h. */
-static void transform(const vec_double *taps, const struct place *p) {
-  float *u = p->u;
-  for (size_t plane = 0; plane < FFT_PLANES; plane++) {
-    const size_t rows = plane < 2 ? FFT_PLANES : FFT_POINTS, d = frequency_of(plane);
-    vec_double re[PLANE], im[PLANE], x, y;
-    for (size_t i = 0; i < PLANE; i++) real_taps(taps + i, PLANE, d, &re[i], &im[i]);
-    for (size_t r = 0; r < rows; r++, u += p->row) {
-      const size_t h = plane < 2 ? frequency_of(r) : r;
-      for (size_t w = 0; w < FFT_TAPS; w++) {
-        complex_taps(re + w, im + w, h, &x, &y);
-        store(u + w * p->tap, x, p->scale);
-        store(u + w * p->tap + VEC_LANES, y, p->scale);
-      }
+/* The same along d and h: to rows[w][re, im], `row` floats apart. */
+static void transform(const vec_double *taps, double scale, float *to, size_t row) {
+  vec_double re[PLANE], im[PLANE], x, y;
+  for (size_t r = 0; r < FFT_ROWS; r++, to += row) {
+    const struct fft_row at = fft_row_at(r);
+    for (size_t i = 0; i < PLANE && r == fft_plane_row(at.plane); i++)
+      real_taps(taps + i, PLANE, fft_real_frequency(at.plane), &re[i], &im[i]);
+    for (size_t w = 0; w < FFT_TAPS; w++) {
+      complex_taps(re + w, im + w, at.frequency, &x, &y);
+      store(to + w * FFT_PAIR, x, scale);
+      store(to + w * FFT_PAIR + VEC_LANES, y, scale);
     }
   }
 }
@@ -113,18 +110,14 @@ static void pack_task(void *context, size_t job, size_t slot) {
   const struct fft *f = p->f;
   const size_t o = job % f->vecs_out, first = job / f->vecs_out * GROUP;
   const size_t count = f->channels_in - first < GROUP ? f->channels_in - first : GROUP;
-  const size_t channel = FFT_TAPS * FFT_PAIR, vector = f->channels_in * channel;
+  const size_t channel = PLANE * FFT_PAIR, vector = f->channels_in * channel;
   (void)slot;
   for (size_t half = 0; half < VEC_LANES; half += HALF) {
     vec_double taps[GROUP][PLANE * FFT_TAPS];
     gather(f, p->weight, o * VEC_LANES + half, first, count, (double *)taps);
-    for (size_t i = 0; i < count; i++) {
-      const struct place place = {.u = p->packed + o * vector + (first + i) * channel + half,
-                                  .row = f->vecs_out * vector,
-                                  .tap = FFT_PAIR,
-                                  .scale = 1. / (FFT_POINTS * FFT_POINTS * FFT_POINTS)};
-      transform(taps[i], &place);
-    }
+    for (size_t i = 0; i < count; i++)
+      transform_depth(taps[i], 1. / (FFT_POINTS * FFT_POINTS * FFT_POINTS),
+                      p->packed + o * vector + (first + i) * channel + half, f->vecs_out * vector);
   }
 }
 
@@ -152,12 +145,9 @@ static void pack_head_task(void *context, size_t job, size_t slot) {
         taps[k][l] =
             i < f->channels_in ? (double)p->weight[(o * TAPS + k) * f->channels_in + i] : 0;
       }
-    const struct place place = {.u =
-                                    p->packed + ((o * f->vecs_in) + c) * FFT_TAPS * FFT_PAIR + half,
-                                .row = f->channels_out * f->vecs_in * FFT_TAPS * FFT_PAIR,
-                                .tap = FFT_PAIR,
-                                .scale = 1. / (FFT_POINTS * FFT_POINTS)};
-    transform(taps, &place);
+    transform(taps, 1. / (FFT_POINTS * FFT_POINTS),
+              p->packed + ((o * f->vecs_in) + c) * FFT_TAPS * FFT_PAIR + half,
+              f->channels_out * f->vecs_in * FFT_TAPS * FFT_PAIR);
   }
 }
 

@@ -53,7 +53,28 @@ VEC_INLINE void gemm_store(vec sum[GEMM_ROWS][GEMM_PANEL], float *to, size_t row
       VEC_UNROLL for (size_t o = 0; o < vecs; o++) vec_store(to + o * VEC_LANES, sum[i][o]);
 }
 
-/* F(rows) for every count of rows. */
-#define GEMM_EACH_ROWS(F) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12)
+/* F(rows, …) for every count of rows; F(rows). */
+#define GEMM_ROWS_OF(F, ...)                                                                       \
+  F(1, __VA_ARGS__)                                                                                \
+  F(2, __VA_ARGS__)                                                                                \
+  F(3, __VA_ARGS__) F(4, __VA_ARGS__) F(5, __VA_ARGS__) F(6, __VA_ARGS__) F(7, __VA_ARGS__)        \
+      F(8, __VA_ARGS__) F(9, __VA_ARGS__) F(10, __VA_ARGS__) F(11, __VA_ARGS__) F(12, __VA_ARGS__)
+#define GEMM_CALL(R, F)   F(R)
+#define GEMM_EACH_ROWS(F) GEMM_ROWS_OF(GEMM_CALL, F)
+
+/* GEMM_TABLE(type, body) defines body_of[rows - 1][vecs - 1], functions of a `const type *`, each
+ * of which is body(x, rows, vecs) with both as constants. */
+#define GEMM_DEFINE(R, type, body)                                                                 \
+  static void body##_##R##_1(const type *x) {                                                      \
+    body(x, R, 1);                                                                                 \
+  }                                                                                                \
+  static void body##_##R##_2(const type *x) {                                                      \
+    body(x, R, 2);                                                                                 \
+  }
+#define GEMM_ENTRY(R, body) {body##_##R##_1, body##_##R##_2},
+#define GEMM_TABLE(type, body)                                                                     \
+  GEMM_ROWS_OF(GEMM_DEFINE, type, body)                                                            \
+  static void (*const body##_of[GEMM_ROWS][GEMM_PANEL])(const type *) = {                          \
+      GEMM_ROWS_OF(GEMM_ENTRY, body)}
 
 #endif

@@ -1,10 +1,9 @@
-/* INSTNORM on vectors: the statistics of pieces of a fixed size, their sum in the order of the
- * pieces, then the normalisation with all that follows it. Three rounds over the pool, for which
- * one step has to bring its own loops.
+/* INSTNORM on vectors, in three phases: the statistics of pieces of a fixed size, their sum in the
+ * order of the pieces, then the normalisation with all that follows it.
  *
  * A piece is rows of `width` floats: a pixel, or, where no tensor has gaps, as many as fill vectors
- * of any width. Each float of a row has a sum of its own down the rows, so that no result depends
- * on the vector; runs of a few rows are summed in float, all else in double. */
+ * of any width. Each float of a row has a sum of its own down the rows, so that no result depends on
+ * the vector; runs of a few rows are summed in float, all else in double. */
 #include "epilogue.h"
 #include "simd.h"
 
@@ -105,12 +104,10 @@ static size_t piece_pixels(const struct norm *k, const struct piece *p) {
 }
 
 /* Means, then squares about the piece's own mean: nothing is lost to a mean far from zero. */
-static void statistics_job(void *context, size_t job, size_t slot) {
-  const struct norm *k = context;
+static void statistics(const struct norm *k, size_t job) {
   const struct piece p = piece_of(k, job / k->pieces, job % k->pieces);
   const double pixels = (double)piece_pixels(k, &p);
   double *mean = k->sums + job * 2 * k->channels, *squares = mean + k->channels;
-  (void)slot;
   piece_sum(k, &p, NULL, mean);
   for (size_t c = 0; c < k->channels; c++) mean[c] /= pixels;
   piece_sum(k, &p, mean, squares);
@@ -148,14 +145,12 @@ static void group_join(const struct norm *k, size_t image, size_t first) {
   }
 }
 
-static void groups_join(const struct norm *k) {
-  for (size_t image = 0; image < k->images; image++) {
-    float *mean = k->mean + image * k->padded, *factor = k->factor + image * k->padded;
-    for (size_t c = 0; c < k->channels; c += k->s.span) group_join(k, image, c);
-    for (size_t i = k->channels; i < k->padded; i++) {
-      mean[i] = mean[i - k->channels];
-      factor[i] = factor[i - k->channels];
-    }
+static void image_join(const struct norm *k, size_t image) {
+  float *mean = k->mean + image * k->padded, *factor = k->factor + image * k->padded;
+  for (size_t c = 0; c < k->channels; c += k->s.span) group_join(k, image, c);
+  for (size_t i = k->channels; i < k->padded; i++) {
+    mean[i] = mean[i - k->channels];
+    factor[i] = factor[i - k->channels];
   }
 }
 
@@ -174,13 +169,11 @@ VEC_INLINE void row_finish(const struct norm *k, const float *mean, const float 
   }
 }
 
-static void normalise_job(void *context, size_t job, size_t slot) {
-  const struct norm *k = context;
+static void normalise(const struct norm *k, size_t job) {
   const size_t image = job / k->pieces, first = job % k->pieces * k->piece;
   const size_t end = smaller(k->rows, first + k->piece), pixels = k->width / k->channels;
   const struct vn_tensor *in = &k->s.in[0], *out = &k->s.out, *more = &k->s.epilogue.residual;
   const float *mean = k->mean + image * k->padded, *factor = k->factor + image * k->padded;
-  (void)slot;
   for (size_t row = first; row < end; row++) {
     const size_t pixel = image * k->pixels + row * pixels;
     const float *r = more->data ? (const float *)more->data + pixel * more->stride : NULL;
@@ -189,25 +182,23 @@ static void normalise_job(void *context, size_t job, size_t slot) {
   }
 }
 
-/* A round is half of the work that `watch` tells of. */
-static bool round_run(const struct norm *k, struct vn_pool *pool, vn_pool_fn *job,
-                      struct vn_watch *watch) {
-  if (watch) watch->share /= 2;
-  const bool going =
-      vn_pool_run_watched(pool, k->images * k->pieces, job, (void *)(uintptr_t)k, watch);
-  if (watch) {
-    watch->base += watch->share;
-    watch->share *= 2;
-  }
-  return going;
+static size_t norm_phase(const void *state, size_t first) {
+  const struct norm *k = state;
+  const size_t pieces = k->images * k->pieces;
+  return first < pieces ? pieces : first < pieces + k->images ? pieces + k->images
+                                                              : 2 * pieces + k->images;
 }
 
-static enum vn_status norm_run(void *state, struct vn_pool *pool, struct vn_watch *watch) {
+static void norm_run(const void *state, size_t job, void *scratch) {
   const struct norm *k = state;
-  if (!round_run(k, pool, statistics_job, watch)) return VN_OK; /* as its caller sees */
-  groups_join(k);
-  round_run(k, pool, normalise_job, watch);
-  return VN_OK;
+  const size_t pieces = k->images * k->pieces;
+  (void)scratch;
+  if (job < pieces)
+    statistics(k, job);
+  else if (job < pieces + k->images)
+    image_join(k, job - pieces);
+  else
+    normalise(k, job - pieces - k->images);
 }
 
 /* ---- the cut ---- */
@@ -281,7 +272,9 @@ enum vn_status VN_ISA_NAME(norm)(const struct vn_simple *s, struct vn_prepared *
   *prepared = (struct vn_prepared){.name = "norm " VN_ISA_TEXT,
                                    .state_bytes = k->images * k->pieces * 2 * k->channels * 8 +
                                                   (2 * k->images + 3) * k->padded * 4,
-                                   .run_pool = norm_run,
+                                   .jobs = 2 * k->images * k->pieces + k->images,
+                                   .phase = norm_phase,
+                                   .run = norm_run,
                                    .close = norm_close,
                                    .state = k};
   return VN_OK;

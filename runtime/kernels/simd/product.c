@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 enum { FEWEST_JOBS = 32, JOB_BYTES = 65536 }; /* if possible; of inputs, in L1 or L2 */
+enum { LINE = 16 };                           /* floats of a cache line */
 
 static size_t smaller(size_t a, size_t b) {
   return a < b ? a : b;
@@ -33,17 +34,7 @@ VEC_INLINE void block(const struct block *b, const size_t rows, const size_t vec
   gemm_store(sum, b->sum, vecs * VEC_LANES, rows, vecs);
 }
 
-typedef void block_fn(const struct block *b);
-#define DEFINE(R)                                                                                  \
-  static void block_##R##_1(const struct block *b) {                                               \
-    block(b, R, 1);                                                                                \
-  }                                                                                                \
-  static void block_##R##_2(const struct block *b) {                                               \
-    block(b, R, 2);                                                                                \
-  }
-GEMM_EACH_ROWS(DEFINE)
-#define ENTRY(R) {block_##R##_1, block_##R##_2},
-static block_fn *const blocks_of[GEMM_ROWS][GEMM_PANEL] = {GEMM_EACH_ROWS(ENTRY)};
+GEMM_TABLE(struct block, block);
 
 /* Epilogue and store of `count` pixels, one vector of channels. */
 static void finish(const struct product *p, const struct vn_epi *epi, const float *sum,
@@ -60,21 +51,40 @@ static void finish(const struct product *p, const struct vn_epi *epi, const floa
     vec_store_k(out, vn_epi_apply(&e, vec_load(sum), pixel), e.count);
 }
 
-/* All pixels of a line by one panel. `pixel`: the output of the first. */
-static void run_line(const struct product *p, const float *in, size_t count, const float *u,
-                     const struct vn_epi *e, size_t vecs, size_t pixel) {
+/* `count` pixels' inputs. Those of a strided convolution lie apart, which no prefetcher of the
+ * machine's sees through. */
+static void fetch(const struct product *p, const float *in, size_t count) {
+  for (size_t s = 0; s < p->segments; s++) {
+    if (s && p->segment_at[s] < p->segment_at[s - 1] + LINE) continue;
+    const float *from = in + p->segment_at[s];
+    for (size_t i = 0; i < count; i++, from += p->in_step)
+      for (size_t k = 0; k < p->depth; k += LINE) vec_prefetch_l2(from + k);
+  }
+}
+
+/* All pixels of a line by one panel. `pixel`: the output of the first; ahead: floats to the next
+ * line's input, which is fetched meanwhile, or 0. */
+static void run_line(const struct product *p, const float *in, size_t count, size_t ahead,
+                     const float *u, const struct vn_epi *e, size_t vecs, size_t pixel) {
   float sum[GEMM_ROWS * GEMM_PANEL * VEC_LANES];
   const size_t blocks = ceil_div(count, gemm_rows(vecs));
   const size_t rows = count / blocks, longer = count % blocks;
   struct block b = {p, in, u, sum};
   for (size_t i = 0; i < blocks; i++) {
     const size_t n = rows + (i < longer);
-    blocks_of[n - 1][vecs - 1](&b);
+    if (ahead) fetch(p, b.in + ahead, n);
+    block_of[n - 1][vecs - 1](&b);
     for (size_t o = 0; o < vecs; o++)
       finish(p, &e[o], sum + o * VEC_LANES, vecs * VEC_LANES, pixel, n);
     b.in += n * p->in_step;
     pixel += n * p->out_step;
   }
+}
+
+/* How far the next line's input is, where it should be fetched. */
+static size_t ahead_of(const struct product *p, size_t line) {
+  if (p->segments == 1 || line + 1 == ceil_div(p->pixels, p->line)) return 0;
+  return p->in_at(p, line + 1) - p->in_at(p, line);
 }
 
 static void product_run(const void *state, size_t job, void *scratch) {
@@ -94,8 +104,8 @@ static void product_run(const void *state, size_t job, void *scratch) {
     }
     for (size_t l = first; l < last; l++)
       run_line(p, (const float *)p->conv.in.data + p->in_at(p, l),
-               smaller(p->line, p->pixels - l * p->line), u, e, vecs,
-               p->out_at(p, l) + p->tap_at[i / per_tap]);
+               smaller(p->line, p->pixels - l * p->line), i == from ? ahead_of(p, l) : 0, u, e,
+               vecs, p->out_at(p, l) + p->tap_at[i / per_tap]);
   }
   if (p->stream) vec_stream_end();
 }

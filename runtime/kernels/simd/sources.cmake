@@ -10,9 +10,13 @@ set(VN_SIMD_SOURCES
   kernels/simd/fft_output.c
   kernels/simd/fft_products.c
   kernels/simd/fft_weights.c
+  kernels/simd/lean.c
+  kernels/simd/lean_products.c
+  kernels/simd/lean_weights.c
   kernels/simd/map.c
   kernels/simd/norm.c
   kernels/simd/pointwise.c
+  kernels/simd/pointwise_few.c
   kernels/simd/product.c
   kernels/simd/sample.c
   kernels/simd/simple.c
@@ -21,6 +25,7 @@ set(VN_SIMD_SOURCES
   kernels/simd/up.c
   kernels/simd/winograd.c
   kernels/simd/winograd_cut.c
+  kernels/simd/winograd_few.c
   kernels/simd/winograd_gemm.c
   kernels/simd/winograd_input.c
   kernels/simd/winograd_output.c

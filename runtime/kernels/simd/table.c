@@ -6,6 +6,7 @@ const struct vn_simd VN_ISA_NAME(simd) = {
     .name = VN_ISA_TEXT,
     .lanes = VEC_LANES,
     .winograd = VN_ISA_NAME(winograd),
+    .lean = VN_ISA_NAME(lean),
     .fft = VN_ISA_NAME(fft),
     .depthwise = VN_ISA_NAME(depthwise),
     .direct = VN_ISA_NAME(direct),

@@ -6,6 +6,8 @@
  * are live at a time, so that they stay in cache for all tiles of the block. */
 #include "winograd.h"
 
+#include "cost.h"
+
 #include <stdlib.h>
 
 static void winograd_run(const void *state, size_t index, void *scratch) {
@@ -62,6 +64,13 @@ enum vn_status VN_ISA_NAME(winograd)(const struct vn_conv *conv, struct vn_prepa
   w->channels_out = conv->out.dim[VN_C];
   w->vecs_in = (w->channels_in + VEC_LANES - 1) / VEC_LANES;
   w->vecs_out = (w->channels_out + VEC_LANES - 1) / VEC_LANES;
+  const uint32_t tile[3] = {(uint32_t)conv->tile[0], (uint32_t)conv->tile[1],
+                            (uint32_t)conv->tile[2]};
+  if (vn_winograd_few(w->channels_in, tile)) {
+    status = wino_few(w, prepared, diag);
+    free(w);
+    return status;
+  }
   const size_t scratch = wino_cut(w);
   w->stream = vn_wants_stream(&conv->out);
   *prepared = (struct vn_prepared){.jobs = wino_jobs(w),

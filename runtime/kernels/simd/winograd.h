@@ -49,6 +49,7 @@ struct wino_job {
 #define wino_input_plane VN_ISA_NAME(wino_input_plane)
 #define wino_gemm        VN_ISA_NAME(wino_gemm)
 #define wino_output      VN_ISA_NAME(wino_output)
+#define wino_few         VN_ISA_NAME(wino_few)
 
 /* winograd_cut.c: with conv and the channels filled in, decides all the rest but `packed`. Returns
  * the bytes of scratch. Then the number of jobs, and each of them. */
@@ -75,5 +76,10 @@ void wino_gemm(const struct wino *w, const struct wino_job *job, const float *v,
  */
 void wino_output(const struct wino *w, const struct wino_job *job, size_t freq, int last,
                  const float *m, float *pair, float *acc);
+
+/* winograd_few.c: tiles of 1x4x4 for a few input channels, vn_winograd_few of them. Of *wino it
+ * takes the convolution, the channels and their vectors. */
+enum vn_status wino_few(const struct wino *wino, struct vn_prepared *prepared,
+                        struct vn_diag *diag);
 
 #endif

@@ -20,17 +20,7 @@ VEC_INLINE void block(const struct gemm *g, const size_t rows, const size_t vecs
   gemm_store(sum, g->m, g->m_row, rows, vecs);
 }
 
-typedef void block_fn(const struct gemm *g);
-#define DEFINE(R)                                                                                  \
-  static void block_##R##_1(const struct gemm *g) {                                                \
-    block(g, R, 1);                                                                                \
-  }                                                                                                \
-  static void block_##R##_2(const struct gemm *g) {                                                \
-    block(g, R, 2);                                                                                \
-  }
-GEMM_EACH_ROWS(DEFINE)
-#define ENTRY(R) {block_##R##_1, block_##R##_2},
-static block_fn *const blocks_of[GEMM_ROWS][GEMM_PANEL] = {GEMM_EACH_ROWS(ENTRY)};
+GEMM_TABLE(struct gemm, block);
 
 /* One panel of one frequency. Channels are summed DEPTH at a time: one long chain of fp32 additions
  * would cost more accuracy than the transforms do, and the panel's part stays in L1. */
@@ -46,7 +36,7 @@ static void panel(const struct wino *w, size_t tiles, size_t vecs, const float *
                      w->m_row, left < part ? left : part, k > 0};
     for (size_t b = 0; b < blocks; b++) {
       const size_t r = rows + (b < tiles % blocks);
-      blocks_of[r - 1][vecs - 1](&g);
+      block_of[r - 1][vecs - 1](&g);
       g.v += r * w->v_row;
       g.m += r * w->m_row;
     }

@@ -2,33 +2,7 @@
  * accumulation into the outputs of the depth axis, and with the last one epilogue and store. Called
  * by winograd.c. */
 #include "winograd.h"
-
-/* Powers of the points 1, 2, 1/2, of which each pair has the sign both ways. */
-static const float point_power[3][WINO_MAX_M] = {
-    {1, 1, 1, 1, 1, 1}, {1, 2, 4, 8, 16, 32}, {1, .5f, .25f, .125f, .0625f, .03125f}};
-
-/* y = A^T x, t points to m outputs, both constants where this is inlined; m = 1: plain sum. */
-VEC_INLINE void output_1d(const size_t t, const size_t m, const vec *x, vec *y) {
-  if (m == 1) {
-    y[0] = x[0];
-    for (size_t k = 1; k < t; k++) y[0] = y[0] + x[k];
-    return;
-  }
-  const size_t pairs = (t - 2) / 2;
-  vec s[3], d[3];
-  for (size_t k = 0; k < pairs; k++) {
-    s[k] = x[2 * k + 1] + x[2 * k + 2];
-    d[k] = x[2 * k + 1] - x[2 * k + 2];
-  }
-  VEC_UNROLL for (size_t i = 0; i < m; i++) {
-    const vec *half = i % 2 ? d : s;
-    vec sum = half[0];
-    for (size_t k = 1; k < pairs; k++) sum = vec_fma(vec_set1(point_power[k][i]), half[k], sum);
-    if (i == 0) sum = sum + x[0];
-    if (i == m - 1) sum = sum + x[t - 1];
-    y[i] = sum;
-  }
-}
+#include "winograd_1d.h"
 
 /* Along h: in[t][width], rows in_row and columns in_step apart, to out[m][width]. */
 VEC_INLINE void pass_h(const size_t t, const size_t m, const float *in, size_t in_step,

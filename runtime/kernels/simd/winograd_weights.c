@@ -3,6 +3,7 @@
 #include "winograd.h"
 
 #include "gemm.h"
+#include "winograd_points.h"
 
 #include <string.h>
 
@@ -15,16 +16,16 @@ struct taps {
   double g[WINO_MAX_T][MAX_R];
 };
 
-/* Row j of G is scale[j] * (1, p, p^2 …) for the finite points, and the last tap for infinity. */
+/* Row j of G is scale * (1, p, p^2 …) for the finite points, and the last tap for infinity. */
 static struct taps taps_of(size_t t, size_t r) {
-  static const double point[7] = {0, 1, -1, 2, -2, .5, -.5};
-  static const double scale4[] = {-1, 1, 1}, scale6[] = {1, -4 / 3., -4 / 3., 1 / 12., 1 / 12.};
-  static const double scale8[] = {-1, -8 / 9., -8 / 9., 2 / 45., 2 / 45., 32 / 45., 32 / 45.};
-  const double *scale = t == 4 ? scale4 : t == 6 ? scale6 : scale8;
+  static const double power[WINO_PAIRS][WINO_POWERS] = WINO_POWERS_TABLE;
+  static const double scale[3][1 + WINO_PAIRS] = WINO_SCALES_TABLE;
   struct taps a = {.t = t, .r = r};
-  for (size_t j = 0; t > r && j + 1 < t; j++) {
-    a.g[j][0] = scale[j];
-    for (size_t k = 1; k < r; k++) a.g[j][k] = a.g[j][k - 1] * point[j];
+  if (t == r) return a;
+  a.g[0][0] = scale[t / 2 - 2][0];
+  for (size_t j = 1; j + 1 < t; j++) {
+    const double s = scale[t / 2 - 2][(j + 1) / 2], *p = power[(j - 1) / 2];
+    for (size_t k = 0; k < r; k++) a.g[j][k] = j % 2 || k % 2 == 0 ? s * p[k] : -(s * p[k]);
   }
   return a;
 }

@@ -43,11 +43,18 @@ static struct vn_cost_conv cost_conv(const struct vn_conv *c) {
   return cost;
 }
 
-/* Packing is part of the cost, for training pays it at every step. */
-static void tile_choose(struct vn_conv *c, bool *direct) {
+static bool fft_covers(const struct vn_cost_conv *c) {
+  for (int i = 0; i < 3; i++)
+    if (c->kernel[i] != VN_FFT_TAPS) return false;
+  return true;
+}
+
+/* Of a convolution of stride 1 the cheapest, and its tile. Packing is part of the cost, for
+ * training pays it at every step. */
+static vn_conv_prepare_fn *cheapest(const struct vnt_machine *m, struct vn_conv *c) {
   const struct vn_cost_conv conv = cost_conv(c);
+  vn_conv_prepare_fn *best = m->forward->direct;
   double least = vn_cost_direct(&conv).cycles;
-  *direct = true;
   for (size_t i = 0; i < VN_WINOGRAD_CHOICES; i++) {
     uint32_t tile[3];
     vn_winograd_choice(i, tile);
@@ -55,19 +62,20 @@ static void tile_choose(struct vn_conv *c, bool *direct) {
     const double cost = run.cycles + vn_cost_winograd_pack(&conv, &run);
     if (cost >= least) continue;
     least = cost;
-    *direct = false;
+    best = m->forward->winograd;
     for (int a = 0; a < 3; a++) c->tile[a] = tile[a];
   }
+  struct vn_fft_cut cut;
+  if (!fft_covers(&conv)) return best;
+  const double cost = vn_cost_fft(&conv, &cut).cycles + vn_cost_fft_pack(&conv);
+  return cost < least && vn_fft_enough(&cut) ? m->forward->fft : best;
 }
 
 static vn_conv_prepare_fn *kernel_choose(const struct vnt_machine *m, struct vn_conv *c,
                                          bool transposed) {
-  bool direct;
   if (transposed) return m->forward->up;
   if (c->kernel[0] == 1 && c->kernel[1] == 1 && c->kernel[2] == 1) return m->forward->pointwise;
-  if (c->stride[0] > 1) return m->forward->down;
-  tile_choose(c, &direct);
-  return direct ? m->forward->direct : m->forward->winograd;
+  return c->stride[0] > 1 ? m->forward->down : cheapest(m, c);
 }
 
 /* ---- the data pass's weights ---- */
@@ -105,23 +113,13 @@ static void turn_job(void *context, size_t job, size_t slot) {
 
 /* ---- running ---- */
 
-struct crew {
-  const struct vn_prepared *prepared;
-  unsigned char *scratch;
-  size_t scratch_bytes;
-};
-
 static size_t lines(size_t bytes) {
   return (bytes + 63) / 64 * 64;
 }
 
-static void pass_job(void *context, size_t job, size_t slot) {
-  const struct crew *crew = context;
-  crew->prepared->run(crew->prepared->state, job, crew->scratch + slot * crew->scratch_bytes);
-}
-
 static size_t pass_bytes(const struct vnt_conv *conv, const struct pass *pass) {
-  return pass->packed_bytes + lines(pass->prepared.scratch_bytes) * conv->machine.threads;
+  const struct vn_prepared *p = &pass->prepared;
+  return pass->packed_bytes + p->shared_bytes + p->scratch_bytes * conv->machine.threads;
 }
 
 static void pass_run(const struct vnt_conv *conv, const struct pass *pass, const float *weight,
@@ -129,8 +127,9 @@ static void pass_run(const struct vnt_conv *conv, const struct pass *pass, const
   const struct vn_prepared *p = &pass->prepared;
   p->pack(p->state, conv->machine.pool, weight, memory, NULL);
   p->use(p->state, memory);
-  struct crew crew = {p, memory + pass->packed_bytes, lines(p->scratch_bytes)};
-  vn_pool_run(conv->machine.pool, p->jobs, pass_job, &crew);
+  if (p->share) p->share(p->state, memory + pass->packed_bytes);
+  vn_prepared_run(p, conv->machine.pool, memory + pass->packed_bytes + p->shared_bytes,
+                  p->scratch_bytes, NULL);
 }
 
 size_t vnt_conv_bytes(const struct vnt_conv *conv) {

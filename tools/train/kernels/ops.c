@@ -11,6 +11,9 @@
 
 /* Parts of a sample: at most PARTS, each of at least PART_LEAST pixels. */
 enum { PARTS = 64, PART_LEAST = 1024 };
+/* A part that two functions go through is cut into blocks, whole ones of the kernels' 64 pixels, so
+ * that the second finds in the cache what the first has written. */
+enum { BLOCK_ELEMS = 4096, BLOCK_LEAST = 64 };
 
 /* ---- the machine ---- */
 
@@ -58,26 +61,39 @@ size_t vnt_sums_bytes(const struct vn_tensor *x) {
   return samples * parts_of(pixels_of(x) / samples) * 2 * x->dim[VN_C] * sizeof(double);
 }
 
-/* One call over all pixels of `x`; `fn` gets its part and, where there is scratch, its own sums. */
+/* Calls over all pixels of `x`: `before`, if there is one, `fn` and `then`, if there is one, on
+ * each block. `fn` gets its part's own sums where there is scratch. */
+struct sweep;
+typedef void part_fn(const struct sweep *s, const struct vn_pixels *p, double *sums);
+
 struct sweep {
   const struct vnt_machine *m;
   const void *what; /* fn's own */
+  const struct vnt_act *act;
   const struct vn_tensor *x, *y, *dy, *dx;
+  const struct vn_tensor *act_y, *act_dy; /* before's */
   bool add, marked;
   double *scratch;
   size_t pixels, channels, parts; /* a sample's pixels, and its parts */
-  void (*fn)(const struct sweep *s, const struct vn_pixels *p, double *sums);
+  part_fn *before, *fn, *then;
 };
 
 static void sweep_job(void *context, size_t job, size_t slot) {
   const struct sweep *s = context;
   const size_t first = job / s->parts * s->pixels, part = job % s->parts;
   (void)slot;
-  struct vn_pixels p = {first + part * s->pixels / s->parts,
-                        first + (part + 1) * s->pixels / s->parts, s->channels};
+  const size_t begin = first + part * s->pixels / s->parts;
+  const size_t end = first + (part + 1) * s->pixels / s->parts;
+  const size_t lines = BLOCK_ELEMS / s->channels / BLOCK_LEAST;
+  const size_t block = !s->before && !s->then ? end - begin : (lines ? lines : 1) * BLOCK_LEAST;
   double *sums = s->scratch ? s->scratch + job * 2 * s->channels : NULL;
   if (sums) memset(sums, 0, 2 * s->channels * sizeof *sums);
-  s->fn(s, &p, sums);
+  for (size_t at = begin; at < end; at += block) {
+    const struct vn_pixels p = {at, end - at < block ? end : at + block, s->channels};
+    if (s->before) s->before(s, &p, NULL);
+    s->fn(s, &p, sums);
+    if (s->then) s->then(s, &p, NULL);
+  }
 }
 
 /* Runs it; adds the parts' sums in order to first[channels] and second[channels]. */
@@ -102,6 +118,22 @@ static bool marked(const struct vnt_act *act, size_t channels) {
   for (size_t c = 0; act->kind == VN_ACT_PRELU && c < channels; c++)
     if (act->slope[c] < 0) return true;
   return false;
+}
+
+/* Of y, in place: the end of a sweep that writes it. */
+static void act_in_place(const struct sweep *s, const struct vn_pixels *p, double *sums) {
+  (void)sums;
+  if (s->act->kind == VN_ACT_ELU)
+    s->m->backward->elu(p, s->y, s->act->alpha, s->y);
+  else
+    s->m->backward->prelu(p, s->y, s->act->slope, s->marked, s->y);
+}
+
+static void sweep_then_act(struct sweep *s, const struct vnt_act *act) {
+  if (!act) return;
+  s->act = act;
+  s->marked = marked(act, s->x->dim[VN_C]);
+  s->then = act_in_place;
 }
 
 static void act_part(const struct sweep *s, const struct vn_pixels *p, double *sums) {
@@ -173,8 +205,10 @@ static void sum_part(const struct sweep *s, const struct vn_pixels *p, double *s
 }
 
 void vnt_sum_forward(const struct vnt_machine *m, const struct vn_tensor *x,
-                     const struct vn_tensor *y, const struct vn_tensor *z) {
+                     const struct vn_tensor *y, const struct vn_tensor *z,
+                     const struct vnt_act *act) {
   struct sweep s = {.m = m, .x = x, .dy = y, .y = z, .fn = sum_part};
+  sweep_then_act(&s, act);
   sweep_run(&s, NULL, NULL);
 }
 
@@ -245,21 +279,26 @@ static double everywhere(const struct vnt_machine *m, double *a, double *b, size
   return (double)m->processes;
 }
 
+/* Sums and sums of squares. Squares are taken about the first pixel of the sample, as near to its
+ * mean as need be for floats, and moved in double. */
+static void squares_part(const struct sweep *s, const struct vn_pixels *p, double *sums) {
+  const size_t first = p->begin / s->pixels * s->pixels;
+  const float *centre = (const float *)s->x->data + first * s->x->stride;
+  s->m->backward->moments(p, s->x, NULL, centre, sums);
+  for (size_t c = 0; c < p->channels; c++) sums[p->channels + c] += (double)centre[c] * sums[c];
+}
+
 /* This batch's mean and variance, into the norm and its running statistics. */
 static void norm_observe(const struct vnt_machine *m, const struct vnt_norm *norm,
                          const struct vn_tensor *x, double *scratch) {
   const size_t channels = x->dim[VN_C];
   double sums[NORM_CHANNELS], squares[NORM_CHANNELS];
-  struct sweep s = {.m = m, .x = x, .scratch = scratch, .fn = moments_part};
-  sweep_run(&s, sums, NULL);
-  const double n = (double)pixels_of(x) * everywhere(m, sums, NULL, channels);
-  for (size_t c = 0; c < channels; c++) norm->mean[c] = (float)(sums[c] / n);
-  s.what = norm->mean; /* about the mean: the second sum is then that of squared departures */
+  struct sweep s = {.m = m, .x = x, .scratch = scratch, .fn = squares_part};
   sweep_run(&s, sums, squares);
-  everywhere(m, sums, squares, channels);
+  const double n = (double)pixels_of(x) * everywhere(m, sums, squares, channels);
   for (size_t c = 0; c < channels; c++) {
-    const double off = sums[c] / n - (double)norm->mean[c];
-    const double var = fmax(squares[c] / n - off * (double)norm->mean[c] - off * off, 0);
+    const double mean = sums[c] / n, var = fmax(squares[c] / n - mean * mean, 0);
+    norm->mean[c] = (float)mean;
     norm->inv_sd[c] = (float)(1 / sqrt(var + norm->epsilon));
     const double keep = 1 - norm->momentum, unbiased = n > 1 ? var * n / (n - 1) : var;
     norm->running_mean[c] =
@@ -269,7 +308,8 @@ static void norm_observe(const struct vnt_machine *m, const struct vnt_norm *nor
 }
 
 void vnt_norm_forward(const struct vnt_machine *m, const struct vnt_norm *norm,
-                      const struct vn_tensor *x, const struct vn_tensor *y, double *scratch) {
+                      const struct vn_tensor *x, const struct vn_tensor *y,
+                      const struct vnt_act *act, double *scratch) {
   struct norm_rows rows;
   if (!norm->frozen) norm_observe(m, norm, x, scratch);
   for (size_t c = 0; c < x->dim[VN_C]; c++) {
@@ -281,6 +321,7 @@ void vnt_norm_forward(const struct vnt_machine *m, const struct vnt_norm *norm,
     rows.d[c] = norm->shift[c] - norm->mean[c] * rows.a[c];
   }
   struct sweep out = {.m = m, .what = &rows, .x = x, .y = y, .fn = norm_part};
+  sweep_then_act(&out, act);
   sweep_run(&out, NULL, NULL);
 }
 
@@ -290,13 +331,24 @@ static void norm_back_part(const struct sweep *s, const struct vn_pixels *p, dou
   s->m->backward->affine2(p, s->dy, rows->a, s->x, rows->b, rows->d, s->dx, s->add);
 }
 
+/* What an ELU behind the norm passes on, from its result and that one's gradient, to dy. */
+static void elu_before(const struct sweep *s, const struct vn_pixels *p, double *sums) {
+  s->m->backward->elu_back(p, s->act_y, s->act->alpha, s->act_dy, s->x, false, sums);
+}
+
 void vnt_norm_backward(const struct vnt_machine *m, const struct vnt_norm *norm,
                        const struct vn_tensor *x, const struct vn_tensor *dy,
-                       const struct vn_tensor *dx, bool add, double *scratch, double *grad_scale,
-                       double *grad_shift) {
+                       const struct vn_tensor *dx, bool add, const struct vnt_norm_elu *elu,
+                       double *scratch, double *grad_scale, double *grad_shift) {
   const size_t channels = x->dim[VN_C];
   struct sweep s = {
       .m = m, .what = norm->mean, .x = dy, .y = x, .scratch = scratch, .fn = moments_part};
+  if (elu) {
+    s.act = elu->act;
+    s.act_y = elu->y;
+    s.act_dy = elu->dy;
+    s.before = elu_before;
+  }
   double products[NORM_CHANNELS];
   sweep_run(&s, grad_shift, products);
   const double processes = everywhere(m, grad_shift, products, channels);

@@ -91,9 +91,10 @@ size_t vnt_sums_bytes(const struct vn_tensor *x);
 /* y (+)= x, channel c of y from channel c % x's channels. */
 void vnt_add_forward(const struct vnt_machine *m, const struct vn_tensor *x,
                      const struct vn_tensor *y, bool add);
-/* z = x + y of equal channels; z may be either. */
+/* z = x + y of equal channels, and its activation if there is one; z may be either. */
 void vnt_sum_forward(const struct vnt_machine *m, const struct vn_tensor *x,
-                     const struct vn_tensor *y, const struct vn_tensor *z);
+                     const struct vn_tensor *y, const struct vn_tensor *z,
+                     const struct vnt_act *act);
 /* y (+)= scale[sample][channel] * x. y may be x. */
 void vnt_scale(const struct vnt_machine *m, const struct vn_tensor *x, const float *scale,
                const struct vn_tensor *y, bool add);
@@ -115,11 +116,20 @@ struct vnt_norm {
   double epsilon, momentum;
   bool frozen;
 };
+/* y may be x; act, if there is one, is done to it. */
 void vnt_norm_forward(const struct vnt_machine *m, const struct vnt_norm *norm,
-                      const struct vn_tensor *x, const struct vn_tensor *y, double *scratch);
+                      const struct vn_tensor *x, const struct vn_tensor *y,
+                      const struct vnt_act *act, double *scratch);
+
+/* An ELU behind a norm: its result and that one's gradient. */
+struct vnt_norm_elu {
+  const struct vnt_act *act;
+  const struct vn_tensor *y, *dy;
+};
+/* With an ELU behind the norm (NULL: none) dy is written first: what that passes on. */
 void vnt_norm_backward(const struct vnt_machine *m, const struct vnt_norm *norm,
                        const struct vn_tensor *x, const struct vn_tensor *dy,
-                       const struct vn_tensor *dx, bool add, double *scratch, double *grad_scale,
-                       double *grad_shift);
+                       const struct vn_tensor *dx, bool add, const struct vnt_norm_elu *elu,
+                       double *scratch, double *grad_scale, double *grad_shift);
 
 #endif
