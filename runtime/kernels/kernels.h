@@ -89,9 +89,9 @@ struct vn_prepared {
   char name[48]; /* for people: "winograd 4x4x4 avx512" */
   size_t jobs;   /* independent pieces of about equal cost, cut finely enough for 8 threads */
   size_t scratch_bytes; /* for each thread; a multiple of 64 */
-  size_t shared_bytes;  /* for all of a run's jobs, at 64-byte alignment; garbage at its beginning */
-  size_t packed_bytes;  /* what `pack` fills, at most; without it 0 */
-  size_t state_bytes;   /* what `state` holds, where that is not a trifle: tables, copies */
+  size_t shared_bytes; /* for all of a run's jobs, at 64-byte alignment; garbage at its beginning */
+  size_t packed_bytes; /* what `pack` fills, at most; without it 0 */
+  size_t state_bytes;  /* what `state` holds, where that is not a trifle: tables, copies */
   /* NULL: all jobs are one phase. Else the job behind the phase that begins with job `first`; those
    * below it are done before any of the others begins. */
   size_t (*phase)(const void *state, size_t first);
@@ -105,12 +105,14 @@ struct vn_prepared {
   bool (*pack)(const void *state, struct vn_pool *pool, const float *weight, void *memory,
                struct vn_watch *watch);
   void (*use)(void *state, const void *memory);
-  void (*share)(void *state, void *memory); /* with shared_bytes: that memory, until the next call */
+  void (*share)(void *state,
+                void *memory); /* with shared_bytes: that memory, until the next call */
   void *state;
 };
 
 /* prepared.c: all of a step's jobs; scratch: each_bytes for each thread of the pool, which may be
- * NULL. Packed weights and shared memory have been handed over. A watch that stops it shows later. */
+ * NULL. Packed weights and shared memory have been handed over. A watch that stops it shows later.
+ */
 enum vn_status vn_prepared_run(const struct vn_prepared *prepared, struct vn_pool *pool,
                                void *scratch, size_t each_bytes, struct vn_watch *watch);
 /* Of the phase that begins with job `first`: the job behind its last. */

@@ -2,8 +2,8 @@
  * order of the pieces, then the normalisation with all that follows it.
  *
  * A piece is rows of `width` floats: a pixel, or, where no tensor has gaps, as many as fill vectors
- * of any width. Each float of a row has a sum of its own down the rows, so that no result depends on
- * the vector; runs of a few rows are summed in float, all else in double. */
+ * of any width. Each float of a row has a sum of its own down the rows, so that no result depends
+ * on the vector; runs of a few rows are summed in float, all else in double. */
 #include "epilogue.h"
 #include "simd.h"
 
@@ -185,8 +185,9 @@ static void normalise(const struct norm *k, size_t job) {
 static size_t norm_phase(const void *state, size_t first) {
   const struct norm *k = state;
   const size_t pieces = k->images * k->pieces;
-  return first < pieces ? pieces : first < pieces + k->images ? pieces + k->images
-                                                              : 2 * pieces + k->images;
+  return first < pieces               ? pieces
+         : first < pieces + k->images ? pieces + k->images
+                                      : 2 * pieces + k->images;
 }
 
 static void norm_run(const void *state, size_t job, void *scratch) {
