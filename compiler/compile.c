@@ -6,56 +6,37 @@
  *   k  kernels chosen: what is planned */
 #include "compile.h"
 
+#include "memplan.h"
+#include "passes.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 struct stage {
   char letter;
   const char *name;
-  enum vn_status (*pass)(struct vnc_graph *g, const struct vnc_options *options,
-                         struct vn_diag *diag);
+  vnc_pass_fn *pass; /* NULL: the last one, which reads the options; or as imported */
 };
-
-static enum vn_status imported(struct vnc_graph *g, const struct vnc_options *options,
-                               struct vn_diag *diag) {
-  (void)g, (void)options, (void)diag;
-  return VN_OK;
-}
-
-static enum vn_status simplify(struct vnc_graph *g, const struct vnc_options *options,
-                               struct vn_diag *diag) {
-  (void)options;
-  return vnc_pass_simplify(g, diag);
-}
-
-static enum vn_status batchnorm(struct vnc_graph *g, const struct vnc_options *options,
-                                struct vn_diag *diag) {
-  (void)options;
-  return vnc_pass_batchnorm(g, diag);
-}
-
-static enum vn_status fuse(struct vnc_graph *g, const struct vnc_options *options,
-                           struct vn_diag *diag) {
-  (void)options;
-  return vnc_pass_fuse(g, diag);
-}
-
-static enum vn_status concat(struct vnc_graph *g, const struct vnc_options *options,
-                             struct vn_diag *diag) {
-  (void)options;
-  return vnc_pass_concat(g, diag);
-}
 
 static const struct stage stages[] = {
-    {'i', "imported", imported},          {'s', "simplified", simplify},
-    {'b', "BatchNorm folded", batchnorm}, {'f', "fused", fuse},
-    {'c', "concats aliased", concat},     {'k', "kernels chosen", vnc_pass_choose},
+    {'i', "imported", NULL},
+    {'s', "simplified", vnc_pass_simplify},
+    {'b', "BatchNorm folded", vnc_pass_batchnorm},
+    {'f', "fused", vnc_pass_fuse},
+    {'c', "concats aliased", vnc_pass_concat},
+    {'k', "kernels chosen", NULL},
 };
+
+static enum vn_status stage_run(const struct stage *s, struct vnc_graph *g,
+                                const struct vnc_options *options, struct vn_diag *diag) {
+  if (s->pass) return s->pass(g, diag);
+  return s->letter == 'k' ? vnc_pass_choose(g, options, diag) : VN_OK;
+}
 
 enum vn_status vnc_run_passes(struct vnc_graph *g, const struct vnc_options *options,
                               struct vn_diag *diag) {
   for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {
-    enum vn_status status = stages[i].pass(g, options, diag);
+    enum vn_status status = stage_run(&stages[i], g, options, diag);
     if (!status) status = vnc_graph_check(g, diag);
     if (status) return status;
     if (options->dump && options->dump_letters && strchr(options->dump_letters, stages[i].letter)) {

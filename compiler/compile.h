@@ -61,48 +61,4 @@ enum vn_status vnc_onnx_export(const struct vnc_graph *g, const struct vnc_expor
 enum vn_status vnc_topology(const struct vnc_graph *g, const char *wanted, char *text, size_t size,
                             struct vn_diag *diag);
 
-/* The passes, in the order that compile.c runs them; each leaves a graph that vnc_graph_check
- * takes. */
-enum vn_status vnc_pass_simplify(struct vnc_graph *g,
-                                 struct vn_diag *diag); /* no-op copies, dead nodes */
-enum vn_status vnc_pass_batchnorm(struct vnc_graph *g,
-                                  struct vn_diag *diag); /* affine into conv, deconv */
-enum vn_status vnc_pass_fuse(struct vnc_graph *g,
-                             struct vn_diag *diag); /* bias, activations, residual */
-enum vn_status vnc_pass_choose(struct vnc_graph *g, const struct vnc_options *options,
-                               struct vn_diag *diag); /* algorithm and tile per convolution */
-
-enum vn_status vnc_pass_concat(struct vnc_graph *g,
-                               struct vn_diag *diag); /* concats into aliases */
-/* compile.c: all of them. */
-enum vn_status vnc_run_passes(struct vnc_graph *g, const struct vnc_options *options,
-                              struct vn_diag *diag);
-
-/* memplan.c: buffers and offsets. Owned by the caller; free with vnc_memplan_free. */
-struct vnc_place { /* for each node */
-  uint32_t buffer;
-  uint64_t offset;       /* bytes from the arena's start */
-  uint64_t pixel_stride; /* elements */
-};
-struct vnc_span { /* for each buffer */
-  uint64_t offset, bytes;
-  uint32_t first, last; /* node ids, inclusive */
-};
-struct vnc_memplan {
-  struct vnc_place *places; /* n_nodes */
-  struct vnc_span *buffers;
-  size_t n_buffers;
-  uint64_t arena_bytes, bound_bytes;
-};
-enum vn_status vnc_memplan(const struct vnc_graph *g, struct vnc_memplan *m, struct vn_diag *diag);
-enum vn_status vnc_memplan_check(const struct vnc_graph *g, const struct vnc_memplan *m,
-                                 struct vn_diag *diag); /* independent of how it was made */
-void vnc_memplan_free(struct vnc_memplan *m);
-
-/* plan_write.c: graph and placement to the bytes of a plan (aligned_alloc(64); free with free()).
- */
-enum vn_status vnc_plan_write(const struct vnc_graph *g, const struct vnc_memplan *m,
-                              const char *topology, void **plan, size_t *plan_bytes,
-                              struct vn_diag *diag);
-
 #endif

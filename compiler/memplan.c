@@ -1,7 +1,7 @@
 /* Places every tensor in one arena. One alias concept: nodes that share memory (the parts of a
  * concat, an elementwise result in place of its dying input) share a buffer, and a buffer has one
  * lifetime. vnc_memplan_check, which trusts none of this, is in memplan_check.c. */
-#include "compile.h"
+#include "memplan.h"
 
 #include "plan.h"
 

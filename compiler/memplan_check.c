@@ -1,7 +1,7 @@
 /* Proves a memory plan right without knowing how it was made: walks the nodes in order, and asks of
  * every tensor that is still to be read whether the node writes over it. Used by compile.c for
  * every plan and by the tests for random graphs. */
-#include "compile.h"
+#include "memplan.h"
 
 #include "plan.h"
 

@@ -1,7 +1,7 @@
 /* BatchNorm at inference, and a bias that stands alone, go into the convolution, transposed
  * convolution or norm before them: y = (w*x + b) * s + t becomes w' = s*w, b' = s*b + t, computed
  * in double. Only where nothing else reads the convolution. */
-#include "compile.h"
+#include "passes.h"
 
 #include <stdlib.h>
 #include <string.h>

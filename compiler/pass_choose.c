@@ -2,7 +2,8 @@
  * memory limit, what gives up least time for the bytes that have to go. The runtime obeys where the
  * machine can (runtime/choose.c); the numbers are the same within rounding whatever it takes. The
  * model is schemas/cost.h; its predictions are for two cores of the machine it was measured on. */
-#include "compile.h"
+#include "memplan.h"
+#include "passes.h"
 
 #include "cost.h"
 

@@ -1,8 +1,9 @@
 /* Makes every concat along c pure aliasing: each part becomes a tensor that its producer writes
  * straight into the whole, at a channel offset. A part that cannot live there (a network input, a
- * tensor that is already part of a concat, the same tensor twice) is copied first. Last of the
- * passes, so that memplan.c and plan_write.c meet no other kind. */
-#include "compile.h"
+ * tensor that is already part of a concat, the same tensor twice) is copied first. Runs
+ * when nothing rewires the graph any more, so that memplan.c and plan_write.c meet no other kind.
+ */
+#include "passes.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Activations and residual sums go into the convolution or norm before them, in the one form that
  * every kernel computes at its end: y = act1(act0(conv + bias) + residual). A fused node takes the
  * place of the last operation that went into it, so that the order of the graph holds. */
-#include "compile.h"
+#include "passes.h"
 
 #include <stdlib.h>
 

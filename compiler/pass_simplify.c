@@ -1,6 +1,6 @@
 /* Drops what changes nothing: copies of a whole tensor onto itself, casts to the same type, scaling
  * by one; and with them every node and constant that no output needs. First of the passes. */
-#include "compile.h"
+#include "passes.h"
 
 #include <stdlib.h>
 #include <string.h>

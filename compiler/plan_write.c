@@ -1,7 +1,7 @@
 /* Writes the plan's bytes: the mirror of runtime/plan_load.c, both told by schemas/plan.md. The
  * graph has been through every pass: no LEAKY, PReLU of one slope or concat along c is left to
  * compute. */
-#include "compile.h"
+#include "memplan.h"
 
 #include "plan.h"
 

@@ -9,43 +9,30 @@ struct isa {
   bool here;
 };
 
-enum { MAX_ISAS = 3 };
+#define COUNT(isa) +1
+#define NAME(isa)  #isa ", "
+enum { ISAS = 0 VN_EACH_ISA(COUNT) };
 
 #if defined(__x86_64__)
-#define ISA_NAMES "avx512, avx2, portable, ref"
-#elif defined(__aarch64__)
-#define ISA_NAMES "neon, portable, ref"
-#elif defined(__wasm_simd128__)
-#define ISA_NAMES "wasm, ref"
-#else
-#define ISA_NAMES "portable, ref"
-#endif
-
-static size_t isas_list(struct isa list[MAX_ISAS]) {
-  size_t n = 0;
-#if defined(__x86_64__)
-  bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
-  list[n++] = (struct isa){&vn_simd_avx512, avx512};
-  list[n++] = (struct isa){&vn_simd_avx2, avx2};
-#elif defined(__aarch64__)
-  list[n++] = (struct isa){&vn_simd_neon, true};
-#endif
-#if defined(__wasm_simd128__) /* with the bits of the portable kernels, so in their place */
-  list[n++] = (struct isa){&vn_simd_wasm, true};
-#else
-  list[n++] = (struct isa){&vn_simd_portable, true};
-#endif
-  return n;
+static bool here_avx2(void) {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
+static bool here_avx512(void) {
+  return here_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+}
+#elif defined(__aarch64__)
+#define here_neon() true
+#endif
+#define here_portable() true
+#define here_wasm()     true
 
 enum vn_status vn_cpu_simd(const char *name, const struct vn_simd **simd, struct vn_diag *diag) {
-  struct isa list[MAX_ISAS];
-  size_t n = isas_list(list);
+#define ENTRY(isa) {&vn_simd_##isa, here_##isa()},
+  const struct isa list[ISAS] = {VN_EACH_ISA(ENTRY)};
   *simd = NULL;
   if (name && !strcmp(name, "ref")) return VN_OK;
-  for (size_t i = 0; i < n; i++) {
+  for (size_t i = 0; i < ISAS; i++) {
     if (name ? strcmp(name, list[i].simd->name) != 0 : !list[i].here) continue;
     if (!list[i].here)
       return vn_fail(
@@ -55,5 +42,6 @@ enum vn_status vn_cpu_simd(const char *name, const struct vn_simd **simd, struct
     return VN_OK;
   }
   return vn_fail(diag, VN_E_ARGUMENT,
-                 "instruction set \"%s\" is not one of this build's: " ISA_NAMES, name);
+                 "instruction set \"%s\" is not one of this build's: " VN_EACH_ISA(NAME) "ref",
+                 name);
 }

@@ -1,6 +1,7 @@
 /* Opens and runs execs: one arena, one scratch per thread, one pool, one prepared kernel per step.
- * choose.c picks kernels, packed.c keeps their weights, exec_io.c copies ports. Nothing is
- * allocated while a plan runs. Jobs are handed out, and watched, by pool.c alone. */
+ * choose.c picks kernels, packed.c keeps their weights, exec_io.c knows where ports lie, and copies
+ * them. Nothing is allocated while a plan runs. Jobs are handed out, and watched, by pool.c alone.
+ */
 #include "exec.h"
 
 #include "cpu.h"
@@ -263,31 +264,6 @@ void vn_exec_poison(struct vn_exec *exec, bool on) {
 }
 
 /* ---- questions ---- */
-
-struct vn_tensor vn_exec_tensor(const struct vn_exec *exec, uint32_t id) {
-  const struct plan_tensor *t = &exec->plan->tensors[id];
-  struct vn_tensor view = {.data = exec->arena + t->offset, .stride = (size_t)t->pixel_stride};
-  for (int a = 0; a < VN_AXES; a++) view.dim[a] = (size_t)t->dim[a];
-  return view;
-}
-
-static struct vn_buffer port_buffer(const struct vn_exec *exec, bool is_output, size_t index) {
-  const struct plan_port *port = vn_plan_port(exec->plan, is_output, index);
-  struct vn_buffer buffer = {.data = NULL};
-  if (!port) return buffer;
-  struct vn_tensor t = vn_exec_tensor(exec, port->tensor);
-  buffer = (struct vn_buffer){.data = t.data, .pixel_stride = t.stride};
-  memcpy(buffer.dim, t.dim, sizeof buffer.dim);
-  return buffer;
-}
-
-struct vn_buffer vn_exec_input(struct vn_exec *exec, size_t index) {
-  return port_buffer(exec, false, index);
-}
-
-struct vn_buffer vn_exec_output(struct vn_exec *exec, size_t index) {
-  return port_buffer(exec, true, index);
-}
 
 struct vn_exec_info vn_exec_info(const struct vn_exec *exec) {
   return (struct vn_exec_info){

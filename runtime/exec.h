@@ -26,12 +26,11 @@ struct vn_exec {
 enum vn_status vn_exec_choose(const struct vn_exec *exec, size_t index,
                               struct vn_prepared *prepared, struct vn_diag *diag);
 
-/* exec_io.c: a port's dense array into the arena, or out of it. */
+/* exec_io.c: the plan's tensor as a view of the arena; a port's dense array into it, or out of it.
+ */
+struct vn_tensor vn_exec_tensor(const struct vn_exec *exec, uint32_t id);
 void vn_exec_copy_port(const struct vn_exec *exec, const struct plan_port *port, const void *source,
                        void *target);
-
-/* The plan's tensor as a view of the arena. */
-struct vn_tensor vn_exec_tensor(const struct vn_exec *exec, uint32_t id);
 
 /* For tests: before each run and around each step, whatever holds no live tensor is filled with
  * NaN, so that a kernel that reads it shows in the output. */

@@ -1,8 +1,38 @@
-/* Moves a port between the caller's dense array and the arena: any order of axes, float as it is,
- * labels widened from int32_t to int64_t. Called by exec.c before and after a run. */
+/* Where tensors and ports lie in the arena, and how a port gets there from the caller's dense array
+ * and back: any order of axes, float as it is, labels widened from int32_t to int64_t. Called by
+ * exec.c before and after a run. */
 #include "exec.h"
 
 #include <string.h>
+
+/* ---- where ---- */
+
+struct vn_tensor vn_exec_tensor(const struct vn_exec *exec, uint32_t id) {
+  const struct plan_tensor *t = &exec->plan->tensors[id];
+  struct vn_tensor view = {.data = exec->arena + t->offset, .stride = (size_t)t->pixel_stride};
+  for (int a = 0; a < VN_AXES; a++) view.dim[a] = (size_t)t->dim[a];
+  return view;
+}
+
+static struct vn_buffer port_buffer(const struct vn_exec *exec, bool is_output, size_t index) {
+  const struct plan_port *port = vn_plan_port(exec->plan, is_output, index);
+  struct vn_buffer buffer = {.data = NULL};
+  if (!port) return buffer;
+  struct vn_tensor t = vn_exec_tensor(exec, port->tensor);
+  buffer = (struct vn_buffer){.data = t.data, .pixel_stride = t.stride};
+  memcpy(buffer.dim, t.dim, sizeof buffer.dim);
+  return buffer;
+}
+
+struct vn_buffer vn_exec_input(struct vn_exec *exec, size_t index) {
+  return port_buffer(exec, false, index);
+}
+
+struct vn_buffer vn_exec_output(struct vn_exec *exec, size_t index) {
+  return port_buffer(exec, true, index);
+}
+
+/* ---- there and back ---- */
 
 struct move {
   struct vn_tensor arena;

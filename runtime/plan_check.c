@@ -75,8 +75,8 @@ static bool unused_words_zero(const struct view *v) {
   default:
     break;
   }
-  return vn_plan_reserved_ok(v->plan, &v->step->u.word[used], (all - used) * 4) &&
-         vn_plan_reserved_ok(v->plan, &v->step->reserved, sizeof v->step->reserved);
+  return plan_reserved_ok(v->plan, &v->step->u.word[used], (all - used) * 4) &&
+         plan_reserved_ok(v->plan, &v->step->reserved, sizeof v->step->reserved);
 }
 
 /* ---- weights and activations ---- */

@@ -35,14 +35,6 @@ static enum vn_status header_check(const struct vn_plan *p, struct vn_diag *diag
   return VN_OK;
 }
 
-bool vn_plan_reserved_ok(const struct vn_plan *plan, const void *words, size_t bytes) {
-  const uint8_t *p = words;
-  if (plan->header->minor > PLAN_MINOR) return true;
-  for (size_t i = 0; i < bytes; i++)
-    if (p[i]) return false;
-  return true;
-}
-
 static enum vn_status table_check(const struct vn_plan *p, const struct plan_table *t,
                                   const char *name, uint64_t least, size_t record_bytes,
                                   struct vn_diag *diag) {
@@ -83,8 +75,7 @@ static enum vn_status tables_check(struct vn_plan *p, struct vn_diag *diag) {
       p->bytes[at] != 0 || p->bytes[at + n - 1] != 0)
     return vn_fail(diag, VN_E_FORMAT, "the string block is damaged");
   p->strings = (const char *)p->bytes + at;
-  if (h->topology >= n || h->producer >= n ||
-      !vn_plan_reserved_ok(p, h->reserved, sizeof h->reserved))
+  if (h->topology >= n || h->producer >= n || !plan_reserved_ok(p, h->reserved, sizeof h->reserved))
     return vn_fail(diag, VN_E_FORMAT, "the plan's header is damaged");
   return VN_OK;
 }
@@ -182,7 +173,7 @@ static enum vn_status tensors_check(const struct vn_plan *p, struct vn_diag *dia
       ok = t->offset >= b->offset && t->offset - b->offset <= b->bytes &&
            t->pixel_stride <= b->bytes / 4 && /* of a single pixel, too */
            bytes <= b->bytes - (t->offset - b->offset) &&
-           vn_plan_reserved_ok(p, &t->reserved, sizeof t->reserved);
+           plan_reserved_ok(p, &t->reserved, sizeof t->reserved);
     }
     if (!ok) return vn_fail(diag, VN_E_FORMAT, "tensor %zu of the plan is damaged", i);
   }
@@ -194,7 +185,7 @@ static enum vn_status weights_check(const struct vn_plan *p, struct vn_diag *dia
     const struct plan_weight *w = &p->weights[i];
     uint64_t bytes = 4;
     bool ok = w->name < p->header->strings.count && w->dtype == VN_F32 && w->rank >= 1 &&
-              w->rank <= VN_AXES && vn_plan_reserved_ok(p, &w->reserved, sizeof w->reserved);
+              w->rank <= VN_AXES && plan_reserved_ok(p, &w->reserved, sizeof w->reserved);
     for (uint32_t a = 0; ok && a < VN_AXES; a++)
       ok = w->dim[a] >= 1 && (a < w->rank || w->dim[a] == 1) &&
            !__builtin_mul_overflow(bytes, w->dim[a], &bytes);

@@ -30,7 +30,13 @@ struct vn_plan {
 enum vn_status vn_plan_check_steps(const struct vn_plan *plan, struct vn_diag *diag);
 
 /* Reserved words must be 0 unless a later minor version gave them a meaning. */
-bool vn_plan_reserved_ok(const struct vn_plan *plan, const void *words, size_t bytes);
+static inline bool plan_reserved_ok(const struct vn_plan *plan, const void *words, size_t bytes) {
+  const uint8_t *p = words;
+  if (plan->header->minor > PLAN_MINOR) return true;
+  for (size_t i = 0; i < bytes; i++)
+    if (p[i]) return false;
+  return true;
+}
 
 /* The port's record. index < vn_plan_inputs / vn_plan_outputs. */
 const struct plan_port *vn_plan_port(const struct vn_plan *plan, bool is_output, size_t index);

@@ -105,14 +105,13 @@ struct vn_prepared {
   bool (*pack)(const void *state, struct vn_pool *pool, const float *weight, void *memory,
                struct vn_watch *watch);
   void (*use)(void *state, const void *memory);
-  void (*share)(void *state,
-                void *memory); /* with shared_bytes: that memory, until the next call */
+  /* With shared_bytes: runs share that memory until the next call. */
+  void (*share)(void *state, void *memory);
   void *state;
 };
 
 /* prepared.c: all of a step's jobs; scratch: each_bytes for each thread of the pool, which may be
- * NULL. Packed weights and shared memory have been handed over. A watch that stops it shows later.
- */
+ * NULL. Packed weights and shared memory have been handed over. What `watch` stopped, it shows. */
 enum vn_status vn_prepared_run(const struct vn_prepared *prepared, struct vn_pool *pool,
                                void *scratch, size_t each_bytes, struct vn_watch *watch);
 /* Of the phase that begins with job `first`: the job behind its last. */
@@ -144,14 +143,19 @@ struct vn_simd {
   vn_simple_prepare_fn *simple;  /* ACT, AFFINE, ADD, SOFTMAX over c, ARGMAX over c … */
 };
 
-extern const struct vn_simd vn_simd_portable; /* not in WebAssembly */
+/* F(isa) for each instruction set of this machine's family, best first. */
 #if defined(__x86_64__)
-extern const struct vn_simd vn_simd_avx2, vn_simd_avx512;
+#define VN_EACH_ISA(F) F(avx512) F(avx2) F(portable)
 #elif defined(__aarch64__)
-extern const struct vn_simd vn_simd_neon;
-#elif defined(__wasm_simd128__)
-extern const struct vn_simd vn_simd_wasm;
+#define VN_EACH_ISA(F) F(neon) F(portable)
+#elif defined(__wasm_simd128__) /* with the bits of the portable kernels, so in their place */
+#define VN_EACH_ISA(F) F(wasm)
+#else
+#define VN_EACH_ISA(F) F(portable)
 #endif
+
+#define VN_SIMD_DECLARE(isa) extern const struct vn_simd vn_simd_##isa;
+VN_EACH_ISA(VN_SIMD_DECLARE)
 
 vn_conv_prepare_fn vn_conv_ref;   /* any convolution, plain C */
 vn_conv_prepare_fn vn_deconv_ref; /* any transposed convolution */

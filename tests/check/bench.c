@@ -43,15 +43,8 @@ static void copy_job(void *context, size_t i, size_t slot) {
 }
 
 static const struct peak *peak_of(const char *isa) {
-  static const struct peak list[] = {
-#if defined(__x86_64__)
-    {.isa = "avx512", .fma = vn_peak_fma_avx512, .copy = vn_peak_copy_avx512},
-    {.isa = "avx2", .fma = vn_peak_fma_avx2, .copy = vn_peak_copy_avx2},
-#elif defined(__aarch64__)
-    {.isa = "neon", .fma = vn_peak_fma_neon, .copy = vn_peak_copy_neon},
-#endif
-    {.isa = "portable", .fma = vn_peak_fma_portable, .copy = vn_peak_copy_portable},
-  };
+#define ENTRY(name) {.isa = #name, .fma = vn_peak_fma_##name, .copy = vn_peak_copy_##name},
+  static const struct peak list[] = {VN_EACH_ISA(ENTRY)};
   size_t i = 0;
   while (strcmp(list[i].isa, isa) && strcmp(list[i].isa, "portable")) i++;
   return &list[i];

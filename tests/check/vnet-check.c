@@ -140,7 +140,8 @@ static struct options options_read(int argc, char *argv[]) {
 }
 
 int main(int argc, char *argv[]) {
-  static const char *const isas[] = {"ref", "portable", "neon", "avx2", "avx512"};
+#define NAME(isa) #isa,
+  static const char *const isas[] = {"ref", VN_EACH_ISA(NAME)};
   const struct options o = options_read(argc, argv);
   bool right = true, any = false;
   signal(SIGSEGV, crashed);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "compile.h"
+#include "passes.h"
 #include "models/vnet.h"
 
 static char folder[64], path[96];

@@ -1,6 +1,8 @@
 /* The memory plan: random graphs are planned soundly, the check catches plans that are not, and the
  * whole family at full size fits in 1.05 times the lower bound. */
 #include "compile.h"
+#include "memplan.h"
+#include "passes.h"
 #include "models/vnet.h"
 
 #include <setjmp.h>

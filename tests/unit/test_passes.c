@@ -4,6 +4,8 @@
  * convolutions share, values that several nodes read, residuals that repeat along any axis, shifts
  * without scale, inputs and values that are parts of more than one concat. */
 #include "compile.h"
+#include "memplan.h"
+#include "passes.h"
 #include "vnet.h"
 
 #include <math.h>

@@ -86,11 +86,7 @@ struct vn_backward {
 /* Of the same instruction set; NULL: it has none. */
 const struct vn_backward *vn_backward_of(const struct vn_simd *forward);
 
-extern const struct vn_backward vn_backward_portable;
-#if defined(__x86_64__)
-extern const struct vn_backward vn_backward_avx2, vn_backward_avx512;
-#elif defined(__aarch64__)
-extern const struct vn_backward vn_backward_neon;
-#endif
+#define VN_BACKWARD_DECLARE(isa) extern const struct vn_backward vn_backward_##isa;
+VN_EACH_ISA(VN_BACKWARD_DECLARE)
 
 #endif

@@ -58,8 +58,11 @@ VEC_INLINE void gemm_store(vec sum[GEMM_ROWS][GEMM_PANEL], float *to, size_t row
   F(1, __VA_ARGS__)                                                                                \
   F(2, __VA_ARGS__)                                                                                \
   F(3, __VA_ARGS__)                                                                                \
-  F(4, __VA_ARGS__) F(5, __VA_ARGS__) F(6, __VA_ARGS__) F(7, __VA_ARGS__) F(8, __VA_ARGS__)        \
-      F(9, __VA_ARGS__) F(10, __VA_ARGS__) F(11, __VA_ARGS__) F(12, __VA_ARGS__)
+  F(4, __VA_ARGS__)                                                                                \
+  F(5, __VA_ARGS__)                                                                                \
+  F(6, __VA_ARGS__)                                                                                \
+  F(7, __VA_ARGS__)                                                                                \
+  F(8, __VA_ARGS__) F(9, __VA_ARGS__) F(10, __VA_ARGS__) F(11, __VA_ARGS__) F(12, __VA_ARGS__)
 #define GEMM_CALL(R, F)   F(R)
 #define GEMM_EACH_ROWS(F) GEMM_ROWS_OF(GEMM_CALL, F)
 
