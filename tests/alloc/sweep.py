@@ -32,7 +32,7 @@ NONE, ONE, ONWARD = range(3)
 MEMORY = 6
 # What a run says of its time and of its memory differs from run to run.
 UNSTEADY = re.compile(rb'("[a-z_]*(?:seconds|resident_bytes|started)"): *(?:\[[^]]*\]|\{[^}]*\}|[^,}\n]*)'
-                      rb'|(?<=,)\d+\.\d+(?=\n)')
+                      rb'|(?<=,)\d+\.\d+(?=\n)|(?<=done in )\d+\.\d+(?= s)')
 NUMBERS = re.compile(rb"()\d[\d.]*")
 swept = {}  # call stacks, by program
 
