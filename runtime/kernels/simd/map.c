@@ -197,8 +197,8 @@ VEC_INLINE void binary_run(const struct map *k, size_t job, const uint32_t kind,
   F(ABS)                                                                                           \
   F(RECIPROCAL)                                                                                    \
   F(ERF)                                                                                           \
-  F(TANH) F(GELU) F(GELU_TANH) F(SWISH) F(MISH) F(SELU) F(CELU) F(CLIP) F(HARD_SIGMOID)            \
-      F(HARD_SWISH)
+  F(TANH)                                                                                          \
+  F(GELU) F(GELU_TANH) F(SWISH) F(MISH) F(SELU) F(CELU) F(CLIP) F(HARD_SIGMOID) F(HARD_SWISH)
 #define EACH_BINARY(F) F(MUL) F(SUB) F(DIV) F(MIN) F(MAX) F(GREATER) F(LESS)
 
 #define DEFINE_MAP(KIND)                                                                           \
