@@ -66,6 +66,22 @@ static enum vn_end concat_end(const struct vnc_graph *g, struct place at, unsign
   return channels && all != VN_END_REGIONS && all != VN_END_LABELS ? VN_END_SCORES : all;
 }
 
+/* Clipped between bounds that 0.5 lies between: the order of what matters stays. */
+static bool clips_ends(const struct vnc_node *node) {
+  return node->kind == VN_MAP_CLIP && node->a < 0.5f && node->b > 0.5f;
+}
+
+/* Compared with a constant: 0 and 1 in each channel are regions, unless they are of labels that
+ * exclude each other. */
+static enum vn_end compared_end(const struct vnc_graph *g, struct place at, unsigned depth) {
+  const struct vnc_node *node = &g->nodes[at.node];
+  const bool upwards = node->kind == VN_BINARY_GREATER || node->kind == VN_BINARY_GREATER_EQUAL;
+  if (!upwards || g->nodes[vnc_graph_arg(g, node, 1)].op != VN_OP_CONST) return VN_END_SCORES;
+  at.node = vnc_graph_arg(g, node, 0);
+  const enum vn_end end = end_of(g, at, depth + 1);
+  return end == VN_END_FOREGROUND || end == VN_END_SOFTMAX ? end : VN_END_REGIONS;
+}
+
 static enum vn_end end_of(const struct vnc_graph *g, struct place at, unsigned depth) {
   for (;;) {
     const struct vnc_node *node = &g->nodes[at.node];
@@ -83,6 +99,12 @@ static enum vn_end end_of(const struct vnc_graph *g, struct place at, unsigned d
       return softmax_end(node, &at);
     case VN_OP_ACT:
       return node->act[0].kind == VN_ACT_SIGMOID ? VN_END_REGIONS : VN_END_SCORES;
+    case VN_OP_MAP:
+      if (!clips_ends(node)) return VN_END_SCORES;
+      at.node = vnc_graph_arg(g, node, 0);
+      break;
+    case VN_OP_BINARY:
+      return depth < DEPTH_MOST ? compared_end(g, at, depth) : VN_END_SCORES;
     case VN_OP_CONCAT:
       return depth < DEPTH_MOST ? concat_end(g, at, depth) : VN_END_SCORES;
     default:

@@ -141,32 +141,78 @@ static enum vn_status append_affine(const struct vnc_op *op, const struct factor
   return vnc_op_infer(op, *node);
 }
 
+static bool is_field(const struct factor *f, uint64_t channels) {
+  return f->n != 1 && f->n != channels;
+}
+
+/* Factors for voxels as a tensor. */
+static enum vn_status append_field(const struct vnc_op *op, const struct factor *f, float sign,
+                                   const struct vnc_node *like, uint32_t *node) {
+  struct vnc_graph *g = op->im->g;
+  const uint64_t *x = like->dim, dim[5] = {1, x[VN_D], x[VN_H], x[VN_W], x[VN_C]};
+  enum vn_status status = vnc_import_touch(op->im, f->n);
+  float *data = status ? NULL : malloc(f->n * sizeof *data);
+  if (!data) return status ? status : vnc_op_fail(op, VN_E_MEMORY, "out of memory");
+  for (uint64_t i = 0; i < f->n; i++) data[i] = sign * f->v[i];
+  const uint32_t weight = vnc_graph_const(g, op->name, 5, dim, data);
+  *node = vnc_graph_node(g, VN_OP_CONST, op->name, NULL, 0);
+  if (g->failed) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
+  g->nodes[*node].weight = weight;
+  return vnc_op_infer(op, *node);
+}
+
 /* x > 0 ? x : slope * x. */
 static enum vn_status append_slopes(const struct vnc_op *op, const struct factor *slope,
                                     uint32_t *node) {
   struct vnc_graph *g = op->im->g;
-  const uint64_t *x = g->nodes[*node].dim, channels = x[VN_C];
-  const uint64_t voxel[5] = {1, x[VN_D], x[VN_H], x[VN_W], channels};
-  const bool field = slope->n != 1 && slope->n != channels, zero = all_are(slope, 0);
+  const bool zero = all_are(slope, 0);
   uint32_t args[2] = {*node, VN_NONE}, weight = VN_NONE;
-  if (!zero) {
-    float *data = malloc(slope->n * sizeof *data);
-    if (!data) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
-    memcpy(data, slope->v, slope->n * sizeof *data);
-    weight = vnc_graph_const(g, op->name, field ? 5 : 1, field ? voxel : &slope->n, data);
-  }
-  if (field && !zero) {
-    args[1] = vnc_graph_node(g, VN_OP_CONST, op->name, NULL, 0);
-    if (g->failed) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
-    g->nodes[args[1]].weight = weight;
-    enum vn_status status = vnc_op_infer(op, args[1]);
+  if (is_field(slope, channels_of(op, *node)) && !zero) {
+    enum vn_status status = append_field(op, slope, 1, &g->nodes[*node], &args[1]);
     if (status) return status;
     *node = vnc_graph_node(g, VN_OP_PRELU, op->name, args, 2);
     return vnc_op_infer(op, *node);
   }
+  if (!zero) {
+    float *data = malloc(slope->n * sizeof *data);
+    if (!data) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
+    memcpy(data, slope->v, slope->n * sizeof *data);
+    weight = vnc_graph_const(g, op->name, 1, &slope->n, data);
+  }
   *node = vnc_graph_node(g, VN_OP_ACT, op->name, args, 1);
   if (g->failed) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
   g->nodes[*node].act[0] = (struct vnc_act){zero ? VN_ACT_RELU : VN_ACT_PRELU, 0, weight};
+  return vnc_op_infer(op, *node);
+}
+
+/* sign * factor * max(sign * x, 0) */
+static enum vn_status append_half(const struct vnc_op *op, const struct factor *f, float sign,
+                                  uint32_t *node) {
+  struct vnc_graph *g = op->im->g;
+  const struct factor zero = {1, (float[]){0}};
+  enum vn_status status = sign < 0 ? append_affine(op, NULL, sign, node) : VN_OK;
+  if (!status) status = append_slopes(op, &zero, node);
+  if (status || !is_field(f, channels_of(op, *node)))
+    return status ? status : append_affine(op, f, sign, node);
+  uint32_t args[2] = {*node, VN_NONE};
+  status = append_field(op, f, sign, &g->nodes[*node], &args[1]);
+  if (status) return status;
+  *node = vnc_graph_node(g, VN_OP_BINARY, op->name, args, 2);
+  if (g->failed) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
+  g->nodes[*node].kind = VN_BINARY_MUL;
+  return vnc_op_infer(op, *node);
+}
+
+/* What is above zero and what is below, each by itself, and their sum. */
+static enum vn_status append_halves(const struct vnc_op *op, const struct vnc_bent *b,
+                                    uint32_t *node) {
+  uint32_t half[2] = {b->x, b->x};
+  const bool upper = !all_are(&b->above, 0), lower = !all_are(&b->below, 0);
+  enum vn_status status = upper || !lower ? append_half(op, &b->above, 1, &half[0]) : VN_OK;
+  if (!status && lower) status = append_half(op, &b->below, -1, &half[1]);
+  *node = lower ? half[1] : half[0];
+  if (status || !upper || !lower) return status;
+  *node = vnc_graph_node(op->im->g, VN_OP_ADD, op->name, half, 2);
   return vnc_op_infer(op, *node);
 }
 
@@ -179,18 +225,10 @@ static enum vn_status bent_append(const struct vnc_op *op, const struct vnc_bent
   *node = b->x;
   if (all_are(&b->above, 1))
     return all_are(&b->below, 1) ? VN_OK : append_slopes(op, &b->below, node);
-  const struct factor zero = {1, (float[]){0}};
-  const bool field =
-      (b->above.n != 1 && b->above.n != channels) || (b->below.n != 1 && b->below.n != channels);
   bool zeros = false;
   for (uint64_t i = 0; i < b->above.n; i++) zeros = zeros || b->above.v[i] == 0;
-  if (field || (zeros && !all_are(&b->above, 0)))
-    return vnc_op_fail(op, VN_E_UNSUPPORTED, "a product with a field of constants");
-  if (zeros) { /* below * min(x, 0) */
-    status = append_affine(op, NULL, -1, node);
-    if (!status) status = append_slopes(op, &zero, node);
-    return status ? status : append_affine(op, &b->below, -1, node);
-  }
+  if (zeros || is_field(&b->above, channels) || is_field(&b->below, channels))
+    return append_halves(op, b, node);
   status = factors_combine(op, &b->below, &b->above, over, channels, &slope);
   if (!status && !all_are(&slope, 1)) status = append_slopes(op, &slope, node);
   if (!status) status = append_affine(op, &b->above, 1, node);

@@ -27,37 +27,87 @@ static const struct {
   const char *type;
   vnc_op_fn *import;
 } operators[] = {
+    {"Abs", vnc_import_act},
     {"Add", vnc_import_scale},
+    {"And", vnc_import_two},
     {"ArgMax", vnc_import_argmax},
+    {"AveragePool", vnc_import_pool},
     {"BatchNormalization", vnc_import_batchnorm},
     {"Cast", vnc_import_cast},
+    {"Ceil", vnc_import_map},
+    {"Celu", vnc_import_map},
+    {"Clip", vnc_import_clip},
     {"Concat", vnc_import_concat},
     {"Conv", vnc_import_conv},
     {"ConvTranspose", vnc_import_deconv},
     {"Div", vnc_import_scale},
     {"Dropout", vnc_import_pass},
     {"Elu", vnc_import_act},
+    {"Equal", vnc_import_two},
+    {"Erf", vnc_import_map},
+    {"Exp", vnc_import_map},
     {"Expand", vnc_import_expand},
     {"Flatten", vnc_import_reshape},
+    {"Floor", vnc_import_map},
+    {"Gather", vnc_import_gather},
+    {"Gelu", vnc_import_map},
+    {"Gemm", vnc_import_matmul},
+    {"GlobalAveragePool", vnc_import_pool},
+    {"GlobalMaxPool", vnc_import_pool},
+    {"Greater", vnc_import_two},
+    {"GreaterOrEqual", vnc_import_two},
+    {"GroupNormalization", vnc_import_groupnorm},
+    {"HardSigmoid", vnc_import_map},
+    {"HardSwish", vnc_import_map},
     {"Identity", vnc_import_pass},
     {"InstanceNormalization", vnc_import_instancenorm},
     {"LeakyRelu", vnc_import_act},
+    {"Less", vnc_import_two},
+    {"LessOrEqual", vnc_import_two},
+    {"Log", vnc_import_map},
     {"LogSoftmax", vnc_import_softmax},
+    {"MatMul", vnc_import_matmul},
+    {"Max", vnc_import_two},
+    {"MaxPool", vnc_import_pool},
+    {"Min", vnc_import_two},
+    {"Mish", vnc_import_map},
     {"Mul", vnc_import_scale},
+    {"Neg", vnc_import_act},
+    {"Not", vnc_import_map},
+    {"Or", vnc_import_two},
     {"PRelu", vnc_import_prelu},
     {"Pad", vnc_import_pad},
+    {"Pow", vnc_import_two},
+    {"Reciprocal", vnc_import_map},
+    {"ReduceL2", vnc_import_reduce},
+    {"ReduceMax", vnc_import_reduce},
+    {"ReduceMean", vnc_import_reduce},
+    {"ReduceMin", vnc_import_reduce},
+    {"ReduceSum", vnc_import_reduce},
+    {"ReduceSumSquare", vnc_import_reduce},
     {"Relu", vnc_import_act},
     {"Reshape", vnc_import_reshape},
+    {"Resize", vnc_import_resize},
+    {"Round", vnc_import_map},
+    {"Selu", vnc_import_map},
     {"Shape", vnc_import_shape},
     {"Sigmoid", vnc_import_act},
+    {"Sign", vnc_import_map},
     {"Slice", vnc_import_slice},
     {"Softmax", vnc_import_softmax},
+    {"Softplus", vnc_import_map},
+    {"Split", vnc_import_split_op},
+    {"Sqrt", vnc_import_map},
     {"Squeeze", vnc_import_reshape},
     {"Sub", vnc_import_scale},
     {"Sum", vnc_import_sum},
+    {"Swish", vnc_import_map},
+    {"Tanh", vnc_import_map},
     {"Tile", vnc_import_tile},
     {"Transpose", vnc_import_transpose},
     {"Unsqueeze", vnc_import_reshape},
+    {"Upsample", vnc_import_resize},
+    {"Where", vnc_import_where},
 };
 
 static vnc_op_fn *operator_of(const char *type) {
@@ -139,21 +189,38 @@ static enum vn_status whole_check(const struct vnc_op *op, vnc_op_fn *import, bo
                      from->name);
 }
 
-/* Views of an activation that is computed later are computed later, too. */
+/* Views of a bent line are bent lines, of one that is computed later, too; what else an operator
+ * yields is none. Where a Reshape has split the channels (onnx_split.c) lines are computed. */
 static enum vn_status import_plainly(const struct vnc_op *op, vnc_op_fn *import) {
-  const bool shows = import == vnc_import_transpose || import == vnc_import_reshape;
-  const struct vnc_value was = shows && op->n_in && op->in[0] ? *op->in[0] : (struct vnc_value){0};
-  const bool needs = !shows && import != vnc_import_pass && import != vnc_import_shape;
+  const struct vnc_value *x = op->n_in ? op->in[0] : NULL;
+  const bool shows =
+      !(x && x->groups) &&
+      (import == vnc_import_transpose || import == vnc_import_reshape || import == vnc_import_pass);
+  const struct vnc_value was = shows && x ? *x : (struct vnc_value){0};
   enum vn_status status = VN_OK;
   if (!import)
     return vn_fail(op->im->diag, VN_E_UNSUPPORTED,
                    "operator %.60s (node '%.100s') is not supported", op->proto->op_type, op->name);
-  if (needs) status = vnc_bent_settle(op);
+  if (!shows && import != vnc_import_shape) status = vnc_bent_settle(op);
   if (!status) status = import(op);
-  struct vnc_value *v = !status && was.bent ? vnc_value_find(op->im, op->proto->output[0]) : NULL;
+  struct vnc_value *v = status ? NULL : vnc_value_find(op->im, op->proto->output[0]);
   if (v) v->bent = was.bent;
   if (v) v->later = was.later;
   return status;
+}
+
+/* Views have no axis for what a Reshape has split (onnx_split.c). */
+static enum vn_status check_split(const struct vnc_op *op, vnc_op_fn *import) {
+  if (import == vnc_import_reshape || import == vnc_import_instancenorm ||
+      import == vnc_import_transpose)
+    return VN_OK;
+  for (size_t i = 0; i < op->n_in; i++)
+    if (op->in[i] && op->in[i]->groups)
+      return vnc_op_fail(op, VN_E_UNSUPPORTED,
+                         "it reads '%.60s', whose channels a Reshape has split, which only "
+                         "group norms and PixelShuffle may do",
+                         op->in[i]->name);
+  return VN_OK;
 }
 
 static enum vn_status import_node(struct vnc_import *im, const Onnx__NodeProto *proto, bool own) {
@@ -194,6 +261,7 @@ static enum vn_status import_node(struct vnc_import *im, const Onnx__NodeProto *
   const size_t before = im->n_values;
   bool whole = false, done = false;
   if (import) status = whole_check(&op, import, &whole);
+  if (!status && import) status = check_split(&op, import);
   if (!status && !known) status = vnc_bent_import(&op, &done);
   if (!status && !done) status = import_plainly(&op, import);
   if (!status && whole) vnc_value_find(im, proto->output[0])->whole = true;
@@ -325,12 +393,29 @@ static enum vn_status take_inputs(struct vnc_import *im, const Onnx__GraphProto 
 
 /* ---- outputs ---- */
 
+/* Comparisons are 0 and 1 in float; what the model declares as booleans leaves as integers. */
+static enum vn_status as_integers(struct vnc_import *im, const Onnx__ValueInfoProto *info,
+                                  uint32_t *node) {
+  enum { BOOL = 9 };
+  const Onnx__TypeProto__Tensor *type = NULL;
+  if (info->type && info->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
+    type = info->type->tensor_type;
+  if (!type || type->elem_type != BOOL || im->g->nodes[*node].dtype != VN_F32) return VN_OK;
+  const uint32_t id = vnc_graph_node(im->g, VN_OP_CAST, info->name, node, 1);
+  if (im->g->failed) return vn_fail(im->diag, VN_E_MEMORY, "out of memory for the model");
+  im->g->nodes[id].dtype = VN_I32;
+  *node = id;
+  return vnc_shape_infer_node(im->g, id, im->diag);
+}
+
 static enum vn_status take_outputs(struct vnc_import *im, const Onnx__GraphProto *graph) {
   for (size_t i = 0; i < graph->n_output; i++) {
     const char *name = graph->output[i]->name ? graph->output[i]->name : "";
     Onnx__NodeProto reader = ONNX__NODE_PROTO__INIT;
     reader.op_type = (char[]){"output"};
     struct vnc_value *v = vnc_value_find(im, name);
+    if (v && v->groups)
+      return vn_fail(im->diag, VN_E_UNSUPPORTED, "output '%.100s' splits an axis", name);
     enum vn_status status = vnc_bent_settle(
         &(struct vnc_op){.im = im, .proto = &reader, .name = name, .in = {v}, .n_in = 1});
     if (status) return status;
@@ -339,9 +424,12 @@ static enum vn_status take_outputs(struct vnc_import *im, const Onnx__GraphProto
     if (!v || v->kind != VNC_RUNTIME)
       return vn_fail(im->diag, v ? VN_E_UNSUPPORTED : VN_E_FORMAT, "output '%.100s' is %s", name,
                      v ? "a constant" : "computed by no node");
+    uint32_t node = v->node;
+    status = as_integers(im, graph->output[i], &node);
+    if (status) return status;
     struct vnc_port port = {.name = vnc_graph_string(im->g, name),
-                            .node = v->node,
-                            .dtype = im->g->nodes[v->node].dtype == VN_I32 ? VN_I64 : VN_F32,
+                            .node = node,
+                            .dtype = im->g->nodes[node].dtype == VN_I32 ? VN_I64 : VN_F32,
                             .rank = (uint32_t)v->view.rank};
     for (size_t k = 0; k < v->view.rank; k++) port.dim[k] = vnc_view_dim(im->g, v, k);
     for (size_t a = 0; a < VN_AXES; a++) port.order[a] = v->view.order[a];

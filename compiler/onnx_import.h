@@ -28,6 +28,10 @@ struct vnc_value {
   bool whole;    /* RUNTIME: integers in the model, floats here */
   uint32_t bent; /* RUNTIME: 1 + which of the import's bent lines it is; 0: none */
   bool later;    /* it is none of a node yet, and `node` is the line's x */
+  /* RUNTIME, groups not 0: seen as [N, groups, …], or as [N, groups, factor …, D, H, W] (with
+   * `shuffled` each factor behind its axis), which splits the channels: onnx_split.c */
+  uint32_t groups, factor[3];
+  bool shuffled;
 };
 
 struct vnc_import {
@@ -140,14 +144,50 @@ enum vn_status vnc_view_const(const struct vnc_op *op, const char *name, struct 
 enum vn_status vnc_view_take(const struct vnc_op *op, const struct vnc_value *v,
                              const uint64_t *start, const uint64_t *dim, uint32_t *node);
 
-/* Each importer of an operator: onnx_conv.c, onnx_pointwise.c, onnx_layout.c, onnx_fold.c. */
+/* Dimension i leaves the view; its axes have one element each. */
+void vnc_view_drop(struct vnc_view *view, size_t i);
+
+/* onnx_pointwise.c: appends `kind`, ADD, PRELU or BINARY, of two computed operands, broadcast. Of
+ * ADD and, where `swaps`, of others, either may be the larger one. */
+enum vn_status vnc_op_binary(const struct vnc_op *op, enum vn_op kind, bool swaps,
+                             struct vnc_value x, struct vnc_value y, struct vnc_value *result);
+/* x * scale + shift, the same for all. */
+enum vn_status vnc_op_linear(const struct vnc_op *op, const struct vnc_value *x, float scale,
+                             float shift, struct vnc_value *result);
+
+/* Is dimension 0 n and dimension 1 c, or of one element? */
+bool vnc_view_leads_with_channels(const struct vnc_graph *g, const struct vnc_value *v);
+
+/* onnx_split.c: may the first input be read as [N, groups, …]? And what ends that: yields the
+ * value, or refuses. */
+bool vnc_import_split(const struct vnc_op *op, const uint64_t *dim, size_t rank,
+                      struct vnc_value *result);
+enum vn_status vnc_import_unsplit(const struct vnc_op *op, const uint64_t *dim, size_t rank);
+
+/* onnx_math.c: a function of two computed operands, enum vn_binary. */
+enum vn_status vnc_op_function(const struct vnc_op *op, uint32_t kind, const struct vnc_value *x,
+                               const struct vnc_value *y, struct vnc_value *result);
+/* A function of one, enum vn_map. */
+enum vn_status vnc_op_map(const struct vnc_op *op, uint32_t kind, float a, float b,
+                          const struct vnc_value *x, struct vnc_value *result);
+
+/* onnx_sample.c: elements start, start + step … of dimension i, `count` of them. */
+enum vn_status vnc_op_stride(const struct vnc_op *op, const struct vnc_value *x, size_t i,
+                             int64_t start, int64_t step, uint64_t count, struct vnc_value *result);
+
+/* Each importer of an operator: onnx_conv.c, onnx_pointwise.c, onnx_layout.c, onnx_fold.c,
+ * onnx_norm.c, onnx_math.c, onnx_sample.c, onnx_resize.c. */
 typedef enum vn_status vnc_op_fn(const struct vnc_op *op);
 vnc_op_fn vnc_import_conv, vnc_import_deconv;
 vnc_op_fn vnc_import_act, vnc_import_prelu, vnc_import_sum, vnc_import_scale, vnc_import_batchnorm,
     vnc_import_instancenorm, vnc_import_softmax, vnc_import_argmax, vnc_import_cast,
     vnc_import_pass;
 vnc_op_fn vnc_import_concat, vnc_import_transpose, vnc_import_reshape, vnc_import_slice,
-    vnc_import_tile, vnc_import_expand, vnc_import_shape, vnc_import_pad;
+    vnc_import_tile, vnc_import_expand, vnc_import_shape;
+vnc_op_fn vnc_import_groupnorm, vnc_import_shuffle;
+vnc_op_fn vnc_import_map, vnc_import_clip, vnc_import_two, vnc_import_where, vnc_import_matmul;
+vnc_op_fn vnc_import_pool, vnc_import_reduce, vnc_import_pad, vnc_import_gather,
+    vnc_import_split_op, vnc_import_resize;
 /* Evaluates an operator whose inputs are all known. VN_E_UNSUPPORTED: not one of those. */
 vnc_op_fn vnc_fold;
 

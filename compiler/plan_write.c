@@ -182,6 +182,18 @@ static void append_parts(struct writer *w, uint32_t id) {
   }
 }
 
+static void fill_function(struct writer *w, struct plan_step *s, const struct vnc_node *node) {
+  if (node->op == VN_OP_INSTNORM && node->span) {
+    s->op = VN_OP_GROUPNORM;
+    s->u.norm.span = node->span;
+  }
+  if (node->op == VN_OP_MAP || node->op == VN_OP_BINARY)
+    s->u.function = (struct plan_function){.kind = node->kind, .a = node->a, .b = node->b};
+  if (node->op != VN_OP_SAMPLE) return;
+  s->u.sample = (struct plan_sample){.largest = node->kind, .fill = node->a};
+  for (size_t a = 0; a < VN_AXES; a++) s->u.sample.table[a] = weight(w, node->table[a]);
+}
+
 static void append_step(struct writer *w, uint32_t id) {
   const struct vnc_node *node = &w->g->nodes[id];
   if (node->op == VN_OP_INPUT || (node->op == VN_OP_CONCAT && node->axis == VN_C)) return;
@@ -196,6 +208,7 @@ static void append_step(struct writer *w, uint32_t id) {
     s.u.axis.select_last = node->op == VN_OP_ARGMAX ? node->select_last : 0;
     s.u.axis.more_axes = node->more_axes;
   }
+  fill_function(w, &s, node);
   for (uint32_t a = 0; node->op == VN_OP_COPY && a < VN_AXES; a++) {
     s.u.copy.extent[a] = (uint32_t)node->dim[a];
     s.u.copy.in_start[a] = node->in_start[a];

@@ -235,10 +235,15 @@ static enum vn_status stages_check(const struct vnc_found *f, struct vn_diag *di
   return VN_OK;
 }
 
-static bool has_own_norms(const struct vnc_graph *g) {
-  for (size_t i = 0; i < g->n_nodes; i++)
-    if (g->nodes[i].op == VN_OP_INSTNORM) return true;
-  return false;
+/* Norms by the image's own statistics, if there are any. */
+static const char *own_norms(const struct vnc_graph *g) {
+  const char *text = "";
+  for (size_t i = 0; i < g->n_nodes; i++) {
+    if (g->nodes[i].op != VN_OP_INSTNORM) continue;
+    if (g->nodes[i].span) return " norm=group";
+    text = " norm=instance";
+  }
+  return text;
 }
 
 /* monai and mattmacy differ in biases alone, which BatchNorm swallows when an exporter folds it,
@@ -274,6 +279,6 @@ enum vn_status vnc_topology(const struct vnc_graph *g, const char *wanted, char 
   }
   vnc_spec_text(&best.spec, text, size);
   const size_t used = strlen(text);
-  if (has_own_norms(g)) snprintf(text + used, size - used, " norm=instance");
+  snprintf(text + used, size - used, "%s", own_norms(g));
   return VN_OK;
 }

@@ -70,13 +70,31 @@ struct plan_axis {            /* SOFTMAX, LOGSOFTMAX, ARGMAX */
   uint32_t reserved[21];
 };
 
+struct plan_norm { /* GROUPNORM */
+  uint32_t span;   /* neighbouring channels that share mean and variance */
+  uint32_t reserved[23];
+};
+
+struct plan_function { /* MAP, BINARY */
+  uint32_t kind;       /* enum vn_map, enum vn_binary */
+  float a, b;          /* MAP: the function's numbers, 0 where it has none */
+  uint32_t reserved[21];
+};
+
+struct plan_sample {       /* SAMPLE; axes n c d h w */
+  uint32_t largest;        /* 0: the weighted sum; 1: the largest */
+  float fill;              /* what index -1 stands for */
+  uint32_t table[VN_AXES]; /* weights: [out's size][taps][index, weight]; VN_NONE: as it is */
+  uint32_t reserved[17];
+};
+
 struct plan_step {
   uint32_t op, algo, name, out;
   uint32_t in[2];            /* tensors; in[1]: residual or second operand, or VN_NONE */
-  uint32_t weight, bias;     /* weights; AFFINE and INSTNORM: scale and shift */
+  uint32_t weight, bias;     /* weights; AFFINE and norms: scale and shift */
   uint32_t act[2], slope[2]; /* y = act1(act0(x) + residual); PRELU: slopes, one per channel */
   float alpha[2];            /* ELU */
-  float epsilon;             /* INSTNORM */
+  float epsilon;             /* norms */
   uint32_t reserved;
   uint64_t macs;         /* multiply-adds of the direct algorithm */
   uint64_t predicted_ns; /* the compiler's guess for this step, 0: none */
@@ -84,6 +102,9 @@ struct plan_step {
     struct plan_conv conv;
     struct plan_copy copy;
     struct plan_axis axis;
+    struct plan_norm norm;
+    struct plan_function function;
+    struct plan_sample sample;
     uint32_t word[24];
   } u;
 };

@@ -557,6 +557,163 @@ def outputs_several():
     return g.model()
 
 
+# ---- what U-Nets have beside V-Nets ----
+
+
+def _group_norm(g, x, channels, groups, shape):
+    """As exporters write it that have no operator for it."""
+    x = g.node("Reshape", x, g.constant(np.array([0, groups, -1]), "split"))
+    ones, zeros = np.ones(groups, np.float32), np.zeros(groups, np.float32)
+    x = g.node("InstanceNormalization", x, g.constant(ones, "ones"), g.constant(zeros, "zeros"), epsilon=1e-5)
+    x = g.node("Reshape", x, g.constant(np.array(shape), "shape"))
+    x = g.node("Mul", x, g.constant(1 + g.values(channels, 1, 1, 1), "scale"))
+    return g.node("Add", x, g.constant(g.values(channels, 1, 1, 1), "shift"))
+
+
+@run()
+def groupnorm_opset17():
+    g = Graph("groupnorm_opset17", 17)
+    x = _group_norm(g, g.conv(g.input(2, 2, 3, 4, 5), 2, 6), 6, 3, [2, 6, 3, 4, 5])
+    return g.model(g.node("LeakyRelu", x, alpha=0.1))
+
+
+@run()
+def groupnorm_of_one():
+    g = Graph("groupnorm_of_one", 17)
+    return g.model(_group_norm(g, g.conv(g.input(2, 2, 3, 4, 5), 2, 6), 6, 1, [2, 6, 3, 4, 5]))
+
+
+@run()
+def groupnorm_opset21():
+    g = Graph("groupnorm_opset21", 21)
+    x = g.conv(g.input(2, 2, 3, 4, 5), 2, 6)
+    return g.model(g.node("GroupNormalization", x, g.weight(6, name="scale"), g.weight(6, name="shift"), num_groups=2))
+
+
+@run()
+def norm_with_residual():
+    """A residual block's end: what follows the norm goes into it."""
+    g = Graph("norm_with_residual", 17)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 3)
+    y = g.node("InstanceNormalization", g.conv(x, 3, 3, name="second"), g.weight(3, name="scale"), g.weight(3, name="shift"))
+    return g.model(g.node("Relu", g.node("Add", y, x)))
+
+
+@run()
+def attention_gate():
+    g = Graph("attention_gate", 17)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 3)
+    return g.model(g.node("Mul", x, g.node("Sigmoid", g.conv(x, 3, 1, k=1, name="gate"))))
+
+
+@run()
+def squeeze_excitation():
+    g = Graph("squeeze_excitation", 17)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 4)
+    y = g.node("Reshape", g.node("GlobalAveragePool", x), g.constant(np.array([1, 4]), "flat"))
+    y = g.node("Relu", g.node("Gemm", y, g.weight(2, 4, name="fc1"), g.weight(2, name="b1"), transB=1))
+    y = g.node("Sigmoid", g.node("MatMul", y, g.weight(2, 4, name="fc2")))
+    y = g.node("Reshape", y, g.constant(np.array([1, 4, 1, 1, 1]), "wide"))
+    return g.model(g.node("Max", g.node("Mul", x, y), g.node("ReduceMax", x, axes=[1], keepdims=1)))
+
+
+@run()
+def pools():
+    g = Graph("pools", 19)
+    x = g.conv(g.input(1, 2, 6, 7, 8), 2, 3)
+    a = g.node("MaxPool", x, kernel_shape=[3, 2, 2], strides=[2, 2, 2], pads=[1, 0, 0, 1, 0, 0], ceil_mode=1)
+    b = g.node("AveragePool", x, kernel_shape=[3, 3, 3], strides=[2, 2, 2], pads=[1] * 6, count_include_pad=1)
+    c = g.node("AveragePool", x, kernel_shape=[3, 3, 3], strides=[2, 2, 2], pads=[1] * 6)
+    return g.model(a, b, c)
+
+
+@run()
+def pads():
+    g = Graph("pads", 17)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 3)
+    ends = g.constant(np.array([0, 0, 1, 0, 2, 0, 0, 2, 1, 0]), "ends")
+    outs = [g.node("Pad", x, ends, mode=mode) for mode in ("reflect", "edge")]
+    cut = g.constant(np.array([0, 1, -1, 0, 2, 0, 2, 0, 1, -1]), "cut")
+    return g.model(*outs, g.node("Pad", x, cut, g.constant(np.float32(0.5), "fill")))
+
+
+@run()
+def resizes():
+    """Both rules of coordinates that frameworks write, and TensorFlow's."""
+    g = Graph("resizes", 13)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 2)
+    scales = g.constant(np.array([1, 1, 2, 2, 2], np.float32), "scales")
+    sizes = g.constant(np.array([1, 2, 5, 3, 7]), "sizes")
+    return g.model(
+        g.node("Resize", x, "", scales, mode="linear", coordinate_transformation_mode="half_pixel"),
+        g.node("Resize", x, "", "", sizes, mode="linear", coordinate_transformation_mode="align_corners"),
+        g.node("Resize", x, "", "", sizes, mode="nearest", coordinate_transformation_mode="asymmetric",
+               nearest_mode="floor"))
+
+
+@run()
+def upsample_opset9():
+    g = Graph("upsample_opset9", 9)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 2)
+    return g.model(g.node("Upsample", x, g.constant(np.array([1, 1, 2, 1, 3], np.float32), "scales")), ir=4)
+
+
+@run()
+def functions():
+    g = Graph("functions", 20)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 2)
+    outs = [g.node(op, x) for op in ("Gelu", "Selu", "Celu", "Mish", "Softplus")]
+    outs.append(g.node("Gelu", x, approximate="tanh"))
+    outs.append(g.node("Mul", x, g.node("Sigmoid", x)))
+    return g.model(*outs, g.node("Clip", x, g.constant(np.float32(-0.5), "low"), g.constant(np.float32(0.25), "high")))
+
+
+@run()
+def z_score_in_graph():
+    g = Graph("z_score_in_graph", 17)
+    x = g.input(1, 2, 3, 4, 5)
+    away = g.node("Sub", x, g.node("ReduceMean", x, axes=[2, 3, 4]))
+    power = g.node("Pow", away, g.constant(np.float32(2), "two"))
+    root = g.node("Sqrt", g.node("ReduceMean", power, axes=[2, 3, 4]))
+    return g.model(g.conv(g.node("Div", away, root), 2, 2))
+
+
+@run()
+def thresholds():
+    g = Graph("thresholds", 16)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 3)
+    half = g.constant(np.float32(0.1), "half")
+    above = g.node("Greater", x, half)
+    kept = g.node("Where", above, x, g.constant(np.float32(-1), "less"))
+    return g.model(g.node("Cast", above, to=TensorProto.FLOAT), kept)
+
+
+@run()
+def choices():
+    g = Graph("choices", 13)
+    x = g.conv(g.input(1, 2, 3, 4, 6), 2, 4)
+    a = g.node("Split", x, g.constant(np.array([1, 3]), "sizes"), axis=1, outputs=["first", "second"])
+    c = g.node("Gather", "second", g.constant(np.array([2, 0]), "which"), axis=1)
+    ends = [g.constant(np.array(v), n) for v, n in (([-1], "from"), ([-9], "to"), ([4], "along"), ([-2], "by"))]
+    return g.model(g.node("Slice", c, *ends), a, g.node("Gather", x, g.constant(np.array(1), "one"), axis=2))
+
+
+@run()
+def pixel_shuffle():
+    g = Graph("pixel_shuffle", 17)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 16)
+    x = g.node("Reshape", x, g.constant(np.array([1, 2, 2, 2, 2, 3, 4, 5]), "split"))
+    x = g.node("Transpose", x, perm=[0, 1, 5, 2, 6, 3, 7, 4])
+    return g.model(g.node("Reshape", x, g.constant(np.array([1, 2, 6, 8, 10]), "shape")))
+
+
+@refuse("PixelShuffle")
+def reshape_splits_channels():
+    g = Graph("reshape_splits_channels", 17)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 6)
+    return g.model(g.node("Relu", g.node("Reshape", x, g.constant(np.array([1, 2, 3, 3, 4, 5]), "split"))))
+
+
 # ---- what is refused ----
 
 

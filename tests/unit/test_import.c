@@ -335,8 +335,8 @@ static void refused(const char *type, const char *name, const char *inputs, enum
 static void test_refusals(void **state) {
   (void)state;
   const enum vn_status no = VN_E_UNSUPPORTED, bad = VN_E_FORMAT;
-  refused("HardSwish", "act", "x", no, "operator HardSwish (node 'act') is not supported");
-  refused("HardSwish", "", "x", no, "operator HardSwish (node 'y') is not supported");
+  refused("Sin", "act", "x", no, "operator Sin (node 'act') is not supported");
+  refused("Sin", "", "x", no, "operator Sin (node 'y') is not supported");
   refused("Conv", "conv", "x x", no, "node 'conv' (Conv): its weight 'x' is not part of the model");
   refused("Conv", "conv", "x w", no,
           "node 'conv' (Conv): weights of rank 1 for an input of rank 5");
@@ -345,8 +345,16 @@ static void test_refusals(void **state) {
           "model");
   refused("BatchNormalization", "norm", "x w w w", bad,
           "node 'norm' (BatchNormalization): input 4 does not have one value for each channel");
-  refused("Mul", "gate", "x x", no, "node 'gate' (Mul): two computed tensors");
-  refused("Div", "inverse", "w x", no, "node 'inverse' (Div): a constant divided by a tensor");
+  refused("Mul", "gate", "x w", no, "node 'gate' (Mul): a constant that does not fit 'x'");
+  refused("Pow", "power", "x w", no,
+          "node 'power' (Pow): a power other than -1, -0.5, 0.5, 1, 2 or 3");
+  refused("MaxPool", "pool", "x", bad, "node 'pool' (MaxPool): it has no kernel_shape");
+  refused("GroupNormalization", "norm", "x w w", bad, "node 'norm' (GroupNormalization): 0 groups");
+  refused("Pad", "pad", "x w", bad, "node 'pad' (Pad): its pads do not fit rank 5");
+  refused("Resize", "up", "x w", bad, "node 'up' (Resize): its scales or sizes do not fit rank 5");
+  refused("Gather", "pick", "x w", no,
+          "node 'pick' (Gather): indices that are no list of constants");
+  refused("Where", "choice", "w x x", no, "node 'choice' (Where): a choice by a constant");
   refused("Add", "sum", "x w", no, "node 'sum' (Add): a constant that does not fit 'x'");
   refused("PRelu", "prelu", "x w", no, "node 'prelu' (PRelu): a constant that does not fit 'x'");
   refused("Concat", "cat", "x w", no, "node 'cat' (Concat): one of its inputs is a constant");
