@@ -3,7 +3,7 @@
     python unets.py FOLDER [--size 32] [--exporter classic|dynamo] [NAME ...]    exports them
 
 `NETWORKS` maps a name to a function that builds the network in eval mode with fresh weights that no
-norm hides. They are compiled with `--topology any`; unets_bench.py compares and times them.
+norm hides. They are compiled with `--topology any`; coverage.py compares and times them.
 """
 
 import torch
