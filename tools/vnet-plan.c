@@ -119,6 +119,30 @@ static void text_of_shape(const struct plan_tensor *t, char text[64]) {
            t->dim[VN_H], t->dim[VN_W]);
 }
 
+/* What an op's name leaves open: the function, the size of groups, or the axes that have tables. */
+static void text_of_op(const struct plan_step *s, char text[64]) {
+  char axes[VN_AXES + 1] = "";
+  size_t n = 0;
+  for (uint32_t a = 0; s->op == VN_OP_SAMPLE && a < VN_AXES; a++)
+    if (s->u.sample.table[a] != VN_NONE) axes[n++] = "ncdhw"[a];
+  axes[n] = '\0';
+  if (s->op == VN_OP_MAP)
+    snprintf(text, 64, ", %s", vn_map_text(s->u.function.kind));
+  else if (s->op == VN_OP_BINARY)
+    snprintf(text, 64, ", %s", vn_binary_text(s->u.function.kind));
+  else if (s->op == VN_OP_GROUPNORM)
+    snprintf(text, 64, ", %u channels a group", s->u.norm.span);
+  else if (s->op == VN_OP_SAMPLE)
+    snprintf(text, 64, ", %s along %s", s->u.sample.largest ? "largest" : "weighted", axes);
+  else
+    *text = '\0';
+}
+
+/* Of steps with an epilogue in[1] is a residual. */
+static bool has_residual(const struct plan_step *s) {
+  return s->in[1] != VN_NONE && s->op != VN_OP_ADD && s->op != VN_OP_BINARY && s->op != VN_OP_PRELU;
+}
+
 static void text_of_algo(const struct plan_step *s, char text[64]) {
   const struct plan_conv *c = &s->u.conv;
   if (s->algo == VN_ALGO_WINOGRAD)
@@ -133,16 +157,16 @@ static void print_steps(const struct plan_view *v, const struct vn_exec *exec) {
          exec ? "kernel here             " : "");
   for (uint64_t i = 0; i < v->header->steps.count; i++) {
     const struct plan_step *s = &v->steps[i];
-    char in[64] = "-", out[64], algo[64];
+    char in[64] = "-", out[64], algo[64], more[64];
     if (s->in[0] != VN_NONE) text_of_shape(&v->tensors[s->in[0]], in);
     text_of_shape(&v->tensors[s->out], out);
     text_of_algo(s, algo);
+    text_of_op(s, more);
     printf("%4" PRIu64 "  %-10s  %-15s  ", i, vn_op_text(s->op), algo);
     if (exec) printf("%-22s  ", vn_exec_step(exec, i).kernel);
-    cli_line(stdout, "%-18s %-18s %5.1f %7.2f ms  %s%s%s", in, out, (double)s->macs / 1e9,
-             (double)s->predicted_ns / 1e6, v->strings + s->name,
-             s->in[1] != VN_NONE && s->op != VN_OP_ADD ? " + residual" : "",
-             s->act[0] || s->act[1] ? " + activation" : "");
+    cli_line(stdout, "%-18s %-18s %5.1f %7.2f ms  %s%s%s%s", in, out, (double)s->macs / 1e9,
+             (double)s->predicted_ns / 1e6, v->strings + s->name, more,
+             has_residual(s) ? " + residual" : "", s->act[0] || s->act[1] ? " + activation" : "");
   }
 }
 
