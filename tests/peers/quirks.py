@@ -707,6 +707,34 @@ def pixel_shuffle():
     return g.model(g.node("Reshape", x, g.constant(np.array([1, 2, 6, 8, 10]), "shape")))
 
 
+@run()
+def lines_times_fields():
+    """What Keras' PReLU is made of, without becoming one: products with fields, and with zeros."""
+    g = Graph("lines_times_fields", 17)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 3)
+    above, below = g.node("Relu", x), g.node("Neg", g.node("Relu", g.node("Neg", x)))
+    field = g.weight(1, 3, 3, 4, 5, name="field")
+    some = g.constant(np.float32([0.5, 0, -2]).reshape(1, 3, 1, 1, 1), "some")
+    both = g.node("Add", g.node("Mul", above, some), g.node("Mul", below, field))
+    return g.model(g.node("Mul", above, field), g.node("Mul", below, field), both, g.node("Mul", above, some))
+
+
+@run()
+def lines_through_others():
+    """What norms, pools and shuffles make of an activation is no activation of the same any more."""
+    g = Graph("lines_through_others", 17)
+    x = g.conv(g.input(1, 2, 2, 3, 4), 2, 8)
+    above, below = g.node("Relu", x), g.node("Neg", x)
+    normed = g.node("InstanceNormalization", above, g.weight(8, name="by"), g.weight(8, name="and"))
+    pooled = g.node("AveragePool", above, kernel_shape=[3, 3, 3], pads=[1] * 6)
+    shuffled = g.node("Reshape", below, g.constant(np.array([1, 1, 2, 2, 2, 2, 3, 4]), "parts"))
+    shuffled = g.node("Transpose", shuffled, perm=[0, 1, 5, 2, 6, 3, 7, 4])
+    shuffled = g.node("Reshape", shuffled, g.constant(np.array([1, 1, 4, 6, 8]), "whole"))
+    grouped = _group_norm(g, below, 8, 4, [1, 8, 2, 3, 4])
+    return g.model(g.node("Add", normed, above), g.node("Sub", pooled, above), g.node("Relu", shuffled),
+                   g.node("Add", grouped, below))
+
+
 @refuse("PixelShuffle")
 def reshape_splits_channels():
     g = Graph("reshape_splits_channels", 17)

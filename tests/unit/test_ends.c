@@ -11,11 +11,13 @@
 #include "ends.h"
 
 #define LOGITS                                                                                     \
-  "const @s f32[1]\nconst @t f32[1]\n"                                                             \
+  "const @s f32[1]\nconst @t f32[1]\nconst @k f32[1,1,1,1,1]\n"                                    \
   "%0 \"x\" f32[1,4,2,3,5] = input\nin \"x\" %0 f32[1,4,2,3,5] order=ncdhw\n"
 #define OUT(node, type, channels) "out \"y\" %" node " " type "[1," channels ",2,3,5] order=ncdhw\n"
 #define SIGMOID1                                                                                   \
   "%1 \"a\" f32[1,1,2,3,5] = copy %0 c=c+2\n%2 \"p\" f32[1,1,2,3,5] = act %1 act=sigmoid\n"
+
+#define HALF "%1 \"h\" f32[1,1,1,1,1] = const w=@k\n"
 
 static const struct {
   const char *tail;
@@ -65,6 +67,24 @@ static const struct {
     {SIGMOID1 "%3 \"q\" f32[1,1,2,3,5] = affine %2 w=@s b=@s\n"
               "%4 \"b\" f32[1,2,2,3,5] = concat %3 %2 axis=c\n" OUT("4", "f32", "2"),
      VN_END_SCORES},
+    /* clipped, and compared with a constant */
+    {"%1 \"p\" f32[1,4,2,3,5] = act %0 act=sigmoid\n"
+     "%2 \"q\" f32[1,4,2,3,5] = map %1 fn=clip(0.001,0.999)\n" OUT("2", "f32", "4"),
+     VN_END_REGIONS},
+    {"%1 \"p\" f32[1,4,2,3,5] = act %0 act=sigmoid\n"
+     "%2 \"q\" f32[1,4,2,3,5] = map %1 fn=clip(0.6,0.9)\n" OUT("2", "f32", "4"),
+     VN_END_SCORES},
+    {"%1 \"p\" f32[1,4,2,3,5] = softmax %0 axis=c\n"
+     "%2 \"q\" f32[1,4,2,3,5] = map %1 fn=exp(0,0)\n" OUT("2", "f32", "4"),
+     VN_END_SCORES},
+    {HALF "%2 \"m\" f32[1,4,2,3,5] = binary %0 %1 fn=greater\n" OUT("2", "f32", "4"),
+     VN_END_REGIONS},
+    {HALF "%2 \"m\" f32[1,4,2,3,5] = binary %0 %1 fn=less\n" OUT("2", "f32", "4"), VN_END_SCORES},
+    {HALF "%2 \"m\" f32[1,4,2,3,5] = binary %0 %0 fn=greater\n" OUT("2", "f32", "4"),
+     VN_END_SCORES},
+    {HALF "%2 \"p\" f32[1,4,2,3,5] = softmax %0 axis=c\n"
+          "%3 \"m\" f32[1,4,2,3,5] = binary %2 %1 fn=greater-equal\n" OUT("3", "f32", "4"),
+     VN_END_SOFTMAX},
     /* two halves of the scan */
     {"%1 \"p\" f32[1,4,2,3,5] = softmax %0 axis=c\n%2 \"q\" f32[1,4,2,3,5] = softmax %0 axis=c\n"
      "%3 \"b\" f32[1,4,4,3,5] = concat %1 %2 axis=d\nout \"y\" %3 f32[1,4,4,3,5] order=ncdhw\n",
