@@ -10,7 +10,7 @@
  *               other           direct, xnnpack, plain C
  *     DECONV3D  kernel = stride up, spread, plain C
  *               other           spread, plain C
- *     other ops                 simd, plain C
+ *     other ops                 elementwise, softmax, norm, map or sample, plain C
  *
  * Transforms run where the step names them: which ones, and of what tile, is the compiler's choice,
  * for they decide about the last bits, which are the same on every machine.
@@ -209,8 +209,16 @@ static vn_simple_prepare_fn *simple_fn(const struct vn_simd *simd, uint32_t op) 
     return simd->map;
   case VN_OP_SAMPLE:
     return simd->sample;
+  case VN_OP_ACT:
+  case VN_OP_AFFINE:
+  case VN_OP_ADD:
+    return simd->elementwise;
+  case VN_OP_SOFTMAX:
+  case VN_OP_LOGSOFTMAX:
+  case VN_OP_ARGMAX:
+    return simd->softmax;
   default:
-    return simd->simple;
+    return NULL;
   }
 }
 
@@ -220,9 +228,9 @@ enum vn_status vn_exec_choose(const struct vn_exec *exec, size_t index,
   memset(prepared, 0, sizeof *prepared);
   if (s->op == VN_OP_CONV3D || s->op == VN_OP_DECONV3D) return conv_choose(exec, s, prepared, diag);
   const struct vn_simple simple = simple_of(exec, s);
+  const bool vectors = exec->simd && s->algo != VN_ALGO_REF;
   enum vn_status status = VN_E_UNSUPPORTED;
-  vn_simple_prepare_fn *fast =
-      exec->simd && s->algo != VN_ALGO_REF ? simple_fn(exec->simd, simple.op) : NULL;
+  vn_simple_prepare_fn *fast = vectors ? simple_fn(exec->simd, simple.op) : NULL;
   if (fast) status = fast(&simple, prepared, diag);
   return status == VN_E_UNSUPPORTED ? vn_simple_ref(&simple, prepared, diag) : status;
 }

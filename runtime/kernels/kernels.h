@@ -140,7 +140,8 @@ struct vn_simd {
   vn_simple_prepare_fn *norm;    /* INSTNORM */
   vn_simple_prepare_fn *map;     /* MAP, BINARY */
   vn_simple_prepare_fn *sample;  /* SAMPLE */
-  vn_simple_prepare_fn *simple;  /* ACT, AFFINE, ADD, SOFTMAX over c, ARGMAX over c … */
+  vn_simple_prepare_fn *elementwise; /* ACT, AFFINE, ADD */
+  vn_simple_prepare_fn *softmax;     /* SOFTMAX, LOGSOFTMAX, ARGMAX over c */
 };
 
 /* F(isa) for each instruction set of this machine's family, best first. */

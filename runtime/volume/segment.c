@@ -56,7 +56,8 @@ static enum vn_status inputs_check(const struct vn_segmenter *s, size_t *channel
   return status;
 }
 
-/* Does the network itself end in probabilities? For plans that do not say. */
+/* Does the network itself end in probabilities? For plans that do not say: a logarithm or plain
+ * scores become so by softmax. */
 static bool ends_in_softmax(const struct vn_exec *exec) {
   static const char *const moves[] = {"argmax", "cast", "copy"};
   size_t i = vn_exec_steps(exec);

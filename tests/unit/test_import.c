@@ -363,9 +363,6 @@ static void test_refusals(void **state) {
           "node 'dot' (MatMul): the operator is not supported on constants");
 }
 
-/* Opset 6 has another PRelu, Dropout and BatchNormalization; below it, and beyond 21, are
- * strangers.
- */
 /* Nodes stand behind what they read, in the file's order where they can; what nothing needs is not
  * looked at, and a circle is one wherever it is. */
 static void test_order(void **state) {
@@ -397,6 +394,8 @@ static void test_order(void **state) {
   model_refused(&m, VN_E_FORMAT, "node 'second' needs its own result");
 }
 
+/* Opset 6 has another PRelu, Dropout and BatchNormalization; below it, and beyond 26, are
+ * strangers. */
 static void test_opsets(void **state) {
   (void)state;
   struct made_model m;

@@ -9,7 +9,8 @@ vn_conv_prepare_fn VN_ISA_NAME(winograd), VN_ISA_NAME(lean), VN_ISA_NAME(fft);
 vn_conv_prepare_fn VN_ISA_NAME(depthwise), VN_ISA_NAME(direct);
 vn_conv_prepare_fn VN_ISA_NAME(pointwise), VN_ISA_NAME(pointwise_few);
 vn_conv_prepare_fn VN_ISA_NAME(down), VN_ISA_NAME(up), VN_ISA_NAME(spread);
-vn_simple_prepare_fn VN_ISA_NAME(simple), VN_ISA_NAME(norm), VN_ISA_NAME(map), VN_ISA_NAME(sample);
+vn_simple_prepare_fn VN_ISA_NAME(elementwise), VN_ISA_NAME(softmax);
+vn_simple_prepare_fn VN_ISA_NAME(norm), VN_ISA_NAME(map), VN_ISA_NAME(sample);
 
 /* Is the output so large that it should bypass the caches, and laid out so that it can? */
 VEC_INLINE bool vn_wants_stream(const struct vn_tensor *out) {

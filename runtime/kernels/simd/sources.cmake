@@ -3,6 +3,8 @@ set(VN_SIMD_SOURCES
   kernels/simd/depthwise.c
   kernels/simd/direct.c
   kernels/simd/down.c
+  kernels/simd/elementwise.c
+  kernels/simd/epilogue.c
   kernels/simd/fft.c
   kernels/simd/fft_cut.c
   kernels/simd/fft_head.c
@@ -19,7 +21,7 @@ set(VN_SIMD_SOURCES
   kernels/simd/pointwise_few.c
   kernels/simd/product.c
   kernels/simd/sample.c
-  kernels/simd/simple.c
+  kernels/simd/softmax.c
   kernels/simd/spread.c
   kernels/simd/table.c
   kernels/simd/up.c

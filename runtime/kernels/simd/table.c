@@ -17,5 +17,6 @@ const struct vn_simd VN_ISA_NAME(simd) = {
     .norm = VN_ISA_NAME(norm),
     .map = VN_ISA_NAME(map),
     .sample = VN_ISA_NAME(sample),
-    .simple = VN_ISA_NAME(simple),
+    .elementwise = VN_ISA_NAME(elementwise),
+    .softmax = VN_ISA_NAME(softmax),
 };
