@@ -225,7 +225,8 @@ static inline bool vn_fft_enough(const struct vn_fft_cut *cut) {
 }
 
 /* 5x5x5. *cut may be NULL. Weights keep VN_FFT_PLANES of the frequencies along d and their taps
- * along h and w, complex; those of heads VN_FFT_ROWS along d and h and their taps along w. */
+ * along h and w, complex; those of heads VN_FFT_ROWS along d and h and their taps along w, and
+ * those of jobs that work alone both. */
 static inline struct vn_cost vn_cost_fft(const struct vn_cost_conv *c, struct vn_fft_cut *cut) {
   const uint64_t in = c->channels_in, out = c->channels_out;
   const struct vn_cost_rates *r = vn_cost_rates(in <= VN_COST_NARROW && out <= VN_COST_NARROW);
@@ -239,8 +240,9 @@ static inline struct vn_cost vn_cost_fft(const struct vn_cost_conv *c, struct vn
         pixels * (r->head_in * vi + (double)out * (r->head_product * vi + r->head_out)),
         VN_FFT_ROWS * VN_FFT_TAPS * 8 * (double)out * vi * lanes};
   const double product = r->fft_product + r->fft_weights / (double)(k.group * k.block);
+  const double taps = VN_FFT_PLANES * VN_FFT_TAPS + (k.shared ? 0 : VN_FFT_ROWS);
   return (struct vn_cost){pixels * (r->fft_in * vi + r->fft_out * vo + (double)in * vo * product),
-                          VN_FFT_PLANES * VN_FFT_TAPS * VN_FFT_TAPS * 8 * (double)in * vo * lanes};
+                          taps * VN_FFT_TAPS * 8 * (double)in * vo * lanes};
 }
 
 /* What training adds at each step: cycles for each channel in and vector out. */

@@ -127,8 +127,7 @@ enum vn_status VN_ISA_NAME(fft)(const struct vn_conv *conv, struct vn_prepared *
   *prepared = (struct vn_prepared){.name = "fft " VN_ISA_TEXT,
                                    .jobs = fft_parts(f),
                                    .scratch_bytes = scratch,
-                                   .packed_bytes = FFT_PLANES * f->vecs_out * f->channels_in *
-                                                   FFT_TAPS * FFT_TAPS * FFT_PAIR * sizeof(float),
+                                   .packed_bytes = f->packed_elems * sizeof(float),
                                    .run = own_run,
                                    .close = free,
                                    .pack = fft_pack_any,

@@ -9,8 +9,8 @@
  * The sums over the channels are taken before.
  *
  * Weights are kept with their 5 by 5 taps along h and w, a quarter of a quarter of their
- * frequencies, which are made here for all tiles of the part. What the next row needs is fetched
- * while this one is computed. */
+ * frequencies, which are made here for all tiles of the part; for jobs that work alone those along
+ * h have been made before. What the next row needs is fetched while this one is computed. */
 #include "fft.h"
 
 /* Rows, tiles that is, of which the three sums fit the registers, beside three of weights. */
@@ -106,32 +106,6 @@ static void frequencies_any(const struct fft *f, const float *taps, size_t c, fl
   }
 }
 
-/* Taps along w of one row's weights for one output vector: of the plane's taps along h frequency k.
- * from: [channel][tap along h][tap along w][re, im], to: [channel][tap along w][re, im]. */
-static void taps_of_row(const float *from, size_t channels, size_t k, float *to) {
-  static const float cosine[FFT_POINTS] = {1,  .95105652f,  .80901699f,  .58778525f,  .30901699f,
-                                           0,  -.30901699f, -.58778525f, -.80901699f, -.95105652f,
-                                           -1, -.95105652f, -.80901699f, -.58778525f, -.30901699f,
-                                           0,  .30901699f,  .58778525f,  .80901699f,  .95105652f};
-  vec c[FFT_TAPS], s[FFT_TAPS];
-  for (size_t t = 1; t < FFT_TAPS; t++) {
-    c[t] = vec_set1(cosine[k * t % FFT_POINTS]);
-    s[t] = vec_set1(cosine[(k * t + 15) % FFT_POINTS]);
-  }
-  for (size_t i = 0; i < channels; i++, from += (FFT_TAPS - 1) * FFT_TAPS * FFT_PAIR)
-    for (size_t w = 0; w < FFT_TAPS; w++, from += FFT_PAIR, to += FFT_PAIR) {
-      vec re = vec_load(from), im = vec_load(from + VEC_LANES);
-      VEC_UNROLL for (size_t t = 1; t < FFT_TAPS; t++) {
-        const float *tap = from + t * FFT_TAPS * FFT_PAIR;
-        const vec x = vec_load(tap), y = vec_load(tap + VEC_LANES);
-        re = vec_fma(y, s[t], vec_fma(x, c[t], re));
-        im = vec_fnma(x, s[t], vec_fma(y, c[t], im));
-      }
-      vec_store(to, re);
-      vec_store(to + VEC_LANES, im);
-    }
-}
-
 /* What the next row needs of each column, a few lines at a time. */
 struct ahead {
   const float *columns;
@@ -168,11 +142,15 @@ static void multiply(const struct fft *f, size_t tiles, const float *v, const fl
 static void multiply_row(const struct fft *f, size_t tiles, size_t row, float *scratch,
                          struct ahead *ahead) {
   const struct fft_row at = fft_row_at(row);
-  const size_t vector = f->channels_in * FFT_TAPS * FFT_TAPS * FFT_PAIR;
+  const size_t row_vector = f->channels_in * FFT_TAPS * FFT_PAIR, vector = FFT_TAPS * row_vector;
   const float *plane = f->packed + at.plane * f->vecs_out * vector;
-  float *u = scratch + f->u_at, *taps = scratch + f->taps_at;
+  float *u = scratch + f->u_at, *made = scratch + f->taps_at;
   for (size_t o = 0; o < f->vecs_out; o++) {
-    taps_of_row(plane + o * vector, f->channels_in, at.frequency, taps);
+    const float *taps = made;
+    if (f->shares)
+      fft_taps_of_row(plane + o * vector, f->channels_in, at.frequency, made);
+    else
+      taps = f->packed + f->rows_at + (row * f->vecs_out + o) * row_vector;
     for (size_t c = 0; c < 4; c++) {
       frequencies_any(f, taps, c, u);
       for (size_t d = 0; d < 5; d++) {

@@ -78,10 +78,14 @@ VEC_INLINE void softmax_block(size_t channels, const bool logarithm, float *t) {
 
 VEC_INLINE void softmax_run(const struct lanes *k, size_t job, float *t, const bool logarithm) {
   const size_t end = smaller(k->pixels, (job + 1) * k->job_pixels);
+  const size_t channels = k->s.in[0].dim[VN_C];
   for (size_t p = job * k->job_pixels; p < end; p += VEC_LANES) {
     const size_t count = smaller(end - p, VEC_LANES);
     turn_in(&k->s.in[0], p, count, t);
-    softmax_block(k->s.in[0].dim[VN_C], logarithm, t);
+    if (channels == 2) /* most networks: a constant spares the sums their tree */
+      softmax_block(2, logarithm, t);
+    else
+      softmax_block(channels, logarithm, t);
     turn_out(&k->s.out, p, count, t);
   }
 }
