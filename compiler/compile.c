@@ -1,4 +1,4 @@
-/* The compiler, told in order: import, check, topology, passes, memory plan, plan.
+/* The compiler, told in order: import, check, ends, topology, passes, memory plan, plan.
  *
  * Stages after which the graph can be printed, and their letters:
  *   i  as imported            s  simplified        b  BatchNorm folded into convolutions
@@ -6,6 +6,7 @@
  *   k  kernels chosen: what is planned */
 #include "compile.h"
 
+#include "ends.h"
 #include "memplan.h"
 #include "passes.h"
 
@@ -70,6 +71,26 @@ static enum vn_status plan_graph(struct vnc_graph *g, void **plan, size_t *plan_
   return status;
 }
 
+/* The topology's refusal, with the way out if there is one. The graph is of no use afterwards. */
+static enum vn_status refuse_topology(struct vnc_graph *g, const struct vnc_options *options,
+                                      struct vn_diag *diag) {
+  struct vnc_options quiet = *options;
+  struct vnc_report report = {0};
+  struct vn_diag refusal;
+  void *plan = NULL;
+  size_t plan_bytes = 0;
+  if (!diag) return VN_E_UNSUPPORTED;
+  refusal = *diag;
+  quiet.dump = NULL;
+  enum vn_status status = vnc_run_passes(g, &quiet, diag);
+  if (!status) status = plan_graph(g, &plan, &plan_bytes, &report, diag);
+  if (options->memory_limit_bytes && report.arena_bytes > options->memory_limit_bytes)
+    status = VN_E_MEMORY;
+  free(plan);
+  return vn_fail(diag, VN_E_UNSUPPORTED, "%.440s%s", refusal.text,
+                 status ? "" : "; --topology any compiles it all the same");
+}
+
 enum vn_status vnc_compile_graph(struct vnc_graph *g, const struct vnc_options *options,
                                  void **plan, size_t *plan_bytes, struct vnc_report *report,
                                  struct vn_diag *diag) {
@@ -79,9 +100,11 @@ enum vn_status vnc_compile_graph(struct vnc_graph *g, const struct vnc_options *
   *plan = NULL;
   *plan_bytes = 0;
   enum vn_status status = vnc_graph_check(g, diag);
+  if (!status) status = vnc_ends(g, diag);
   if (!status)
     status = vnc_topology(g, options->topology, report->topology, sizeof report->topology, diag);
-  if (status) return status;
+  if (status) return status == VN_E_UNSUPPORTED ? refuse_topology(g, options, diag) : status;
+  report->batch_norms = g->batch_norms;
   report_graph(g, report);
   status = vnc_run_passes(g, options, diag);
   if (!status && options->mark) vnc_graph_meta(g, options->mark_key, options->mark);

@@ -11,8 +11,8 @@ struct vnc_binding {
 };
 
 struct vnc_import_options {
-  uint64_t patch[3];        /* d h w for dynamic spatial axes; 0: the model's own or `vnet.patch` */
-  bool allow_external_data; /* only inside the model's own folder, links resolved */
+  uint64_t patch[3]; /* d h w for dynamic spatial axes; 0: the model's own or `vnet.patch` */
+  uint64_t batch;    /* for a dynamic batch; 0: 1 */
   const struct vnc_binding *bindings;
   size_t n_bindings;
 };
@@ -33,6 +33,7 @@ struct vnc_report {
   char topology[256];
   uint64_t parameters, macs, arena_bytes, arena_bound_bytes, plan_bytes;
   size_t steps;
+  size_t batch_norms; /* that go by each batch's statistics, and are InstanceNorm at a batch of 1 */
 };
 
 /* compile.c: from an imported or built graph to the bytes of a plan (64-byte aligned, free with

@@ -88,7 +88,10 @@ uint32_t vnc_graph_node(struct vnc_graph *g, enum vn_op op, const char *name, co
   node.n_args = (uint32_t)n_args;
   for (int i = 0; i < 2; i++) node.act[i].slope = VN_NONE;
   for (int i = 0; i < 3; i++) node.kernel[i] = node.stride[i] = node.dilation[i] = 1;
-  for (uint32_t i = 0; i < VN_AXES; i++) node.in_axis[i] = i;
+  for (uint32_t i = 0; i < VN_AXES; i++) {
+    node.in_axis[i] = i;
+    node.table[i] = VN_NONE;
+  }
   if (!GROW(g, nodes, 1)) return 0;
   g->nodes[g->n_nodes] = node;
   return (uint32_t)g->n_nodes++;
@@ -216,6 +219,7 @@ static void mark(const struct vnc_graph *g, bool *live_node, bool *live_const) {
     mark_const(live_const, node->weight);
     mark_const(live_const, node->bias);
     for (size_t k = 0; k < 2; k++) mark_const(live_const, node->act[k].slope);
+    for (size_t k = 0; k < VN_AXES; k++) mark_const(live_const, node->table[k]);
   }
 }
 
@@ -241,6 +245,7 @@ static void compact_nodes(struct vnc_graph *g, const bool *live, const uint32_t 
     node.weight = renumbered(const_id, node.weight);
     node.bias = renumbered(const_id, node.bias);
     for (size_t k = 0; k < 2; k++) node.act[k].slope = renumbered(const_id, node.act[k].slope);
+    for (size_t k = 0; k < VN_AXES; k++) node.table[k] = renumbered(const_id, node.table[k]);
     g->nodes[n_nodes++] = node;
   }
   g->n_nodes = n_nodes;

@@ -33,11 +33,12 @@ struct vnc_act {
 };
 
 struct vnc_node {
-  uint32_t op;                /* enum vn_op */
-  uint32_t name;              /* string id: the ONNX node's name, or its output's */
-  uint32_t first_arg, n_args; /* into graph.args; conv3d, deconv3d: args[1] is the residual */
-  uint64_t dim[VN_AXES];      /* of the result; 0 before shape inference */
-  uint32_t dtype;             /* VN_F32 or VN_I32 */
+  uint32_t op;   /* enum vn_op */
+  uint32_t name; /* string id: the ONNX node's name, or its output's */
+  uint32_t first_arg,
+      n_args;            /* into graph.args; conv3d, deconv3d, instnorm: args[1] is the residual */
+  uint64_t dim[VN_AXES]; /* of the result; 0 before shape inference */
+  uint32_t dtype;        /* VN_F32 or VN_I32 */
   /* y = act[1](act[0](op(x) + bias) + residual). ACT uses act[0] alone, ADD act[1] alone. */
   struct vnc_act act[2];
   uint32_t weight, bias; /* const ids; AFFINE, INSTNORM: scale and shift [c]; CONST: its values
@@ -49,6 +50,10 @@ struct vnc_node {
   uint32_t axis, select_last; /* CONCAT, SOFTMAX, LOGSOFTMAX, ARGMAX (keeps the axis, size 1) */
   uint32_t more_axes;         /* SOFTMAX, LOGSOFTMAX: bit a for each further axis a of the sum */
   float epsilon;              /* INSTNORM */
+  uint32_t span;              /* INSTNORM: channels that share their statistics; 0: each alone */
+  uint32_t kind;              /* MAP: enum vn_map; BINARY: enum vn_binary; SAMPLE: 1: the largest */
+  float a, b;              /* MAP: the function's numbers; SAMPLE: a is what index -1 stands for */
+  uint32_t table[VN_AXES]; /* SAMPLE: const ids [size][taps][index, weight]; VN_NONE: as it is */
   /* COPY: out[out_start + e] = in[i], where i[in_axis[a]] = (in_start[a] + e[a]) mod
    * in.dim[in_axis[a]] for each output axis a and 0 <= e[a] < extent[a]. In a graph a COPY covers
    * its whole result. */
@@ -63,6 +68,7 @@ struct vnc_port {
   uint32_t rank;       /* 0 to PLAN_MAX_RANK */
   uint64_t dim[6];
   uint32_t order[VN_AXES]; /* axes, outermost first */
+  uint32_t end;            /* enum vn_end, of outputs; said by compile.c, not printed */
 };
 
 struct vnc_meta {
@@ -79,7 +85,8 @@ struct vnc_graph {
   size_t n_nodes, n_consts, n_args, n_inputs, n_outputs, n_metas, n_string_bytes;
   size_t cap_nodes, cap_consts, cap_args, cap_inputs, cap_outputs, cap_metas, cap_string_bytes;
   struct vnc_index string_ids;
-  bool failed; /* an append ran out of memory; sticky, asked once by vnc_graph_check */
+  size_t batch_norms; /* by the statistics of each batch, imported as INSTNORM */
+  bool failed;        /* an append ran out of memory; sticky, asked once by vnc_graph_check */
 };
 
 /* graph.c. Appends return the new id; on lack of memory they set `failed` and return 0, so that

@@ -2,6 +2,7 @@
  * named at once instead of found in a wrong segmentation. */
 #include "graph.h"
 
+#include <math.h>
 #include <string.h>
 
 struct check {
@@ -34,7 +35,7 @@ static enum vn_status check_ids(const struct check *c) {
 #include "ops.def"
 #undef VN_OP
   };
-  if (node->op >= VN_OP_COUNT) return wrong(c, "no such op");
+  if (node->op >= VN_OP_COUNT || node->op == VN_OP_GROUPNORM) return wrong(c, "no such op");
   if (node->n_args < fewest[node->op] || node->n_args > most[node->op])
     return wrong(c, "wrong number of arguments");
   if (node->first_arg > g->n_args || node->n_args > g->n_args - node->first_arg)
@@ -61,7 +62,8 @@ static enum vn_status check_consts(const struct check *c) {
     return wrong(c, "has weights that its op does not read");
   for (size_t i = 0; i < 2; i++) {
     const struct vnc_act *act = &node->act[i];
-    bool allowed = convolves || (node->op == VN_OP_ACT && !i) || (node->op == VN_OP_ADD && i);
+    bool allowed = convolves || node->op == VN_OP_INSTNORM || (node->op == VN_OP_ACT && !i) ||
+                   (node->op == VN_OP_ADD && i);
     if (act->kind >= VN_ACT_COUNT || (act->kind && !allowed)) return wrong(c, "no such activation");
     if (act->kind == VN_ACT_PRELU && !is_vector(g, act->slope, channels, true))
       return wrong(c, "PReLU's slopes must be one, or one for each channel");
@@ -116,6 +118,36 @@ static enum vn_status check_axes(const struct check *c) {
   return VN_OK;
 }
 
+/* Its indices lie inside the input. */
+static bool table_fits(const struct vnc_graph *g, const struct vnc_node *node, size_t axis) {
+  const struct vnc_const *t = &g->consts[node->table[axis]];
+  const uint64_t in = g->nodes[vnc_graph_arg(g, node, 0)].dim[axis];
+  for (uint64_t i = 0; t->data && i < t->dim[0] * t->dim[1]; i++) {
+    const float index = t->data[2 * i];
+    if (!(index >= -1 && index < (float)in) || index != floorf(index)) return false;
+    if (!isfinite(t->data[2 * i + 1])) return false;
+  }
+  return true;
+}
+
+static enum vn_status check_function(const struct check *c) {
+  const struct vnc_node *node = c->node;
+  bool any = false;
+  if (node->op == VN_OP_MAP && node->kind >= VN_MAP_COUNT) return wrong(c, "no such function");
+  if (node->op == VN_OP_BINARY && node->kind >= VN_BINARY_COUNT)
+    return wrong(c, "no such function");
+  if (isnan(node->a) || isnan(node->b)) return wrong(c, "its function's numbers are none");
+  if (node->span && (node->op != VN_OP_INSTNORM || node->dim[VN_C] % node->span))
+    return wrong(c, "its channels do not fall into such groups");
+  for (size_t a = 0; a < VN_AXES; a++) {
+    if (node->table[a] == VN_NONE) continue;
+    any = true;
+    if (node->op != VN_OP_SAMPLE || !table_fits(c->g, node, a))
+      return wrong(c, "a table that does not fit");
+  }
+  return node->op == VN_OP_SAMPLE && (!any || node->kind > 1) ? wrong(c, "it has no table") : VN_OK;
+}
+
 static enum vn_status check_node(const struct check *c) {
   enum vn_status status = check_ids(c);
   if (!status && (c->node->weight != VN_NONE && c->node->weight >= c->g->n_consts))
@@ -127,6 +159,7 @@ static enum vn_status check_node(const struct check *c) {
   if (!status) status = check_consts(c);
   if (!status && c->node->op == VN_OP_COPY) status = check_copy(c);
   if (!status) status = check_axes(c);
+  if (!status) status = check_function(c);
   return status;
 }
 

@@ -174,6 +174,39 @@ static void copy_axis(struct parse *p, struct vnc_node *node, uint32_t to) {
   node->in_start[to] = (uint32_t)number(p, UINT32_MAX - 1);
 }
 
+static void function(struct parse *p, struct vnc_node *node) {
+  char text[WORD];
+  word(p, text);
+  if (node->op == VN_OP_BINARY) {
+    node->kind = one_of(p, text, vn_binary_text, VN_BINARY_COUNT, "a function of two");
+    return;
+  }
+  node->kind = one_of(p, text, vn_map_text, VN_MAP_COUNT, "a function");
+  expect(p, "(");
+  node->a = real(p);
+  expect(p, ",");
+  node->b = real(p);
+  expect(p, ")");
+}
+
+/* Of norms, functions and samples. */
+static bool further_attribute(struct parse *p, const char *key, struct vnc_node *node) {
+  const char *of_axis = key[0] == 't' && key[1] && !key[2] ? strchr(axes, key[1]) : NULL;
+  if (!strcmp(key, "span"))
+    node->span = (uint32_t)number(p, UINT32_MAX - 1);
+  else if (!strcmp(key, "fn"))
+    function(p, node);
+  else if (!strcmp(key, "largest"))
+    node->kind = (uint32_t)number(p, 1);
+  else if (!strcmp(key, "fill"))
+    node->a = real(p);
+  else if (of_axis)
+    node->table[of_axis - axes] = constant(p);
+  else
+    return false;
+  return true;
+}
+
 static void attribute(struct parse *p, struct vnc_node *node) {
   char key[WORD], text[WORD];
   word(p, key);
@@ -215,7 +248,7 @@ static void attribute(struct parse *p, struct vnc_node *node) {
   else if (!strcmp(key, "algo")) {
     word(p, text);
     node->algo = one_of(p, text, vn_algo_text, VN_ALGO_COUNT, "an algorithm");
-  } else
+  } else if (!further_attribute(p, key, node))
     fail(p, "a known attribute");
 }
 

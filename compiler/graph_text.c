@@ -85,6 +85,18 @@ static void print_act(const struct vnc_graph *g, const char *key, const struct v
     fprintf(out, "(%.9g)", (double)act->alpha);
 }
 
+static void print_function(const struct vnc_graph *g, const struct vnc_node *node, FILE *out) {
+  static const char *const keys[VN_AXES] = {"tn", "tc", "td", "th", "tw"};
+  if (node->span) fprintf(out, " span=%u", node->span);
+  if (node->op == VN_OP_MAP)
+    fprintf(out, " fn=%s(%.9g,%.9g)", vn_map_text(node->kind), (double)node->a, (double)node->b);
+  if (node->op == VN_OP_BINARY) fprintf(out, " fn=%s", vn_binary_text(node->kind));
+  if (node->op != VN_OP_SAMPLE) return;
+  if (node->kind) fputs(" largest=1", out);
+  if (node->a != 0) fprintf(out, " fill=%.9g", (double)node->a);
+  for (size_t a = 0; a < VN_AXES; a++) print_ref(g, keys[a], node->table[a], out);
+}
+
 static void print_attributes(const struct vnc_graph *g, const struct vnc_node *node, FILE *out) {
   print_ref(g, "w", node->weight, out);
   print_ref(g, "b", node->bias, out);
@@ -107,6 +119,7 @@ static void print_attributes(const struct vnc_graph *g, const struct vnc_node *n
     bool usual = node->in_axis[a] == a && node->in_start[a] == 0;
     if (!usual) fprintf(out, " %c=%c+%u", axes[a], axes[node->in_axis[a]], node->in_start[a]);
   }
+  print_function(g, node, out);
   if (node->algo) fprintf(out, " algo=%s", vn_algo_text(node->algo));
   print_3(out, "tile", node->tile, 0);
 }

@@ -55,7 +55,8 @@ static void house_concats(struct plan *p) {
 
 static bool elementwise(const struct vnc_node *node) {
   return node->op == VN_OP_ACT || node->op == VN_OP_AFFINE || node->op == VN_OP_ADD ||
-         node->op == VN_OP_PRELU;
+         node->op == VN_OP_PRELU || node->op == VN_OP_INSTNORM || node->op == VN_OP_MAP ||
+         node->op == VN_OP_BINARY;
 }
 
 /* Does node i die where `reader` reads it, alone in a buffer of its own? */
@@ -72,11 +73,12 @@ static void house_in_place(struct plan *p) {
   for (uint32_t i = (uint32_t)p->g->n_nodes; i-- > 0;) {
     const struct vnc_node *node = &p->g->nodes[i];
     if (!elementwise(node)) continue;
-    size_t candidates = node->op == VN_OP_ADD ? node->n_args : 1;
+    const bool any = node->op == VN_OP_ADD || node->op == VN_OP_INSTNORM;
+    const size_t candidates = any ? node->n_args : 1;
     for (size_t k = 0; k < candidates; k++) {
       uint32_t in = vnc_graph_arg(p->g, node, k);
       if (!replaceable(p, in, i)) continue;
-      if (node->op == VN_OP_PRELU && in == vnc_graph_arg(p->g, node, 1)) continue;
+      if (!any && node->n_args == 2 && in == vnc_graph_arg(p->g, node, 1)) continue;
       p->home[in] = p->home[i];
       p->channel[in] = p->channel[i];
       break;

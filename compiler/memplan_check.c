@@ -54,8 +54,11 @@ static bool may_replace(const struct vnc_node *node, size_t k) {
   case VN_OP_ACT:
   case VN_OP_AFFINE:
   case VN_OP_PRELU:
+  case VN_OP_MAP:
+  case VN_OP_BINARY:
     return k == 0;
   case VN_OP_ADD:
+  case VN_OP_INSTNORM:
     return true;
   case VN_OP_CONV3D:
   case VN_OP_DECONV3D:

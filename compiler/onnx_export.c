@@ -228,6 +228,12 @@ static void conv_append(struct exporter *x, const struct vnc_node *node, char *i
 
 /* AFFINE and INSTNORM. */
 static void norm_append(struct exporter *x, const struct vnc_node *node, char *in, char *out) {
+  if (node->span || node->act[0].kind || node->n_args > 1) {
+    x->status = vn_fail(x->diag, VN_E_UNSUPPORTED,
+                        "node '%s': a norm over groups or with an epilogue cannot be written",
+                        vnc_graph_text(x->g, node->name));
+    return;
+  }
   const char *name = node_name(x, node);
   char *args[5] = {in, const_append(x, node->weight, ROLE_VECTOR, 1),
                    const_append(x, node->bias, ROLE_VECTOR, 1)};
@@ -357,7 +363,13 @@ static void node_append(struct exporter *x, const struct vnc_node *node, char *o
   case VN_OP_CAST:
     plain_append(x, node, out);
     break;
+  case VN_OP_MAP:
+  case VN_OP_BINARY:
+  case VN_OP_SAMPLE:
+  case VN_OP_GROUPNORM:
   case VN_OP_COUNT:
+    x->status = vn_fail(x->diag, VN_E_UNSUPPORTED, "node '%s' (%s) cannot be written as ONNX",
+                        vnc_graph_text(x->g, node->name), vn_op_text(node->op));
     break;
   }
 }

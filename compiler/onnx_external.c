@@ -1,6 +1,6 @@
 /* External data: a hole for path traversal again and again (CVE-2022-25882, CVE-2024-27318 and
- * later). Refused unless asked for; then only regular files inside the model's own folder, with
- * links resolved, and only the bytes that the tensor needs. */
+ * later). Only regular files inside the model's own folder are read, with links resolved, and only
+ * the bytes that the tensor needs. */
 #include "onnx_tensor.h"
 
 #include <errno.h>
@@ -75,11 +75,8 @@ enum vn_status vnc_external_read(const Onnx__TensorProto *p, const struct vnc_so
   struct place place;
   struct stat there;
   *bytes = NULL;
-  if (!source->allow_external)
-    return vn_fail(diag, VN_E_UNSUPPORTED,
-                   "weight '%.100s' is external data, in another file: allow it with "
-                   "--allow-external-data",
-                   what);
+  if (!source->folder)
+    return vn_fail(diag, VN_E_UNSUPPORTED, "'%.100s' is external data, in another file", what);
   if (!place_of(p, &place))
     return vn_fail(diag, VN_E_FORMAT, "weight '%.100s': its external data has no usable place",
                    what);

@@ -330,7 +330,8 @@ static enum vn_status evaluate(struct vnc_folding *f) {
                {"Tile", 0, NULL, vnc_fold_tile},
                {"Expand", 0, NULL, vnc_fold_expand},
                {"Squeeze", 0, NULL, vnc_fold_squeeze},
-               {"Unsqueeze", 0, NULL, vnc_fold_unsqueeze}};
+               {"Unsqueeze", 0, NULL, vnc_fold_unsqueeze},
+               {"Split", 0, NULL, vnc_fold_split}};
   const char *type = f->op->proto->op_type;
   for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
     if (strcmp(type, table[i].type)) continue;
@@ -344,17 +345,20 @@ enum vn_status vnc_fold(const struct vnc_op *op) {
   struct vnc_folding *f = calloc(1, sizeof *f);
   enum vn_status status = VN_OK;
   if (!f) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
+  bool decoded[VNC_NODE_INPUTS] = {false};
   f->op = op;
   f->n = op->n_in;
   for (size_t i = 0; !status && i < op->n_in; i++) {
     if (op->in[i] && op->in[i]->kind == VNC_CONST)
       f->in[i] = op->in[i]->tensor;
-    else if (op->in[i])
+    else if (op->in[i]) {
+      decoded[i] = op->in[i]->kind == VNC_WEIGHT;
       status = vnc_value_tensor(op->im, op->in[i], &f->in[i]);
+    }
   }
   if (!status) status = evaluate(f);
-  for (size_t i = 0; i < f->n; i++)
-    if (op->in[i] && op->in[i]->kind == VNC_WEIGHT) vnc_tensor_free(&f->in[i]);
+  for (size_t i = 0; i < f->n; i++) /* a new name may have moved op->in */
+    if (decoded[i]) vnc_tensor_free(&f->in[i]);
   if (status)
     vnc_tensor_free(&f->out);
   else

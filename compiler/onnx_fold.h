@@ -32,6 +32,6 @@ uint64_t vnc_fold_ravel(const struct vnc_tensor *t, const uint64_t *at, size_t r
 /* onnx_fold_layout.c */
 typedef enum vn_status vnc_fold_fn(struct vnc_folding *f);
 vnc_fold_fn vnc_fold_concat, vnc_fold_gather, vnc_fold_slice, vnc_fold_tile, vnc_fold_expand,
-    vnc_fold_transpose, vnc_fold_reshape, vnc_fold_squeeze, vnc_fold_unsqueeze;
+    vnc_fold_transpose, vnc_fold_reshape, vnc_fold_squeeze, vnc_fold_unsqueeze, vnc_fold_split;
 
 #endif

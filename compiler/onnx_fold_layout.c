@@ -31,6 +31,67 @@ enum vn_status vnc_fold_concat(struct vnc_folding *f) {
   return status;
 }
 
+/* The sizes of Split's parts: in a list, or all the same but for the last. */
+static enum vn_status split_size(const struct vnc_folding *f, size_t axis, size_t k,
+                                 uint64_t *size) {
+  const Onnx__AttributeProto *a = vnc_op_attribute(f->op, "split");
+  const uint64_t whole = f->in[0].dim[axis], parts = f->op->proto->n_output;
+  const uint64_t each = (whole + parts - 1) / parts;
+  const bool listed = f->n > 1 && f->op->in[1] != NULL;
+  int64_t n = (int64_t)(k + 1 < parts ? each : whole - each * (parts - 1));
+  if (a && k < a->n_ints) n = a->ints[k];
+  if (listed && (f->in[1].is_float || f->in[1].elems != parts))
+    return vnc_op_fail(f->op, VN_E_FORMAT, "its list of sizes is none");
+  if (listed) n = f->in[1].i[k];
+  *size = (uint64_t)n;
+  return n >= 0 ? VN_OK : vnc_op_fail(f->op, VN_E_FORMAT, "a negative size");
+}
+
+/* Part k of in[0], from `start` along the axis, becomes f->out. */
+static enum vn_status split_part(struct vnc_folding *f, size_t axis, uint64_t start,
+                                 uint64_t size) {
+  const struct vnc_tensor *t = &f->in[0];
+  uint64_t dim[VNC_TENSOR_RANK], at[VNC_TENSOR_RANK];
+  if (start > t->dim[axis] || size > t->dim[axis] - start)
+    return vnc_op_fail(f->op, VN_E_FORMAT, "parts of more than there is");
+  memcpy(dim, t->dim, sizeof dim);
+  dim[axis] = size;
+  enum vn_status status = vnc_fold_start(f, t->is_float, t->rank, dim);
+  for (uint64_t i = 0; !status && i < f->out.elems; i++) {
+    vnc_fold_unravel(&f->out, i, at);
+    at[axis] += start;
+    vnc_fold_copy(f, i, t, vnc_fold_ravel(t, at, t->rank));
+  }
+  return status;
+}
+
+/* All parts; the first is the result, the others are named here. */
+enum vn_status vnc_fold_split(struct vnc_folding *f) {
+  struct vnc_tensor first = {0};
+  struct vnc_value *v;
+  uint64_t start = 0, size = 0;
+  size_t axis;
+  enum vn_status status = vnc_fold_need(f, 1);
+  if (!status) status = vnc_op_axis(f->op, vnc_op_int(f->op, "axis", 0), f->in[0].rank, &axis);
+  for (size_t k = 0; !status && k < f->op->proto->n_output; k++, start += size) {
+    status = split_size(f, axis, k, &size);
+    if (!status) status = split_part(f, axis, start, size);
+    if (!status && k && *f->op->proto->output[k]) {
+      status = vnc_value_add(f->op->im, f->op->proto->output[k], &v);
+      if (!status) v->kind = VNC_CONST;
+      if (!status) v->tensor = f->out;
+    } else if (!status && k) {
+      vnc_tensor_free(&f->out);
+    } else if (!status) {
+      first = f->out;
+    }
+    if (!status) memset(&f->out, 0, sizeof f->out);
+  }
+  vnc_tensor_free(&f->out);
+  f->out = first;
+  return status;
+}
+
 /* ---- moving ---- */
 
 enum vn_status vnc_fold_gather(struct vnc_folding *f) {

@@ -25,17 +25,27 @@ struct vnc_value {
   struct vnc_tensor tensor;       /* CONST: owned */
   uint32_t node;                  /* RUNTIME */
   struct vnc_view view;
+  bool whole;    /* RUNTIME: integers in the model, floats here */
+  uint32_t bent; /* RUNTIME: 1 + which of the import's bent lines it is; 0: none */
+  bool later;    /* it is none of a node yet, and `node` is the line's x */
+  /* RUNTIME, groups not 0: seen as [N, groups, …], or as [N, groups, factor …, D, H, W] (with
+   * `shuffled` each factor behind its axis), which splits the channels: onnx_split.c */
+  uint32_t groups, factor[3];
+  bool shuffled;
 };
 
 struct vnc_import {
   struct vnc_graph *g;
+  const Onnx__ModelProto *model;
   struct vnc_source source;
   const struct vnc_import_options *options;
   struct vn_diag *diag;
   int64_t opset;
   struct vnc_value *values;
   size_t n_values, cap_values;
-  struct vnc_index names;         /* of values */
+  struct vnc_index names; /* of values */
+  struct vnc_bent *bents;
+  size_t n_bents;
   uint64_t touched, touched_most; /* numbers decoded or computed, see vnc_import_touch */
 };
 
@@ -46,7 +56,34 @@ struct vnc_op {
   const char *name;                      /* the node's, or its first output's */
   struct vnc_value *in[VNC_NODE_INPUTS]; /* NULL: left out */
   size_t n_in;
+  bool own; /* BatchNorm: see struct vnc_order; its running statistics are left out */
 };
+
+/* onnx_input.c: an input that is no weight becomes an INPUT node with its port. */
+enum vn_status vnc_onnx_input(struct vnc_import *im, const Onnx__GraphProto *graph,
+                              const Onnx__ValueInfoProto *info);
+
+/* onnx_order.c: the nodes that the outputs need, each behind those that it reads. */
+struct vnc_order {
+  struct vnc_import *im;
+  const Onnx__GraphProto *graph;
+  uint32_t *nodes; /* n of them: indices of the file's */
+  size_t n;
+  bool *own; /* of each of the file's nodes: a BatchNorm by the statistics of what it gets */
+  bool *needed;
+  uint8_t *state;
+  struct vnc_frame *stack;
+  struct vnc_result *results;
+  struct vnc_index ids; /* of results, by name */
+};
+/* Behind the weights. To be closed in any case. VN_E_FORMAT: a circle, or a name given twice. */
+enum vn_status vnc_order_open(struct vnc_order *o, struct vnc_import *im,
+                              const Onnx__GraphProto *graph);
+void vnc_order_close(struct vnc_order *o);
+uint32_t vnc_order_producer(struct vnc_order *o, const char *name); /* of a value; VN_NONE: none */
+/* onnx_statistics.c: a BatchNorm that goes by the statistics of what it gets, in training mode or
+ * written out. */
+bool vnc_onnx_own_statistics(struct vnc_order *o, const Onnx__NodeProto *node);
 
 /* onnx_values.c */
 struct vnc_value *vnc_value_find(struct vnc_import *im, const char *name);
@@ -107,7 +144,39 @@ enum vn_status vnc_view_const(const struct vnc_op *op, const char *name, struct 
 enum vn_status vnc_view_take(const struct vnc_op *op, const struct vnc_value *v,
                              const uint64_t *start, const uint64_t *dim, uint32_t *node);
 
-/* Each importer of an operator: onnx_conv.c, onnx_pointwise.c, onnx_layout.c, onnx_fold.c. */
+/* Dimension i leaves the view; its axes have one element each. */
+void vnc_view_drop(struct vnc_view *view, size_t i);
+
+/* onnx_pointwise.c: appends `kind`, ADD, PRELU or BINARY, of two computed operands, broadcast. Of
+ * ADD and, where `swaps`, of others, either may be the larger one. */
+enum vn_status vnc_op_binary(const struct vnc_op *op, enum vn_op kind, bool swaps,
+                             struct vnc_value x, struct vnc_value y, struct vnc_value *result);
+/* x * scale + shift, the same for all. */
+enum vn_status vnc_op_linear(const struct vnc_op *op, const struct vnc_value *x, float scale,
+                             float shift, struct vnc_value *result);
+
+/* Is dimension 0 n and dimension 1 c, or of one element? */
+bool vnc_view_leads_with_channels(const struct vnc_graph *g, const struct vnc_value *v);
+
+/* onnx_split.c: may the first input be read as [N, groups, …]? And what ends that: yields the
+ * value, or refuses. */
+bool vnc_import_split(const struct vnc_op *op, const uint64_t *dim, size_t rank,
+                      struct vnc_value *result);
+enum vn_status vnc_import_unsplit(const struct vnc_op *op, const uint64_t *dim, size_t rank);
+
+/* onnx_math.c: a function of two computed operands, enum vn_binary. */
+enum vn_status vnc_op_function(const struct vnc_op *op, uint32_t kind, const struct vnc_value *x,
+                               const struct vnc_value *y, struct vnc_value *result);
+/* A function of one, enum vn_map. */
+enum vn_status vnc_op_map(const struct vnc_op *op, uint32_t kind, float a, float b,
+                          const struct vnc_value *x, struct vnc_value *result);
+
+/* onnx_sample.c: elements start, start + step … of dimension i, `count` of them. */
+enum vn_status vnc_op_stride(const struct vnc_op *op, const struct vnc_value *x, size_t i,
+                             int64_t start, int64_t step, uint64_t count, struct vnc_value *result);
+
+/* Each importer of an operator: onnx_conv.c, onnx_pointwise.c, onnx_layout.c, onnx_fold.c,
+ * onnx_norm.c, onnx_math.c, onnx_sample.c, onnx_resize.c. */
 typedef enum vn_status vnc_op_fn(const struct vnc_op *op);
 vnc_op_fn vnc_import_conv, vnc_import_deconv;
 vnc_op_fn vnc_import_act, vnc_import_prelu, vnc_import_sum, vnc_import_scale, vnc_import_batchnorm,
@@ -115,8 +184,18 @@ vnc_op_fn vnc_import_act, vnc_import_prelu, vnc_import_sum, vnc_import_scale, vn
     vnc_import_pass;
 vnc_op_fn vnc_import_concat, vnc_import_transpose, vnc_import_reshape, vnc_import_slice,
     vnc_import_tile, vnc_import_expand, vnc_import_shape;
+vnc_op_fn vnc_import_groupnorm, vnc_import_shuffle;
+vnc_op_fn vnc_import_map, vnc_import_clip, vnc_import_two, vnc_import_where, vnc_import_matmul;
+vnc_op_fn vnc_import_pool, vnc_import_reduce, vnc_import_pad, vnc_import_gather,
+    vnc_import_split_op, vnc_import_resize;
 /* Evaluates an operator whose inputs are all known. VN_E_UNSUPPORTED: not one of those. */
 vnc_op_fn vnc_fold;
+
+/* onnx_bent.c: tries the node as arithmetic that makes an activation; *done: it is imported. */
+enum vn_status vnc_bent_import(const struct vnc_op *op, bool *done);
+/* Inputs that are computed later become nodes, for an operator that needs them now. */
+enum vn_status vnc_bent_settle(const struct vnc_op *op);
+void vnc_bents_free(struct vnc_import *im);
 
 /* A node with shape inferred. */
 enum vn_status vnc_op_infer(const struct vnc_op *op, uint32_t node);

@@ -58,6 +58,7 @@ enum vn_status vnc_import_transpose(const struct vnc_op *op) {
   enum vn_status status = need_runtime(op);
   if (status) return status;
   const struct vnc_value *x = op->in[0];
+  if (x->groups) return vnc_import_shuffle(op);
   const Onnx__AttributeProto *perm = vnc_op_attribute(op, "perm");
   struct vnc_view view = x->view;
   size_t rank = x->view.rank, n = 0, leading = 0;
@@ -92,6 +93,7 @@ static enum vn_status reshape_dims(const struct vnc_op *op, const int64_t *list,
       continue;
     }
     bool copies = list[i] == 0 && !keep_zero && i < x->view.rank;
+    if (copies && x->groups && i) return vnc_op_fail(op, VN_E_UNSUPPORTED, "a copied group");
     if (list[i] <= 0 && !copies)
       return vnc_op_fail(op, list[i] ? VN_E_FORMAT : VN_E_UNSUPPORTED,
                          "a new shape with %lld in it", (long long)list[i]);
@@ -150,6 +152,15 @@ static enum vn_status squeezed_dims(const struct vnc_op *op, bool squeeze, uint6
   return VN_OK;
 }
 
+static enum vn_status reshape_to(const struct vnc_op *op, const uint64_t *dim, size_t rank) {
+  struct vnc_value x = *op->in[0];
+  if (x.groups) return vnc_import_unsplit(op, dim, rank);
+  enum vn_status status = vnc_view_reshape(op, op->in[0], dim, rank, &x.view);
+  if (!status || !vnc_import_split(op, dim, rank, &x))
+    return status ? status : vnc_op_yield(op, op->in[0]->node, &x.view);
+  return vnc_op_yield_same(op, &x);
+}
+
 enum vn_status vnc_import_reshape(const struct vnc_op *op) {
   uint64_t dim[VNC_TENSOR_RANK];
   int64_t list[VNC_TENSOR_RANK];
@@ -168,9 +179,7 @@ enum vn_status vnc_import_reshape(const struct vnc_op *op) {
     if (!status && !present) status = vnc_op_fail(op, VN_E_FORMAT, "it has no shape");
     if (!status) status = reshape_dims(op, list, rank, dim);
   }
-  struct vnc_view view;
-  if (!status) status = vnc_view_reshape(op, op->in[0], dim, rank, &view);
-  return status ? status : vnc_op_yield(op, op->in[0]->node, &view);
+  return status ? status : reshape_to(op, dim, rank);
 }
 
 /* ---- parts and repeats ---- */
@@ -180,6 +189,33 @@ static enum vn_status take(const struct vnc_op *op, const struct vnc_value *x,
   uint32_t node;
   enum vn_status status = vnc_view_take(op, x, start, dim, &node);
   return status ? status : vnc_op_yield(op, node, &x->view);
+}
+
+/* Whole dimensions and steps of one by a COPY, what is left by the table of each axis. */
+static enum vn_status slice_steps(const struct vnc_op *op, const int64_t *axes, bool has_axes,
+                                  const int64_t *starts, const int64_t *ends, const int64_t *steps,
+                                  size_t n, struct vnc_value *x) {
+  for (size_t k = 0; k < n; k++) {
+    size_t i;
+    enum vn_status status = vnc_op_axis(op, has_axes ? axes[k] : (int64_t)k, x->view.rank, &i);
+    if (status) return status;
+    const int64_t size = (int64_t)vnc_view_dim(op->im->g, x, i), by = steps[k];
+    int64_t from = starts[k], to = ends[k];
+    if (!by || by < -(1 << 30) || by > 1 << 30)
+      return vnc_op_fail(op, VN_E_FORMAT, "a step of %lld", (long long)by);
+    const int64_t least = by < 0 ? -1 : 0, most = by < 0 ? size - 1 : size;
+    if (from < 0) from = from < -size ? least : from + size;
+    if (to < 0) to = to < -size ? least : to + size;
+    from = from > most ? most : from < 0 ? 0 : from;
+    to = to > most ? most : to;
+    const int64_t count = by > 0 ? (to - from + by - 1) / by : (from - to - by - 1) / -by;
+    if (count < 1) return vnc_op_fail(op, VN_E_UNSUPPORTED, "its result is empty");
+    struct vnc_value part;
+    status = vnc_op_stride(op, x, i, from, by, (uint64_t)count, &part);
+    if (status) return status;
+    *x = part;
+  }
+  return vnc_op_yield_same(op, x);
 }
 
 enum vn_status vnc_import_slice(const struct vnc_op *op) {
@@ -196,13 +232,14 @@ enum vn_status vnc_import_slice(const struct vnc_op *op) {
   if (status) return status;
   if (!has_starts || n_ends != n || (has_axes && n_axes != n) || (has_steps && n_steps != n))
     return vnc_op_fail(op, VN_E_FORMAT, "its starts, ends, axes and steps do not go together");
+  struct vnc_value x = *op->in[0];
+  for (size_t k = 0; has_steps && k < n; k++)
+    if (steps[k] != 1) return slice_steps(op, axes, has_axes, starts, ends, steps, n, &x);
   dims_of(op, op->in[0], dim);
   for (size_t k = 0; k < n; k++) {
     size_t i;
     status = vnc_op_axis(op, has_axes ? axes[k] : (int64_t)k, op->in[0]->view.rank, &i);
     if (status) return status;
-    if (has_steps && steps[k] != 1)
-      return vnc_op_fail(op, VN_E_UNSUPPORTED, "a step of %lld", (long long)steps[k]);
     int64_t size = (int64_t)dim[i], from = starts[k], to = ends[k];
     if (from < 0) from = from < -size ? 0 : from + size;
     if (to < 0) to = to < -size ? 0 : to + size;

@@ -43,7 +43,7 @@ enum vn_status vnc_import_act(const struct vnc_op *op) {
   enum vn_status status = need_runtime(op);
   const char *type = op->proto->op_type;
   if (status) return status;
-  enum vn_act kind = VN_ACT_RELU;
+  enum vn_act kind = VN_ACT_RELU; /* or Abs, Neg: of integers, which graph_check refuses */
   float alpha = 0;
   if (!strcmp(type, "LeakyRelu")) {
     kind = VN_ACT_LEAKY;
@@ -91,14 +91,14 @@ static enum vn_status with_channels(const struct vnc_op *op, const struct vnc_va
   return vnc_view_to_channels(op, x, axis, node, view);
 }
 
-/* Two computed operands, broadcast. */
-static enum vn_status binary(const struct vnc_op *op, enum vn_op kind, struct vnc_value x,
-                             struct vnc_value y, struct vnc_value *result) {
+enum vn_status vnc_op_binary(const struct vnc_op *op, enum vn_op kind, bool swaps,
+                             struct vnc_value x, struct vnc_value y, struct vnc_value *result) {
   struct vnc_graph *g = op->im->g;
   uint64_t start[VNC_VIEW_RANK] = {0}, full[VNC_VIEW_RANK];
   uint32_t args[2] = {x.node, y.node};
   bool larger = vnc_node_elems(&g->nodes[y.node]) > vnc_node_elems(&g->nodes[x.node]);
-  if (kind == VN_OP_ADD && (y.view.rank > x.view.rank || (y.view.rank == x.view.rank && larger))) {
+  if ((kind == VN_OP_ADD || swaps) &&
+      (y.view.rank > x.view.rank || (y.view.rank == x.view.rank && larger))) {
     struct vnc_value swap = x;
     x = y;
     y = swap;
@@ -121,7 +121,7 @@ static enum vn_status binary(const struct vnc_op *op, enum vn_op kind, struct vn
 
 static enum vn_status prelu_by_tensor(const struct vnc_op *op, struct vnc_value slopes) {
   struct vnc_value y;
-  enum vn_status status = binary(op, VN_OP_PRELU, *op->in[0], slopes, &y);
+  enum vn_status status = vnc_op_binary(op, VN_OP_PRELU, false, *op->in[0], slopes, &y);
   return status ? status : vnc_op_yield_same(op, &y);
 }
 
@@ -182,25 +182,58 @@ static enum vn_status affine(const struct vnc_op *op, const struct vnc_value *x,
   return keep(op, id, &view, result);
 }
 
+enum vn_status vnc_op_linear(const struct vnc_op *op, const struct vnc_value *x, float scale,
+                             float shift, struct vnc_value *result) {
+  const uint64_t n = op->im->g->nodes[x->node].dim[VN_C];
+  enum vn_status status = vnc_import_touch(op->im, n);
+  if (status) return status;
+  float *scales = malloc(n * sizeof *scales), *shifts = malloc(n * sizeof *shifts);
+  for (uint64_t i = 0; scales && shifts && i < n; i++) {
+    scales[i] = scale;
+    shifts[i] = shift;
+  }
+  return affine(op, x, VN_NONE, scales, shifts, (const char *[]){op->name, op->name}, result);
+}
+
+/* A product, quotient or difference with a constant that varies along several dimensions. Takes t.
+ */
+static enum vn_status with_field(const struct vnc_op *op, const struct vnc_value *x,
+                                 const char *name, struct vnc_tensor *t, const char *type,
+                                 bool reversed, struct vnc_value *result) {
+  struct vnc_value field;
+  const uint32_t kind = *type == 'M' ? VN_BINARY_MUL : *type == 'S' ? VN_BINARY_SUB : VN_BINARY_DIV;
+  enum vn_status status = vnc_view_const(op, name, t, &field);
+  if (status) return status;
+  return reversed ? vnc_op_function(op, kind, &field, x, result)
+                  : vnc_op_function(op, kind, x, &field, result);
+}
+
 /* x op constant for Add, Sub, Mul, Div; `reversed`: constant op x. */
 static enum vn_status with_constant(const struct vnc_op *op, const struct vnc_value *x,
                                     const struct vnc_value *c, const char *type, bool reversed,
                                     struct vnc_value *result) {
   struct vnc_tensor t;
   uint32_t axis;
-  if (reversed && !strcmp(type, "Div"))
-    return vnc_op_fail(op, VN_E_UNSUPPORTED, "a constant divided by a tensor");
+  struct vnc_value inverse;
   enum vn_status status = vnc_value_tensor(op->im, c, &t);
-  if (status) return status;
+  if (!status && reversed && !strcmp(type, "Div")) {
+    status = vnc_op_map(op, VN_MAP_RECIPROCAL, 0, 0, x, &inverse);
+    x = &inverse;
+    type = "Mul";
+  }
+  if (status) {
+    vnc_tensor_free(&t);
+    return status;
+  }
   bool sums = !strcmp(type, "Add") || (!strcmp(type, "Sub") && !reversed);
   if (is_field(&t) && sums) {
     struct vnc_value field;
     for (uint64_t i = 0; t.is_float && *type == 'S' && i < t.elems; i++) t.f[i] = -t.f[i];
     status = vnc_view_const(op, c->name, &t, &field);
-    return status ? status : binary(op, VN_OP_ADD, *x, field, result);
+    return status ? status : vnc_op_binary(op, VN_OP_ADD, true, *x, field, result);
   }
-  status = is_field(&t) ? vnc_op_fail(op, VN_E_UNSUPPORTED, "a product with a field of constants")
-                        : vector_axis(op, &t, x, &axis);
+  if (is_field(&t)) return with_field(op, x, c->name, &t, type, reversed, result);
+  status = vector_axis(op, &t, x, &axis);
   if (status) {
     vnc_tensor_free(&t);
     return status;
@@ -233,9 +266,9 @@ enum vn_status vnc_import_scale(const struct vnc_op *op) {
   if (!first || !second)
     status = with_constant(op, op->in[first ? 0 : 1], op->in[first ? 1 : 0], type, !first, &y);
   else if (!strcmp(type, "Add"))
-    status = binary(op, VN_OP_ADD, *op->in[0], *op->in[1], &y);
+    status = vnc_op_binary(op, VN_OP_ADD, true, *op->in[0], *op->in[1], &y);
   else
-    status = vnc_op_fail(op, VN_E_UNSUPPORTED, "two computed tensors");
+    return vnc_import_two(op);
   return status ? status : vnc_op_yield_same(op, &y);
 }
 
@@ -250,7 +283,7 @@ enum vn_status vnc_import_sum(const struct vnc_op *op) {
     if (i == first) continue;
     x = sum;
     enum vn_status status = op->in[i]->kind == VNC_RUNTIME
-                                ? binary(op, VN_OP_ADD, x, *op->in[i], &sum)
+                                ? vnc_op_binary(op, VN_OP_ADD, true, x, *op->in[i], &sum)
                                 : with_constant(op, &x, op->in[i], "Add", false, &sum);
     if (status) return status;
   }
@@ -277,7 +310,21 @@ static bool batch_statistics(const struct vnc_op *op) {
   size_t used = 0;
   for (size_t i = 0; i < op->proto->n_output; i++) used += *op->proto->output[i] != '\0';
   bool old = op->im->opset < 7 && !vnc_op_int(op, "is_test", 0);
-  return vnc_op_int(op, "training_mode", 0) || used > 1 || old;
+  return op->own || used > 1 || old;
+}
+
+/* BatchNorm by the statistics of what it gets: of a single image those of its channels. */
+static enum vn_status batch_norm(const struct vnc_op *op) {
+  const struct vnc_value *x = op->in[0];
+  const uint64_t batch = x->view.rank ? vnc_view_dim(op->im->g, x, 0) : 1;
+  if (batch != 1)
+    return vnc_op_fail(op, VN_E_UNSUPPORTED,
+                       "it normalises by the statistics of a whole batch, which is taken for a "
+                       "batch of 1 alone, and this one is of %llu: export with a batch of 1, or "
+                       "with running statistics, in evaluation mode (model.eval())",
+                       (unsigned long long)batch);
+  op->im->g->batch_norms++;
+  return vnc_import_instancenorm(op);
 }
 
 enum vn_status vnc_import_batchnorm(const struct vnc_op *op) {
@@ -285,13 +332,9 @@ enum vn_status vnc_import_batchnorm(const struct vnc_op *op) {
   uint32_t axis = VN_NONE;
   enum vn_status status = need_runtime(op);
   if (status) return status;
-  if (batch_statistics(op))
-    return vnc_op_fail(
-        op, VN_E_UNSUPPORTED,
-        "it is in training mode and would normalise by the statistics of each batch; "
-        "export the network in evaluation mode");
   if (!vnc_op_int(op, "spatial", 1))
     return vnc_op_fail(op, VN_E_UNSUPPORTED, "statistics for each voxel, not for each channel");
+  if (batch_statistics(op)) return batch_norm(op);
   const struct vnc_value x = *op->in[0];
   if (x.view.rank < 2) status = vnc_op_fail(op, VN_E_FORMAT, "an input without channels");
   if (!status) status = vnc_view_axis(op, &x, 1, &axis);
@@ -322,33 +365,28 @@ enum vn_status vnc_import_batchnorm(const struct vnc_op *op) {
   return status ? status : vnc_op_yield_same(op, &y);
 }
 
-enum vn_status vnc_import_instancenorm(const struct vnc_op *op) {
-  struct vnc_tensor t[2] = {0};
-  struct vnc_graph *g = op->im->g;
-  uint32_t in;
-  enum vn_status status = need_runtime(op);
-  if (status) return status;
-  status = vnc_view_canonical(op, op->in[0], &in);
-  if (!status) status = vectors(op, 2, g->nodes[in].dim[VN_C], t);
-  if (status) {
-    for (size_t i = 0; i < 2; i++) vnc_tensor_free(&t[i]);
-    return status;
-  }
-  uint32_t scale = vnc_graph_const(g, op->in[1]->name, 1, &t[0].elems, t[0].f);
-  uint32_t shift = vnc_graph_const(g, op->in[2]->name, 1, &t[1].elems, t[1].f);
-  uint32_t id = append(op, VN_OP_INSTNORM, &in, 1);
-  if (g->failed) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
-  g->nodes[id].weight = scale;
-  g->nodes[id].bias = shift;
-  g->nodes[id].epsilon = vnc_op_float(op, "epsilon", 1e-5f);
-  if (!(g->nodes[id].epsilon >= 0) || !isfinite(g->nodes[id].epsilon))
-    return vnc_op_fail(op, VN_E_FORMAT, "its epsilon is not usable");
-  struct vnc_view view;
-  vnc_view_of_rank(&view, op->in[0]->view.rank);
-  return finish(op, id, &view);
+/* ---- along an axis ---- */
+
+/* An axis of one element, c if that is one; VN_NONE: all are larger. */
+static uint32_t single_axis(const struct vnc_node *node) {
+  uint32_t axis = VN_NONE;
+  for (uint32_t a = 0; a < VN_AXES; a++)
+    if (node->dim[a] == 1 && axis != VN_C) axis = a;
+  return axis;
 }
 
-/* ---- along an axis ---- */
+/* Along a dimension of one element that is none of our axes: 1 or, as a logarithm, 0, and NaN of
+ * what is not finite. */
+static enum vn_status softmax_of_one(const struct vnc_op *op, bool log) {
+  const uint64_t channels = op->im->g->nodes[op->in[0]->node].dim[VN_C];
+  struct vnc_value y;
+  enum vn_status status = vnc_import_touch(op->im, channels);
+  if (status) return status;
+  float *scale = calloc(channels, sizeof *scale), *shift = calloc(channels, sizeof *shift);
+  for (uint64_t c = 0; shift && !log && c < channels; c++) shift[c] = 1;
+  status = affine(op, op->in[0], VN_NONE, scale, shift, (const char *[]){op->name, op->name}, &y);
+  return status ? status : vnc_op_yield_same(op, &y);
+}
 
 /* Before opset 13 softmax takes everything from `axis` on as one axis (default 1), since then one
  * axis alone (default the last). */
@@ -376,13 +414,12 @@ enum vn_status vnc_import_softmax(const struct vnc_op *op) {
     }
   }
   if (status) return status;
+  if (axis == VN_NONE) axis = single_axis(&g->nodes[x->node]);
+  if (axis == VN_NONE) return softmax_of_one(op, log);
   uint32_t id = append(op, log ? VN_OP_LOGSOFTMAX : VN_OP_SOFTMAX, &x->node, 1);
   if (g->failed) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
-  g->nodes[id].axis = axis == VN_NONE ? VN_C : axis;
+  g->nodes[id].axis = axis;
   g->nodes[id].more_axes = more;
-  if (axis == VN_NONE && g->nodes[x->node].dim[VN_C] > 1) /* over one element: any such axis */
-    for (uint32_t a = 0; a < VN_AXES; a++)
-      if (g->nodes[x->node].dim[a] == 1) g->nodes[id].axis = a;
   return finish(op, id, &x->view);
 }
 
@@ -397,13 +434,7 @@ enum vn_status vnc_import_argmax(const struct vnc_op *op) {
   if (!status) status = vnc_view_axis(op, x, i, &axis);
   if (status) return status;
   struct vnc_view view = x->view;
-  if (!vnc_op_int(op, "keepdims", 1)) { /* its axes, of one element now, join a neighbour */
-    if (view.rank > 1)
-      view.count[i ? i - 1 : 1] = (uint8_t)(view.count[i ? i - 1 : 1] + view.count[i]);
-    memmove(view.count + i, view.count + i + 1, view.rank - i - 1);
-    view.rank--;
-    view.count[view.rank] = 0;
-  }
+  if (!vnc_op_int(op, "keepdims", 1)) vnc_view_drop(&view, i);
   uint32_t id = append(op, VN_OP_ARGMAX, &x->node, 1);
   if (g->failed) return vnc_op_fail(op, VN_E_MEMORY, "out of memory");
   g->nodes[id].axis = axis;

@@ -9,6 +9,7 @@ enum {
   MOST_DEPTH = 32,
   MOST_MESSAGES = 500000,
   MOST_TEXT = 1 << 16,
+  MOST_ENTRY = 1 << 26, /* some exporters keep a whole configuration there */
   LENGTH_BYTES = 5,
   RAW_DATA = 9
 };
@@ -78,8 +79,11 @@ static void scan_message(struct scan *s, const ProtobufCMessageDescriptor *type,
 /* Names appear in messages and in the plan; what comes as key and value may have several lines. */
 static void check_text(struct scan *s, const ProtobufCMessageDescriptor *type, const uint8_t *at,
                        size_t size) {
-  if (size > MOST_TEXT) fail(s, VN_E_UNSUPPORTED, "a text of more than 64 KiB");
-  if (type == &onnx__string_string_entry_proto__descriptor) return;
+  const bool entry = type == &onnx__string_string_entry_proto__descriptor;
+  if (size > (entry ? MOST_ENTRY : MOST_TEXT))
+    fail(s, VN_E_UNSUPPORTED,
+         entry ? "metadata of more than 64 MiB" : "a name of more than 64 KiB");
+  if (entry) return;
   for (size_t i = 0; i < size; i++)
     if (at[i] < 0x20 || at[i] == 0x7f) fail(s, VN_E_FORMAT, "control characters in a name");
 }

@@ -111,8 +111,23 @@ static size_t width(int32_t type) {
   }
 }
 
-static bool is_float(int32_t type) {
+bool vnc_onnx_type_real(int32_t type) {
   return type == FLOAT || type == FLOAT16 || type == BFLOAT16 || type == DOUBLE;
+}
+
+bool vnc_onnx_type_known(int32_t type) {
+  return width(type) && type != BOOL;
+}
+
+const char *vnc_onnx_type_text(int32_t type) {
+  static const char *const text[] = {
+      "none",           "float32",  "uint8",        "int8",           "uint16",
+      "int16",          "int32",    "int64",        "string",         "bool",
+      "float16",        "float64",  "uint32",       "uint64",         "complex64",
+      "complex128",     "bfloat16", "float8e4m3fn", "float8e4m3fnuz", "float8e5m2",
+      "float8e5m2fnuz", "uint4",    "int4",         "float4e2m1",     "float8e8m0",
+      "uint2",          "int2"};
+  return type >= 0 && (size_t)type < sizeof text / sizeof *text ? text[type] : "unknown";
 }
 
 /* Element `k` of little-endian raw bytes. */
@@ -212,8 +227,10 @@ static void set_typed(struct vnc_tensor *t, const Onnx__TensorProto *p, uint64_t
 static enum vn_status shape_of(const Onnx__TensorProto *p, const char *what, uint64_t *dim,
                                uint64_t *elems, struct vn_diag *diag) {
   if (!width(p->data_type))
-    return vn_fail(diag, VN_E_UNSUPPORTED, "weight '%.200s' has a type that is not supported (%d)",
-                   what, p->data_type);
+    return vn_fail(
+        diag, VN_E_UNSUPPORTED,
+        "weight '%.200s' is of type %s; floats and integers of 8 bits and more are taken", what,
+        vnc_onnx_type_text(p->data_type));
   if (p->n_dims > VNC_TENSOR_RANK)
     return vn_fail(diag, VN_E_UNSUPPORTED, "weight '%.200s' has more than 8 dimensions", what);
   *elems = 1;
@@ -230,6 +247,10 @@ static enum vn_status too_short(const char *what, struct vn_diag *diag) {
   return vn_fail(diag, VN_E_FORMAT, "weight '%.200s': its data and its shape differ in size", what);
 }
 
+bool vnc_tensor_outside(const Onnx__TensorProto *p) {
+  return p->n_external_data || p->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+}
+
 enum vn_status vnc_tensor_decode(const Onnx__TensorProto *p, const struct vnc_source *source,
                                  const char *what, struct vnc_tensor *t, struct vn_diag *diag) {
   uint64_t dim[VNC_TENSOR_RANK], elems = 0;
@@ -239,8 +260,7 @@ enum vn_status vnc_tensor_decode(const Onnx__TensorProto *p, const struct vnc_so
   enum vn_status status = shape_of(p, what, dim, &elems, diag);
   if (status) return status;
   uint64_t bytes = elems * width(p->data_type);
-  bool outside =
-      p->n_external_data || p->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+  bool outside = vnc_tensor_outside(p);
   if (outside) {
     status = vnc_external_read(p, source, what, bytes, &external, diag);
     if (status) return status;
@@ -253,7 +273,7 @@ enum vn_status vnc_tensor_decode(const Onnx__TensorProto *p, const struct vnc_so
   } else if (typed_count(p) != elems) {
     return too_short(what, diag);
   }
-  if (!vnc_tensor_alloc(t, is_float(p->data_type), p->n_dims, dim)) {
+  if (!vnc_tensor_alloc(t, vnc_onnx_type_real(p->data_type), p->n_dims, dim)) {
     free(external);
     return vn_fail(diag, VN_E_MEMORY, "out of memory for weight '%.200s'", what);
   }

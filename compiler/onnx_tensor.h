@@ -26,9 +26,13 @@ struct vnc_tensor {
 struct vnc_source {
   const uint8_t *file; /* the model's bytes: raw_data is in there */
   size_t file_bytes;
-  const char *folder; /* of the model, for external data */
-  bool allow_external;
+  const char *folder; /* of the model, for external data; NULL: there is none */
 };
+
+/* ONNX's name of an element type, known to us or not. */
+const char *vnc_onnx_type_text(int32_t type);
+bool vnc_onnx_type_known(int32_t type); /* one that is decoded; bool is not of use as an input */
+bool vnc_onnx_type_real(int32_t type);
 
 void vnc_tensor_free(struct vnc_tensor *t);
 /* Allocates room for the shape; false without memory or beyond 2^33 elements. */
@@ -37,6 +41,7 @@ bool vnc_tensor_copy(struct vnc_tensor *to, const struct vnc_tensor *from);
 double vnc_tensor_at(const struct vnc_tensor *t, uint64_t index);
 void vnc_tensor_set(struct vnc_tensor *t, uint64_t index, double value);
 
+bool vnc_tensor_outside(const Onnx__TensorProto *proto); /* its bytes are in another file */
 /* Decodes a TensorProto: raw_data, typed fields, float16, bfloat16, external data. `what` names it
  * in messages. */
 enum vn_status vnc_tensor_decode(const Onnx__TensorProto *proto, const struct vnc_source *source,

@@ -59,6 +59,24 @@ enum vn_status vnc_view_axis(const struct vnc_op *op, const struct vnc_value *v,
   return VN_OK;
 }
 
+bool vnc_view_leads_with_channels(const struct vnc_graph *g, const struct vnc_value *v) {
+  size_t k = 0;
+  for (size_t i = 0; i < 2; i++)
+    for (size_t n = v->view.count[i]; n--; k++) {
+      const uint32_t a = v->view.order[k];
+      if (a != (i ? VN_C : VN_N) && g->nodes[v->node].dim[a] > 1) return false;
+    }
+  return v->view.rank >= 3;
+}
+
+void vnc_view_drop(struct vnc_view *view, size_t i) {
+  if (view->rank > 1) /* its axes join a neighbour */
+    view->count[i ? i - 1 : 1] = (uint8_t)(view->count[i ? i - 1 : 1] + view->count[i]);
+  memmove(view->count + i, view->count + i + 1, view->rank - i - 1);
+  view->rank--;
+  view->count[view->rank] = 0;
+}
+
 /* The axes of dimension i that have more than one element, in order; how many. */
 static size_t larger_axes(const struct vnc_graph *g, const struct vnc_value *v, size_t i,
                           uint32_t axes[VN_AXES]) {

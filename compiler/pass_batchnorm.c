@@ -1,6 +1,6 @@
-/* BatchNorm at inference, and a bias that stands alone, go into the convolution or transposed
- * convolution before them: y = (w*x + b) * s + t becomes w' = s*w, b' = s*b + t, computed in
- * double. Only where nothing else reads the convolution. */
+/* BatchNorm at inference, and a bias that stands alone, go into the convolution, transposed
+ * convolution or norm before them: y = (w*x + b) * s + t becomes w' = s*w, b' = s*b + t, computed
+ * in double. Only where nothing else reads the convolution. */
 #include "passes.h"
 
 #include <stdlib.h>
@@ -53,12 +53,23 @@ static void fold_weights(struct vnc_graph *g, uint32_t weight, uint32_t scale_id
           (float)((double)w->data[c * per_channel + i] * (double)scale[c]);
 }
 
+/* A norm's scale, which is a vector as the affine's is. */
+static uint32_t fold_scale(struct vnc_graph *g, uint32_t own, uint32_t scale_id) {
+  const float *a = g->consts[own].data, *b = g->consts[scale_id].data;
+  const uint64_t channels = g->consts[own].dim[0];
+  float *data = a && b ? malloc(channels * sizeof *data) : NULL;
+  if (a && b && !data) g->failed = true;
+  for (uint64_t c = 0; data && c < channels; c++) data[c] = (float)((double)a[c] * (double)b[c]);
+  return vnc_graph_const(g, vnc_graph_text(g, g->consts[scale_id].name), 1, &channels, data);
+}
+
 static bool foldable(const struct vnc_graph *g, const struct vnc_node *affine,
                      const uint32_t *uses) {
   if (affine->op != VN_OP_AFFINE) return false;
   uint32_t id = vnc_graph_arg(g, affine, 0);
   const struct vnc_node *conv = &g->nodes[id];
-  return (conv->op == VN_OP_CONV3D || conv->op == VN_OP_DECONV3D) && uses[id] == 1 &&
+  const bool norm = conv->op == VN_OP_INSTNORM;
+  return (conv->op == VN_OP_CONV3D || conv->op == VN_OP_DECONV3D || norm) && uses[id] == 1 &&
          conv->n_args == 1 && !conv->act[0].kind && !conv->act[1].kind;
 }
 
@@ -77,6 +88,12 @@ enum vn_status vnc_pass_batchnorm(struct vnc_graph *g, struct vn_diag *diag) {
     if (!foldable(g, &g->nodes[i], uses)) continue;
     struct vnc_node affine = g->nodes[i], conv = g->nodes[vnc_graph_arg(g, &affine, 0)];
     conv.bias = fold_bias(g, &conv, &affine);
+    if (conv.op == VN_OP_INSTNORM) {
+      conv.weight = fold_scale(g, conv.weight, affine.weight);
+      if (g->failed) break;
+      g->nodes[i] = conv;
+      continue;
+    }
     if (conv.weight < known && shared[conv.weight] > 1) {
       shared[conv.weight]--;
       conv.weight = duplicate(g, conv.weight);

@@ -1,6 +1,6 @@
-/* Activations and residual sums go into the convolution before them, in the one form that every
- * kernel computes at its end: y = act1(act0(conv + bias) + residual). A fused node takes the place
- * of the last operation that went into it, so that the order of the graph holds. */
+/* Activations and residual sums go into the convolution or norm before them, in the one form that
+ * every kernel computes at its end: y = act1(act0(conv + bias) + residual). A fused node takes the
+ * place of the last operation that went into it, so that the order of the graph holds. */
 #include "passes.h"
 
 #include <stdlib.h>
@@ -10,8 +10,8 @@ struct fuse {
   const uint32_t *uses;
 };
 
-static bool convolves(const struct vnc_node *node) {
-  return node->op == VN_OP_CONV3D || node->op == VN_OP_DECONV3D;
+static bool has_epilogue(const struct vnc_node *node) {
+  return node->op == VN_OP_CONV3D || node->op == VN_OP_DECONV3D || node->op == VN_OP_INSTNORM;
 }
 
 /* The tensor that `id` repeats along c, if it is such a copy; else `id`. */
@@ -39,8 +39,8 @@ static bool fuse_act(const struct fuse *f, uint32_t id) {
   uint32_t from = vnc_graph_arg(f->g, act, 0);
   struct vnc_node fused = f->g->nodes[from];
   if (f->uses[from] != 1) return false;
-  bool sums = fused.op == VN_OP_ADD || (convolves(&fused) && fused.n_args == 2);
-  if (!sums && !convolves(&fused)) return false;
+  bool sums = fused.op == VN_OP_ADD || (has_epilogue(&fused) && fused.n_args == 2);
+  if (!sums && !has_epilogue(&fused)) return false;
   struct vnc_act *slot = &fused.act[sums ? 1 : 0];
   if (slot->kind) return false;
   *slot = act->act[0];
@@ -51,11 +51,12 @@ static bool fuse_act(const struct fuse *f, uint32_t id) {
 static bool fuse_sum(const struct fuse *f, uint32_t id, uint32_t conv_id, uint32_t residual) {
   struct vnc_graph *g = f->g;
   struct vnc_node sum = g->nodes[id], fused = g->nodes[conv_id];
-  if (!convolves(&fused) || f->uses[conv_id] != 1 || fused.n_args != 1) return false;
+  if (!has_epilogue(&fused) || f->uses[conv_id] != 1 || fused.n_args != 1) return false;
   for (uint32_t a = 0; a < VN_AXES; a++)
     if (fused.dim[a] != sum.dim[a]) return false;
-  residual = unrepeated(g, residual);
+  if (fused.op != VN_OP_INSTNORM) residual = unrepeated(g, residual);
   if (!addable(g, residual, &sum)) return false;
+  if (fused.op == VN_OP_INSTNORM && g->nodes[residual].dim[VN_C] != sum.dim[VN_C]) return false;
   uint32_t args[2] = {vnc_graph_arg(g, &fused, 0), residual};
   fused.act[1] = sum.act[1];
   fused.n_args = 2;

@@ -1,6 +1,7 @@
 /* Writes the plan's bytes: the mirror of runtime/plan_load.c, both told by schemas/plan.md. The
  * graph has been through every pass. LEAKY and PReLU of one slope are written with a slope for each
  * channel; a concat along c, whose parts lie in place, needs no step. */
+#include "ends.h"
 #include "memplan.h"
 
 #include "plan.h"
@@ -181,6 +182,18 @@ static void append_parts(struct writer *w, uint32_t id) {
   }
 }
 
+static void fill_function(struct writer *w, struct plan_step *s, const struct vnc_node *node) {
+  if (node->op == VN_OP_INSTNORM && node->span) {
+    s->op = VN_OP_GROUPNORM;
+    s->u.norm.span = node->span;
+  }
+  if (node->op == VN_OP_MAP || node->op == VN_OP_BINARY)
+    s->u.function = (struct plan_function){.kind = node->kind, .a = node->a, .b = node->b};
+  if (node->op != VN_OP_SAMPLE) return;
+  s->u.sample = (struct plan_sample){.largest = node->kind, .fill = node->a};
+  for (size_t a = 0; a < VN_AXES; a++) s->u.sample.table[a] = weight(w, node->table[a]);
+}
+
 static void append_step(struct writer *w, uint32_t id) {
   const struct vnc_node *node = &w->g->nodes[id];
   if (node->op == VN_OP_INPUT || (node->op == VN_OP_CONCAT && node->axis == VN_C)) return;
@@ -195,6 +208,7 @@ static void append_step(struct writer *w, uint32_t id) {
     s.u.axis.select_last = node->op == VN_OP_ARGMAX ? node->select_last : 0;
     s.u.axis.more_axes = node->more_axes;
   }
+  fill_function(w, &s, node);
   for (uint32_t a = 0; node->op == VN_OP_COPY && a < VN_AXES; a++) {
     s.u.copy.extent[a] = (uint32_t)node->dim[a];
     s.u.copy.in_start[a] = node->in_start[a];
@@ -261,6 +275,23 @@ static void append_metas(struct writer *w, struct blob *metas) {
   }
 }
 
+static void append_ends(struct writer *w, struct blob *ends, struct blob *thresholds) {
+  for (size_t i = 0; i < w->g->n_outputs; i++) {
+    const struct vnc_port *port = &w->g->outputs[i];
+    const uint64_t channels = w->g->nodes[port->node].dim[VN_C];
+    struct plan_end end = {.meaning = port->end};
+    if (port->end == VN_END_REGIONS) {
+      end.first_threshold = (uint32_t)(thresholds->bytes / sizeof(struct plan_threshold));
+      end.n_thresholds = (uint32_t)channels;
+      for (uint64_t c = 0; c < channels && !w->failed; c++) {
+        const struct plan_threshold t = {.value = vnc_end_threshold(w->g, channels, c)};
+        append(w, thresholds, &t, sizeof t);
+      }
+    }
+    append(w, ends, &end, sizeof end);
+  }
+}
+
 static void append_buffers(struct writer *w, struct blob *buffers) {
   uint32_t n_steps = (uint32_t)(w->steps.bytes / sizeof(struct plan_step));
   for (size_t i = 0; i < w->m->n_buffers; i++) {
@@ -296,6 +327,7 @@ static enum vn_status counts_check(const struct plan_header *h, const struct wri
                {"weights", h->weights.count, PLAN_MOST_RECORDS},
                {"inputs and outputs", h->ports.count, PLAN_MOST_PORTS},
                {"metadata entries", h->metas.count, PLAN_MOST_RECORDS},
+               {"thresholds", h->thresholds.count, PLAN_MOST_RECORDS},
                {"bytes of names and metadata", h->strings.count, UINT32_MAX}};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     if (parts[i].count > parts[i].most)
@@ -310,7 +342,7 @@ static enum vn_status counts_check(const struct plan_header *h, const struct wri
 
 static enum vn_status assemble(struct writer *w, const char *topology, void **plan, size_t *bytes,
                                struct vn_diag *diag) {
-  struct blob buffers = {0}, ports = {0}, metas = {0};
+  struct blob buffers = {0}, ports = {0}, metas = {0}, ends = {0}, thresholds = {0};
   struct plan_header h = {.endian = PLAN_ENDIAN,
                           .major = PLAN_MAJOR,
                           .minor = PLAN_MINOR,
@@ -320,6 +352,7 @@ static enum vn_status assemble(struct writer *w, const char *topology, void **pl
   append_buffers(w, &buffers);
   append_ports(w, &ports);
   append_metas(w, &metas);
+  append_ends(w, &ends, &thresholds);
   h.topology = string(w, topology);
   h.producer = string(w, PRODUCER);
   struct {
@@ -332,6 +365,8 @@ static enum vn_status assemble(struct writer *w, const char *topology, void **pl
                {&w->weights, &h.weights, sizeof(struct plan_weight)},
                {&ports, &h.ports, sizeof(struct plan_port)},
                {&metas, &h.metas, sizeof(struct plan_meta)},
+               {&ends, &h.ends, sizeof(struct plan_end)},
+               {&thresholds, &h.thresholds, sizeof(struct plan_threshold)},
                {&w->strings, &h.strings, 1}};
   size_t at = sizeof h, n_parts = sizeof parts / sizeof *parts;
   for (size_t i = 0; i < n_parts; i++) { /* every record but the last part's fills 8 bytes */
@@ -357,6 +392,8 @@ static enum vn_status assemble(struct writer *w, const char *topology, void **pl
   free(buffers.data);
   free(ports.data);
   free(metas.data);
+  free(ends.data);
+  free(thresholds.data);
   if (status) return status;
   return *plan ? VN_OK : vn_fail(diag, VN_E_MEMORY, "out of memory for the plan");
 }

@@ -5,7 +5,7 @@
 
 /* What a plan can hold (plan.md). */
 static const uint64_t MOST_ELEMS = (uint64_t)1 << 38, MOST_ALONG_AXIS = INT32_MAX;
-static const uint32_t MOST_EXTENT = UINT16_MAX;
+static const uint32_t MOST_EXTENT = UINT16_MAX, MOST_INDEX = 1 << 24;
 
 static const char *node_name(const struct vnc_graph *g, const struct vnc_node *node) {
   return vnc_graph_text(g, node->name);
@@ -68,6 +68,22 @@ static enum vn_status concat_shape(const struct vnc_graph *g, struct vnc_node *n
   return VN_OK;
 }
 
+static enum vn_status sample_shape(const struct vnc_graph *g, struct vnc_node *node,
+                                   struct vn_diag *diag) {
+  for (size_t a = 0; a < VN_AXES; a++) {
+    if (node->table[a] == VN_NONE) continue;
+    const struct vnc_const *t = node->table[a] < g->n_consts ? &g->consts[node->table[a]] : NULL;
+    if (!t || t->rank != 3 || !t->dim[1] || t->dim[1] > MOST_EXTENT || t->dim[2] != 2)
+      return vn_fail(diag, VN_E_FORMAT, "node '%s' has no usable table for %c", node_name(g, node),
+                     "ncdhw"[a]);
+    if (node->dim[a] > MOST_INDEX)
+      return vn_fail(diag, VN_E_UNSUPPORTED, "node '%s': more than %u elements along %c",
+                     node_name(g, node), MOST_INDEX, "ncdhw"[a]);
+    node->dim[a] = t->dim[0];
+  }
+  return VN_OK;
+}
+
 /* The second operand repeats along axes where it has one element, along c also when its channels
  * divide the first's. */
 static bool repeats(const struct vnc_node *in, const uint64_t dim[VN_AXES]) {
@@ -124,11 +140,12 @@ enum vn_status vnc_shape_of(const struct vnc_graph *g, struct vnc_node *node,
     status = conv_shape(g, node, in, diag);
   else if (node->op == VN_OP_CONCAT)
     status = concat_shape(g, node, diag);
+  else if (node->op == VN_OP_SAMPLE)
+    status = sample_shape(g, node, diag);
   else if (node->op == VN_OP_ARGMAX && node->axis < VN_AXES)
     node->dim[node->axis] = 1;
   if (status) return status;
-  bool convolves = node->op == VN_OP_CONV3D || node->op == VN_OP_DECONV3D;
-  if (node->n_args == 2 && (convolves || node->op == VN_OP_ADD || node->op == VN_OP_PRELU) &&
+  if (node->n_args == 2 && node->op != VN_OP_CONCAT &&
       !repeats(&g->nodes[vnc_graph_arg(g, node, 1)], node->dim))
     return vn_fail(diag, VN_E_FORMAT, "node '%s': its operands do not fit each other",
                    node_name(g, node));

@@ -118,7 +118,7 @@ static void stage_compare(struct match *m, const char *where, const struct vnc_s
            "%s: %u convolution%s 5x5x5 %u->%u expected, %zu found%s", where, count,
            count == 1 ? "" : "s", in, channels, found, units_text(m, stage->convs, found, text));
   }
-  for (uint32_t i = 0; i < found && found == count; i++) {
+  for (uint32_t i = 0; i < found && i < count; i++) {
     bool act = i + 1 < count || last_act;
     struct expected e = {VN_OP_CONV3D,      5,        1,
                          i ? channels : in, channels, act ? s->act : VN_ACT_NONE};
@@ -210,10 +210,8 @@ static void member_compare(struct match *m, const struct vnc_graph *g, const str
                            const char *member) {
   struct vnc_spec *s = &m->spec;
   *m = (struct match){.g = g, .f = f};
-  if (vnc_spec_init(s, member, (uint32_t)f->n_left, NULL) || f->n_right + 1 != f->n_left) {
-    s->member = member;
-    depart(m, 1, "stages: one less coming up than going down expected, %zu and %zu found",
-           f->n_right, f->n_left);
+  if (vnc_spec_init(s, member, (uint32_t)f->n_left, NULL)) { /* see stages_check */
+    m->departures = UINT32_MAX;
     return;
   }
   s->width = (uint32_t)g->nodes[f->left[0].out].dim[VN_C];
@@ -224,6 +222,28 @@ static void member_compare(struct match *m, const struct vnc_graph *g, const str
   left_compare(m);
   right_compare(m);
   head_compare(m);
+}
+
+static enum vn_status stages_check(const struct vnc_found *f, struct vn_diag *diag) {
+  if (f->n_right + 1 != f->n_left)
+    return vn_fail(diag, VN_E_UNSUPPORTED,
+                   "no V-Net: one stage less coming up than going down expected, %zu and %zu found",
+                   f->n_right, f->n_left);
+  if (f->n_left < VNC_STAGES_LEAST)
+    return vn_fail(diag, VN_E_UNSUPPORTED, "no V-Net: %d stages at least expected, %zu found",
+                   VNC_STAGES_LEAST, f->n_left);
+  return VN_OK;
+}
+
+/* Norms by the image's own statistics, if there are any. */
+static const char *own_norms(const struct vnc_graph *g) {
+  const char *text = "";
+  for (size_t i = 0; i < g->n_nodes; i++) {
+    if (g->nodes[i].op != VN_OP_INSTNORM) continue;
+    if (g->nodes[i].span) return " norm=group";
+    text = " norm=instance";
+  }
+  return text;
 }
 
 /* monai and mattmacy differ in biases alone, which BatchNorm swallows when an exporter folds it,
@@ -244,7 +264,7 @@ enum vn_status vnc_topology(const struct vnc_graph *g, const char *wanted, char 
   enum vn_status status = wanted ? vnc_spec_init(&known, wanted, 0, diag) : VN_OK;
   if (status) return status;
   struct vnc_found f;
-  if ((status = vnc_topology_read(g, &f, diag))) return status;
+  if ((status = vnc_topology_read(g, &f, diag)) || (status = stages_check(&f, diag))) return status;
   struct match best = {.departures = UINT32_MAX}, m;
   const char *member;
   for (size_t i = 0; (member = vnc_family_member(i)); i++) {
@@ -255,9 +275,10 @@ enum vn_status vnc_topology(const struct vnc_graph *g, const char *wanted, char 
     if (m.departures < best.departures || twin) best = m;
   }
   if (best.departures) {
-    return vn_fail(diag, VN_E_UNSUPPORTED, "not a %s: %s; --topology any compiles it all the same",
-                   best.spec.member, best.first);
+    return vn_fail(diag, VN_E_UNSUPPORTED, "not a %s: %s", best.spec.member, best.first);
   }
   vnc_spec_text(&best.spec, text, size);
+  const size_t used = strlen(text);
+  snprintf(text + used, size - used, "%s", own_norms(g));
   return VN_OK;
 }

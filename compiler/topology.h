@@ -12,7 +12,8 @@ enum { VNC_UNITS_MOST = 32 };
 struct vnc_unit {
   uint32_t conv; /* node id */
   uint32_t act;  /* enum vn_act */
-  bool norm;     /* AFFINE behind it: BatchNorm, or a bias that stands alone */
+  bool norm;     /* AFFINE behind it: BatchNorm, or a bias that stands alone; or INSTNORM */
+  bool own;      /* INSTNORM: by the image's own statistics */
   uint32_t from; /* the node that it reads */
 };
 

@@ -52,16 +52,25 @@ static uint32_t repeat_root(const struct vnc_graph *g, uint32_t id) {
   }
 }
 
+/* The activation that `id` is, and what it is applied to: ACT, or PReLU with a slope for each
+ * voxel, as Keras has it. VN_ACT_NONE: it is none, and *under is `id`. */
+static uint32_t act_read(const struct vnc_graph *g, uint32_t id, uint32_t *under) {
+  const struct vnc_node *node = &g->nodes[id];
+  *under = id;
+  const bool prelu = node->op == VN_OP_PRELU && g->nodes[arg(g, id, 1)].op == VN_OP_CONST;
+  if (node->op != VN_OP_ACT && !prelu) return VN_ACT_NONE;
+  *under = vnc_topology_peel(g, arg(g, id, 0));
+  return prelu ? VN_ACT_PRELU : node->act[0].kind;
+}
+
 /* Is `id` the end of a convolution with what belongs to it? */
 static bool unit_read(const struct vnc_graph *g, uint32_t id, struct vnc_unit *unit) {
   *unit = (struct vnc_unit){.act = VN_ACT_NONE};
   id = vnc_topology_peel(g, id);
-  if (g->nodes[id].op == VN_OP_ACT) {
-    unit->act = g->nodes[id].act[0].kind;
-    id = vnc_topology_peel(g, arg(g, id, 0));
-  }
-  while (g->nodes[id].op == VN_OP_AFFINE) {
+  unit->act = act_read(g, id, &id);
+  while (g->nodes[id].op == VN_OP_AFFINE || g->nodes[id].op == VN_OP_INSTNORM) {
     unit->norm = true;
+    unit->own = unit->own || g->nodes[id].op == VN_OP_INSTNORM;
     id = vnc_topology_peel(g, arg(g, id, 0));
   }
   if (g->nodes[id].op != VN_OP_CONV3D && g->nodes[id].op != VN_OP_DECONV3D) return false;
@@ -98,12 +107,10 @@ static uint32_t chain_read(const struct vnc_graph *g, uint32_t id, struct vnc_un
 /* The stage that ends in node `id`: sum and activation if there are any, and the convolutions. */
 static void stage_read(const struct vnc_graph *g, uint32_t id, struct vnc_stage *stage) {
   *stage = (struct vnc_stage){.out = id, .sum = VN_NONE, .residual = VN_NONE, .skip = VN_NONE};
-  if (g->nodes[id].op == VN_OP_ACT) {
-    uint32_t under = vnc_topology_peel(g, arg(g, id, 0));
-    if (g->nodes[under].op == VN_OP_ADD) {
-      stage->sum_act = g->nodes[id].act[0].kind;
-      id = under;
-    }
+  uint32_t under, act = act_read(g, id, &under);
+  if (g->nodes[under].op == VN_OP_ADD) {
+    stage->sum_act = act;
+    id = under;
   }
   if (g->nodes[id].op != VN_OP_ADD) {
     stage->in = chain_read(g, id, stage->convs, &stage->n_convs);

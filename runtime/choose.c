@@ -8,8 +8,9 @@
  *               1x1x1           pointwise, direct, xnnpack, plain C
  *               kernel = stride down, direct, xnnpack, plain C
  *               other           direct, xnnpack, plain C
- *     DECONV3D                  up, plain C
- *     other ops                 elementwise, softmax, plain C
+ *     DECONV3D  kernel = stride up, spread, plain C
+ *               other           spread, plain C
+ *     other ops                 elementwise, softmax, norm, map or sample, plain C
  *
  * Transforms run where the step names them: which ones, and of what tile, is the compiler's choice,
  * for they decide about the last bits, which are the same on every machine.
@@ -142,12 +143,23 @@ static enum vn_status conv_choose(const struct vn_exec *e, const struct plan_ste
       conv_candidates(e->simd, &conv, s->algo, &c);
     else if (conv_is_block(&conv, true))
       candidates_add(&c, e->simd->up);
+    if (transposed) candidates_add(&c, e->simd->spread);
   }
   candidates_add(&c, transposed ? vn_deconv_ref : vn_conv_ref);
   enum vn_status status = VN_E_UNSUPPORTED;
   for (size_t i = 0; status == VN_E_UNSUPPORTED && i < c.count; i++)
     status = c.list[i](&conv, prepared, diag);
   return status;
+}
+
+static void sample_fill(const struct vn_exec *e, const struct plan_sample *from,
+                        struct vn_simple *simple) {
+  simple->largest = from->largest;
+  simple->a = from->fill;
+  for (int a = 0; a < VN_AXES; a++)
+    if (from->table[a] != VN_NONE)
+      simple->table[a] = (struct vn_table){weight_data(e, from->table[a]),
+                                           (size_t)e->plan->weights[from->table[a]].dim[1]};
 }
 
 static struct vn_simple simple_of(const struct vn_exec *e, const struct plan_step *s) {
@@ -165,6 +177,17 @@ static struct vn_simple simple_of(const struct vn_exec *e, const struct plan_ste
     simple.select_last = s->u.axis.select_last;
     simple.more_axes = s->u.axis.more_axes;
   }
+  if (s->op == VN_OP_INSTNORM) simple.span = 1;
+  if (s->op == VN_OP_GROUPNORM) {
+    simple.op = VN_OP_INSTNORM;
+    simple.span = s->u.norm.span;
+  }
+  if (s->op == VN_OP_MAP || s->op == VN_OP_BINARY) {
+    simple.kind = s->u.function.kind;
+    simple.a = s->u.function.a;
+    simple.b = s->u.function.b;
+  }
+  if (s->op == VN_OP_SAMPLE) sample_fill(e, &s->u.sample, &simple);
   if (s->op == VN_OP_CAST) simple.to_i32 = e->plan->tensors[s->out].dtype == VN_I32;
   for (int a = 0; s->op == VN_OP_COPY && a < VN_AXES; a++) {
     simple.copy.extent[a] = s->u.copy.extent[a];
@@ -173,7 +196,30 @@ static struct vn_simple simple_of(const struct vn_exec *e, const struct plan_ste
     simple.copy.in_axis[a] = s->u.copy.in_axis[a];
   }
   epilogue_fill(e, s, &simple.epilogue);
+  if (simple.op == VN_OP_INSTNORM) simple.epilogue.residual = simple.in[1];
   return simple;
+}
+
+static vn_simple_prepare_fn *simple_fn(const struct vn_simd *simd, uint32_t op) {
+  switch (op) {
+  case VN_OP_INSTNORM:
+    return simd->norm;
+  case VN_OP_MAP:
+  case VN_OP_BINARY:
+    return simd->map;
+  case VN_OP_SAMPLE:
+    return simd->sample;
+  case VN_OP_ACT:
+  case VN_OP_AFFINE:
+  case VN_OP_ADD:
+    return simd->elementwise;
+  case VN_OP_SOFTMAX:
+  case VN_OP_LOGSOFTMAX:
+  case VN_OP_ARGMAX:
+    return simd->softmax;
+  default:
+    return NULL;
+  }
 }
 
 enum vn_status vn_exec_choose(const struct vn_exec *exec, size_t index,
@@ -184,7 +230,7 @@ enum vn_status vn_exec_choose(const struct vn_exec *exec, size_t index,
   const struct vn_simple simple = simple_of(exec, s);
   const bool vectors = exec->simd && s->algo != VN_ALGO_REF;
   enum vn_status status = VN_E_UNSUPPORTED;
-  if (vectors) status = exec->simd->elementwise(&simple, prepared, diag);
-  if (vectors && status == VN_E_UNSUPPORTED) status = exec->simd->softmax(&simple, prepared, diag);
+  vn_simple_prepare_fn *fast = vectors ? simple_fn(exec->simd, simple.op) : NULL;
+  if (fast) status = fast(&simple, prepared, diag);
   return status == VN_E_UNSUPPORTED ? vn_simple_ref(&simple, prepared, diag) : status;
 }

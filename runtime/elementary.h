@@ -61,6 +61,25 @@ static inline double vn_expm1(double x) {
 }
 
 /* log((1 + f) / (1 - f)), |f| < 0.18. */
+static inline double vn_tanh(double x) {
+  if (x > 20) return 1;
+  const double e = vn_expm1(2 * x);
+  return e / (e + 2);
+}
+
+/* The error function: 2 / sqrt pi * e^(-x^2) * sum of 2^n x^(2n+1) / (1 * 3 * ... * (2n+1)), all of
+ * one sign. */
+static inline double vn_erf(double x) {
+  if (x != x) return x;
+  if (x > 6 || x < -6) return x > 0 ? 1 : -1;
+  double sum = 0, term = x;
+  for (int n = 1; sum + term != sum; n++) {
+    sum += term;
+    term *= 2 * x * x / (2 * n + 1);
+  }
+  return 0x1.20dd750429b6dp+0 * vn_exp(-x * x) * sum;
+}
+
 static inline double vn_log_part(double f) {
   const double s = f * f;
   double p = 2 / 23.;

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-enum { MAX_EXTENT = 65535, MAX_TILE = 16 };
+enum { MAX_EXTENT = 65535, MAX_TILE = 16, MAX_INDEX = 1 << 24 };
 
 struct view { /* a step with its tensors looked up */
   const struct vn_plan *plan;
@@ -29,6 +29,10 @@ static bool tensor_alive(const struct vn_plan *p, uint32_t id, size_t step,
   return b->first_step <= step && step <= b->last_step;
 }
 
+static bool is_norm(const struct plan_step *s) {
+  return s->op == VN_OP_INSTNORM || s->op == VN_OP_GROUPNORM;
+}
+
 static bool op_ok(const struct plan_step *s) {
   if (s->op >= VN_OP_COUNT || s->op == VN_OP_INPUT || s->op == VN_OP_CONCAT) return false;
   if (s->algo >= VN_ALGO_COUNT) return false;
@@ -36,9 +40,15 @@ static bool op_ok(const struct plan_step *s) {
          s->algo == VN_ALGO_SIMD;
 }
 
+/* Two activations, and a residual between them. */
+static bool has_epilogue(const struct plan_step *s) {
+  return s->op == VN_OP_CONV3D || s->op == VN_OP_DECONV3D || is_norm(s);
+}
+
 static bool second_input_ok(const struct plan_step *s) {
-  if (s->op == VN_OP_ADD || s->op == VN_OP_PRELU) return s->in[1] != VN_NONE;
-  return s->in[1] == VN_NONE || s->op == VN_OP_CONV3D || s->op == VN_OP_DECONV3D;
+  if (s->op == VN_OP_ADD || s->op == VN_OP_PRELU || s->op == VN_OP_BINARY)
+    return s->in[1] != VN_NONE;
+  return s->in[1] == VN_NONE || has_epilogue(s);
 }
 
 static bool unused_words_zero(const struct view *v) {
@@ -53,7 +63,15 @@ static bool unused_words_zero(const struct view *v) {
     break;
   case VN_OP_SOFTMAX:
   case VN_OP_LOGSOFTMAX:
+  case VN_OP_MAP:
     used = 3;
+    break;
+  case VN_OP_GROUPNORM:
+  case VN_OP_BINARY:
+    used = 1;
+    break;
+  case VN_OP_SAMPLE:
+    used = 2 + VN_AXES;
     break;
   case VN_OP_ARGMAX:
     used = 2;
@@ -82,6 +100,7 @@ static bool weights_ok(const struct view *v) {
            (s->bias == VN_NONE || vector_ok(v, s->bias, channels));
   case VN_OP_AFFINE:
   case VN_OP_INSTNORM:
+  case VN_OP_GROUPNORM:
     return vector_ok(v, s->weight, channels) && vector_ok(v, s->bias, channels);
   case VN_OP_CONST:
     return s->weight < v->plan->header->weights.count && v->plan->weights[s->weight].rank == 5 &&
@@ -93,8 +112,8 @@ static bool weights_ok(const struct view *v) {
 
 static bool acts_ok(const struct view *v) {
   const struct plan_step *s = v->step;
-  bool conv = s->op == VN_OP_CONV3D || s->op == VN_OP_DECONV3D;
-  const bool may[2] = {conv || s->op == VN_OP_ACT, conv || s->op == VN_OP_ADD};
+  const bool both = has_epilogue(s);
+  const bool may[2] = {both || s->op == VN_OP_ACT, both || s->op == VN_OP_ADD};
   for (int i = 0; i < 2; i++) {
     if (s->act[i] >= VN_ACT_COUNT || s->act[i] == VN_ACT_LEAKY) return false;
     if (s->act[i] != VN_ACT_NONE && !may[i]) return false;
@@ -132,18 +151,29 @@ static bool tile_ok(const struct plan_step *s) {
   return true;
 }
 
+static bool residual_ok(const struct view *v) {
+  const struct plan_tensor *r = v->in[1];
+  for (int a = 0; r && a < VN_AXES; a++)
+    if (a == VN_C ? v->out->dim[a] % r->dim[a] != 0 : r->dim[a] != v->out->dim[a]) return false;
+  return true;
+}
+
 static bool conv_ok(const struct view *v) {
   const struct plan_conv *c = &v->step->u.conv;
   const struct plan_weight *w = &v->plan->weights[v->step->weight];
-  const struct plan_tensor *x = v->in[0], *y = v->out, *r = v->in[1];
+  const struct plan_tensor *x = v->in[0], *y = v->out;
   uint64_t in = x->dim[VN_C], out = y->dim[VN_C];
   if (!c->groups || in % c->groups || out % c->groups || x->dim[VN_N] != y->dim[VN_N]) return false;
   if (w->dim[0] != out || w->dim[4] != in / c->groups) return false;
   for (int i = 0; i < 3; i++)
     if (!conv_axis_ok(v, i) || w->dim[1 + i] != c->kernel[i]) return false;
-  for (int a = 0; r && a < VN_AXES; a++)
-    if (a == VN_C ? out % r->dim[a] != 0 : r->dim[a] != y->dim[a]) return false;
-  return tile_ok(v->step);
+  return residual_ok(v) && tile_ok(v->step);
+}
+
+static bool norm_ok(const struct view *v) {
+  const uint32_t span = v->step->op == VN_OP_GROUPNORM ? v->step->u.norm.span : 1;
+  return isfinite(v->step->epsilon) && v->step->epsilon >= 0 && residual_ok(v) && span &&
+         v->out->dim[VN_C] % span == 0;
 }
 
 static bool broadcast_ok(const struct plan_tensor *small, const struct plan_tensor *out) {
@@ -186,6 +216,38 @@ static bool const_ok(const struct view *v) {
          w[4] == out[VN_C];
 }
 
+static bool function_ok(const struct plan_step *s) {
+  const struct plan_function *f = &s->u.function;
+  if (s->op == VN_OP_BINARY) return f->kind < VN_BINARY_COUNT;
+  return f->kind < VN_MAP_COUNT && !isnan(f->a) && !isnan(f->b) &&
+         (f->kind != VN_MAP_CELU || f->a != 0);
+}
+
+/* Kernels trust the indices, so that each is looked at. */
+static bool table_ok(const struct view *v, int axis) {
+  const uint32_t id = v->step->u.sample.table[axis];
+  const uint64_t in = v->in[0]->dim[axis];
+  if (id >= v->plan->header->weights.count || in > MAX_INDEX) return false;
+  const struct plan_weight *w = &v->plan->weights[id];
+  if (w->rank != 3 || w->dim[0] != v->out->dim[axis] || w->dim[1] > MAX_EXTENT || w->dim[2] != 2)
+    return false;
+  const float *pair = (const float *)(v->plan->bytes + w->offset);
+  for (uint64_t i = 0; i < w->dim[0] * w->dim[1]; i++, pair += 2)
+    if (!(pair[0] >= -1 && pair[0] < (float)in) || pair[0] != floorf(pair[0]) || !isfinite(pair[1]))
+      return false;
+  return true;
+}
+
+static bool sample_ok(const struct view *v) {
+  const struct plan_sample *x = &v->step->u.sample;
+  bool any = false;
+  for (int a = 0; a < VN_AXES; a++) {
+    any = any || x->table[a] != VN_NONE;
+    if (x->table[a] == VN_NONE ? v->out->dim[a] != v->in[0]->dim[a] : !table_ok(v, a)) return false;
+  }
+  return any && x->largest <= 1 && !isnan(x->fill);
+}
+
 static bool shapes_ok(const struct view *v) {
   const struct plan_step *s = v->step;
   if (s->op == VN_OP_CONST) return const_ok(v);
@@ -195,7 +257,14 @@ static bool shapes_ok(const struct view *v) {
   case VN_OP_DECONV3D:
     return conv_ok(v);
   case VN_OP_INSTNORM:
-    return same && isfinite(s->epsilon) && s->epsilon >= 0;
+  case VN_OP_GROUPNORM:
+    return same && norm_ok(v);
+  case VN_OP_SAMPLE:
+    return sample_ok(v);
+  case VN_OP_MAP:
+    return same && function_ok(s);
+  case VN_OP_BINARY:
+    return same && function_ok(s) && broadcast_ok(v->in[1], v->out);
   case VN_OP_ADD:
   case VN_OP_PRELU:
     return same && broadcast_ok(v->in[1], v->out);
@@ -252,9 +321,13 @@ static bool in_place_ok(const struct plan_step *s, int input) {
   case VN_OP_DECONV3D:
     return input == 1;
   case VN_OP_ADD:
+  case VN_OP_INSTNORM:
+  case VN_OP_GROUPNORM:
     return true;
   case VN_OP_ACT:
   case VN_OP_AFFINE:
+  case VN_OP_MAP:
+  case VN_OP_BINARY:
   case VN_OP_PRELU:
     return input == 0;
   default:

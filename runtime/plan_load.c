@@ -11,6 +11,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <math.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,8 @@ static enum vn_status tables_check(struct vn_plan *p, struct vn_diag *diag) {
       {&h->weights, "weights", 0, sizeof *p->weights, (const void **)&p->weights},
       {&h->ports, "ports", 2, sizeof *p->ports, (const void **)&p->ports},
       {&h->metas, "metadata", 0, sizeof *p->metas, (const void **)&p->metas},
+      {&h->ends, "ends", 0, sizeof *p->ends, (const void **)&p->ends},
+      {&h->thresholds, "thresholds", 0, sizeof *p->thresholds, (const void **)&p->thresholds},
   };
   for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
     enum vn_status status =
@@ -233,6 +236,36 @@ static enum vn_status ports_check(const struct vn_plan *p, struct vn_diag *diag)
   return VN_OK;
 }
 
+static bool end_ok(const struct vn_plan *p, const struct plan_end *end,
+                   const struct plan_port *port) {
+  const uint64_t channels = p->tensors[port->tensor].dim[VN_C], count = p->header->thresholds.count;
+  if (end->n_thresholds != (end->meaning == VN_END_REGIONS ? channels : 0) ||
+      end->first_threshold > count || end->n_thresholds > count - end->first_threshold ||
+      !plan_reserved_ok(p, &end->reserved, sizeof end->reserved))
+    return false;
+  for (uint32_t c = 0; c < end->n_thresholds; c++) {
+    const struct plan_threshold *t = &p->thresholds[end->first_threshold + c];
+    if (!isfinite(t->value) || !plan_reserved_ok(p, &t->reserved, sizeof t->reserved)) return false;
+  }
+  return true;
+}
+
+static enum vn_status ends_check(const struct vn_plan *p, struct vn_diag *diag) {
+  const size_t n = p->header->ends.count;
+  if (n && n != vn_plan_outputs(p))
+    return vn_fail(diag, VN_E_FORMAT, "the plan says of %zu outputs what they mean, and has %zu", n,
+                   vn_plan_outputs(p));
+  for (size_t i = 0; i < n; i++) {
+    if (p->ends[i].meaning >= VN_END_COUNT)
+      return vn_fail(diag, VN_E_UNSUPPORTED,
+                     "output %zu of the plan has a meaning (%u) that this library does not know", i,
+                     p->ends[i].meaning);
+    if (!end_ok(p, &p->ends[i], vn_plan_port(p, true, i)))
+      return vn_fail(diag, VN_E_FORMAT, "the end of output %zu of the plan is damaged", i);
+  }
+  return VN_OK;
+}
+
 static enum vn_status plan_check(struct vn_plan *p, uint64_t checksum, struct vn_diag *diag) {
   enum vn_status status = header_check(p, diag);
   if (!status && checksum != p->header->checksum)
@@ -242,6 +275,7 @@ static enum vn_status plan_check(struct vn_plan *p, uint64_t checksum, struct vn
   if (!status) status = tensors_check(p, diag);
   if (!status) status = weights_check(p, diag);
   if (!status) status = ports_check(p, diag);
+  if (!status) status = ends_check(p, diag);
   if (!status) status = vn_plan_check_steps(p, diag);
   return status;
 }
@@ -410,6 +444,21 @@ const char *vn_plan_meta(const struct vn_plan *plan, const char *key) {
     if (!strcmp(plan->strings + plan->metas[i].key, key))
       return plan->strings + plan->metas[i].value;
   return NULL;
+}
+
+static_assert((int)VN_MEANS_UNSAID == (int)VN_END_UNSAID &&
+                  (int)VN_MEANS_LABELS == (int)VN_END_LABELS,
+              "vnet.h and types.h name the same meanings");
+
+enum vn_meaning vn_plan_meaning(const struct vn_plan *plan, size_t output) {
+  if (output >= plan->header->ends.count) return VN_MEANS_UNSAID;
+  return (enum vn_meaning)plan->ends[output].meaning;
+}
+
+float vn_plan_threshold(const struct vn_plan *plan, size_t output, size_t channel) {
+  const struct plan_end *end = output < plan->header->ends.count ? &plan->ends[output] : NULL;
+  if (!end || channel >= end->n_thresholds) return 0.5f;
+  return plan->thresholds[end->first_threshold + channel].value;
 }
 
 const char *vn_plan_topology(const struct vn_plan *plan) {

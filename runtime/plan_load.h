@@ -23,6 +23,8 @@ struct vn_plan {
   const struct plan_weight *weights;
   const struct plan_port *ports;
   const struct plan_meta *metas;
+  const struct plan_end *ends;
+  const struct plan_threshold *thresholds;
   const char *strings;
 };
 

@@ -14,7 +14,7 @@
 
 #define PLAN_MAGIC  "VNETPLAN"
 #define PLAN_ENDIAN 0x01020304u
-enum { PLAN_MAJOR = 1, PLAN_MINOR = 0, PLAN_ALIGN = 64, PLAN_MAX_RANK = 6 };
+enum { PLAN_MAJOR = 1, PLAN_MINOR = 1, PLAN_ALIGN = 64, PLAN_MAX_RANK = 6 };
 enum { PLAN_MOST_RECORDS = 65536, PLAN_MOST_PORTS = 256 }; /* in a table */
 
 struct plan_table { /* `count` records from byte `offset`; strings: `count` bytes */
@@ -30,9 +30,10 @@ struct plan_header {
   uint64_t arena_bytes;       /* the planner's arena; scratch is not part of it */
   uint64_t arena_bound_bytes; /* largest sum of buffer sizes alive at one step */
   struct plan_table buffers, tensors, steps, weights, ports, metas, strings;
-  uint32_t topology; /* string: "vnet width=16 …", or "any" */
-  uint32_t producer; /* string: compiler name and version */
-  uint8_t reserved[88];
+  uint32_t topology;                  /* string: "vnet width=16 …", or "any" */
+  uint32_t producer;                  /* string: compiler name and version */
+  struct plan_table ends, thresholds; /* since minor 1 */
+  uint8_t reserved[56];
 };
 
 /* A region of the arena with one lifetime; tensors that share it (the parts of a concat, an
@@ -69,13 +70,31 @@ struct plan_axis {            /* SOFTMAX, LOGSOFTMAX, ARGMAX */
   uint32_t reserved[21];
 };
 
+struct plan_norm { /* GROUPNORM */
+  uint32_t span;   /* neighbouring channels that share mean and variance */
+  uint32_t reserved[23];
+};
+
+struct plan_function { /* MAP, BINARY */
+  uint32_t kind;       /* enum vn_map, enum vn_binary */
+  float a, b;          /* MAP: the function's numbers, 0 where it has none */
+  uint32_t reserved[21];
+};
+
+struct plan_sample {       /* SAMPLE; axes n c d h w */
+  uint32_t largest;        /* 0: the weighted sum; 1: the largest */
+  float fill;              /* what index -1 stands for */
+  uint32_t table[VN_AXES]; /* weights: [out's size][taps][index, weight]; VN_NONE: as it is */
+  uint32_t reserved[17];
+};
+
 struct plan_step {
   uint32_t op, algo, name, out;
   uint32_t in[2];            /* tensors; in[1]: residual or second operand, or VN_NONE */
-  uint32_t weight, bias;     /* weights; AFFINE and INSTNORM: scale and shift */
+  uint32_t weight, bias;     /* weights; AFFINE and norms: scale and shift */
   uint32_t act[2], slope[2]; /* y = act1(act0(x) + residual); PRELU: slopes, one per channel */
   float alpha[2];            /* ELU */
-  float epsilon;             /* INSTNORM */
+  float epsilon;             /* norms */
   uint32_t reserved;
   uint64_t macs;         /* multiply-adds of the direct algorithm */
   uint64_t predicted_ns; /* the compiler's guess for this step, 0: none */
@@ -83,6 +102,9 @@ struct plan_step {
     struct plan_conv conv;
     struct plan_copy copy;
     struct plan_axis axis;
+    struct plan_norm norm;
+    struct plan_function function;
+    struct plan_sample sample;
     uint32_t word[24];
   } u;
 };
@@ -103,6 +125,17 @@ struct plan_port {
   uint64_t dim[PLAN_MAX_RANK];
 };
 
+struct plan_end {                         /* what an output means */
+  uint32_t meaning;                       /* enum vn_end */
+  uint32_t first_threshold, n_thresholds; /* REGIONS: one for each channel */
+  uint32_t reserved;
+};
+
+struct plan_threshold {
+  float value;
+  uint32_t reserved;
+};
+
 struct plan_meta { /* one metadata pair, both strings */
   uint32_t key, value;
 };
@@ -113,6 +146,8 @@ static_assert(sizeof(struct plan_tensor) == 72, "plan_tensor");
 static_assert(sizeof(struct plan_step) == 176, "plan_step");
 static_assert(sizeof(struct plan_weight) == 72, "plan_weight");
 static_assert(sizeof(struct plan_port) == 88, "plan_port");
+static_assert(sizeof(struct plan_end) == 16, "plan_end");
+static_assert(sizeof(struct plan_threshold) == 8, "plan_threshold");
 static_assert(sizeof(struct plan_meta) == 8, "plan_meta");
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -52,25 +53,88 @@ static enum vn_status shape_parse(const char *at, struct npy *array, struct vn_d
   return VN_OK;
 }
 
-static enum vn_status dict_parse(const char *dict, struct npy *array, struct vn_diag *diag) {
+/* ---- element types ---- */
+
+static uint64_t little(const unsigned char *at, size_t bytes) {
+  uint64_t bits = 0;
+  for (size_t i = bytes; i-- > 0;) bits = bits << 8 | at[i];
+  return bits;
+}
+
+static float f16(const unsigned char *at) {
+  const unsigned bits = (unsigned)little(at, 2), exponent = bits >> 10 & 31, fraction = bits & 1023;
+  const float sign = bits & 0x8000 ? -1 : 1;
+  if (exponent == 31) return fraction ? NAN : sign * INFINITY;
+  return sign * ldexpf((float)(exponent ? fraction + 1024 : fraction),
+                       (int)(exponent ? exponent : 1) - 25);
+}
+
+static float f64(const unsigned char *at) {
+  const uint64_t bits = little(at, 8);
+  double value;
+  memcpy(&value, &bits, sizeof value);
+  return (float)value;
+}
+
+#define INTEGER(name, type)                                                                        \
+  static float name(const unsigned char *at) {                                                     \
+    return (float)(type)little(at, sizeof(type));                                                  \
+  }
+INTEGER(u8, uint8_t)
+INTEGER(i8, int8_t)
+INTEGER(u16, uint16_t)
+INTEGER(i16, int16_t)
+INTEGER(u32, uint32_t)
+INTEGER(i32, int32_t)
+INTEGER(u64, uint64_t)
+
+static const struct element {
+  const char *descr;
+  size_t bytes;
+  float (*read)(const unsigned char *at); /* NULL: kept as it is */
+} elements[] = {{"<f4", 4, NULL}, {"<i8", 8, NULL}, {"<f2", 2, f16}, {"<f8", 8, f64},
+                {"|u1", 1, u8},   {"|i1", 1, i8},   {"|b1", 1, u8},  {"<u2", 2, u16},
+                {"<i2", 2, i16},  {"<u4", 4, u32},  {"<i4", 4, i32}, {"<u8", 8, u64}};
+
+static const struct element *element_of(const char *text) {
+  for (size_t i = 0; *text == '\'' && i < sizeof elements / sizeof *elements; i++)
+    if (strncmp(text + 1, elements[i].descr, 3) == 0 && text[4] == '\'') return &elements[i];
+  return NULL;
+}
+
+/* Numbers of another type become floats. */
+static enum vn_status convert(struct npy *array, const struct element *element,
+                              struct vn_diag *diag) {
+  const unsigned char *from = array->data;
+  if (!element->read) return VN_OK;
+  float *to = malloc((array->elems + 1) * sizeof *to);
+  if (!to) return vn_fail(diag, VN_E_MEMORY, "out of memory for %zu numbers", array->elems);
+  for (size_t i = 0; i < array->elems; i++) to[i] = element->read(from + i * element->bytes);
+  free(array->data);
+  array->data = to;
+  return VN_OK;
+}
+
+/* ---- the header ---- */
+
+static enum vn_status dict_parse(const char *dict, struct npy *array,
+                                 const struct element **element, struct vn_diag *diag) {
   const char *type = dict_value(dict, "descr"), *order = dict_value(dict, "fortran_order");
   if (!type || !order) return vn_fail(diag, VN_E_FORMAT, "header lacks 'descr' or 'fortran_order'");
-  if (strncmp(type, "'<f4'", 5) == 0)
-    array->type = VN_TYPE_F32;
-  else if (strncmp(type, "'<i8'", 5) == 0)
-    array->type = VN_TYPE_I64;
-  else
+  *element = element_of(type);
+  if (!*element)
     return vn_fail(diag, VN_E_UNSUPPORTED,
-                   "element type %.*s: only '<f4' (float32) and '<i8' (int64) are read",
+                   "element type %.*s: little-endian floats and integers are read",
                    (int)strcspn(type, ",}"), type);
+  array->type = *element == &elements[1] ? VN_TYPE_I64 : VN_TYPE_F32;
   if (strncmp(order, "False", 5))
     return vn_fail(diag, VN_E_UNSUPPORTED, "Fortran order: save it with numpy.ascontiguousarray");
   return shape_parse(dict_value(dict, "shape"), array, diag);
 }
 
 /* Reads up to the first element and says how many bytes that were. */
-static enum vn_status header_read(FILE *file, struct npy *array, uint64_t *used,
-                                  struct vn_diag *diag) {
+static enum vn_status header_read(FILE *file, struct npy *array, const struct element **element,
+                                  uint64_t *used, struct vn_diag *diag) {
   unsigned char head[12];
   if (fread(head, 1, 8, file) != 8 || memcmp(head, magic, sizeof magic))
     return vn_fail(diag, VN_E_FORMAT, "not a .npy file");
@@ -89,7 +153,7 @@ static enum vn_status header_read(FILE *file, struct npy *array, uint64_t *used,
     status = vn_fail(diag, VN_E_FORMAT, "truncated");
   else {
     dict[length] = '\0';
-    status = dict_parse(dict, array, diag);
+    status = dict_parse(dict, array, element, diag);
   }
   free(dict);
   *used = 8 + field + length;
@@ -101,17 +165,18 @@ static enum vn_status file_read(FILE *file, struct npy *array, struct vn_diag *d
   if (fstat(fileno(file), &info) || !S_ISREG(info.st_mode)) /* its size must be known */
     return vn_fail(diag, VN_E_IO, "not a regular file");
   uint64_t used = 0;
-  enum vn_status status = header_read(file, array, &used, diag);
+  const struct element *element = NULL;
+  enum vn_status status = header_read(file, array, &element, &used, diag);
   if (status) return status;
   size_t bytes;
-  if (__builtin_mul_overflow(array->elems, type_bytes(array->type), &bytes) ||
+  if (__builtin_mul_overflow(array->elems, element->bytes, &bytes) ||
       (uint64_t)info.st_size < used || (uint64_t)info.st_size - used != bytes)
     return vn_fail(diag, VN_E_FORMAT, "the file's size is not what its shape promises");
   array->data = malloc(bytes ? bytes : 1);
   if (!array->data) return vn_fail(diag, VN_E_MEMORY, "out of memory for %zu bytes", bytes);
   if (fread(array->data, 1, bytes, file) != bytes)
     return vn_fail(diag, VN_E_IO, "cannot read all of it");
-  return VN_OK;
+  return convert(array, element, diag);
 }
 
 enum vn_status npy_read(const char *path, struct npy *array, struct vn_diag *diag) {

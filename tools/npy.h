@@ -1,6 +1,6 @@
-/* NumPy .npy files, versions 1 and 2: little-endian float32 ("<f4") and int64 ("<i8"), C order,
- * rank 0 to 8. For vnet-run --tensor and for tests; not a general reader. Format:
- * numpy.lib.format. */
+/* NumPy .npy files, versions 1 and 2: little-endian numbers, C order, rank 0 to 8. float32 ("<f4")
+ * and int64 ("<i8") stay what they are, other types are read as float32. For vnet-run --tensor and
+ * for tests; not a general reader. Format: numpy.lib.format. */
 #ifndef VNET_NPY_H
 #define VNET_NPY_H
 

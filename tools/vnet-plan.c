@@ -33,6 +33,8 @@ struct plan_view {
   const struct plan_weight *weights;
   const struct plan_port *ports;
   const struct plan_meta *metas;
+  const struct plan_end *ends;
+  const struct plan_threshold *thresholds;
   const char *strings;
 };
 
@@ -47,6 +49,8 @@ static struct plan_view view_of(const struct vn_plan *plan) {
                             .weights = (const void *)(bytes + h->weights.offset),
                             .ports = (const void *)(bytes + h->ports.offset),
                             .metas = (const void *)(bytes + h->metas.offset),
+                            .ends = (const void *)(bytes + h->ends.offset),
+                            .thresholds = (const void *)(bytes + h->thresholds.offset),
                             .strings = bytes + h->strings.offset};
 }
 
@@ -64,6 +68,29 @@ static void print_port(const struct plan_view *v, const struct plan_port *p) {
   printf("]\n");
 }
 
+static void print_thresholds(const struct plan_view *v, const struct plan_end *end) {
+  const struct plan_threshold *t = v->thresholds + end->first_threshold;
+  uint32_t n = end->n_thresholds;
+  bool same = true;
+  for (uint32_t c = 1; c < n; c++) same = same && t[c].value == t[0].value;
+  if (same) n = 1;
+  for (uint32_t c = 0; c < n; c++) printf("%s%g", c ? ", " : " ", (double)t[c].value);
+}
+
+static void print_end(const struct plan_view *v, const struct plan_end *end) {
+  static const char *const text[] = {
+      [VN_END_UNSAID] = "not said",
+      [VN_END_SCORES] = "scores; the highest is the label",
+      [VN_END_SOFTMAX] = "probabilities; the highest is the label",
+      [VN_END_LOGSOFTMAX] = "logarithms of probabilities; the highest is the label",
+      [VN_END_REGIONS] = "regions, each by itself: from",
+      [VN_END_FOREGROUND] = "probabilities of the foreground; background is what they leave of 1",
+      [VN_END_LABELS] = "labels"};
+  printf("means      %s", text[end->meaning]);
+  if (end->meaning == VN_END_REGIONS) print_thresholds(v, end);
+  putchar('\n');
+}
+
 static void print_header(const struct plan_view *v, const char *path) {
   const struct plan_header *h = v->header;
   uint64_t weight_bytes = 0;
@@ -76,7 +103,10 @@ static void print_header(const struct plan_view *v, const char *path) {
   printf("arena      %.1f MiB, lower bound %.1f MiB (%.3f)\n", mib(h->arena_bytes),
          mib(h->arena_bound_bytes),
          h->arena_bound_bytes ? (double)h->arena_bytes / (double)h->arena_bound_bytes : 1);
-  for (uint64_t i = 0; i < h->ports.count; i++) print_port(v, &v->ports[i]);
+  for (uint64_t i = 0, out = 0; i < h->ports.count; i++) {
+    print_port(v, &v->ports[i]);
+    if (v->ports[i].is_output && out < h->ends.count) print_end(v, &v->ends[out++]);
+  }
   for (uint64_t i = 0; i < h->metas.count; i++)
     cli_line(stdout, "metadata   %s = %s", v->strings + v->metas[i].key,
              v->strings + v->metas[i].value);
@@ -87,6 +117,30 @@ static void print_header(const struct plan_view *v, const char *path) {
 static void text_of_shape(const struct plan_tensor *t, char text[64]) {
   snprintf(text, 64, "%" PRIu64 "x%" PRIu64 "x%" PRIu64 "x%" PRIu64, t->dim[VN_C], t->dim[VN_D],
            t->dim[VN_H], t->dim[VN_W]);
+}
+
+/* What an op's name leaves open: the function, the size of groups, or the axes that have tables. */
+static void text_of_op(const struct plan_step *s, char text[64]) {
+  char axes[VN_AXES + 1] = "";
+  size_t n = 0;
+  for (uint32_t a = 0; s->op == VN_OP_SAMPLE && a < VN_AXES; a++)
+    if (s->u.sample.table[a] != VN_NONE) axes[n++] = "ncdhw"[a];
+  axes[n] = '\0';
+  if (s->op == VN_OP_MAP)
+    snprintf(text, 64, ", %s", vn_map_text(s->u.function.kind));
+  else if (s->op == VN_OP_BINARY)
+    snprintf(text, 64, ", %s", vn_binary_text(s->u.function.kind));
+  else if (s->op == VN_OP_GROUPNORM)
+    snprintf(text, 64, ", %u channels a group", s->u.norm.span);
+  else if (s->op == VN_OP_SAMPLE)
+    snprintf(text, 64, ", %s along %s", s->u.sample.largest ? "largest" : "weighted", axes);
+  else
+    *text = '\0';
+}
+
+/* Of steps with an epilogue in[1] is a residual. */
+static bool has_residual(const struct plan_step *s) {
+  return s->in[1] != VN_NONE && s->op != VN_OP_ADD && s->op != VN_OP_BINARY && s->op != VN_OP_PRELU;
 }
 
 static void text_of_algo(const struct plan_step *s, char text[64]) {
@@ -103,16 +157,16 @@ static void print_steps(const struct plan_view *v, const struct vn_exec *exec) {
          exec ? "kernel here             " : "");
   for (uint64_t i = 0; i < v->header->steps.count; i++) {
     const struct plan_step *s = &v->steps[i];
-    char in[64] = "-", out[64], algo[64];
+    char in[64] = "-", out[64], algo[64], more[64];
     if (s->in[0] != VN_NONE) text_of_shape(&v->tensors[s->in[0]], in);
     text_of_shape(&v->tensors[s->out], out);
     text_of_algo(s, algo);
+    text_of_op(s, more);
     printf("%4" PRIu64 "  %-10s  %-15s  ", i, vn_op_text(s->op), algo);
     if (exec) printf("%-22s  ", vn_exec_step(exec, i).kernel);
-    cli_line(stdout, "%-18s %-18s %5.1f %7.2f ms  %s%s%s", in, out, (double)s->macs / 1e9,
-             (double)s->predicted_ns / 1e6, v->strings + s->name,
-             s->in[1] != VN_NONE && s->op != VN_OP_ADD ? " + residual" : "",
-             s->act[0] || s->act[1] ? " + activation" : "");
+    cli_line(stdout, "%-18s %-18s %5.1f %7.2f ms  %s%s%s%s", in, out, (double)s->macs / 1e9,
+             (double)s->predicted_ns / 1e6, v->strings + s->name, more,
+             has_residual(s) ? " + residual" : "", s->act[0] || s->act[1] ? " + activation" : "");
   }
 }
 

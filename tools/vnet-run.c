@@ -51,10 +51,11 @@ static void note_threads(const struct run_session *session) {
   cli_note("only %zu of %zu threads could be started", threads, vn_os_cores());
 }
 
-/* Results lie beside it, unless they are told to lie elsewhere. */
-static void scan_allow(struct sandbox *box, const struct run_options *o, const char *scan) {
-  run_allow(box, scan);
-  if (!o->outputs && !o->output_dir) sandbox_write_beside(box, scan);
+/* Results lie beside the first file, unless they are told to lie elsewhere. */
+static void entry_allow(struct sandbox *box, const struct run_options *o,
+                        const struct run_entry *entry) {
+  for (size_t i = 0; i < entry->words; i++) run_allow(box, run_word_file(entry->word[i]));
+  if (!o->outputs && !o->output_dir) sandbox_write_beside(box, entry->scan);
 }
 
 /* Before the first byte of a plan or a scan: what is named may be read, where results go may be
@@ -63,11 +64,11 @@ static void rights_give_up(struct sandbox *box, const struct run_options *o,
                            const struct run_list *list) {
   sandbox_open(box);
   sandbox_read(box, o->plan);
-  for (size_t i = 0; i < list->count; i++) scan_allow(box, o, list->entry[i].scan);
-  if (!list->count && o->scans) scan_allow(box, o, o->scan[0]);
+  for (size_t i = 0; i < list->count; i++) entry_allow(box, o, &list->entry[i]);
   for (size_t i = 0; i < o->tensors; i++) sandbox_read(box, o->tensor[i]);
   for (size_t i = 0; i < o->outputs; i++) sandbox_write_beside(box, o->output[i]);
-  const char *const files[] = {o->scores, o->report, o->csv, o->picture, o->slicer_result};
+  const char *const files[] = {o->scores, o->regions, o->report,
+                               o->csv,    o->picture, o->slicer_result};
   for (size_t i = 0; i < sizeof files / sizeof *files; i++) sandbox_write_beside(box, files[i]);
   sandbox_write(box, o->output_dir);
   sandbox_enter(box);
@@ -82,6 +83,25 @@ static bool rights_kept(struct sandbox *box, const struct run_options *o) {
   return ranks || o->no_sandbox;
 }
 
+static void session_tells(struct run_session *session, bool many) {
+  const struct run_options *o = session->options;
+  if (o->slicer)
+    session->progress = slicer_progress;
+  else if (many)
+    session->progress = o->quiet ? serve : progress_and_serve;
+  else if (!o->quiet)
+    session->progress = progress, session->reading = reading;
+  session->tell = !o->slicer && !o->quiet && !many;
+}
+
+static void channels_name(struct run_session *session) {
+  const size_t count = session->info.channels;
+  const char **name = calloc(count, sizeof *name);
+  if (!name) cli_fatal(VN_E_MEMORY, "out of memory");
+  for (size_t i = 0; i < count; i++) name[i] = vn_segmenter_channel(session->segmenter, i).name;
+  session->channels = (struct run_channels){.count = count, .name = name};
+}
+
 static void session_open(struct run_session *session, const struct run_options *o,
                          const struct vn_plan *plan, struct vn_cancel *cancel) {
   struct vn_diag diag;
@@ -93,17 +113,12 @@ static void session_open(struct run_session *session, const struct run_options *
   if (!session->labels) cli_fatal(VN_E_MEMORY, "out of memory");
   for (size_t i = 0; i < session->info.labels; i++)
     session->labels[i] = vn_segmenter_label(session->segmenter, i);
-  if (o->slicer)
-    session->progress = slicer_progress;
-  else if (run_options_many(o))
-    session->progress = o->quiet ? serve : progress_and_serve;
-  else if (!o->quiet)
-    session->progress = progress, session->reading = reading;
-  session->tell = !o->slicer && !o->quiet && !run_options_many(o);
+  channels_name(session);
   if (comm_rank() == 0) note_threads(session);
 }
 
 static void session_close(struct run_session *session) {
+  free((void *)(uintptr_t)session->channels.name);
   free(session->labels);
   vn_segmenter_close(&session->segmenter);
 }
@@ -128,34 +143,56 @@ static void files_check(const struct run_session *session, const struct run_file
   cli_files_check(&all);
 }
 
-static enum vn_status scan_run(struct run_session *session) {
+static void names_check(const struct run_files *files) {
+  const char *images[] = {files->labels, files->scores, files->regions};
+  for (size_t i = 0; i < sizeof images / sizeof *images; i++)
+    if (images[i] && !vn_scan_writable(images[i]))
+      cli_fatal(VN_E_ARGUMENT,
+                "%s: the output's name must end in .nii, .nii.gz, .nrrd, .mgz or .mgh", images[i]);
+}
+
+static enum vn_status scan_run(struct run_session *session, const struct run_entry *entry) {
   const struct run_options *o = session->options;
   struct vn_diag diag;
   struct run_input input;
-  const char *scan = o->scan[0];
-  struct run_files files = {.scan = copy_of(scan),
+  const char *called = entry->called ? entry->called : entry->scan;
+  struct run_files files = {.scan = run_words_copy(entry->word, entry->words),
+                            .scans = entry->words,
                             .labels = o->outputs ? copy_of(o->output[0])
-                                                 : run_name(scan, run_labels_ending(scan)),
+                                                 : run_name(called, run_labels_ending(called)),
                             .scores = copy_of(o->scores),
+                            .regions = copy_of(o->regions),
                             .report = copy_of(o->report),
                             .csv = copy_of(o->csv),
                             .picture = copy_of(o->picture)};
   if (!files.labels) cli_fatal(VN_E_MEMORY, "out of memory");
-  const char *images[2] = {files.labels, files.scores};
-  for (int i = 0; i < 2; i++)
-    if (images[i] && !vn_scan_writable(images[i]))
-      cli_fatal(VN_E_ARGUMENT,
-                "%s: the output's name must end in .nii, .nii.gz, .nrrd, .mgz or .mgh", images[i]);
+  names_check(&files);
+  if (files.regions && !session->info.regions)
+    cli_fatal(VN_E_UNSUPPORTED,
+              "%s: the network's labels exclude each other: it has no regions that may overlap",
+              files.regions);
   files_check(session, &files);
-  enum vn_status status = run_read(session, scan, &input, &diag);
+  enum vn_status status = run_read(session, &files, &input, &diag);
   if (status == VN_OK && !o->quiet) note_intensity(session->plan);
   if (status == VN_OK) status = run_case(session, &files, &input, &diag);
   cli_check_interrupt();
   cli_check(status, &diag);
+  const bool warned = input.warned;
   run_input_close(&input);
   run_files_free(&files);
   cli_finish_stdout();
-  return o->strict && input.warned ? VN_E_UNSUPPORTED : VN_OK;
+  return o->strict && warned ? VN_E_UNSUPPORTED : VN_OK;
+}
+
+static enum vn_status scans_run(struct run_session *session, struct run_list *list) {
+  const struct run_options *o = session->options;
+  if (session->channels.count == 1) run_options_check(o, run_options_many(o));
+  run_list_settle(list, o, &session->channels);
+  run_options_check(o, !list->single);
+  session_tells(session, !list->single);
+  if (list->single) return scan_run(session, &list->entry[0]);
+  if (!o->quiet && comm_rank() == 0) note_intensity(session->plan);
+  return many_run(session, list);
 }
 
 /* A scan in the plan's place is what a person gets wrong first. */
@@ -183,7 +220,7 @@ int main(int argc, char **argv) {
   const struct vn_run_options opening = {.size = sizeof opening, .cancel = cancel};
   o.exec.cancel = cancel;
   cli_on_interrupt(press, cancel);
-  if (run_options_many(&o)) list = run_list_open(&o);
+  if (!o.tensors) list = run_list_open(&o);
   if (!rights_kept(&box, &o)) rights_give_up(&box, &o, &list);
   status = vn_plan_open_with(o.plan, &opening, &plan, &diag);
   if (status == VN_E_FORMAT) swapped_check(&o);
@@ -194,12 +231,7 @@ int main(int argc, char **argv) {
     struct run_session session;
     session_open(&session, &o, plan, cancel);
     session.sandbox = box.text;
-    if (run_options_many(&o)) {
-      if (!o.quiet && comm_rank() == 0) note_intensity(plan);
-      status = many_run(&session, &list);
-    } else {
-      status = scan_run(&session);
-    }
+    status = scans_run(&session, &list);
     session_close(&session);
   }
   cli_on_interrupt(NULL, NULL);

@@ -18,13 +18,13 @@ static const char help[] =
     "\n"
     "  -o, --output FILE      the plan\n"
     "  --patch DxHxW          voxels along d, h, w, for a model with dynamic axes\n"
+    "  --batch N              images in one run, for a model with a dynamic batch; default 1\n"
     "  --topology NAME        vnet, vnet-2016, vnet-caffe, monai, mattmacy: only that one;\n"
     "                         any: whatever consists of supported operators; default:\n"
     "                         any member of the family\n"
     "  --conv WHICH           auto, winograd, lean, fft, direct, xnnpack or ref for\n"
     "                         convolutions of stride 1\n"
     "  --memory-limit SIZE    such as 900M: a plan that runs within it, or a refusal\n"
-    "  --allow-external-data  read weights from files beside the model, in its own folder\n"
     "  -d, --dump LETTERS     print the graph after stages: i imported, s simplified,\n"
     "                         b BatchNorm folded, f fused, c concats aliased, k kernels\n"
     "                         chosen\n" CLI_SANDBOX_HELP
@@ -34,7 +34,8 @@ static const char help[] =
     "Example: vnetc vnet.onnx -o vnet.plan --patch 64x128x128\n"
     "\n" CLI_EXIT_HELP;
 
-enum { PATCH = 256, TOPOLOGY, CONV, MEMORY_LIMIT, EXTERNAL, NO_SANDBOX };
+enum { BATCH_MOST = 1024 };
+enum { PATCH = 256, TOPOLOGY, CONV, MEMORY_LIMIT, EXTERNAL, NO_SANDBOX, BATCH };
 
 struct arguments {
   const char *model, *plan;
@@ -69,6 +70,7 @@ static struct arguments read_arguments(int argc, char **argv) {
                                         {"dump", required_argument, NULL, 'd'},
                                         {"patch", required_argument, NULL, PATCH},
                                         {"topology", required_argument, NULL, TOPOLOGY},
+                                        {"batch", required_argument, NULL, BATCH},
                                         {"conv", required_argument, NULL, CONV},
                                         {"memory-limit", required_argument, NULL, MEMORY_LIMIT},
                                         {"allow-external-data", no_argument, NULL, EXTERNAL},
@@ -92,6 +94,9 @@ static struct arguments read_arguments(int argc, char **argv) {
     case PATCH:
       patch(optarg, a.options.import.patch);
       break;
+    case BATCH:
+      a.options.import.batch = cli_count("--batch", optarg, 1, BATCH_MOST);
+      break;
     case TOPOLOGY:
       a.options.topology = optarg;
       break;
@@ -104,8 +109,7 @@ static struct arguments read_arguments(int argc, char **argv) {
     case NO_SANDBOX:
       a.no_sandbox = true;
       break;
-    case EXTERNAL:
-      a.options.import.allow_external_data = true;
+    case EXTERNAL: /* what is done anyway; older scripts say so */
       break;
     case 'V':
       puts("vnetc " VNET_VERSION);
@@ -174,7 +178,7 @@ static void rights_give_up(const struct arguments *a) {
   struct sandbox box;
   sandbox_open(&box);
   sandbox_read(&box, a->model);
-  if (a->options.import.allow_external_data) sandbox_read_beside(&box, a->model);
+  sandbox_read_beside(&box, a->model);
   sandbox_write_beside(&box, a->plan);
   sandbox_enter(&box);
 }
@@ -203,6 +207,10 @@ int main(int argc, char **argv) {
   cli_check(vn_part_write(output.fd, plan, plan_bytes, &diag), &diag);
   cli_output_commit(&output);
   free(plan);
+  if (!a.quiet && report.batch_norms)
+    cli_note("%zu BatchNorms go by the statistics of each batch: compiled as InstanceNorm, which "
+             "that is at a batch of 1",
+             report.batch_norms);
   if (!a.quiet)
     cli_line(stdout,
              "%s: %s; %.2f M parameters, %.2f GMAC, %zu steps, arena %.1f MiB (%.3f of the lower "

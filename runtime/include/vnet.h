@@ -129,6 +129,20 @@ VN_API size_t vn_plan_outputs(const struct vn_plan *plan);
 VN_API struct vn_port vn_plan_input(const struct vn_plan *plan, size_t index);
 VN_API struct vn_port vn_plan_output(const struct vn_plan *plan, size_t index);
 
+/* What an output says of a voxel, as the compiler read it off the network's end. */
+enum vn_meaning {
+  VN_MEANS_UNSAID,     /* a plan of an older compiler */
+  VN_MEANS_SCORES,     /* labels that exclude each other: the highest channel */
+  VN_MEANS_SOFTMAX,    /* the same, as probabilities */
+  VN_MEANS_LOGSOFTMAX, /* the same, as their logarithms */
+  VN_MEANS_REGIONS,    /* each channel on its own: inside, from its threshold on */
+  VN_MEANS_FOREGROUND, /* probabilities of all labels but the background, which has the rest of 1 */
+  VN_MEANS_LABELS      /* label values */
+};
+VN_API enum vn_meaning vn_plan_meaning(const struct vn_plan *plan, size_t output);
+/* Of an output that is VN_MEANS_REGIONS; else 0.5. */
+VN_API float vn_plan_threshold(const struct vn_plan *plan, size_t output, size_t channel);
+
 /* The metadata that travelled with the model ("vnet.spacing_mm" …); NULL when absent. */
 VN_API const char *vn_plan_meta(const struct vn_plan *plan, const char *key);
 

@@ -4,12 +4,12 @@
  * float type up to 64 bits, scl_slope and scl_inter. NRRD (3D Slicer), .nrrd and .nhdr with its
  * data file beside it: raw, gzip and ascii encodings, either byte order, every type but block. MGH
  * and MGZ (FreeSurfer): uchar, short, ushort, int, float. A file is known by its content, not by
- * its name. Axes beyond three must have extent 1. What cannot be read is refused with a sentence
- * that says what the file is and, where there is a way, what converts it: series and vectors,
- * complex, colour, 128-bit and 1-bit voxels, Analyze 7.5, MetaImage, MINC, DICOM, pictures,
- * archives; and files whose size contradicts their header by more than 1 MiB of trailing bytes.
- * Every byte of a file is treated as hostile. What vnet.h says of threads, growth and errors holds
- * here, too. */
+ * its name. Axes beyond three must have extent 1, but for vn_scan_open_series. What cannot be read
+ * is refused with a sentence that says what the file is and, where there is a way, what converts
+ * it: series and vectors, complex, colour, 128-bit and 1-bit voxels, Analyze 7.5, MetaImage, MINC,
+ * DICOM, pictures, archives; and files whose size contradicts their header by more than 1 MiB of
+ * trailing bytes. Every byte of a file is treated as hostile. What vnet.h says of threads, growth
+ * and errors holds here, too. */
 #ifndef VNET_SCAN_H
 #define VNET_SCAN_H
 
@@ -35,6 +35,18 @@ struct vn_scan;
  * VN_E_UNSUPPORTED, VN_E_MEMORY. */
 VN_SCAN_API enum vn_status vn_scan_open(const char *path, struct vn_scan **file,
                                         struct vn_diag *diag);
+
+/* The same of files that may hold a series, too: several volumes on one grid, as the channels of a
+ * scan are kept in NIfTI's fourth or fifth axis, in NRRD's axis that is not one of space, or in
+ * MGH's frames. */
+VN_SCAN_API enum vn_status vn_scan_open_series(const char *path, struct vn_scan **file,
+                                               struct vn_diag *diag);
+
+/* How many there are; 1 unless it was opened as a series. */
+VN_SCAN_API size_t vn_scan_volumes(const struct vn_scan *file);
+
+/* vn_scan_image of one of them, index < volumes: not always dense. */
+VN_SCAN_API void vn_scan_volume(const struct vn_scan *file, size_t index, struct vn_image *image);
 
 /* Reads the voxels as float32, which the file owns. `run` (may be NULL) is told of progress and can
  * stop it, also while a compressed file is read. */
@@ -106,6 +118,12 @@ struct vn_scan_result {
 VN_SCAN_API enum vn_status vn_scan_write_labels(int fd, const char *name,
                                                 const struct vn_scan_result *result,
                                                 struct vn_diag *diag);
+
+/* Writes the map's regions as a series i j k region on the same grid, uint8, 1 inside; `labels` is
+ * one more than there are regions. Otherwise as vn_scan_write_labels. */
+VN_SCAN_API enum vn_status vn_scan_write_regions(int fd, const char *name,
+                                                 const struct vn_scan_result *result,
+                                                 struct vn_diag *diag);
 
 /* Writes the map's probabilities as a series i j k label on the same grid. 16-bit ones stay so in
  * NIfTI, with scl_slope 1/65535, and become float32 in NRRD and MGH, so that readers see

@@ -90,6 +90,7 @@ struct vn_segmenter_info {
   const char *intensity;   /* "percentile 0.5 99.5" …; "none" */
   bool named;              /* the model names its labels */
   uint64_t memory_bytes;   /* that the open segmenter takes; a run adds to it */
+  size_t regions;          /* 0: labels exclude each other; else labels 1 … regions may overlap */
 };
 /* Fills *info; strings belong to the segmenter or its plan. VN_E_ARGUMENT: size. */
 VN_SEGMENT_API enum vn_status vn_segmenter_info(const struct vn_segmenter *segmenter,
@@ -104,6 +105,14 @@ struct vn_label_info {
 /* index < labels. */
 VN_SEGMENT_API struct vn_label_info vn_segmenter_label(const struct vn_segmenter *segmenter,
                                                        size_t index);
+
+struct vn_channel_info {
+  const char *name;      /* UTF-8; NULL: the model does not say; belongs to the segmenter */
+  const char *intensity; /* "zscore" …; "none" */
+};
+/* An image that a run takes; index < channels. */
+VN_SEGMENT_API struct vn_channel_info vn_segmenter_channel(const struct vn_segmenter *segmenter,
+                                                           size_t index);
 
 /* The exec inside, for its steps and threads; belongs to the segmenter. */
 VN_SEGMENT_API struct vn_exec *vn_segmenter_exec(const struct vn_segmenter *segmenter);
@@ -129,6 +138,9 @@ struct vn_segment_options {
   /* More windows are refused with VN_E_UNSUPPORTED. 0: 10000, or what has the voxels of 10000
    * windows of 64 x 64 x 64, if that is more; SIZE_MAX: no limit. */
   size_t windows_most;
+  /* Images that do not lie on the first one's grid are brought onto it, by their affines and linear
+   * interpolation; without it they are refused. */
+  bool match_grids;
 };
 
 enum vn_probability { VN_PROBABILITY_U16 /* 65535 is 1 */, VN_PROBABILITY_F32 };
@@ -141,6 +153,7 @@ struct vn_label_map {
   ptrdiff_t stride[3]; /* bytes between neighbours along i, j, k; all 0: dense, i fastest */
   void *probabilities; /* NULL: not wanted; else [labels][k][j][i], dense */
   enum vn_probability probability;
+  void *regions; /* NULL: not wanted; else uint8_t [info.regions][k][j][i], dense: 1 inside */
 };
 
 struct vn_segment_report {
@@ -150,7 +163,7 @@ struct vn_segment_report {
   size_t windows, skipped; /* skipped ones, with background alone, are among the windows */
   size_t replaced_vox;     /* that were not finite */
   uint64_t removed_vox;    /* by clean-up */
-  double shift, scale;     /* the network saw (value - shift) * scale, */
+  double shift, scale;     /* of the first channel the network saw (value - shift) * scale, */
   double low, high;        /* clipped to these */
   uint64_t intensity_ns, network_ns, outside_ns, clean_ns; /* outside: windows and resampling */
   char note[256];    /* what was found in the image's values and is harmless now; or "" */
@@ -169,7 +182,7 @@ VN_SEGMENT_API enum vn_status vn_segmenter_memory(const struct vn_segmenter *seg
                                                   uint64_t *bytes, struct vn_diag *diag);
 
 /* Labels every voxel. `count` images of one grid, one for each of the network's channels, in the
- * model's order. `options` and `report` may be NULL.
+ * model's order; each is normalised by itself. `options` and `report` may be NULL.
  *
  * Filling around a scan (a circle or columns far below air, padding far above it, a frame of voxels
  * that are not finite) is left out of the intensities' statistics and gets label 0; the report's
@@ -177,9 +190,14 @@ VN_SEGMENT_API enum vn_status vn_segmenter_memory(const struct vn_segmenter *seg
  * met: a field of view, volumes or pieces that the model was not made for. Labels are filled all
  * the same.
  *
- * Several scores: a voxel's label is the class with the highest blended one, the lowest of equals.
- * One score: label 1 where it is at least 0.5. Probabilities are the network's own where it ends in
- * them, else the softmax of its blended scores.
+ * What the network's scores mean is the plan's to say (vn_plan_meaning). Labels that exclude each
+ * other: the one with the highest blended score, the lowest of equals. Regions, each with a score
+ * of its own, as a sigmoid over several channels has them: region c is label c + 1, a voxel is in
+ * those whose blended score is at least the threshold, and where regions overlap the label is the
+ * one that vnet.labels lists last, those it does not list being below; the later channel without
+ * vnet.labels. Probabilities are the network's own where it ends in them, else the softmax of its
+ * blended scores; of regions they need not sum to 1, and label 0 has what the most probable one
+ * leaves.
  *
  * VN_E_ARGUMENT: an image or a buffer that makes no sense; VN_E_FORMAT: voxels that are not finite,
  * scores that are not; VN_E_UNSUPPORTED: image and model do not go together; VN_E_MEMORY: also when

@@ -48,22 +48,35 @@ struct vn_conv {
   struct vn_epilogue epilogue;
 };
 
+/* SAMPLE's table of one axis: for each index of the output, `taps` pairs of index and weight. */
+struct vn_table {
+  const float *pairs; /* NULL: the axis stays as it is */
+  size_t taps;
+};
+
 /* Every other op. AFFINE, INSTNORM: scale and shift. CONST: scale holds the values. SOFTMAX,
  * LOGSOFTMAX, ARGMAX: axis; the first two also go along each axis a with bit a in more_axes. COPY:
- * copy. The pointers that an op does not use are NULL. For ACT, AFFINE, ADD and PRELU the output
- * may be the very same tensor as in[0] (ADD: or in[1]); else it never overlaps an input. ADD,
- * PRELU: in[1] broadcasts along axes of size 1, and channel c reads c % in[1].dim[VN_C]. */
+ * copy. The pointers that an op does not use are NULL. For ACT, AFFINE, INSTNORM, ADD, MAP, BINARY
+ * and PRELU the output may be the very same tensor as in[0] (ADD: or in[1]); else it never overlaps
+ * an input. ADD, BINARY, PRELU: in[1] broadcasts along axes of size 1, and channel c reads c %
+ * in[1].dim[VN_C]. */
 struct vn_simple {
   uint32_t op;
   struct vn_tensor in[2], out;
   const float *scale, *shift;
   float epsilon;
   uint32_t axis, select_last, more_axes;
-  bool to_i32; /* CAST: float to int32_t; else the other way */
+  bool to_i32;   /* CAST: float to int32_t; else the other way */
+  size_t span;   /* INSTNORM: channels of a group, at least 1 */
+  uint32_t kind; /* MAP: enum vn_map; BINARY: enum vn_binary */
+  float a, b;    /* MAP: the function's numbers; SAMPLE: a is what index -1 stands for */
+  bool largest;  /* SAMPLE: the largest, not the sum */
+  struct vn_table table[VN_AXES]; /* SAMPLE */
   struct {
     size_t extent[VN_AXES], out_start[VN_AXES], in_start[VN_AXES], in_axis[VN_AXES];
   } copy;
-  struct vn_epilogue epilogue; /* ACT: act[0]; ADD: act[1] after the sum of in[0] and in[1] */
+  /* ACT: act[0]; ADD: act[1] after the sum of in[0] and in[1]; INSTNORM: all but the bias */
+  struct vn_epilogue epilogue;
 };
 
 /* A prepared step. Either `run` for each job on any threads, in any order within a phase, or
@@ -123,6 +136,10 @@ struct vn_simd {
   vn_conv_prepare_fn *pointwise; /* 1x1x1 */
   vn_conv_prepare_fn *down;      /* kernel = stride, no padding, no dilation, no groups */
   vn_conv_prepare_fn *up;        /* transposed, kernel = stride, no padding, no groups */
+  vn_conv_prepare_fn *spread;    /* transposed, no dilation */
+  vn_simple_prepare_fn *norm;    /* INSTNORM */
+  vn_simple_prepare_fn *map;     /* MAP, BINARY */
+  vn_simple_prepare_fn *sample;  /* SAMPLE */
   vn_simple_prepare_fn *elementwise; /* ACT, AFFINE, ADD */
   vn_simple_prepare_fn *softmax;     /* SOFTMAX, LOGSOFTMAX, ARGMAX over c */
 };

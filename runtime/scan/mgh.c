@@ -64,15 +64,16 @@ static enum vn_status type_parse(const unsigned char *b, struct vn_scan *scan,
 
 static enum vn_status extents_parse(const unsigned char *b, struct vn_scan *scan,
                                     struct vn_diag *diag) {
+  char where[80];
   for (int i = 0; i < 4; i++) {
     uint32_t dim = u32_read(b + AT_DIM + 4 * i);
     if (dim < 1 || dim > INT32_MAX)
       return vn_fail(diag, VN_E_FORMAT, "the header claims an extent of %d along axis %d", (int)dim,
                      i + 1);
-    if (i == 3 && dim > 1)
-      return vn_fail(diag, VN_E_UNSUPPORTED,
-                     "a series of %u volumes: one volume is segmented at a time, split it first",
-                     dim);
+    if (i == 3 && dim > 1) {
+      snprintf(where, sizeof where, "a series of %u volumes", dim);
+      return vn_scan_series(scan, dim, 3, where, diag);
+    }
     if (i < 3) scan->dim[i] = dim;
   }
   return VN_OK;
@@ -151,7 +152,7 @@ enum vn_status vn_mgh_head(const struct vn_result *result, struct vn_head *head,
     geometry_print(&result->grid, b);
   u32_write(b + AT_VERSION, 1);
   for (int i = 0; i < 3; i++) u32_write(b + AT_DIM + 4 * i, (uint32_t)result->grid.dim[i]);
-  u32_write(b + AT_DIM + 12, result->series ? (uint32_t)result->labels : 1);
+  u32_write(b + AT_DIM + 12, result->series ? (uint32_t)result->series : 1);
   for (size_t i = 0; i < sizeof types / sizeof *types; i++)
     if (types[i].type == result->type) u32_write(b + AT_TYPE, (uint32_t)types[i].code);
   return VN_OK;

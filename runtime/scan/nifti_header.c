@@ -162,6 +162,7 @@ static enum vn_status magic_parse(const unsigned char *bytes, size_t size, struc
 /* Axes beyond the third that have no extent are as good as not there: niftiio takes them so. */
 static enum vn_status extents_parse(struct vn_scan *scan, struct vn_diag *diag) {
   int64_t *dim = scan->nifti.field.dim, axes = dim[0];
+  char where[80];
   if (axes < 1 || axes > 7)
     return vn_fail(diag, VN_E_FORMAT, "the header claims %lld axes", (long long)axes);
   for (int i = 1; i <= 7; i++) {
@@ -174,11 +175,11 @@ static enum vn_status extents_parse(struct vn_scan *scan, struct vn_diag *diag) 
     if (dim[i] < 1 || (uint64_t)dim[i] > SIZE_MAX)
       return vn_fail(diag, VN_E_FORMAT, "the header claims an extent of %lld along axis %d",
                      (long long)dim[i], i);
-    if (i > 3 && dim[i] > 1)
-      return vn_fail(diag, VN_E_UNSUPPORTED,
-                     "a series of %lld volumes along axis %d: one volume is segmented at a time, "
-                     "split it first",
-                     (long long)dim[i], i);
+    if (i > 3 && dim[i] > 1) {
+      snprintf(where, sizeof where, "a series of %lld volumes along axis %d", (long long)dim[i], i);
+      enum vn_status status = vn_scan_series(scan, (size_t)dim[i], 3, where, diag);
+      if (status) return status;
+    }
     if (i <= 3) scan->dim[i - 1] = (size_t)dim[i];
   }
   return VN_OK;

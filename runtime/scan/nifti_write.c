@@ -115,6 +115,10 @@ static void header_derive(const struct vn_result *result, struct vn_nifti *nifti
   field->slice_duration = field->toffset = 0;
   field->intent_code = result->series ? NIFTI_INTENT_NONE : NIFTI_INTENT_LABEL;
   field->intent_p1 = field->intent_p2 = field->intent_p3 = 0;
+  if (result->like && result->like->volumes > 1) {
+    field->dim[0] = 3; /* a map of one volume */
+    for (int i = 4; i <= 7; i++) field->dim[i] = 1;
+  }
   memset(field->intent_name, 0, sizeof field->intent_name);
   memset(field->aux_file, 0, sizeof field->aux_file);
   memset(field->descrip, 0, sizeof field->descrip);
@@ -122,7 +126,7 @@ static void header_derive(const struct vn_result *result, struct vn_nifti *nifti
     memccpy(field->descrip, result->description, 0, sizeof field->descrip - 1);
   if (!result->series) return;
   field->dim[0] = 4;
-  field->dim[4] = (int64_t)result->labels;
+  field->dim[4] = (int64_t)result->series;
   field->pixdim[4] = 1;
 }
 

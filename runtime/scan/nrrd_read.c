@@ -303,24 +303,31 @@ static void kinds_parse(struct header *h) {
   }
 }
 
-static enum vn_status values_refuse(const struct header *h, size_t axis, struct vn_diag *diag) {
-  return vn_fail(diag, VN_E_UNSUPPORTED,
-                 "%zu values for each voxel or a series of volumes, along axis %zu: one volume of "
-                 "single values is segmented at a time",
-                 h->axis[axis].size, axis);
+/* An axis that is not one of space, behind so many that are. */
+static enum vn_status values_take(const struct header *h, size_t axis, size_t before,
+                                  struct vn_scan *scan, struct vn_diag *diag) {
+  char where[100];
+  snprintf(where, sizeof where, "%zu values for each voxel or a series of volumes, along axis %zu",
+           h->axis[axis].size, axis);
+  return vn_scan_series(scan, h->axis[axis].size, before, where, diag);
 }
 
-/* The three axes of space, moved to the front; all others must have extent 1. */
+/* The three axes of space, moved to the front; all others must have extent 1, but for that of a
+ * series. */
 static enum vn_status axes_choose(struct header *h, struct vn_scan *scan, struct vn_diag *diag) {
-  size_t spatial = 0, last = 0;
-  for (size_t i = 0; i < h->axes; i++) {
-    if (!h->axis[i].spatial && h->axis[i].size > 1) return values_refuse(h, i, diag);
+  size_t spatial = 0, last = 0, before = 0;
+  for (size_t i = 0; i < h->axes; i++)
     if (h->axis[i].spatial) spatial++, last = i;
-  }
   for (size_t i = h->axes; i-- > 0 && spatial > 3;)
     if (h->axis[i].spatial && h->axis[i].size == 1) h->axis[i].spatial = false, spatial--;
-  if (spatial > 3) return values_refuse(h, last, diag);
-  if (spatial < 3)
+  if (spatial == 4) h->axis[last].spatial = false, spatial--;
+  for (size_t i = 0; i < h->axes; i++) {
+    before += h->axis[i].spatial;
+    if (h->axis[i].spatial || h->axis[i].size == 1) continue;
+    enum vn_status status = values_take(h, i, before, scan, diag);
+    if (status) return status;
+  }
+  if (spatial != 3)
     return vn_fail(diag, VN_E_UNSUPPORTED, "%zu axes of space: a scan has three", spatial);
   for (size_t i = 0, j = 0; i < h->axes; i++) {
     if (!h->axis[i].spatial) continue;

@@ -120,7 +120,7 @@ static void header_print(FILE *out, const struct vn_result *result) {
   fprintf(out, "type: %s\ndimension: %d\n", types[result->type], result->series ? 4 : 3);
   space_print(out, result);
   fprintf(out, "sizes: %zu %zu %zu", dim[0], dim[1], dim[2]);
-  if (result->series) fprintf(out, " %zu", result->labels);
+  if (result->series) fprintf(out, " %zu", result->series);
   fputc('\n', out);
   if (result->like)
     like_print(out, &result->like->nrrd, series);

@@ -39,10 +39,13 @@ enum { VN_MGH_BYTES = 284 }; /* of the header, before the voxels */
 struct vn_scan {
   enum vn_scan_format format;
   /* The grid. */
-  size_t dim[3], elems;    /* i j k, i fastest */
-  double affine[3][4];     /* voxel (i, j, k, 1) to world mm, RAS */
-  double spacing_mm[3];    /* finite and positive, even where there is no affine */
-  const char *unoriented;  /* NULL, or why the affine is a guess; see vn_scan_unoriented */
+  size_t dim[3], elems;   /* i j k; elems: of all volumes */
+  size_t volumes;         /* on it; 1 unless a series may be opened */
+  bool series;            /* which the caller has asked for */
+  size_t before;          /* the volumes' axis comes after so many of i j k; 3: it is the slowest */
+  double affine[3][4];    /* voxel (i, j, k, 1) to world mm, RAS */
+  double spacing_mm[3];   /* finite and positive, even where there is no affine */
+  const char *unoriented; /* NULL, or why the affine is a guess; see vn_scan_unoriented */
   char unoriented_own[96]; /* room for such a sentence */
   /* The voxels: value = slope * stored + inter. */
   enum vn_voxel type;
@@ -91,6 +94,11 @@ enum vn_status vn_scan_count(struct vn_scan *scan, struct vn_diag *diag);
 enum vn_status vn_scan_size_check(const struct vn_scan *scan, const struct vn_stream *stream,
                                   struct vn_diag *diag);
 
+/* Takes an axis of so many volumes behind `before` of i j k, or refuses it: `where` begins the
+ * sentence, as in "a series of 3 volumes". */
+enum vn_status vn_scan_series(struct vn_scan *scan, size_t volumes, size_t before,
+                              const char *where, struct vn_diag *diag);
+
 /* Finite, of sizes that a scan can have, and no axis lost. */
 bool vn_affine_usable(const double m[3][4]);
 double vn_affine_spacing(const double m[3][4], int axis);
@@ -122,7 +130,7 @@ struct vn_result {
   struct vn_image grid;       /* world RAS or unknown */
   size_t elems;               /* of one label map */
   enum vn_voxel type;         /* as the file will have it */
-  bool series;                /* probabilities: a volume for each label */
+  size_t series;              /* probabilities and regions: so many volumes; 0: labels */
   size_t labels;
   const struct vn_label_info *label; /* [labels], or NULL */
   const char *description;           /* or NULL */

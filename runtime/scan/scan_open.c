@@ -56,6 +56,7 @@ enum vn_status vn_scan_count(struct vn_scan *scan, struct vn_diag *diag) {
   scan->elem_bytes = vn_voxel_bytes(scan->type);
   if (__builtin_mul_overflow(scan->dim[0], scan->dim[1], &scan->elems) ||
       __builtin_mul_overflow(scan->elems, scan->dim[2], &scan->elems) ||
+      __builtin_mul_overflow(scan->elems, scan->volumes, &scan->elems) ||
       __builtin_mul_overflow(scan->elems, scan->elem_bytes, &bytes) || bytes > PTRDIFF_MAX)
     return vn_fail(diag, VN_E_FORMAT, "the header claims more voxels than can be counted");
   scan->data_bytes = bytes;
@@ -77,6 +78,18 @@ enum vn_status vn_scan_size_check(const struct vn_scan *scan, const struct vn_st
   if (scan->encoding == VN_ENCODING_RAW && most - need > TRAILING_MOST)
     return vn_fail(diag, VN_E_FORMAT, "the file holds %llu bytes more than its header describes",
                    (unsigned long long)(most - need));
+  return VN_OK;
+}
+
+enum vn_status vn_scan_series(struct vn_scan *scan, size_t volumes, size_t before,
+                              const char *where, struct vn_diag *diag) {
+  if (!scan->series)
+    return vn_fail(diag, VN_E_UNSUPPORTED, "%s: one volume is segmented at a time, split it first",
+                   where);
+  if (scan->volumes > 1)
+    return vn_fail(diag, VN_E_UNSUPPORTED, "%s, each of which is a series of its own", where);
+  scan->volumes = volumes;
+  scan->before = before;
   return VN_OK;
 }
 
@@ -144,11 +157,15 @@ static enum vn_status header_open(const char *path, struct vn_scan *scan, struct
   return status;
 }
 
-enum vn_status vn_scan_open(const char *path, struct vn_scan **file, struct vn_diag *diag) {
+static enum vn_status file_open(const char *path, bool series, struct vn_scan **file,
+                                struct vn_diag *diag) {
   struct vn_diag inner;
   *file = calloc(1, sizeof **file);
   if (!*file) return vn_fail(diag, VN_E_MEMORY, "%.200s: out of memory", path);
   (*file)->slope = 1;
+  (*file)->volumes = 1;
+  (*file)->before = 3;
+  (*file)->series = series;
   char *header = NULL;
   const vn_float_mode host = vn_float_mode_enter_plain();
   enum vn_status status = vn_nifti_header_path(path, &header, &inner);
@@ -157,6 +174,14 @@ enum vn_status vn_scan_open(const char *path, struct vn_scan **file, struct vn_d
   free(header);
   if (status) vn_scan_close(file);
   return status ? vn_fail(diag, status, "%.200s: %.300s", path, inner.text) : VN_OK;
+}
+
+enum vn_status vn_scan_open(const char *path, struct vn_scan **file, struct vn_diag *diag) {
+  return file_open(path, false, file, diag);
+}
+
+enum vn_status vn_scan_open_series(const char *path, struct vn_scan **file, struct vn_diag *diag) {
+  return file_open(path, true, file, diag);
 }
 
 void vn_scan_close(struct vn_scan **file) {
@@ -170,13 +195,29 @@ void vn_scan_close(struct vn_scan **file) {
 
 /* ---- questions ---- */
 
-void vn_scan_image(const struct vn_scan *file, struct vn_image *image) {
-  struct vn_image mine = {.voxels = file->voxels,
-                          .type = VN_VOXEL_F32,
+size_t vn_scan_volumes(const struct vn_scan *file) {
+  return file->volumes;
+}
+
+void vn_scan_volume(const struct vn_scan *file, size_t index, struct vn_image *image) {
+  struct vn_image mine = {.type = VN_VOXEL_F32,
                           .world = file->unoriented ? VN_WORLD_UNKNOWN : VN_WORLD_RAS};
+  size_t step = 1, apart = 1;
   memcpy(mine.dim, file->dim, sizeof mine.dim);
   memcpy(mine.affine, file->affine, sizeof mine.affine);
+  for (size_t i = 0; i < 4; i++) {
+    if (i == file->before) apart = step, step *= file->volumes;
+    if (i == 3) break;
+    mine.stride[i] = (ptrdiff_t)(step * sizeof(float));
+    step *= file->dim[i];
+  }
+  if (file->voxels) mine.voxels = file->voxels + index * apart;
+  if (file->volumes == 1) memset(mine.stride, 0, sizeof mine.stride); /* dense */
   vn_options_give(&mine, sizeof mine, image, "vn_image", NULL);
+}
+
+void vn_scan_image(const struct vn_scan *file, struct vn_image *image) {
+  vn_scan_volume(file, 0, image);
 }
 
 bool vn_scan_is_labels(const struct vn_scan *file) {

@@ -88,7 +88,7 @@ static enum vn_status voxels_write(const struct sink *sink, const struct vn_resu
                                    bool swap, const void *data, size_t elem_bytes,
                                    struct vn_diag *diag) {
   enum { PIECE = 4096 };
-  const size_t count = result->elems * (result->series ? result->labels : 1);
+  const size_t count = result->elems * (result->series ? result->series : 1);
   const size_t bytes = vn_voxel_bytes(result->type);
   if (bytes == elem_bytes && (!swap || bytes == 1))
     return sink_write(sink, data, count * bytes, diag);
@@ -244,10 +244,26 @@ enum vn_status vn_scan_write_probabilities(int fd, const char *name,
   if (!map.probabilities ||
       __builtin_mul_overflow(result.elems, result.labels * sizeof(float), &bytes))
     return vn_fail(diag, VN_E_ARGUMENT, "no probabilities, or more than memory holds");
-  result.series = true;
+  result.series = result.labels;
   result.type = wide || !scaled ? VN_VOXEL_F32 : VN_VOXEL_U16;
   if (!wide && scaled) result.slope = 1.0 / 65535;
   return result_write(fd, &result, format, map.probabilities, wide ? 4 : 2, diag);
+}
+
+enum vn_status vn_scan_write_regions(int fd, const char *name, const struct vn_scan_result *theirs,
+                                     struct vn_diag *diag) {
+  struct vn_result result;
+  struct vn_label_map map;
+  enum vn_scan_format format;
+  size_t bytes;
+  enum vn_status status = result_take(name, theirs, &result, &format, &map, diag);
+  if (status) return status;
+  if (!map.regions || result.labels < 2 ||
+      __builtin_mul_overflow(result.elems, result.labels - 1, &bytes))
+    return vn_fail(diag, VN_E_ARGUMENT, "no regions, or more than memory holds");
+  result.series = result.labels - 1;
+  result.type = VN_VOXEL_U8;
+  return result_write(fd, &result, format, map.regions, 1, diag);
 }
 
 /* ---- whole or absent ---- */

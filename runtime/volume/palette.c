@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fail.h"
+#include "utf8.h"
 
 enum { DEPTH_MOST = 16 };
 
@@ -38,20 +39,9 @@ static int hex(char c) {
   return -1;
 }
 
-/* One character as it stands: well-formed UTF-8 (RFC 3629), or what follows becomes a viewer's
- * problem. */
+/* One character as it stands. */
 static bool utf8_read(struct reader *r, uint32_t *code) {
-  static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
-  unsigned char lead = (unsigned char)*r->at++;
-  int more = lead < 0x80 ? 0 : lead < 0xC0 ? -1 : lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3;
-  if (more < 0 || lead > 0xF4) return refuse(r, "a string that is not UTF-8");
-  *code = more ? lead & (0x3Fu >> more) : lead;
-  for (int i = 0; i < more; i++) {
-    if (((unsigned char)*r->at & 0xC0) != 0x80) return refuse(r, "a string that is not UTF-8");
-    *code = *code << 6 | ((unsigned char)*r->at++ & 0x3F);
-  }
-  return (*code >= least[more] && *code <= 0x10FFFF && (*code < 0xD800 || *code > 0xDFFF)) ||
-         refuse(r, "a string that is not UTF-8");
+  return vn_utf8_read(&r->at, code) || refuse(r, "a string that is not UTF-8");
 }
 
 static bool hex4_read(struct reader *r, uint32_t *code) {
@@ -113,7 +103,7 @@ static bool string_read(struct reader *r, char *to, size_t most) {
     if (escaped) r->at++;
     if (!(escaped ? escape_read(r, &code) : utf8_read(r, &code))) return false;
     if (!to) continue;
-    if (code < 0x20 || (code >= 0x7F && code < 0xA0)) return refuse(r, "a control character");
+    if (vn_utf8_control(code)) return refuse(r, "a control character");
     size_t bytes = utf8_print(code, part);
     if (bytes > most - size) return refuse(r, "a text that is too long");
     memcpy(to + size, part, bytes);
@@ -232,7 +222,7 @@ static bool member_read(struct reader *r, struct entry *entry) {
 }
 
 /* One object of the array; its members may come in any order. */
-static bool entry_read(struct reader *r, struct vn_palette *palette, bool *seen) {
+static bool entry_read(struct reader *r, struct vn_palette *palette) {
   struct entry entry = {.value = SIZE_MAX};
   if (!take(r, '{')) return refuse(r, "an entry that is not an object");
   if (!take(r, '}')) {
@@ -243,19 +233,20 @@ static bool entry_read(struct reader *r, struct vn_palette *palette, bool *seen)
   }
   if (entry.value == SIZE_MAX) return refuse(r, "an entry without a value");
   if (entry.value >= palette->count) return refuse(r, "a label that the network does not have");
-  if (seen[entry.value]) return refuse(r, "a label that stands there twice");
-  seen[entry.value] = true;
   struct vn_palette_entry *to = &palette->entries[entry.value];
+  if (to->listed) return refuse(r, "a label that stands there twice");
+  to->listed = true;
+  palette->order[palette->listed++] = entry.value;
   if (*entry.is.name) memcpy(to->name, entry.is.name, sizeof to->name);
   if (entry.coloured) memcpy(to->rgb, entry.is.rgb, sizeof to->rgb);
   return true;
 }
 
-static bool entries_read(struct reader *r, struct vn_palette *palette, bool *seen) {
+static bool entries_read(struct reader *r, struct vn_palette *palette) {
   if (!take(r, '[')) return refuse(r, "no array");
   if (!take(r, ']')) {
     do {
-      if (!entry_read(r, palette, seen)) return false;
+      if (!entry_read(r, palette)) return false;
     } while (take(r, ','));
     if (!take(r, ']')) return refuse(r, "an array that does not end");
   }
@@ -284,9 +275,9 @@ enum vn_status vn_palette_parse(const char *text, size_t classes, struct vn_pale
                                 struct vn_diag *diag) {
   *palette = (struct vn_palette){.count = classes};
   palette->entries = calloc(classes, sizeof *palette->entries);
-  bool *seen = calloc(classes, sizeof *seen);
+  palette->order = calloc(classes, sizeof *palette->order);
   enum vn_status status = VN_OK;
-  if (!palette->entries || !seen) {
+  if (!palette->entries || !palette->order) {
     status = vn_fail(diag, VN_E_MEMORY, "out of memory for %zu labels' names", classes);
   } else {
     for (size_t i = 0; i < classes; i++) {
@@ -295,16 +286,16 @@ enum vn_status vn_palette_parse(const char *text, size_t classes, struct vn_pale
     }
     strcpy(palette->entries[0].name, "background");
     struct reader reader = {.at = text};
-    if (text && !entries_read(&reader, palette, seen))
+    if (text && !entries_read(&reader, palette))
       status = vn_fail(diag, VN_E_FORMAT, "the model's vnet.labels holds %s (byte %zu)",
                        reader.problem, (size_t)(reader.at - text));
   }
-  free(seen);
   return status;
 }
 
 void vn_palette_close(struct vn_palette *palette) {
   if (!palette) return;
   free(palette->entries);
+  free(palette->order);
   *palette = (struct vn_palette){0};
 }

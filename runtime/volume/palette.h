@@ -10,6 +10,7 @@
 
 #include "vnet_status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,8 +20,10 @@ struct vn_palette {
   struct vn_palette_entry {
     char name[VN_PALETTE_NAME_MOST + 1];
     uint8_t rgb[3];
+    bool listed; /* the text has it */
   } * entries;
   size_t count;
+  size_t *order, listed; /* order[listed]: labels as the text has them */
 };
 
 /* An entry for each of `classes` (at least 1) labels; `text` may be NULL. What it does not say is

@@ -17,8 +17,19 @@
 
 struct work {                        /* of the parts, in the stage's unit */
   double sample, fill, blend, plane; /* of a window; to fill and blend it for a run; of a plane */
+  double network;                    /* of a window's part in a run of the network */
   size_t runs;                       /* of the network in a window */
   double all;
+};
+
+struct port { /* where a channel goes */
+  float *data;
+  size_t stride;
+};
+
+struct place {   /* of a window */
+  size_t at[3];  /* its start */
+  unsigned flip; /* bit i: axis i is reversed in this run of the network */
 };
 
 struct run {
@@ -26,17 +37,19 @@ struct run {
   struct work work;
   struct vn_window_axis axis[3];
   size_t patch[3], classes;
-  struct vn_buffer in, out;
+  struct port *in; /* [job->count] */
+  struct vn_buffer out;
   float *weights; /* [patch d][patch h][patch w] */
   float *scores;  /* [patch d, a ring][total h][total w][classes] */
   float *sums;    /* [patch d, a ring][total h][total w], of weights */
   float *last;    /* [total h][total w][classes]: plane first - 1 */
-  float *window;  /* [patch d][patch h][patch w]: the present one, before normalisation */
+  float *window;  /* [channel][patch d][patch h][patch w]: the present one, as the scan is */
   float *scratch; /* [patch d][scratch_elems] */
   size_t scratch_elems;
-  bool *lit;             /* [patch d]: something in the window's plane exceeds the background */
-  size_t at[3];          /* the present window's start */
-  unsigned flip;         /* bit i: axis i is reversed in this run of the network */
+  bool *lit;           /* [patch d]: something in the window's plane exceeds the background */
+  struct place now;    /* the present window's */
+  struct place *batch; /* [batches]: what the network gets in one run */
+  size_t batches, slot, waiting; /* slot: which is filled or read; waiting: those that are filled */
   size_t first, written; /* first plane that is not final yet; the scan's that is not written */
   _Atomic(const char *) refusal;
   atomic_bool broken; /* a score is not finite */
@@ -91,8 +104,8 @@ struct sizes {
   size_t classes, depth;
 };
 
-static bool sizes_count(const struct vn_grid *grid, const size_t patch[3], size_t classes,
-                        struct sizes *s, size_t *bytes) {
+static bool sizes_count(const struct vn_grid *grid, const size_t patch[3], size_t channels,
+                        size_t classes, struct sizes *s, size_t *bytes) {
   size_t total[3], row, elems;
   for (int i = 0; i < 3; i++) total[i] = grid->dim[i] > patch[i] ? grid->dim[i] : patch[i];
   size_t wider = grid->view.dim[2] > total[2] ? grid->view.dim[2] : total[2];
@@ -108,37 +121,44 @@ static bool sizes_count(const struct vn_grid *grid, const size_t patch[3], size_
       __builtin_add_overflow(elems, row, &elems) ||
       __builtin_mul_overflow(s->scratch, patch[0], &row) ||
       __builtin_add_overflow(elems, row, &elems) ||
-      __builtin_add_overflow(elems, 2 * s->window, &elems) ||
+      __builtin_mul_overflow(s->window, channels + 1, &row) ||
+      __builtin_add_overflow(elems, row, &elems) ||
       __builtin_mul_overflow(elems, sizeof(float), bytes))
     return false;
   return true;
 }
 
-size_t vn_window_bytes(const struct vn_grid *grid, const size_t patch[3], size_t classes) {
+size_t vn_window_bytes(const struct vn_grid *grid, const size_t patch[3], size_t channels,
+                       size_t classes) {
   struct sizes sizes;
   size_t bytes;
-  return sizes_count(grid, patch, classes, &sizes, &bytes) ? bytes : SIZE_MAX;
+  return sizes_count(grid, patch, channels, classes, &sizes, &bytes) ? bytes : SIZE_MAX;
 }
 
 static bool run_alloc(struct run *run) {
   struct sizes s;
   size_t bytes;
-  if (!sizes_count(run->job->grid, run->patch, run->classes, &s, &bytes)) return false;
+  const size_t channels = run->job->count;
+  if (!sizes_count(run->job->grid, run->patch, channels, run->classes, &s, &bytes)) return false;
   run->scratch_elems = s.scratch;
   run->weights = malloc(s.window * sizeof(float));
-  run->window = malloc(s.window * sizeof(float));
+  run->window = malloc(channels * s.window * sizeof(float));
+  run->in = calloc(channels, sizeof *run->in);
+  run->batch = calloc(run->batches, sizeof *run->batch);
   run->scores = calloc(s.ring, s.classes * sizeof(float));
   run->sums = calloc(s.ring, sizeof(float));
   run->last = calloc(s.plane, s.classes * sizeof(float));
   run->scratch = malloc(s.depth * s.scratch * sizeof(float));
   run->lit = malloc(s.depth * sizeof *run->lit);
-  return run->weights && run->window && run->scores && run->sums && run->last && run->scratch &&
-         run->lit;
+  return run->weights && run->window && run->in && run->batch && run->scores && run->sums &&
+         run->last && run->scratch && run->lit;
 }
 
 static void run_free(struct run *run) {
   free(run->weights);
   free(run->window);
+  free(run->in);
+  free(run->batch);
   free(run->scores);
   free(run->sums);
   free(run->last);
@@ -151,31 +171,24 @@ static void run_free(struct run *run) {
 /* The part [*begin, *end) of the window's axis that lies on the grid. */
 static void inside(const struct run *run, int i, size_t *begin, size_t *end) {
   const struct vn_window_axis *axis = &run->axis[i];
-  size_t start = run->at[i], stop = axis->before + axis->size;
+  size_t start = run->now.at[i], stop = axis->before + axis->size;
   *begin = start < axis->before ? axis->before - start : 0;
   *end = start + run->patch[i] < stop ? run->patch[i] : stop - start;
 }
 
-/* Samples the scan; what lies outside is marked by NaN, which no loaded scan holds. */
-static void window_sample(void *context, size_t d) {
-  struct run *run = context;
-  const struct vn_window_job *job = run->job;
-  size_t begin[3], end[3], rows = run->patch[1], columns = run->patch[2];
-  float *to = run->window + d * rows * columns, *scratch = run->scratch + d * run->scratch_elems;
-  for (int i = 0; i < 3; i++) inside(run, i, &begin[i], &end[i]);
-  run->lit[d] = false;
-  for (size_t i = 0; i < rows * columns; i++) to[i] = NAN;
-  if (d < begin[0] || d >= end[0]) return;
-  size_t extent[2] = {end[1] - begin[1], end[2] - begin[2]};
-  size_t start[2] = {run->at[1] + begin[1] - run->axis[1].before,
-                     run->at[2] + begin[2] - run->axis[2].before};
-  vn_grid_sample(job->grid, job->voxels, &job->walk, run->at[0] + d - run->axis[0].before, start,
-                 extent, scratch, to);
+/* A plane of a window of one image on the grid, which has extent[2] points from start[2] on in its
+ * plane `at`, to their place among the window's rows; the rest is NaN. Is something there? */
+static bool plane_sample(const struct run *run, const struct vn_window_channel *channel, size_t at,
+                         const size_t begin[3], const size_t end[3], float *scratch, float *to) {
+  const size_t rows = run->patch[1], columns = run->patch[2];
+  const size_t extent[2] = {end[1] - begin[1], end[2] - begin[2]};
+  const size_t start[2] = {run->now.at[1] + begin[1] - run->axis[1].before,
+                           run->now.at[2] + begin[2] - run->axis[2].before};
   bool lit = false;
-  for (size_t i = 0; i < extent[0] * extent[1]; i++) lit = lit || to[i] > job->background;
-  run->lit[d] = lit;
+  vn_grid_sample(run->job->grid, channel->voxels, &channel->walk, at, start, extent, scratch, to);
+  for (size_t i = 0; i < extent[0] * extent[1]; i++) lit = lit || to[i] > channel->background;
+  if (extent[0] == rows && extent[1] == columns) return lit;
   /* From dense rows to their place; backwards, because both share the plane. */
-  if (extent[0] == rows && extent[1] == columns) return;
   for (size_t h = rows; h-- > 0;) {
     float *row = to + h * columns;
     bool covered = h >= begin[1] && h < end[1];
@@ -183,23 +196,53 @@ static void window_sample(void *context, size_t d) {
     for (size_t w = 0; w < columns; w++)
       if (!covered || w < begin[2] || w >= end[2]) row[w] = NAN;
   }
+  return lit;
+}
+
+static float *window_plane(const struct run *run, size_t channel, size_t d) {
+  return run->window + (channel * run->patch[0] + d) * run->patch[1] * run->patch[2];
+}
+
+/* Samples the scan; what lies outside is marked by NaN, which no loaded scan holds. */
+static void window_sample(void *context, size_t d) {
+  struct run *run = context;
+  size_t begin[3], end[3], elems = run->patch[1] * run->patch[2];
+  for (int i = 0; i < 3; i++) inside(run, i, &begin[i], &end[i]);
+  run->lit[d] = false;
+  for (size_t c = 0; c < run->job->count; c++) {
+    float *to = window_plane(run, c, d);
+    for (size_t i = 0; i < elems; i++) to[i] = NAN;
+    if (d < begin[0] || d >= end[0]) continue;
+    const bool lit =
+        plane_sample(run, &run->job->channels[c], run->now.at[0] + d - run->axis[0].before, begin,
+                     end, run->scratch + d * run->scratch_elems, to);
+    run->lit[d] = run->lit[d] || lit;
+  }
 }
 
 static size_t flipped(const struct run *run, int axis, size_t i) {
-  return run->flip >> axis & 1 ? run->patch[axis] - 1 - i : i;
+  return run->now.flip >> axis & 1 ? run->patch[axis] - 1 - i : i;
+}
+
+static void plane_fill(const struct run *run, size_t channel, size_t d) {
+  const struct vn_intensity *intensity = &run->job->channels[channel].intensity;
+  const size_t rows = run->patch[1], columns = run->patch[2];
+  const struct port in = run->in[channel];
+  const float *plane = window_plane(run, channel, d);
+  const size_t plane_at = run->slot * run->patch[0] + flipped(run, 0, d);
+  float *to = in.data + plane_at * rows * columns * in.stride;
+  for (size_t h = 0; h < rows; h++) {
+    const float *from = plane + h * columns;
+    float *row = to + flipped(run, 1, h) * columns * in.stride;
+    for (size_t w = 0; w < columns; w++)
+      row[flipped(run, 2, w) * in.stride] =
+          from[w] == from[w] ? vn_intensity_apply(intensity, from[w]) : 0;
+  }
 }
 
 static void window_fill(void *context, size_t d) {
   const struct run *run = context;
-  size_t stride = run->in.pixel_stride, rows = run->patch[1], columns = run->patch[2];
-  float *to = (float *)run->in.data + flipped(run, 0, d) * rows * columns * stride;
-  for (size_t h = 0; h < rows; h++) {
-    const float *from = run->window + (d * rows + h) * columns;
-    float *row = to + flipped(run, 1, h) * columns * stride;
-    for (size_t w = 0; w < columns; w++)
-      row[flipped(run, 2, w) * stride] =
-          from[w] == from[w] ? vn_intensity_apply(&run->job->intensity, from[w]) : 0;
-  }
+  for (size_t c = 0; c < run->job->count; c++) plane_fill(run, c, d);
 }
 
 /* ---- out of the network ---- */
@@ -212,10 +255,11 @@ static void window_blend(void *context, size_t d) {
   const struct run *run = context;
   size_t classes = run->classes, rows = run->patch[1], columns = run->patch[2];
   ptrdiff_t stride = (ptrdiff_t)run->out.pixel_stride;
-  if (run->flip >> 2 & 1) stride = -stride;
+  if (run->now.flip >> 2 & 1) stride = -stride;
   for (size_t h = 0; h < rows; h++) {
-    size_t to = ring_row(run, run->at[0] + d, run->at[1] + h) + run->at[2];
-    size_t from = (flipped(run, 0, d) * rows + flipped(run, 1, h)) * columns + flipped(run, 2, 0);
+    size_t to = ring_row(run, run->now.at[0] + d, run->now.at[1] + h) + run->now.at[2];
+    size_t plane_at = run->slot * run->patch[0] + flipped(run, 0, d);
+    size_t from = (plane_at * rows + flipped(run, 1, h)) * columns + flipped(run, 2, 0);
     const float *out = (const float *)run->out.data + from * run->out.pixel_stride;
     const float *weights = run->weights + (d * rows + h) * columns;
     float *scores = run->scores + to * classes, *sums = run->sums + to;
@@ -303,29 +347,40 @@ static struct work work_of(const struct vn_window_job *job, const struct run *ru
   const double window = (double)(run->patch[0] * run->patch[1] * run->patch[2]);
   const size_t *dim = job->grid->view.dim;
   double count = 1;
-  struct work work = {.sample = 8 * window, .fill = 2 * window, .runs = 1};
+  const double channels = (double)job->count;
+  struct work work = {.sample = 8 * channels * window, .fill = 2 * channels * window, .runs = 1};
   for (int i = 0; i < 3; i++) {
     work.runs <<= job->mirror[i];
     count *= (double)run->axis[i].count;
   }
   work.blend = (1 + classes) * window;
+  work.network = job->network_work / (double)run->batches;
   work.plane = (4 + 6 * classes) * (double)(dim[1] * dim[2]);
-  work.all =
-      count * (work.sample + (double)work.runs * (work.fill + job->network_work + work.blend)) +
-      work.plane * (double)dim[0];
+  work.all = count * (work.sample + (double)work.runs * (work.fill + work.network + work.blend)) +
+             work.plane * (double)dim[0];
   return work;
 }
 
 static void run_measure(struct run *run, const struct vn_window_job *job) {
+  const struct vn_buffer in = vn_exec_input(job->stage->exec, 0);
   run->job = job;
-  run->in = vn_exec_input(job->stage->exec, 0);
   run->out = vn_exec_output(job->stage->exec, job->output);
   run->classes = run->out.dim[1];
+  run->batches = in.dim[0];
   for (int i = 0; i < 3; i++) {
-    run->patch[i] = run->in.dim[2 + i];
+    run->patch[i] = in.dim[2 + i];
     run->axis[i] = vn_window_axis_make(job->grid->dim[i], run->patch[i], job->overlap);
   }
   run->work = work_of(job, run);
+}
+
+/* Channel by channel through the inputs. */
+static void ports_find(struct run *run) {
+  struct vn_buffer in = vn_exec_input(run->job->stage->exec, 0);
+  for (size_t i = 0, input = 0, c = 0; i < run->job->count; i++, c++) {
+    if (c == in.dim[1]) in = vn_exec_input(run->job->stage->exec, ++input), c = 0;
+    run->in[i] = (struct port){(float *)in.data + c, in.pixel_stride};
+  }
 }
 
 double vn_window_work(const struct vn_window_job *job) {
@@ -334,19 +389,36 @@ double vn_window_work(const struct vn_window_job *job) {
   return run.work.all;
 }
 
-/* The network on the present window, flipped as run->flip says. */
-static enum vn_status network_run(struct run *run, uint64_t *network_ns, struct vn_diag *diag) {
+/* The network on the windows that wait for it, which are blended in the order in which they came.
+ */
+static enum vn_status batch_run(struct run *run, uint64_t *network_ns, struct vn_diag *diag) {
   struct vn_stage *stage = run->job->stage;
-  vn_stage_begin(stage, run->work.fill);
-  enum vn_status status = vn_stage_jobs(stage, run->patch[0], window_fill, run, diag);
-  if (status) return status;
-  uint64_t filled = vn_stage_now_ns();
-  vn_stage_begin(stage, run->job->network_work);
-  status = vn_stage_network(stage, diag);
+  const struct place now = run->now;
+  const size_t waiting = run->waiting;
+  if (!waiting) return VN_OK;
+  const uint64_t filled = vn_stage_now_ns();
+  vn_stage_begin(stage, run->work.network * (double)waiting);
+  enum vn_status status = vn_stage_network(stage, diag);
   *network_ns += vn_stage_now_ns() - filled;
+  for (run->slot = 0; run->slot < waiting && !status; run->slot++) {
+    run->now = run->batch[run->slot];
+    vn_stage_begin(stage, run->work.blend);
+    status = vn_stage_jobs(stage, run->patch[0], window_blend, run, diag);
+  }
+  run->now = now;
+  run->waiting = run->slot = 0;
+  return status;
+}
+
+/* The present window, flipped as run->now.flip says, into the network, which runs when it is full.
+ */
+static enum vn_status network_run(struct run *run, uint64_t *network_ns, struct vn_diag *diag) {
+  vn_stage_begin(run->job->stage, run->work.fill);
+  run->slot = run->waiting;
+  enum vn_status status = vn_stage_jobs(run->job->stage, run->patch[0], window_fill, run, diag);
   if (status) return status;
-  vn_stage_begin(stage, run->work.blend);
-  return vn_stage_jobs(stage, run->patch[0], window_blend, run, diag);
+  run->batch[run->waiting++] = run->now;
+  return run->waiting < run->batches ? VN_OK : batch_run(run, network_ns, diag);
 }
 
 static enum vn_status window_run(struct run *run, struct vn_window_report *report,
@@ -359,11 +431,11 @@ static enum vn_status window_run(struct run *run, struct vn_window_report *repor
   vn_stage_begin(job->stage, run->work.sample);
   enum vn_status status = vn_stage_jobs(job->stage, run->patch[0], window_sample, run, diag);
   for (size_t d = 0; d < run->patch[0]; d++) lit = lit || run->lit[d];
-  for (run->flip = 0; status == VN_OK && lit && run->flip < 8; run->flip++)
-    if (!(run->flip & ~mirror)) status = network_run(run, &network_ns, diag);
+  for (run->now.flip = 0; status == VN_OK && lit && run->now.flip < 8; run->now.flip++)
+    if (!(run->now.flip & ~mirror)) status = network_run(run, &network_ns, diag);
   if (status == VN_OK && !lit)
     vn_stage_begin(job->stage,
-                   (double)run->work.runs * (run->work.fill + job->network_work + run->work.blend));
+                   (double)run->work.runs * (run->work.fill + run->work.network + run->work.blend));
   report->network_ns += network_ns;
   report->outside_ns += vn_stage_now_ns() - start - network_ns;
   report->windows++;
@@ -413,14 +485,16 @@ static enum vn_status row_run(struct run *run, size_t next, struct vn_window_rep
                               struct vn_diag *diag) {
   for (size_t h = 0; h < run->axis[1].count; h++)
     for (size_t w = 0; w < run->axis[2].count; w++) {
-      run->at[1] = vn_window_start(&run->axis[1], h);
-      run->at[2] = vn_window_start(&run->axis[2], w);
+      run->now.at[1] = vn_window_start(&run->axis[1], h);
+      run->now.at[2] = vn_window_start(&run->axis[2], w);
       enum vn_status status = window_run(run, report, diag);
       if (status) return status;
     }
-  uint64_t start = vn_stage_now_ns();
-  enum vn_status status = planes_finish(run, next, diag);
-  report->outside_ns += vn_stage_now_ns() - start;
+  uint64_t start = vn_stage_now_ns(), network_ns = 0;
+  enum vn_status status = batch_run(run, &network_ns, diag);
+  if (!status) status = planes_finish(run, next, diag);
+  report->network_ns += network_ns;
+  report->outside_ns += vn_stage_now_ns() - start - network_ns;
   return status;
 }
 
@@ -430,12 +504,14 @@ enum vn_status vn_window_run(const struct vn_window_job *job, struct vn_window_r
   *report = (struct vn_window_report){0};
   run_measure(&run, job);
   enum vn_status status = VN_OK;
-  if (!run_alloc(&run))
+  if (!run_alloc(&run)) {
     status = vn_fail(diag, VN_E_MEMORY, "out of memory for the scores of %zu planes", run.patch[0]);
-  else
+  } else {
+    ports_find(&run);
     vn_window_weights(job->weighting, run.patch, run.weights);
+  }
   for (size_t d = 0; d < run.axis[0].count && status == VN_OK; d++) {
-    run.at[0] = vn_window_start(&run.axis[0], d);
+    run.now.at[0] = vn_window_start(&run.axis[0], d);
     size_t next =
         d + 1 < run.axis[0].count ? vn_window_start(&run.axis[0], d + 1) : run.axis[0].total;
     status = row_run(&run, next, report, diag);

@@ -9,7 +9,8 @@
  * - Windows start every int((1 - overlap) * patch) voxels; the last one ends with the grid.
  * - weight = exp(-x^2 / (2 (patch/8)^2)) per axis, x from the patch's centre, the product at least
  *   max(its smallest value, 1e-3); or 1 everywhere.
- * - Windows run with w fastest, and sums are taken in that order whatever the threads. */
+ * - Windows run with w fastest, as many at a time as the network's batch, and sums are taken in
+ * that order whatever the threads. */
 #ifndef VNET_WINDOW_H
 #define VNET_WINDOW_H
 
@@ -35,20 +36,26 @@ void vn_window_weights(enum vn_weighting weighting, const size_t patch[3], float
  * NULL, or a static sentence that ends the run with VN_E_UNSUPPORTED. */
 typedef const char *vn_window_sink(void *context, size_t d, size_t h, const float *scores);
 
+/* What one of the network's channels sees: an image on the grid's voxels. */
+struct vn_window_channel {
+  const struct vn_voxels *voxels;
+  struct vn_walk walk; /* of the grid's view over the voxels */
+  struct vn_intensity intensity;
+  float background; /* what exceeds it is something; -INFINITY: all is */
+};
+
 struct vn_window_job {
   struct vn_stage *stage; /* whose exec runs */
   double network_work;    /* of one run, in the stage's unit: about a thread's nanoseconds */
   size_t output;          /* which output of the network holds the scores */
-  const struct vn_voxels *voxels;
-  struct vn_walk walk; /* of the grid's view over the voxels */
+  const struct vn_window_channel *channels; /* [count]: through all inputs, in their order */
+  size_t count;
   const struct vn_grid *grid;
-  struct vn_intensity intensity;
   double overlap; /* in [0, 1) */
   enum vn_weighting weighting;
   bool mirror[3]; /* d h w: the network sees each window flipped, too, in all combinations */
-  /* A window in which no voxel exceeds `background` is not run (-INFINITY: all are); where no
-   * window was, the scores are idle[class]. */
-  float background;
+  /* A window in which no channel shows anything is not run; where no window was, the scores are
+   * idle[class]. */
   const float *idle;
   vn_window_sink *sink;
   void *sink_context;
@@ -60,7 +67,8 @@ struct vn_window_report {
 };
 
 /* Bytes that vn_window_run allocates; SIZE_MAX when uncountable. */
-size_t vn_window_bytes(const struct vn_grid *grid, const size_t patch[3], size_t classes);
+size_t vn_window_bytes(const struct vn_grid *grid, const size_t patch[3], size_t channels,
+                       size_t classes);
 
 /* How many windows lie on the grid; UINT64_MAX when uncountable. */
 uint64_t vn_window_count(const struct vn_grid *grid, const size_t patch[3], double overlap);
@@ -68,7 +76,7 @@ uint64_t vn_window_count(const struct vn_grid *grid, const size_t patch[3], doub
 /* What vn_window_run will tell the stage that it does. */
 double vn_window_work(const struct vn_window_job *job);
 
-/* One-channel input of batch 1, output of batch 1 on the input's grid. VN_E_MEMORY,
+/* Inputs of one batch and one grid, output of that batch on that grid. VN_E_MEMORY,
  * VN_E_CANCELLED, VN_E_UNSUPPORTED (the sink's sentence), VN_E_FORMAT: the network yields scores
  * that are not finite. */
 enum vn_status vn_window_run(const struct vn_window_job *job, struct vn_window_report *report,

@@ -18,8 +18,8 @@ enum { NUMBERS = 32, ALIGN = 64 };
 
 struct channel {
   struct vn_image image;
-  void *voxels;         /* the page's; NULL: the file's */
-  struct vn_scan *file; /* or NULL */
+  void *voxels;         /* the page's; NULL: a file's */
+  struct vn_scan *file; /* that begins with this channel, or NULL */
 };
 
 struct web {
@@ -84,10 +84,10 @@ static void model_describe(struct web *web) {
   const struct vn_segmenter_info *info = &web->info;
   const struct vn_exec_info exec = vn_exec_info(vn_segmenter_exec(web->segmenter));
   const double numbers[] = {
-      (double)info->labels,   (double)info->channels,    (double)info->patch[0],
-      (double)info->patch[1], (double)info->patch[2],    info->spacing_mm[0],
-      info->spacing_mm[1],    info->spacing_mm[2],       info->named,
-      (double)exec.threads,   (double)info->memory_bytes};
+      (double)info->labels,   (double)info->channels,     (double)info->patch[0],
+      (double)info->patch[1], (double)info->patch[2],     info->spacing_mm[0],
+      info->spacing_mm[1],    info->spacing_mm[2],        info->named,
+      (double)exec.threads,   (double)info->memory_bytes, (double)info->regions};
   memcpy(web->numbers, numbers, sizeof numbers);
 }
 
@@ -155,6 +155,11 @@ WEB unsigned web_label_rgb(const struct web *web, size_t label) {
   return (unsigned)info.rgb[0] << 16 | (unsigned)info.rgb[1] << 8 | info.rgb[2];
 }
 
+/* NULL: the model does not say. */
+WEB const char *web_channel_name(const struct web *web, size_t channel) {
+  return vn_segmenter_channel(web->segmenter, channel).name;
+}
+
 /* ---- images ---- */
 
 WEB void web_forget(struct web *web) {
@@ -164,11 +169,12 @@ WEB void web_forget(struct web *web) {
   }
   web->count = 0;
   free(web->map.data);
-  web->map.data = NULL;
+  free(web->map.regions);
+  web->map.data = web->map.regions = NULL;
 }
 
-static enum vn_status room_check(struct web *web) {
-  if (web->count < web->info.channels) return VN_OK;
+static enum vn_status room_check(struct web *web, size_t images) {
+  if (images <= web->info.channels - web->count) return VN_OK;
   return vn_fail(&web->diag, VN_E_ARGUMENT, "the model takes %zu image%s, and more were given",
                  web->info.channels, web->info.channels == 1 ? "" : "s");
 }
@@ -177,7 +183,7 @@ static enum vn_status room_check(struct web *web) {
  * slope, inter. */
 WEB enum vn_status web_image(struct web *web, void *voxels, enum vn_voxel type,
                              enum vn_world world) {
-  enum vn_status status = room_check(web);
+  enum vn_status status = room_check(web, 1);
   if (status) {
     free(voxels);
     return status;
@@ -196,21 +202,38 @@ WEB enum vn_status web_image(struct web *web, void *voxels, enum vn_voxel type,
   return VN_OK;
 }
 
-/* Another channel, from a file. `part`: of the call's progress that reading it is. */
-WEB enum vn_status web_scan(struct web *web, const char *path, double from, double part) {
-  enum vn_status status = room_check(web);
+/* A file as the next channels: one, or as many as it has volumes. */
+static enum vn_status file_take(struct web *web, const char *path) {
+  const bool one = web->info.channels == 1;
+  struct channel *first = &web->channels[web->count];
+  *first = (struct channel){0};
+  enum vn_status status = one ? vn_scan_open(path, &first->file, &web->diag)
+                              : vn_scan_open_series(path, &first->file, &web->diag);
   if (status) return status;
-  struct channel *channel = &web->channels[web->count];
+  const size_t volumes = vn_scan_volumes(first->file);
+  if ((status = room_check(web, volumes))) {
+    vn_scan_close(&first->file);
+    return status;
+  }
+  for (size_t i = 1; i < volumes; i++) first[i] = (struct channel){0};
+  web->count += volumes;
+  return VN_OK;
+}
+
+/* `part`: of the call's progress that reading it is. */
+WEB enum vn_status web_scan(struct web *web, const char *path, double from, double part) {
   struct vn_run_options run = {
       .size = sizeof run, .cancel = web->cancel, .progress = tell, .progress_context = web};
+  const size_t at = web->count;
   web->from = from;
   web->share = part;
-  *channel = (struct channel){.image.size = sizeof channel->image};
-  status = vn_scan_open(path, &channel->file, &web->diag);
-  if (status) return status;
-  web->count++;
-  status = vn_scan_load(channel->file, &run, &web->diag);
-  if (!status) vn_scan_image(channel->file, &channel->image);
+  enum vn_status status = room_check(web, 1);
+  if (!status) status = file_take(web, path);
+  if (!status) status = vn_scan_load(web->channels[at].file, &run, &web->diag);
+  for (size_t i = at; i < web->count && !status; i++) {
+    web->channels[i].image.size = sizeof web->channels[i].image;
+    vn_scan_volume(web->channels[at].file, i - at, &web->channels[i].image);
+  }
   return status;
 }
 
@@ -228,6 +251,7 @@ static struct vn_segment_options options_of(struct web *web) {
   options.largest_component = n[7] != 0;
   options.min_volume_ml = n[8];
   options.windows_most = (size_t)n[9];
+  options.match_grids = n[10] != 0;
   options.cancel = web->cancel;
   options.progress = tell;
   options.progress_context = web;
@@ -255,7 +279,8 @@ static const struct vn_image **images_of(const struct web *web) {
   return images;
 }
 
-static enum vn_status labels_alloc(struct web *web) {
+/* Room for the labels and, where they are wanted, for each region. */
+static enum vn_status labels_alloc(struct web *web, bool regions) {
   const size_t *dim = web->channels[0].image.dim;
   struct vn_label_map *map = &web->map;
   *map = (struct vn_label_map){.size = sizeof *map, .elem_bytes = web->info.labels > 256 ? 2 : 1};
@@ -264,6 +289,13 @@ static enum vn_status labels_alloc(struct web *web) {
       __builtin_mul_overflow(bytes, dim[2], &bytes) ||
       __builtin_mul_overflow(bytes, map->elem_bytes, &bytes) || !(map->data = web_alloc(bytes)))
     return vn_fail(&web->diag, VN_E_MEMORY, "no memory for the labels");
+  if (!regions) return VN_OK;
+  if (!web->info.regions)
+    return vn_fail(&web->diag, VN_E_UNSUPPORTED,
+                   "the network's labels exclude each other: it has no regions that may overlap");
+  if (__builtin_mul_overflow(bytes / map->elem_bytes, web->info.regions, &bytes) ||
+      !(map->regions = web_alloc(bytes)))
+    return vn_fail(&web->diag, VN_E_MEMORY, "no memory for the regions");
   return VN_OK;
 }
 
@@ -271,13 +303,14 @@ static enum vn_status labels_alloc(struct web *web) {
  * the grid's extents and affine. */
 WEB enum vn_status web_segment(struct web *web, double from) {
   struct vn_segment_options options = options_of(web);
+  const bool regions = web->numbers[11] != 0;
   web->from = from;
   web->share = 1 - from;
   web->report = (struct vn_segment_report){.size = sizeof web->report};
   if (!web->count) return vn_fail(&web->diag, VN_E_ARGUMENT, "no image was given");
   const struct vn_image **images = images_of(web);
   if (!images) return vn_fail(&web->diag, VN_E_MEMORY, "out of memory");
-  enum vn_status status = labels_alloc(web);
+  enum vn_status status = labels_alloc(web, regions);
   if (!status)
     status = vn_segment(web->segmenter, images, web->count, &options, &web->map, &web->report,
                         &web->diag);
@@ -303,6 +336,11 @@ WEB enum vn_status web_memory(struct web *web) {
 
 WEB void *web_labels(const struct web *web) {
   return web->map.data;
+}
+
+/* NULL: not asked for. */
+WEB void *web_regions(const struct web *web) {
+  return web->map.regions;
 }
 
 /* numbers: voxels, ml, mean, sd, centroid[3]. */

@@ -60,6 +60,10 @@ def inputs_make():
          "--labels", labels, "-o", folder / "net.onnx")
     tool("vnetc", folder / "net.onnx", "-q", "-o", folder / "net.plan")
     tool("vnetc", fixtures / "models" / "outputs-several.onnx", "--topology", "any", "-q", "-o", folder / "several.plan")
+    for name in ("channels4", "regions"):
+        tool("vnetc", fixtures / "scan" / f"{name}.onnx", "--topology", "any", "-q", "-o", folder / f"{name}.plan")
+    for number in range(4):
+        blob(folder / f"case_000{number}.nii.gz", (14, 12 + number % 2, 10))
     (folder / "scans").mkdir()
     for name in "ab":
         blob(folder / "scans" / f"{name}.nii.gz", (14, 12, 10))
@@ -240,6 +244,10 @@ def scenarios():
     yield Scenario("run", [*run, "-o", "o.nii.gz"])
     yield Scenario("run-all", [*run, "-q", "-o", "o.nii", "--scores", "s.nii.gz", "--report", "r.json", "--csv", "c.csv",
                                "--picture", "p.png", "--largest-component", "--mirror", "w", "--json"])
+    yield Scenario("channels", ["vnet-run", "{}/channels4.plan", "{}/case_0000.nii.gz", "-o", "o.nii", "--match-grids", "--json",
+                                "--threads", "2"])
+    yield Scenario("regions", ["vnet-run", "{}/regions.plan", "{}/scan.nii.gz", "-o", "o.nii", "--regions", "r.nrrd", "-q",
+                               "--threads", "2"])
     yield Scenario("run-xml", ["vnet-run", "--xml"])
     yield Scenario("tensor", ["vnet-run", "{}/several.plan", "--tensor", str(tensor()), "-o", "0.npy", "-o", "1.npy", "-o", "2.npy"])
     yield Scenario("folder", ["vnet-run", "{}/net.plan", "{}/scans", "--output-dir", "out", "--threads", "1"], kept=failed_row)

@@ -33,7 +33,7 @@ static void shape_taps(const struct family *f, struct random *r, struct shape *s
   const bool tiles = is(f, "winograd") || is(f, "lean") || is(f, "fft"),
              block = is(f, "down") || is(f, "up");
   const bool own = is(f, "direct") || is(f, "depthwise");
-  const bool any = own || is(f, "ref") || is(f, "ref-up") || is(f, "xnnpack");
+  const bool any = own || is(f, "ref") || is(f, "ref-up") || is(f, "xnnpack") || is(f, "spread");
   const size_t k = random_below(r, 2) && !is(f, "fft") && !is(f, "lean") ? 3 : 5;
   for (int i = 0; i < 3; i++) {
     s->stride[i] = s->dilation[i] = 1;
@@ -42,7 +42,7 @@ static void shape_taps(const struct family *f, struct random *r, struct shape *s
     if (block && random_below(r, 2)) s->kernel[i] = 2;
     if (block) s->stride[i] = s->kernel[i];
     if (any) s->stride[i] = random_in(r, 1, 3);
-    if (any) s->dilation[i] = random_in(r, 1, own ? 3 : 2);
+    if (any && !is(f, "spread")) s->dilation[i] = random_in(r, 1, own ? 3 : 2);
   }
   s->groups = any && random_below(r, 3) == 0 ? random_in(r, 2, 3) : 1;
 }

@@ -175,6 +175,91 @@ static double second_operand(const struct vn_simple *s, const float *in1, size_t
   return (double)in1[index_of(s->in[1].dim, at)];
 }
 
+static double soft_plus(double x) {
+  return x > 30 ? x : log1p(exp(x));
+}
+
+static double function(const struct vn_simple *s, double x) {
+  const double a = (double)s->a, b = (double)s->b;
+  switch ((enum vn_map)s->kind) {
+  case VN_MAP_EXP:
+    return exp(x);
+  case VN_MAP_LOG:
+    return log(x);
+  case VN_MAP_SQRT:
+    return sqrt(x);
+  case VN_MAP_RECIPROCAL:
+    return 1 / x;
+  case VN_MAP_ERF:
+    return erf(x);
+  case VN_MAP_TANH:
+    return tanh(x);
+  case VN_MAP_SOFTPLUS:
+    return soft_plus(x);
+  case VN_MAP_GELU:
+    return x / 2 * (1 + erf(x / sqrt(2)));
+  case VN_MAP_GELU_TANH:
+    return x / 2 * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * pow(x, 3))));
+  case VN_MAP_SWISH:
+    return x / (1 + exp(-a * x));
+  case VN_MAP_MISH:
+    return x * tanh(soft_plus(x));
+  case VN_MAP_SELU:
+    return b * (x > 0 ? x : a * expm1(x));
+  case VN_MAP_CELU:
+    return fmax(0, x) + fmin(0, a * expm1(x / a));
+  case VN_MAP_CLIP:
+    return fmin(fmax(x, a), b);
+  case VN_MAP_HARD_SIGMOID:
+    return fmin(fmax(a * x + b, 0), 1);
+  case VN_MAP_HARD_SWISH:
+    return x * fmin(fmax(x / 6 + 0.5, 0), 1);
+  case VN_MAP_FLOOR:
+    return floor(x);
+  case VN_MAP_CEIL:
+    return ceil(x);
+  case VN_MAP_ROUND:
+    return nearbyint(x);
+  case VN_MAP_SIGN:
+    return (x > 0) - (x < 0);
+  case VN_MAP_COUNT:
+    break;
+  }
+  return NAN;
+}
+
+static double function_of_two(uint32_t kind, double x, double y) {
+  switch ((enum vn_binary)kind) {
+  case VN_BINARY_MUL:
+    return x * y;
+  case VN_BINARY_SUB:
+    return x - y;
+  case VN_BINARY_DIV:
+    return x / y;
+  case VN_BINARY_MIN:
+    return x < y ? x : y;
+  case VN_BINARY_MAX:
+    return x > y ? x : y;
+  case VN_BINARY_GREATER:
+    return x > y;
+  case VN_BINARY_GREATER_EQUAL:
+    return x >= y;
+  case VN_BINARY_LESS:
+    return x < y;
+  case VN_BINARY_LESS_EQUAL:
+    return x <= y;
+  case VN_BINARY_EQUAL:
+    return x == y;
+  case VN_BINARY_KEEP:
+    return y == 0 ? 0 : x;
+  case VN_BINARY_DROP:
+    return y == 0 ? x : 0;
+  case VN_BINARY_COUNT:
+    break;
+  }
+  return NAN;
+}
+
 static void element(const struct vn_simple *s, const float *in0, const float *in1, size_t i,
                     struct oracle *o) {
   const size_t channel = i % s->out.dim[VN_C];
@@ -185,6 +270,12 @@ static void element(const struct vn_simple *s, const float *in0, const float *in
   } else if (s->op == VN_OP_AFFINE) {
     o->value[i] = x * (double)s->scale[channel] + (double)s->shift[channel];
     o->size[i] = fabs(x * (double)s->scale[channel]) + fabs((double)s->shift[channel]);
+  } else if (s->op == VN_OP_MAP) {
+    o->value[i] = function(s, x);
+    o->size[i] = fabs(x) + 2 * fabs(o->value[i]);
+  } else if (s->op == VN_OP_BINARY) {
+    o->value[i] = function_of_two(s->kind, x, second_operand(s, in1, i));
+    o->size[i] = fabs(o->value[i]);
   } else if (s->op == VN_OP_ADD) {
     const double y = second_operand(s, in1, i);
     o->value[i] = act_of(&s->epilogue, 1, channel, x + y);
@@ -196,21 +287,58 @@ static void element(const struct vn_simple *s, const float *in0, const float *in
   }
 }
 
+/* Every tap of every axis, as one number counted down. */
+static void sample(const struct vn_simple *s, const float *in0, size_t i, struct oracle *o) {
+  size_t at[VN_AXES], all = 1;
+  double most = -INFINITY;
+  coordinates(s->out.dim, i, at);
+  for (int a = 0; a < VN_AXES; a++) all *= s->table[a].pairs ? s->table[a].taps : 1;
+  for (size_t tap = 0; tap < all; tap++) {
+    size_t rest = tap, from[VN_AXES];
+    double weight = 1;
+    bool inside = true;
+    for (int a = 0; a < VN_AXES; a++) {
+      const struct vn_table *t = &s->table[a];
+      const float *pair = t->pairs ? t->pairs + 2 * (at[a] * t->taps + rest % t->taps) : NULL;
+      if (pair) rest /= t->taps;
+      if (pair) weight *= (double)pair[1];
+      inside = inside && !(pair && pair[0] < 0);
+      from[a] = !pair ? at[a] : pair[0] < 0 ? 0 : (size_t)pair[0];
+    }
+    const double x = inside ? (double)in0[index_of(s->in[0].dim, from)] : (double)s->a;
+    most = fmax(most, x);
+    o->value[i] += weight * x;
+    o->size[i] += fabs(weight * x);
+  }
+  if (s->largest) o->value[i] = most;
+}
+
 static bool along(const struct vn_simple *s, int axis) {
   if (s->op == VN_OP_INSTNORM) return axis == VN_D || axis == VN_H || axis == VN_W;
   return axis == (int)s->axis || (s->more_axes >> axis & 1);
 }
 
-static void normalise(const struct vn_simple *s, const float *in0, const size_t *line, size_t n,
-                      struct oracle *o) {
-  const size_t channel = line[0] % s->in[0].dim[VN_C];
+static void normalise(const struct vn_simple *s, const float *in0, const float *in1,
+                      const size_t *line, size_t n, struct oracle *o) {
   double mean = 0, variance = 0;
   for (size_t i = 0; i < n; i++) mean += (double)in0[line[i]] / (double)n;
   for (size_t i = 0; i < n; i++) variance += pow((double)in0[line[i]] - mean, 2) / (double)n;
-  const double scale = (double)s->scale[channel] / sqrt(variance + (double)s->epsilon);
+  const double root = sqrt(variance + (double)s->epsilon);
   for (size_t i = 0; i < n; i++) {
-    o->value[line[i]] = ((double)in0[line[i]] - mean) * scale + (double)s->shift[channel];
-    o->size[line[i]] = fabs(scale) + fabs((double)s->shift[channel]);
+    const size_t channel = line[i] % s->in[0].dim[VN_C];
+    const double scale = (double)s->scale[channel] / root, shift = (double)s->shift[channel];
+    double x = ((double)in0[line[i]] - mean) * scale + shift;
+    double size = (fabs(((double)in0[line[i]] - mean) * scale) + fabs(scale) + fabs(shift));
+    size *= act_stretch(&s->epilogue, 0, channel);
+    x = act_of(&s->epilogue, 0, channel, x);
+    if (in1) {
+      const double r = second_operand(s, in1, line[i]);
+      x += r;
+      size += fabs(r);
+    }
+    o->value[line[i]] = act_of(&s->epilogue, 1, channel, x);
+    o->size[line[i]] = (size + fabs(x)) * act_stretch(&s->epilogue, 1, channel);
+    o->size[line[i]] += fabs(o->value[line[i]]);
   }
 }
 
@@ -239,24 +367,28 @@ static void argmax(const struct vn_simple *s, const float *in0, const size_t *li
 }
 
 /* Every set of elements that differ along the op's axes alone, in the axes' order. */
-static void lines(const struct vn_simple *s, const float *in0, struct oracle *o) {
+static void lines(const struct vn_simple *s, const float *in0, const float *in1, struct oracle *o) {
   const size_t elems = tensor_elems(&s->in[0]);
+  const bool norm = s->op == VN_OP_INSTNORM;
   size_t *line = malloc(elems * sizeof *line);
   for (size_t first = 0; first < elems; first++) {
     size_t at[VN_AXES], n = 0;
     bool begins = true;
     coordinates(s->in[0].dim, first, at);
     for (int a = 0; a < VN_AXES; a++) begins = begins && !(along(s, a) && at[a]);
+    begins = begins && !(norm && at[VN_C] % s->span);
     for (size_t i = first; begins && i < elems; i++) {
       size_t other[VN_AXES];
       bool member = true;
       coordinates(s->in[0].dim, i, other);
-      for (int a = 0; a < VN_AXES; a++) member = member && (along(s, a) || other[a] == at[a]);
+      for (int a = 0; a < VN_AXES; a++)
+        member = member && (along(s, a) || other[a] == at[a] ||
+                            (norm && a == VN_C && other[a] / s->span == at[a] / s->span));
       if (member) line[n++] = i;
     }
     if (!begins) continue;
-    if (s->op == VN_OP_INSTNORM)
-      normalise(s, in0, line, n, o);
+    if (norm)
+      normalise(s, in0, in1, line, n, o);
     else if (s->op == VN_OP_ARGMAX)
       argmax(s, in0, line, n, o);
     else
@@ -299,7 +431,9 @@ void oracle_simple(const struct vn_simple *s, const float *in0, const float *in1
     for (size_t i = 0; i < tensor_elems(&s->out); i++) o->value[i] = cast(s, in0, i);
   } else if (s->op == VN_OP_SOFTMAX || s->op == VN_OP_LOGSOFTMAX || s->op == VN_OP_ARGMAX ||
              s->op == VN_OP_INSTNORM) {
-    lines(s, in0, o);
+    lines(s, in0, in1, o);
+  } else if (s->op == VN_OP_SAMPLE) {
+    for (size_t i = 0; i < tensor_elems(&s->out); i++) sample(s, in0, i, o);
   } else {
     for (size_t i = 0; i < tensor_elems(&s->out); i++) element(s, in0, in1, i, o);
   }

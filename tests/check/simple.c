@@ -9,7 +9,7 @@
 struct problem {
   struct vn_simple s;
   struct fenced_tensor in[2], out;
-  struct fence scale, shift, slope;
+  struct fence scale, shift, slope[2], table[VN_AXES];
   float *values[2]; /* what the inputs hold, n d h w c */
   bool second, special, in_place;
   size_t rarely; /* one problem in so many goes along other axes, or takes the last of equals */
@@ -50,14 +50,58 @@ static bool has_axis(uint32_t op) {
   return op == VN_OP_SOFTMAX || op == VN_OP_LOGSOFTMAX || op == VN_OP_ARGMAX;
 }
 
+static void acts_random(struct problem *p, struct random *r, size_t channels) {
+  struct vn_simple *s = &p->s;
+  const bool norm = s->op == VN_OP_INSTNORM;
+  if (s->op == VN_OP_ACT) s->epilogue.act[0].kind = (uint32_t)random_in(r, 1, VN_ACT_LEAKY - 1);
+  if (norm) s->epilogue.act[0].kind = (uint32_t)random_below(r, VN_ACT_LEAKY);
+  if (norm || s->op == VN_OP_ADD) s->epilogue.act[1].kind = (uint32_t)random_below(r, VN_ACT_LEAKY);
+  for (int i = 0; i < 2; i++) {
+    s->epilogue.act[i].alpha = s->epilogue.act[i].kind == VN_ACT_ELU ? 0.75f : NAN;
+    if (s->epilogue.act[i].kind == VN_ACT_PRELU)
+      s->epilogue.act[i].slope = vector(&p->slope[i], r, channels);
+  }
+}
+
+static void function_random(struct vn_simple *s, struct random *r) {
+  s->kind = (uint32_t)random_below(r, s->op == VN_OP_MAP ? VN_MAP_COUNT : VN_BINARY_COUNT);
+  if (s->op == VN_OP_BINARY) return;
+  s->a = s->kind == VN_MAP_CLIP ? -1.5f : 0.75f + random_real(r) / 4;
+  s->b = 0.5f;
+}
+
+/* A few elements of the input, some of them beyond it. */
+static void table_random(struct problem *p, struct random *r, int axis, size_t *dim) {
+  const size_t in = dim[axis], out = random_in(r, 1, in + 2), taps = random_in(r, 1, 4);
+  struct fence *f = &p->table[axis];
+  fence_open(f, out * taps * 2 * sizeof(float), random_below(r, 2));
+  float *pair = (float *)f->data;
+  for (size_t i = 0; i < out * taps; i++, pair += 2) {
+    pair[0] = random_below(r, 8) ? (float)random_below(r, in) : -1;
+    pair[1] = random_real(r);
+  }
+  fence_lock(f);
+  p->s.table[axis] = (struct vn_table){(const float *)f->data, taps};
+  dim[axis] = out;
+}
+
+static void sample_random(struct problem *p, struct random *r, size_t dim[VN_AXES]) {
+  const bool channels = random_below(r, 4) == 0, both = random_below(r, 8) == 0;
+  p->s.largest = random_below(r, 2);
+  p->s.a = p->s.largest && random_below(r, 2) ? -INFINITY : random_real(r);
+  for (int a = 0; a < VN_AXES; a++)
+    if (a == VN_C ? channels : (!channels || both) && (a == VN_W || random_below(r, 2)))
+      table_random(p, r, a, dim);
+}
+
 static void attributes_random(struct problem *p, struct random *r, const size_t dim[VN_AXES]) {
   struct vn_simple *s = &p->s;
-  const int act = s->op == VN_OP_ADD;
-  if (s->op == VN_OP_ACT) s->epilogue.act[0].kind = (uint32_t)random_in(r, 1, VN_ACT_LEAKY - 1);
-  if (s->op == VN_OP_ADD) s->epilogue.act[1].kind = (uint32_t)random_below(r, VN_ACT_LEAKY);
-  s->epilogue.act[act].alpha = s->epilogue.act[act].kind == VN_ACT_ELU ? 0.75f : NAN;
-  if (s->epilogue.act[act].kind == VN_ACT_PRELU)
-    s->epilogue.act[act].slope = vector(&p->slope, r, dim[VN_C]);
+  acts_random(p, r, dim[VN_C]);
+  if (s->op == VN_OP_INSTNORM) {
+    do s->span = random_below(r, 2) ? 1 : random_in(r, 1, dim[VN_C]);
+    while (dim[VN_C] % s->span);
+  }
+  if (s->op == VN_OP_MAP || s->op == VN_OP_BINARY) function_random(s, r);
   if (s->op == VN_OP_AFFINE || s->op == VN_OP_INSTNORM) {
     s->scale = vector(&p->scale, r, dim[VN_C]);
     s->shift = vector(&p->shift, r, dim[VN_C]);
@@ -90,9 +134,10 @@ static void copy_random(struct vn_simple *s, struct random *r, size_t dim[VN_AXE
 }
 
 static void second_random(struct problem *p, struct random *r, const size_t dim[VN_AXES]) {
+  const bool residual = p->s.op == VN_OP_INSTNORM;
   size_t small[VN_AXES];
   memcpy(small, dim, sizeof small);
-  if (random_below(r, 4) == 0)
+  if (random_below(r, 4) == 0 && !residual)
     for (int a = 0; a < VN_AXES; a++)
       if (random_below(r, 2)) small[a] = 1;
   if (random_below(r, 3) == 0) do
@@ -101,47 +146,61 @@ static void second_random(struct problem *p, struct random *r, const size_t dim[
   tensor_open(&p->in[1], r, small);
   fill(p, r, 1, &p->in[1]);
   p->s.in[1] = p->in[1].t;
+  if (residual) p->s.epilogue.residual = p->in[1].t;
 }
 
 /* The output in the place of in[0], or, for a sum of equals, of in[1]. */
 static bool place(struct problem *p, struct random *r, const size_t dim[VN_AXES]) {
   const uint32_t op = p->s.op;
-  const bool may = op == VN_OP_ACT || op == VN_OP_AFFINE || op == VN_OP_ADD || op == VN_OP_PRELU;
+  const bool sums = op == VN_OP_ADD || (op == VN_OP_INSTNORM && p->second);
+  const bool may = op == VN_OP_ACT || op == VN_OP_AFFINE || op == VN_OP_ADD || op == VN_OP_PRELU ||
+                   op == VN_OP_INSTNORM || op == VN_OP_MAP || op == VN_OP_BINARY;
   if (!may || random_below(r, 2)) {
     tensor_open(&p->out, r, dim);
     return false;
   }
   int which = 0;
-  if (op == VN_OP_ADD && random_below(r, 2) && !memcmp(p->in[1].t.dim, dim, sizeof p->in[1].t.dim))
-    which = 1;
+  if (sums && random_below(r, 2) && !memcmp(p->in[1].t.dim, dim, sizeof p->in[1].t.dim)) which = 1;
   p->out = p->in[which];
   p->in[which].memory = (struct fence){0};
   return true;
 }
 
+/* What each family computes; the first entries, where the name says no other. */
+static uint32_t op_random(const struct family *f, struct random *r) {
+  static const uint32_t ops[] = {VN_OP_ACT,     VN_OP_AFFINE,     VN_OP_ADD,      VN_OP_ADD,
+                                 VN_OP_SOFTMAX, VN_OP_LOGSOFTMAX, VN_OP_ARGMAX,   VN_OP_PRELU,
+                                 VN_OP_COPY,    VN_OP_CAST,       VN_OP_INSTNORM, VN_OP_MAP,
+                                 VN_OP_BINARY,  VN_OP_SAMPLE};
+  if (!strcmp(f->name, "norm")) return VN_OP_INSTNORM;
+  if (!strcmp(f->name, "map")) return random_below(r, 2) ? VN_OP_MAP : VN_OP_BINARY;
+  if (!strcmp(f->name, "sample")) return VN_OP_SAMPLE;
+  if (!strcmp(f->name, "softmax")) return ops[random_in(r, 4, 6)];
+  return ops[random_below(r, !strcmp(f->name, "ref-simple") ? sizeof ops / sizeof *ops : 4)];
+}
+
 static void problem_random(const struct family *f, struct random *r, struct problem *p) {
-  static const uint32_t ops[] = {VN_OP_ACT,     VN_OP_AFFINE,     VN_OP_ADD,     VN_OP_ADD,
-                                 VN_OP_SOFTMAX, VN_OP_LOGSOFTMAX, VN_OP_ARGMAX,  VN_OP_PRELU,
-                                 VN_OP_COPY,    VN_OP_CAST,       VN_OP_INSTNORM};
-  const bool all = !strcmp(f->name, "ref-simple"), softmax = !strcmp(f->name, "softmax");
-  const size_t first = softmax ? 4 : 0, behind = softmax ? 7 : all ? 11 : 4;
+  const bool all = !strcmp(f->name, "ref-simple");
   size_t dim[VN_AXES] = {random_in(r, 1, 2), random_channels(r, 130), random_in(r, 1, 5),
                          random_in(r, 1, 6), random_in(r, 1, 20)};
-  *p = (struct problem){.s.op = ops[random_in(r, first, behind - 1)],
-                        .special = random_below(r, 2),
-                        .rarely = all ? 4 : 12};
-  if (all || p->s.op == VN_OP_SOFTMAX || p->s.op == VN_OP_LOGSOFTMAX) /* whose oracle is slow */
+  *p = (struct problem){
+      .s.op = op_random(f, r), .special = random_below(r, 2), .rarely = all ? 4 : 12};
+  const uint32_t op = p->s.op;
+  if (all || op == VN_OP_SOFTMAX || op == VN_OP_LOGSOFTMAX ||
+      op == VN_OP_INSTNORM) /* whose oracle is slow */
     for (int a = VN_D; a < VN_AXES; a++) dim[a] = (dim[a] + 1) / 2;
-  p->special = p->special && p->s.op != VN_OP_INSTNORM;
-  p->second = p->s.op == VN_OP_ADD || p->s.op == VN_OP_PRELU;
-  p->s.to_i32 = p->s.op == VN_OP_CAST && random_below(r, 2);
+  p->special = p->special && op != VN_OP_INSTNORM && op != VN_OP_MAP && op != VN_OP_SAMPLE;
+  p->second = op == VN_OP_ADD || op == VN_OP_PRELU || op == VN_OP_BINARY ||
+              (op == VN_OP_INSTNORM && random_below(r, 2));
+  p->s.to_i32 = op == VN_OP_CAST && random_below(r, 2);
   attributes_random(p, r, dim);
   tensor_open(&p->in[0], r, dim);
   fill(p, r, 0, &p->in[0]);
   p->s.in[0] = p->in[0].t;
   if (p->second) second_random(p, r, dim);
-  if (p->s.op == VN_OP_COPY) copy_random(&p->s, r, dim);
-  if (p->s.op == VN_OP_ARGMAX) dim[p->s.axis] = 1;
+  if (op == VN_OP_COPY) copy_random(&p->s, r, dim);
+  if (op == VN_OP_SAMPLE) sample_random(p, r, dim);
+  if (op == VN_OP_ARGMAX) dim[p->s.axis] = 1;
   p->in_place = place(p, r, dim);
   p->s.out = p->out.t;
   for (int i = 0; i < 2; i++)
@@ -154,7 +213,8 @@ static void problem_close(struct problem *p) {
   fence_close(&p->out.memory);
   fence_close(&p->scale);
   fence_close(&p->shift);
-  fence_close(&p->slope);
+  for (int i = 0; i < 2; i++) fence_close(&p->slope[i]);
+  for (int a = 0; a < VN_AXES; a++) fence_close(&p->table[a]);
   free(p->values[0]);
   free(p->values[1]);
 }
@@ -163,12 +223,16 @@ static void describe(const struct problem *p) {
   const struct vn_simple *s = &p->s;
   const size_t used = strlen(check_case), *a = s->in[0].dim, *b = s->in[1].dim;
   snprintf(check_case + used, sizeof check_case - used,
-           " %s %s, %zux%zux%zux%zux%zu/%zu, second %zux%zux%zux%zux%zu/%zu, out /%zu%s, axis %u "
+           " %s %s %s span %zu, %zux%zux%zux%zux%zu/%zu, second %zux%zux%zux%zux%zu/%zu, out "
+           "/%zu%s, axis %u "
            "more %u last %u%s",
-           vn_op_text(s->op), vn_act_text(s->epilogue.act[s->op == VN_OP_ADD].kind), a[0], a[1],
-           a[2], a[3], a[4], s->in[0].stride, b[0], b[1], b[2], b[3], b[4], s->in[1].stride,
-           s->out.stride, p->in_place ? " in place" : "", s->axis, s->more_axes, s->select_last,
-           p->special ? ", special values" : "");
+           vn_op_text(s->op), vn_act_text(s->epilogue.act[s->op == VN_OP_ADD].kind),
+           s->op == VN_OP_MAP      ? vn_map_text(s->kind)
+           : s->op == VN_OP_BINARY ? vn_binary_text(s->kind)
+                                   : "",
+           s->span, a[0], a[1], a[2], a[3], a[4], s->in[0].stride, b[0], b[1], b[2], b[3], b[4],
+           s->in[1].stride, s->out.stride, p->in_place ? " in place" : "", s->axis, s->more_axes,
+           s->select_last, p->special ? ", special values" : "");
 }
 
 /* The output's element as a number: its word for COPY, an integer where it is one. */

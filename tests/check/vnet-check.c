@@ -29,8 +29,9 @@ static const char help[] =
     "vnet-check [options]: kernels against an oracle, and their speed\n"
     "  --isa NAME       ref, portable, avx2, avx512 or neon; default: all that this machine has\n"
     "  --filter TEXT    only families whose name contains it: ref ref-up ref-simple xnnpack\n"
-    "                   winograd lean fft direct depthwise pointwise down up elementwise\n"
-    "                   softmax wgrad-winograd wgrad-product pixels adamw\n"
+    "                   winograd lean fft direct depthwise pointwise down up spread\n"
+    "                   elementwise softmax norm map sample\n"
+    "                   wgrad-winograd wgrad-product pixels adamw\n"
     "  --seed N         default: from the clock; it is printed\n"
     "  --count N        problems per family, default 120\n"
     "  --case N         one problem alone\n"
@@ -85,6 +86,10 @@ static bool isa_check(const char *isa, const struct vn_simd *simd, const struct 
       {.name = "pointwise", .conv = simd ? simd->pointwise : NULL},
       {.name = "down", .conv = simd ? simd->down : NULL},
       {.name = "up", .conv = simd ? simd->up : NULL, .transposed = true},
+      {.name = "spread", .conv = simd ? simd->spread : NULL, .transposed = true},
+      {.name = "norm", .simple = simd ? simd->norm : NULL},
+      {.name = "map", .simple = simd ? simd->map : NULL},
+      {.name = "sample", .simple = simd ? simd->sample : NULL},
       {.name = "elementwise", .simple = simd ? simd->elementwise : NULL},
       {.name = "softmax", .simple = simd ? simd->softmax : NULL},
       {.name = "wgrad-winograd", .wgrad = backward ? backward->winograd : NULL},

@@ -147,7 +147,19 @@ bool case_write_known(const struct onnx_case *c, const struct case_tensor *want,
 
 /* ---- tensors ---- */
 
-enum { FLOAT = 1, UINT8, INT8, UINT16, INT16, INT32, INT64, BOOL = 9, FLOAT16, DOUBLE };
+enum {
+  FLOAT = 1,
+  UINT8,
+  INT8,
+  UINT16,
+  INT16,
+  INT32,
+  INT64,
+  BOOL = 9,
+  FLOAT16,
+  DOUBLE,
+  BFLOAT16 = 16
+};
 
 static size_t width(int32_t type) {
   static const size_t bytes[] = {0, 4, 1, 1, 2, 2, 4, 8, 0, 1, 2, 8};

@@ -92,7 +92,7 @@ def layouts_are_one():
         "with a fourth axis": VALUES[..., None], "a subclass": VALUES.view(np.memmap)}
     with vnet.open(plan("small")) as model:
         for name, view in views.items():
-            seen = vnet_image.image_of(view, OBLIQUE, "RAS", True)
+            seen, = vnet_image.volumes_of(view, OBLIQUE, "RAS", True)
             assert np.shares_memory(seen.voxels, view), f"{name}: a copy"
             result = model.segment(view, OBLIQUE)
             assert np.array_equal(result.labels, want), name
@@ -179,7 +179,7 @@ def files_are_nibabels():
             compare_headers(nibabel.load(folder / "mine.nii").header, endian)
         # Stored voxels are taken as they are, scaling apart: zscore hides it, levels does not.
         loaded = saved(scaled)
-        assert vnet_image.image_of(loaded, None, "RAS", True).voxels.dtype == np.int16
+        assert vnet_image.volumes_of(loaded, None, "RAS", True)[0].voxels.dtype == np.int16
         differ(levels.segment(loaded).labels, levels.segment(VALUES, OBLIQUE).labels)
         assert np.array_equal(levels.segment(loaded).labels, levels.segment(loaded.get_fdata(), OBLIQUE).labels)
         # A pair of files, whose header nibabel has another class for; what is not NIfTI.
@@ -246,20 +246,58 @@ def channels_are_a_list():
         assert np.array_equal(model.segment([VALUES], OBLIQUE).labels, model.segment(VALUES, OBLIQUE).labels)
         raises(vnet.ArgumentError, "no image", lambda: model.segment([], OBLIQUE))
         raises(vnet.Error, "", lambda: model.segment([VALUES, VALUES], OBLIQUE))
-    try:
-        vnet.open(plan("pair")).close()
-    except vnet.UnsupportedError as error:
-        print(f"  the rest not checked: {error}")
-        return
     with vnet.open(plan("pair")) as model:
-        assert model.channels == 2
+        assert model.channels == 2 and model.channel_names == (None, None)
         other = np.asfortranarray(ball(), np.float32)
         a = model.segment([VALUES, other], OBLIQUE)
         b = model.segment([nibabel.Nifti1Image(VALUES, OBLIQUE), nibabel.Nifti1Image(other, OBLIQUE)])
         assert np.array_equal(a.labels, b.labels) and len(np.unique(a.labels)) > 1
         differ(a.labels, model.segment([other, VALUES], OBLIQUE).labels)
-        for wrong in (VALUES, [VALUES], [VALUES] * 3, [VALUES, other[1:]]):
+        stack = np.stack([VALUES, other], 3)
+        stacked = nibabel.Nifti1Image(stack.astype(np.float32), OBLIQUE)
+        for together in ((stack, OBLIQUE), (stack[:, :, :, None], OBLIQUE), (stacked,)):
+            result = model.segment(*together)
+            assert np.array_equal(a.labels, result.labels)
+        assert result.to_nibabel().shape == SHAPE and model.memory(stacked) == model.memory(stack, OBLIQUE)
+        assert np.array_equal(a.labels, np.asanyarray(vnet_run("pair", stacked)[0].dataobj))
+        for wrong in (VALUES, [VALUES], [VALUES] * 3, [VALUES, other[1:]], np.stack([VALUES] * 3, 3), {"a": VALUES}):
             raises(vnet.Error, "", lambda: model.segment(wrong, OBLIQUE))
+        # Brought onto the first one's grid: half of it is not there.
+        half = model.segment([VALUES, other[:, 17:]], [OBLIQUE, OBLIQUE @ _shift(0, 17, 0)], match_grids=True)
+        differ(half.labels, a.labels)
+        more = model.memory([VALUES, other[1:]], [OBLIQUE] * 2, match_grids=True)
+        assert more >= model.memory([VALUES, other], OBLIQUE) + 4 * VALUES.size
+        raises(vnet.UnsupportedError, "match_grids", lambda: model.segment(
+            [VALUES, other[:, 17:]], [OBLIQUE, OBLIQUE @ _shift(0, 17, 0)]))
+    with vnet.open(plan("channels4")) as model:
+        names = ("T1", "T1ce", "T2", "FLAIR")
+        assert model.channel_names == names and model.regions == 0
+        four = {name: random.uniform(0, top, (18, 14, 9)) for name, top in zip(names, (10, 20, 40, 80))}
+        want = model.segment(list(four.values()), np.eye(4)).labels
+        turned = {name.lower(): four[name] for name in names[::-1]}
+        assert np.array_equal(model.segment(turned, np.eye(4)).labels, want)
+        raises(vnet.ArgumentError, "the model's are", lambda: model.segment({"T1": VALUES}, np.eye(4)))
+        raises(vnet.UnsupportedError, "exclude", lambda: model.segment(turned, np.eye(4), regions=True))
+
+
+def _shift(*ijk):
+    matrix = np.eye(4)
+    matrix[:3, 3] = ijk
+    return matrix
+
+
+def regions_are_vnet_runs():
+    image = nibabel.Nifti1Image(random.uniform(0, 4, (20, 18, 13)).astype(np.float32), np.eye(4))
+    want, _ = vnet_run("regions", image, "--regions", folder / "each.nii", "--scores", folder / "p.nii")
+    with vnet.open(plan("regions")) as model:
+        assert model.regions == 3 and len(model.labels) == 4
+        result = model.segment(image, regions=True, probabilities="uint16")
+    each = np.asanyarray(nibabel.load(folder / "each.nii").dataobj)
+    assert np.array_equal(result.labels, np.asanyarray(want.dataobj)) and len(np.unique(result.labels)) == 4
+    assert result.regions.dtype == np.uint8 and np.array_equal(np.moveaxis(result.regions, 0, 3), each)
+    stored = nibabel.load(folder / "p.nii").dataobj.get_unscaled()
+    assert np.array_equal(np.moveaxis(result.probabilities, 0, 3), stored)
+    assert np.array_equal(result.regions, result.probabilities[1:] >= 32768)
 
 
 def example_runs():
@@ -298,4 +336,4 @@ def tensors_are_vnet_runs():
 
 
 CHECKS = (tensors_are_vnet_runs, layouts_are_one, types_are_one, worlds_are_one, files_are_nibabels,
-          options_are_passed_on, probabilities_are_vnet_runs, channels_are_a_list, example_runs, brain_is_vnet_runs)
+          options_are_passed_on, probabilities_are_vnet_runs, channels_are_a_list, regions_are_vnet_runs, example_runs, brain_is_vnet_runs)

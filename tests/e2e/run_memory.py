@@ -4,6 +4,7 @@
 
 The bound: the network's own memory and three times the scan as float32, with every result asked for
 but the probabilities. The model is one convolution, so that the figure is not hidden by a network's.
+Then four channels of 256 x 256 x 160, one of them on another grid: never more than was counted.
 """
 import json
 import pathlib
@@ -43,3 +44,22 @@ with tempfile.TemporaryDirectory(prefix="vnet-memory-") as name:
     limit = report["memory_bytes"] // MIB
     refused = subprocess.run([*words, "--memory-limit", f"{limit - 1}M"], capture_output=True, text=True)
     assert refused.returncode == 6 and f"takes {limit}" in refused.stderr, refused.stderr
+
+    # Four channels as float32, the third once more on the first one's grid, a label map and a region.
+    subprocess.run([bin_dir / "vnetc", fixtures / "scan" / "sum4.onnx", "-o", plan, "--topology", "any", "-q"],
+                   check=True)
+    values = np.random.default_rng(1).integers(0, 80, (256, 256, 160)).astype(np.int16)
+    scans = [folder / f"case_000{i}.nii" for i in range(4)]
+    for i, path in enumerate(scans):
+        nibabel.save(nibabel.Nifti1Image(values[:, 16:] if i == 2 else values, np.eye(4)), path)
+    words = [bin_dir / "vnet-run", plan, *scans, "-q", "--json", "-o", folder / "labels.nii.gz", "--match-grids",
+             "--regions", folder / "regions.nii.gz"]
+    report = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    channel = 4 * values.size
+    print(f"four channels: peak resident {report['peak_resident_bytes'] / MIB:.0f} MiB, counted "
+          f"{report['memory_bytes'] / MIB:.0f}, a channel {channel / MIB:.0f}")
+    assert 4.9 * channel <= report["memory_bytes"] <= report["network_bytes"] + 6 * channel, report["memory_bytes"]
+    assert report["peak_resident_bytes"] <= report["memory_bytes"] + OVERHEAD
+    refused = subprocess.run([*words, "--memory-limit", f"{report['memory_bytes'] // MIB - 1}M"], capture_output=True,
+                             text=True)
+    assert refused.returncode == 6 and "the limit is" in refused.stderr, refused.stderr

@@ -35,8 +35,8 @@ MISTAKES = """
 4 vnet-run long.txt t1.nii.gz                       | long.txt: not a plan, which vnetc makes of an ONNX model
 4 vnet-run cut.plan t1.nii.gz                       | cut.plan: the plan has 5000 bytes and should have
 4 vnet-run text.onnx t1.nii.gz                      | text.onnx: not a usable ONNX model
-5 vnet-run later.plan t1.nii.gz                     | format version 2.0, this library reads 1.x: compile the model again
-5 vnet-run older.plan t1.nii.gz                     | format version 0.0, this library reads 1.x: compile the model again
+5 vnet-run later.plan t1.nii.gz                     | format version 2.1, this library reads 1.x: compile the model again
+5 vnet-run older.plan t1.nii.gz                     | format version 0.1, this library reads 1.x: compile the model again
 3 vnet-run brain absent.nii.gz                      | absent.nii.gz: No such file
 2 vnet-run brain scans                              | scans: is a folder; where its results go is said with --output-dir
 4 vnet-run brain cut.nii.gz                         | cut.nii.gz: truncated

@@ -83,10 +83,11 @@ def levels_are_exact():
     for shape in ((16, 12, 8), (5, 7, 3), (40, 9, 21), (15, 31, 8), (17, 25, 9), (1, 1, 1)):
         values = round_values(shape)
         scan = save("scan.nii.gz", values)
-        run(plan("levels"), scan)
-        found, image = labels_of(folder / "scan.seg.nii.gz")
-        assert found.dtype == np.uint8 and np.array_equal(found, np.rint(values)), shape
-        assert np.array_equal(image.affine, AFFINE)
+        for name in ("levels", "levels_batch", "levels_last"):  # windows three at a time; n d h w c
+            run(plan(name), scan)
+            found, image = labels_of(folder / "scan.seg.nii.gz")
+            assert found.dtype == np.uint8 and np.array_equal(found, np.rint(values)), (name, shape)
+            assert np.array_equal(image.affine, AFFINE)
     save("scan.nii", round_values((20, 9, 8, 1)), kind=nibabel.Nifti2Image)
     run(plan("levels"), folder / "scan.nii", "-o", folder / "named.nii")
     found, image = labels_of(folder / "named.nii")
@@ -188,8 +189,14 @@ def tensors_are_raw():
     assert labels.dtype == np.int64 and labels.shape == x.shape and set(np.unique(labels)) <= {0, 1, 2, 3}
     np.save(folder / "x.npy", x[:, :, :4])
     refused(2, "1x1x8x12x16", plan("levels"), "--tensor", folder / "x.npy", "-o", folder / "z.npy")
-    np.save(folder / "x.npy", x.astype(np.float64))
-    refused(5, "<f8", plan("levels"), "--tensor", folder / "x.npy", "-o", folder / "z.npy")
+    for kind in "f2 f8 i1 u1 i2 u2 i4 u4 i8 u8 ?".split():  # all numbers become floats
+        numbers = np.abs(x * 50).astype(kind)
+        np.save(folder / "x.npy", numbers)
+        run(plan("levels"), "--tensor", folder / "x.npy", "-o", folder / "y.npy")
+        assert np.allclose(np.load(folder / "y.npy"), k * numbers.astype(np.float32) - k * k / 2, atol=1e-4), kind
+    for kind in (">f4", "c8", "U1"):
+        np.save(folder / "x.npy", x.astype(kind))
+        refused(5, kind[1:], plan("levels"), "--tensor", folder / "x.npy", "-o", folder / "z.npy")
     np.save(folder / "x.npy", np.asfortranarray(x))
     refused(5, "Fortran", plan("levels"), "--tensor", folder / "x.npy", "-o", folder / "z.npy")
     np.save(folder / "x.npy", x)

@@ -30,6 +30,8 @@ static void names_check(const struct run_list *list) {
 /* What ends the program is kept away: a zero byte, and a list without a scan. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static const char last[] = "\n/one\n";
+  static const char *const name[] = {"t1", "t1ce", "t2"};
+  const struct run_channels channels = {.count = size % 2 ? 3 : 1, .name = name};
   char *text = malloc(size + sizeof last);
   if (!text) return 0;
   for (size_t i = 0; i < size; i++) text[i] = data[i] ? (char)data[i] : 'x';
@@ -37,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct run_options options = {.quiet = true, .output_dir = folder};
   options.list = fuzz_file(text, size + sizeof last - 1);
   struct run_list list = run_list_open(&options);
-  run_list_settle(&list, &options);
+  run_list_settle(&list, &options, &channels);
   names_check(&list);
   run_list_close(&list);
   free(text);

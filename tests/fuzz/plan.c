@@ -18,8 +18,10 @@ static const struct {
     {offsetof(struct plan_header, weights), sizeof(struct plan_weight)},
     {offsetof(struct plan_header, ports), sizeof(struct plan_port)},
     {offsetof(struct plan_header, metas), sizeof(struct plan_meta)},
+    {offsetof(struct plan_header, ends), sizeof(struct plan_end)},
+    {offsetof(struct plan_header, thresholds), sizeof(struct plan_threshold)},
 };
-enum { BUFFERS, TENSORS, STEPS, WEIGHTS, PORTS, METAS, KINDS };
+enum { BUFFERS, TENSORS, STEPS, WEIGHTS, PORTS, METAS, ENDS, THRESHOLDS, KINDS };
 
 struct plan {
   uint8_t *data;

@@ -81,7 +81,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct vn_diag diag = {""};
   struct vn_scan *scan;
   const char *geometry = geometries[size % 6];
-  enum vn_status status = vn_scan_open(fuzz_file(data, size), &scan, &diag);
+  const char *path = fuzz_file(data, size);
+  enum vn_status status =
+      size % 4 ? vn_scan_open(path, &scan, &diag) : vn_scan_open_series(path, &scan, &diag);
   if (!status && geometry) vn_scan_set_geometry(scan, geometry, NULL); /* there may be no such */
   if (!status) status = vn_scan_load(scan, NULL, &diag);
   fuzz_judge(status, &diag);

@@ -34,12 +34,16 @@ static void take_metas(struct fuzz_bytes *bytes, struct plan_builder *b) {
 }
 
 static void *make_plan(struct fuzz_bytes *bytes, size_t *channels, size_t *labels, size_t *size) {
+  static const uint32_t meanings[] = {VN_END_UNSAID, VN_END_REGIONS, VN_END_FOREGROUND,
+                                      VN_END_SCORES, VN_END_SOFTMAX, VN_END_LOGSOFTMAX};
+  const uint32_t meaning = meanings[bytes->left % 6];
   struct plan_builder b;
   pb_start(&b);
   take_metas(bytes, &b);
   *channels = fuzz_take(bytes, 4) == 1 ? 2 : 1;
   size_t outputs = fuzz_take_in(bytes, 1, 4), in[VN_AXES] = {1, *channels}, out[VN_AXES];
-  *labels = outputs == 1 ? 2 : outputs;
+  const bool ground = meaning == VN_END_REGIONS || meaning == VN_END_FOREGROUND;
+  *labels = ground || outputs == 1 ? outputs + 1 : outputs;
   for (int a = VN_D; a < VN_AXES; a++) in[a] = fuzz_take_in(bytes, 1, 6);
   memcpy(out, in, sizeof out);
   out[VN_C] = outputs;
@@ -48,6 +52,7 @@ static void *make_plan(struct fuzz_bytes *bytes, size_t *channels, size_t *label
   pb_step(&b, VN_OP_SOFTMAX, y, z)->u.axis.axis = VN_C;
   pb_port(&b, "scan", x, 0);
   pb_port(&b, "scores", fuzz_take(bytes, 2) ? y : z, 1);
+  pb_end(&b, meaning, (uint32_t)outputs, 0.4f);
   return pb_finish(&b, size);
 }
 
@@ -107,9 +112,10 @@ static int too_long(void *context, double fraction) {
 
 static void segment(struct fuzz_bytes *bytes, struct vn_segmenter *segmenter, size_t channels,
                     size_t labels) {
-  struct vn_image image;
+  struct vn_image image, other;
   struct vn_diag diag = {""};
   clock_t start = clock();
+  const size_t kind = bytes->left;
   take_image(bytes, &image);
   struct vn_segment_options options = {.size = sizeof options,
                                        .overlap = fuzz_take(bytes, 4) ? 0 : take_real(bytes),
@@ -118,6 +124,7 @@ static void segment(struct fuzz_bytes *bytes, struct vn_segmenter *segmenter, si
                                        .replace_nan = fuzz_take(bytes, 2),
                                        .largest_component = fuzz_take(bytes, 2),
                                        .min_volume_ml = fuzz_take(bytes, 4) ? 0 : take_real(bytes),
+                                       .match_grids = kind % 4 > 0,
                                        .progress = too_long,
                                        .progress_context = &start};
   for (int i = 0; i < 3; i++) options.mirror[i] = fuzz_take(bytes, 4) == 1;
@@ -129,9 +136,17 @@ static void segment(struct fuzz_bytes *bytes, struct vn_segmenter *segmenter, si
                              .probabilities = probabilities ? malloc(voxels * labels * 4) : NULL,
                              .probability = VN_PROBABILITY_F32};
   struct vn_segment_report report = {.size = sizeof report};
-  struct vn_measure measures[4];
+  struct vn_measure measures[5];
+  struct vn_segmenter_info info = {.size = sizeof info};
+  vn_segmenter_info(segmenter, &info, &diag);
+  if (info.labels != labels || info.channels != channels)
+    fuzz_broken("%zu labels of %zu channels", info.labels, info.channels);
+  map.regions = info.regions && kind % 3 ? malloc(voxels * info.regions) : NULL;
   image.voxels = take_voxels(bytes, &image);
-  const struct vn_image *images[] = {&image, &image};
+  other = image;
+  other.affine[kind % 3][kind % 4] += (double)(kind % 5) / 8;
+  if (other.dim[kind % 3] > 1) other.dim[kind % 3] -= kind % 2;
+  const struct vn_image *images[] = {&image, &other};
   enum vn_status status = vn_segment(segmenter, images, channels, &options, &map, &report, &diag);
   fuzz_judge(status, &diag);
   for (size_t i = 0; !status && i < voxels; i++)
@@ -139,7 +154,10 @@ static void segment(struct fuzz_bytes *bytes, struct vn_segmenter *segmenter, si
   if (!status && vn_measure_labels(&image, &map, labels, measures, &diag))
     fuzz_broken("labels cannot be measured: %s", diag.text);
   free(map.data);
+  for (size_t i = 0; !status && map.regions && i < voxels * info.regions; i++)
+    if (((uint8_t *)map.regions)[i] > 1) fuzz_broken("a voxel that is neither inside nor outside");
   free(map.probabilities);
+  free(map.regions);
   free((void *)(uintptr_t)image.voxels);
 }
 

@@ -164,9 +164,68 @@ static void make_conv(struct maker *m, uint32_t op) {
   if (residual == 2) s->in[1] = out; /* in place */
 }
 
+static void make_norm(struct maker *m, struct plan_step *s, bool in_place) {
+  const size_t channels = tensor(m, s->out)->dim[VN_C];
+  const size_t span = fuzz_take_in(&m->bytes, 1, channels);
+  s->epsilon = 1e-2f;
+  if (channels % span == 0) {
+    s->op = VN_OP_GROUPNORM;
+    s->u.norm.span = (uint32_t)span;
+  }
+  make_act(m, s, 0, true);
+  make_act(m, s, 1, true);
+  const size_t residual = fuzz_take(&m->bytes, 4);
+  if (residual == 1) s->in[1] = make_second(m, s->out, true);
+  if (residual == 2 && !in_place) s->in[1] = s->out;
+}
+
+/* Of those that amplify no difference between two kernels, with plain numbers. */
+static void make_function(struct maker *m, struct plan_step *s) {
+  static const uint32_t maps[] = {VN_MAP_EXP,   VN_MAP_ERF,          VN_MAP_TANH,      VN_MAP_GELU,
+                                  VN_MAP_SWISH, VN_MAP_MISH,         VN_MAP_SELU,      VN_MAP_CELU,
+                                  VN_MAP_CLIP,  VN_MAP_HARD_SIGMOID, VN_MAP_HARD_SWISH};
+  static const uint32_t binaries[] = {VN_BINARY_MUL, VN_BINARY_SUB, VN_BINARY_MIN, VN_BINARY_MAX};
+  if (s->op == VN_OP_MAP) {
+    s->u.function = (struct plan_function){
+        .kind = maps[fuzz_take(&m->bytes, sizeof maps / sizeof *maps)], .a = 0.5f, .b = 0.75f};
+    return;
+  }
+  s->u.function.kind = binaries[fuzz_take(&m->bytes, sizeof binaries / sizeof *binaries)];
+}
+
+static uint32_t make_table(struct maker *m, size_t in, size_t out, size_t taps) {
+  const uint32_t id = pb_weight(&m->b, (const size_t[]){out, taps, 2, 1, 1}, 1.f);
+  m->b.weights[id].rank = 3;
+  for (size_t i = 0; i < out * taps; i++)
+    m->b.weight_data[id][2 * i] = (float)fuzz_take(&m->bytes, in + 1) - 1.f;
+  return id;
+}
+
+static void make_sample(struct maker *m) {
+  const uint32_t in = choose_input(m);
+  size_t from[VN_AXES], to[VN_AXES];
+  uint32_t table[VN_AXES];
+  bool any = false;
+  dims_of(m, in, from);
+  for (int a = 0; a < VN_AXES; a++) {
+    const bool has = (a == VN_W && !any) || fuzz_take(&m->bytes, 3) == 1;
+    to[a] = has ? fuzz_take_in(&m->bytes, 1, 6) : from[a];
+    any = any || has;
+    table[a] = has ? 0 : VN_NONE;
+  }
+  if (elems_of(to) > ELEMS_MOST || m->b.n_weights + VN_AXES > PB_MOST) return;
+  for (int a = 0; a < VN_AXES; a++)
+    if (table[a] != VN_NONE)
+      table[a] = make_table(m, from[a], to[a], fuzz_take_in(&m->bytes, 1, 3));
+  struct plan_step *s = pb_step(&m->b, VN_OP_SAMPLE, in, make_tensor(m, to, VN_F32));
+  s->u.sample.largest = (uint32_t)fuzz_take(&m->bytes, 2);
+  s->u.sample.fill = 0.25f;
+  memcpy(s->u.sample.table, table, sizeof table);
+}
+
 static void make_pointwise(struct maker *m, uint32_t op) {
   uint32_t in = choose_input(m);
-  bool in_place = op != VN_OP_INSTNORM && fuzz_take(&m->bytes, 3) == 1;
+  bool in_place = fuzz_take(&m->bytes, 3) == 1;
   uint32_t out = in_place ? in : make_like(m, in, VN_F32);
   size_t channels = tensor(m, in)->dim[VN_C];
   struct plan_step *s = pb_step(&m->b, op, in, out);
@@ -175,8 +234,9 @@ static void make_pointwise(struct maker *m, uint32_t op) {
     s->weight = pb_vector(&m->b, channels, 1.f);
     s->bias = pb_vector(&m->b, channels, 0.5f);
   }
-  if (op == VN_OP_INSTNORM) s->epsilon = 1e-2f;
-  if (op == VN_OP_ADD || op == VN_OP_PRELU) {
+  if (op == VN_OP_INSTNORM) make_norm(m, s, in_place);
+  if (op == VN_OP_MAP || op == VN_OP_BINARY) make_function(m, s);
+  if (op == VN_OP_ADD || op == VN_OP_PRELU || op == VN_OP_BINARY) {
     bool other_in_place = op == VN_OP_ADD && !in_place && fuzz_take(&m->bytes, 4) == 1;
     s->in[1] = other_in_place ? out : make_second(m, out, false);
   }
@@ -239,7 +299,8 @@ static void make_step(struct maker *m) {
   static const uint32_t ops[] = {VN_OP_CONV3D,   VN_OP_CONV3D, VN_OP_CONV3D,  VN_OP_CONV3D,
                                  VN_OP_DECONV3D, VN_OP_ACT,    VN_OP_AFFINE,  VN_OP_INSTNORM,
                                  VN_OP_ADD,      VN_OP_PRELU,  VN_OP_SOFTMAX, VN_OP_LOGSOFTMAX,
-                                 VN_OP_ARGMAX,   VN_OP_COPY,   VN_OP_CAST,    VN_OP_CONST};
+                                 VN_OP_ARGMAX,   VN_OP_COPY,   VN_OP_CAST,    VN_OP_CONST,
+                                 VN_OP_MAP,      VN_OP_BINARY, VN_OP_SAMPLE};
   uint32_t op = ops[fuzz_take(&m->bytes, sizeof ops / sizeof *ops)];
   if (op == VN_OP_CONV3D || op == VN_OP_DECONV3D)
     make_conv(m, op);
@@ -253,6 +314,8 @@ static void make_step(struct maker *m) {
     make_const(m);
   else if (op == VN_OP_CAST)
     make_cast(m);
+  else if (op == VN_OP_SAMPLE)
+    make_sample(m);
   else
     make_pointwise(m, op);
 }

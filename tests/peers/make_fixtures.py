@@ -8,6 +8,7 @@ them, whose large weights point into the generated pool weights.bin (see ../fixt
 
 import contextlib
 import io
+import re
 import shutil
 import sys
 import tempfile
@@ -21,6 +22,7 @@ import torch
 from onnx.external_data_helper import set_external_data
 
 import export
+import keras_habits
 import networks
 import quirks
 from networks import Options
@@ -105,11 +107,11 @@ EXPORTS = [
            vnetc="--patch 16x16x16"),
     Export("mattmacy-dynamo-dynamic", "mattmacy", small(**SHALLOW), "dynamo", size=(16, 16, 16),
            dynamic=("batch", "space"), vnetc="--patch 16x16x16"),
+    Export("mattmacy-batch-stats", "mattmacy", small(batch_stats=True, stages=2), size=(16, 16, 16),
+           expect="mattmacy width=4 stages=2 in=1 classes=2 left=1,1 right=1 act=elu norm=instance"),
     # Refused.
     Export("vnet-departs", "vnet", small(**SHALLOW), size=(16, 16, 16), runs=False, expect="right 2",
            departures={"right": (3, 3, 2, 3)}),
-    Export("mattmacy-batch-stats", "mattmacy", small(batch_stats=True, stages=2), size=(16, 16, 16), runs=False,
-           expect="training"),
 ]
 
 
@@ -167,7 +169,8 @@ def ort_run(path, feed):
 def golden_save(name, scan, outputs):
     """NAME.in.npy is a link to a scan that models share; NAME.out.npy, .out1.npy … are the outputs, thinned."""
     golden = FIXTURES / "golden"
-    shared = golden / ("scan-" + "x".join(str(n) for n in scan.shape) + ".npy")
+    kind = "" if scan.dtype == np.float32 else f"{scan.dtype}-"
+    shared = golden / (f"scan-{kind}" + "x".join(str(n) for n in scan.shape) + ".npy")
     np.save(shared, scan)
     link = golden / f"{name}.in.npy"
     link.unlink(missing_ok=True)
@@ -186,6 +189,16 @@ def golden_save(name, scan, outputs):
 def small_scan(shape):
     """A scan whose values need few digits."""
     return np.round(networks.scan(shape).numpy() * 256) / 256
+
+
+def scan_for(f, kind):
+    """A scan of the type that the model takes; open sizes are those of its options."""
+    asked = re.search(r"--patch (\d+)x(\d+)x(\d+)", f.options)
+    batch = re.search(r"--batch (\d+)", f.options)
+    open_sizes = [int(batch[1]) if batch else 1] + [int(n) for n in asked.groups()] if asked else []
+    shape = [d.dim_value or open_sizes.pop(0) for d in kind.shape.dim]
+    scan, dtype = small_scan(shape), onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+    return (np.abs(np.round(scan * 50)) if dtype.kind in "iu" else scan).astype(dtype)
 
 
 def make_export(e, folder):
@@ -210,7 +223,21 @@ def make_export(e, folder):
         golden_save(e.name, scan, [output])
     shutil.copyfile(path, FIXTURES / "models" / f"{e.name}.onnx")
     expect = e.expect or topology_line(e, o)
-    return f"{e.name} | {'run' if e.runs else 'refuse'} | {(e.vnetc + ' --allow-external-data').strip()} | {expect}"
+    return f"{e.name} | {'run' if e.runs else 'refuse'} | {e.vnetc} | {expect}"
+
+
+def make_keras(name, like):
+    """An export again, as Keras' exporters would have written it; the same weights from the pool."""
+    model = keras_habits.rewritten(onnx.load(FIXTURES / "models" / f"{like}.onnx", load_external_data=False))
+    model.graph.name = name
+    onnx.save(model, FIXTURES / "models" / f"{name}.onnx")
+    with tempfile.TemporaryDirectory() as folder:
+        pool.write(folder)
+        onnx.save(model, f"{folder}/{name}.onnx")
+        scan = small_scan((1, 16, 16, 16, 1)).astype(np.float32)
+        golden_save(name, scan, [ort_run(f"{folder}/{name}.onnx", scan)[0]])
+    e = next(e for e in EXPORTS if e.name == like)
+    return f"{name} | run | --patch 16x16x16 | {topology_line(e, networks.build(e.member, e.options)[1])}"
 
 
 def make_quirk(f):
@@ -228,8 +255,7 @@ def make_quirk(f):
     if f.name == "optimised-by-ort":
         optimise(path)
     if f.runs:
-        shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
-        scan = small_scan(shape).astype(np.float32)
+        scan = scan_for(f, model.graph.input[0].type.tensor_type)
         outputs = f.golden(model, scan) if f.golden else ort_run(str(path), scan)
         for value, output in zip(model.graph.output, outputs):
             del value.type.tensor_type.shape.dim[:]
@@ -247,13 +273,13 @@ def optimise(path):
     onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
 
 
+KERAS = {"vnet-2016-keras": "vnet-2016-metadata"}
 # Further lines for models that are there already.
 MORE_LINES = [
-    "vnet-departs | run | --topology any --allow-external-data | any",
-    "vnet-classic | refuse | | external",
-    "vnet-classic | refuse | --topology monai --allow-external-data | monai",
-    "vnet-classic | run | --topology vnet --allow-external-data | vnet width=4 stages=5 in=1 classes=2",
-    "vnet-dynamic | refuse | --allow-external-data | --patch",
+    "vnet-departs | run | --topology any | any",
+    "vnet-classic | refuse | --topology monai | monai",
+    "vnet-classic | run | --topology vnet | vnet width=4 stages=5 in=1 classes=2",
+    "vnet-dynamic | refuse | | --patch",
     "conv-grouped | refuse | | --topology any",
 ]
 MANIFEST_HEAD = """\
@@ -273,6 +299,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         pool.write(folder)
         lines += [make_export(e, folder) for e in EXPORTS if not only or e.name in only]
+    lines += [make_keras(name, like) for name, like in KERAS.items() if not only or name in only]
     if not only:
         (FIXTURES / "manifest.txt").write_text(MANIFEST_HEAD + "\n".join(lines + MORE_LINES) + "\n")
 

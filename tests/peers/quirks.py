@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
+import onnx.reference
 from onnx import TensorProto, helper, numpy_helper
 
 FIXTURES = []
@@ -48,8 +49,8 @@ class Graph:
         self.nodes, self.initializers, self.inputs, self.outputs = [], [], [], []
         self.random = np.random.default_rng(zlib.crc32(name.encode()))
 
-    def input(self, *shape, name="scan"):
-        self.inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)))
+    def input(self, *shape, name="scan", kind=TensorProto.FLOAT):
+        self.inputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
         return name
 
     def values(self, *shape):
@@ -485,49 +486,44 @@ def _external_bytes():
     return b"\0" * 64 + _external("external_inside", "")[1]
 
 
-@run("--topology any --allow-external-data", files={"external.bin": _external_bytes})
+@run(files={"external.bin": _external_bytes})
 def external_inside():
     return _external("external_inside", "external.bin", 64)[0]
 
 
-@refuse("external")
-def external_unasked():
-    return _external("external_unasked", "external.bin", 64)[0]
-
-
-@refuse("external", options="--topology any --allow-external-data")
+@refuse("external", options="--topology any")
 def external_parent():
     return _external("external_parent", "../manifest.txt")[0]
 
 
-@refuse("external", options="--topology any --allow-external-data")
+@refuse("external", options="--topology any")
 def external_parent_hidden():
     return _external("external_parent_hidden", "./a/../../manifest.txt")[0]
 
 
-@refuse("external", options="--topology any --allow-external-data")
+@refuse("external", options="--topology any")
 def external_absolute():
     return _external("external_absolute", "/etc/passwd")[0]
 
 
-@refuse("external", options="--topology any --allow-external-data",
+@refuse("external", options="--topology any",
         files={"external-link.bin": "../manifest.txt"})
 def external_link():
     """A link inside the folder that leads out of it."""
     return _external("external_link", "external-link.bin")[0]
 
 
-@refuse("external", options="--topology any --allow-external-data")
+@refuse("external", options="--topology any")
 def external_too_short():
     return _external("external_too_short", "external.bin", 128)[0]
 
 
-@refuse("external", options="--topology any --allow-external-data")
+@refuse("external", options="--topology any")
 def external_absent():
     return _external("external_absent", "absent.bin")[0]
 
 
-@refuse("external", options="--topology any --allow-external-data")
+@refuse("external", options="--topology any")
 def external_offset_overflow():
     return _external("external_offset_overflow", "external.bin", 2**63 - 1)[0]
 
@@ -561,10 +557,195 @@ def outputs_several():
     return g.model()
 
 
+# ---- what U-Nets have beside V-Nets ----
+
+
+def _group_norm(g, x, channels, groups, shape):
+    """As exporters write it that have no operator for it."""
+    x = g.node("Reshape", x, g.constant(np.array([0, groups, -1]), "split"))
+    ones, zeros = np.ones(groups, np.float32), np.zeros(groups, np.float32)
+    x = g.node("InstanceNormalization", x, g.constant(ones, "ones"), g.constant(zeros, "zeros"), epsilon=1e-5)
+    x = g.node("Reshape", x, g.constant(np.array(shape), "shape"))
+    x = g.node("Mul", x, g.constant(1 + g.values(channels, 1, 1, 1), "scale"))
+    return g.node("Add", x, g.constant(g.values(channels, 1, 1, 1), "shift"))
+
+
+@run()
+def groupnorm_opset17():
+    g = Graph("groupnorm_opset17", 17)
+    x = _group_norm(g, g.conv(g.input(2, 2, 3, 4, 5), 2, 6), 6, 3, [2, 6, 3, 4, 5])
+    return g.model(g.node("LeakyRelu", x, alpha=0.1))
+
+
+@run()
+def groupnorm_of_one():
+    g = Graph("groupnorm_of_one", 17)
+    return g.model(_group_norm(g, g.conv(g.input(2, 2, 3, 4, 5), 2, 6), 6, 1, [2, 6, 3, 4, 5]))
+
+
+@run()
+def groupnorm_opset21():
+    g = Graph("groupnorm_opset21", 21)
+    x = g.conv(g.input(2, 2, 3, 4, 5), 2, 6)
+    return g.model(g.node("GroupNormalization", x, g.weight(6, name="scale"), g.weight(6, name="shift"), num_groups=2))
+
+
+@run()
+def norm_with_residual():
+    """A residual block's end: what follows the norm goes into it."""
+    g = Graph("norm_with_residual", 17)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 3)
+    y = g.node("InstanceNormalization", g.conv(x, 3, 3, name="second"), g.weight(3, name="scale"), g.weight(3, name="shift"))
+    return g.model(g.node("Relu", g.node("Add", y, x)))
+
+
+@run()
+def attention_gate():
+    g = Graph("attention_gate", 17)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 3)
+    return g.model(g.node("Mul", x, g.node("Sigmoid", g.conv(x, 3, 1, k=1, name="gate"))))
+
+
+@run()
+def squeeze_excitation():
+    g = Graph("squeeze_excitation", 17)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 4)
+    y = g.node("Reshape", g.node("GlobalAveragePool", x), g.constant(np.array([1, 4]), "flat"))
+    y = g.node("Relu", g.node("Gemm", y, g.weight(2, 4, name="fc1"), g.weight(2, name="b1"), transB=1))
+    y = g.node("Sigmoid", g.node("MatMul", y, g.weight(2, 4, name="fc2")))
+    y = g.node("Reshape", y, g.constant(np.array([1, 4, 1, 1, 1]), "wide"))
+    return g.model(g.node("Max", g.node("Mul", x, y), g.node("ReduceMax", x, axes=[1], keepdims=1)))
+
+
+@run()
+def pools():
+    g = Graph("pools", 19)
+    x = g.conv(g.input(1, 2, 6, 7, 8), 2, 3)
+    a = g.node("MaxPool", x, kernel_shape=[3, 2, 2], strides=[2, 2, 2], pads=[1, 0, 0, 1, 0, 0], ceil_mode=1)
+    b = g.node("AveragePool", x, kernel_shape=[3, 3, 3], strides=[2, 2, 2], pads=[1] * 6, count_include_pad=1)
+    c = g.node("AveragePool", x, kernel_shape=[3, 3, 3], strides=[2, 2, 2], pads=[1] * 6)
+    return g.model(a, b, c)
+
+
+@run()
+def pads():
+    g = Graph("pads", 17)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 3)
+    ends = g.constant(np.array([0, 0, 1, 0, 2, 0, 0, 2, 1, 0]), "ends")
+    outs = [g.node("Pad", x, ends, mode=mode) for mode in ("reflect", "edge")]
+    cut = g.constant(np.array([0, 1, -1, 0, 2, 0, 2, 0, 1, -1]), "cut")
+    return g.model(*outs, g.node("Pad", x, cut, g.constant(np.float32(0.5), "fill")))
+
+
+@run()
+def resizes():
+    """Both rules of coordinates that frameworks write, and TensorFlow's."""
+    g = Graph("resizes", 13)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 2)
+    scales = g.constant(np.array([1, 1, 2, 2, 2], np.float32), "scales")
+    sizes = g.constant(np.array([1, 2, 5, 3, 7]), "sizes")
+    return g.model(
+        g.node("Resize", x, "", scales, mode="linear", coordinate_transformation_mode="half_pixel"),
+        g.node("Resize", x, "", "", sizes, mode="linear", coordinate_transformation_mode="align_corners"),
+        g.node("Resize", x, "", "", sizes, mode="nearest", coordinate_transformation_mode="asymmetric",
+               nearest_mode="floor"))
+
+
+@run()
+def upsample_opset9():
+    g = Graph("upsample_opset9", 9)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 2)
+    return g.model(g.node("Upsample", x, g.constant(np.array([1, 1, 2, 1, 3], np.float32), "scales")), ir=4)
+
+
+@run()
+def functions():
+    g = Graph("functions", 20)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 2)
+    outs = [g.node(op, x) for op in ("Gelu", "Selu", "Celu", "Mish", "Softplus")]
+    outs.append(g.node("Gelu", x, approximate="tanh"))
+    outs.append(g.node("Mul", x, g.node("Sigmoid", x)))
+    return g.model(*outs, g.node("Clip", x, g.constant(np.float32(-0.5), "low"), g.constant(np.float32(0.25), "high")))
+
+
+@run()
+def z_score_in_graph():
+    g = Graph("z_score_in_graph", 17)
+    x = g.input(1, 2, 3, 4, 5)
+    away = g.node("Sub", x, g.node("ReduceMean", x, axes=[2, 3, 4]))
+    power = g.node("Pow", away, g.constant(np.float32(2), "two"))
+    root = g.node("Sqrt", g.node("ReduceMean", power, axes=[2, 3, 4]))
+    return g.model(g.conv(g.node("Div", away, root), 2, 2))
+
+
+@run()
+def thresholds():
+    g = Graph("thresholds", 16)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 3)
+    half = g.constant(np.float32(0.1), "half")
+    above = g.node("Greater", x, half)
+    kept = g.node("Where", above, x, g.constant(np.float32(-1), "less"))
+    return g.model(g.node("Cast", above, to=TensorProto.FLOAT), kept)
+
+
+@run()
+def choices():
+    g = Graph("choices", 13)
+    x = g.conv(g.input(1, 2, 3, 4, 6), 2, 4)
+    a = g.node("Split", x, g.constant(np.array([1, 3]), "sizes"), axis=1, outputs=["first", "second"])
+    c = g.node("Gather", "second", g.constant(np.array([2, 0]), "which"), axis=1)
+    ends = [g.constant(np.array(v), n) for v, n in (([-1], "from"), ([-9], "to"), ([4], "along"), ([-2], "by"))]
+    return g.model(g.node("Slice", c, *ends), a, g.node("Gather", x, g.constant(np.array(1), "one"), axis=2))
+
+
+@run()
+def pixel_shuffle():
+    g = Graph("pixel_shuffle", 17)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 16)
+    x = g.node("Reshape", x, g.constant(np.array([1, 2, 2, 2, 2, 3, 4, 5]), "split"))
+    x = g.node("Transpose", x, perm=[0, 1, 5, 2, 6, 3, 7, 4])
+    return g.model(g.node("Reshape", x, g.constant(np.array([1, 2, 6, 8, 10]), "shape")))
+
+
+@run()
+def lines_times_fields():
+    """What Keras' PReLU is made of, without becoming one: products with fields, and with zeros."""
+    g = Graph("lines_times_fields", 17)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 3)
+    above, below = g.node("Relu", x), g.node("Neg", g.node("Relu", g.node("Neg", x)))
+    field = g.weight(1, 3, 3, 4, 5, name="field")
+    some = g.constant(np.float32([0.5, 0, -2]).reshape(1, 3, 1, 1, 1), "some")
+    both = g.node("Add", g.node("Mul", above, some), g.node("Mul", below, field))
+    return g.model(g.node("Mul", above, field), g.node("Mul", below, field), both, g.node("Mul", above, some))
+
+
+@run()
+def lines_through_others():
+    """What norms, pools and shuffles make of an activation is no activation of the same any more."""
+    g = Graph("lines_through_others", 17)
+    x = g.conv(g.input(1, 2, 2, 3, 4), 2, 8)
+    above, below = g.node("Relu", x), g.node("Neg", x)
+    normed = g.node("InstanceNormalization", above, g.weight(8, name="by"), g.weight(8, name="and"))
+    pooled = g.node("AveragePool", above, kernel_shape=[3, 3, 3], pads=[1] * 6)
+    shuffled = g.node("Reshape", below, g.constant(np.array([1, 1, 2, 2, 2, 2, 3, 4]), "parts"))
+    shuffled = g.node("Transpose", shuffled, perm=[0, 1, 5, 2, 6, 3, 7, 4])
+    shuffled = g.node("Reshape", shuffled, g.constant(np.array([1, 1, 4, 6, 8]), "whole"))
+    grouped = _group_norm(g, below, 8, 4, [1, 8, 2, 3, 4])
+    return g.model(g.node("Add", normed, above), g.node("Sub", pooled, above), g.node("Relu", shuffled),
+                   g.node("Add", grouped, below))
+
+
+@refuse("PixelShuffle")
+def reshape_splits_channels():
+    g = Graph("reshape_splits_channels", 17)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 6)
+    return g.model(g.node("Relu", g.node("Reshape", x, g.constant(np.array([1, 2, 3, 3, 4, 5]), "split"))))
+
+
 # ---- what is refused ----
 
 
-@refuse("training")
+@run()
 def norm_training_opset9():
     """Before opset 14 the outputs tell: five of them."""
     g = Graph("norm_training_opset9", 9)
@@ -572,11 +753,52 @@ def norm_training_opset9():
     return g.model(x, ir=4)
 
 
-@refuse("training")
-def norm_training_opset15():
-    g = Graph("norm_training_opset15", 15)
-    x = g.norm(g.conv(g.input(1, 2, 3, 4, 5), 2, 3), 3, outputs=["y", "mean", "var"], training_mode=1)
+def _norm_training(name, batch):
+    g = Graph(name, 15)
+    x = g.norm(g.conv(g.input(batch, 2, 3, 4, 5), 2, 3), 3, outputs=["y", "mean", "var"], training_mode=1)
     return g.model(x)
+
+
+@run()
+def norm_training_opset15():
+    """By the statistics of the batch, which is one scan."""
+    return _norm_training("norm_training_opset15", 1)
+
+
+@refuse("batch of 1")
+def norm_training_batch():
+    return _norm_training("norm_training_batch", 2)
+
+
+def _norm_written_out(name, opset, moved):
+    """track_running_stats=False: mean and variance are computed in the graph, and go into an ordinary norm."""
+    g = Graph(name, opset)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 3)
+    axes, v = [0, 2, 3, 4], x
+    if moved:
+        axes, v = [0, 1], g.node("Transpose", g.node("Reshape", x, g.constant(np.array([1, 3, -1]), "flat")), perm=[0, 2, 1])
+
+    def mean(t, keep):
+        if opset < 18:
+            return g.node("ReduceMean", t, axes=axes, keepdims=keep)
+        return g.node("ReduceMean", t, "axes", keepdims=keep)
+
+    if opset >= 18:
+        g.constant(np.array(axes), "axes")
+    centred = g.node("Sub", v, mean(v, 1))
+    square = g.node("Mul", centred, centred) if moved else g.node("Pow", centred, g.constant(np.float32(2), "two"))
+    scale, shift = g.constant(1 + 0.2 * g.values(3), "scale"), g.constant(0.2 * g.values(3), "shift")
+    return g.model(g.node("BatchNormalization", x, scale, shift, mean(v, 0), mean(square, 0), name="norm"), ir=8)
+
+
+@run()
+def norm_statistics_opset11():
+    return _norm_written_out("norm_statistics_opset11", 11, True)
+
+
+@run()
+def norm_statistics_opset18():
+    return _norm_written_out("norm_statistics_opset18", 18, False)
 
 
 @refuse("training")
@@ -643,13 +865,48 @@ def subgraph_loop():
     return g.model(g.node("Loop", trips, g.constant(np.array(True), "go"), scan, name="loop", body=body))
 
 
-@refuse("function")
-def function_local():
-    g = Graph("function_local", 17)
-    x = g.node("Block", g.input(1, 2, 3, 4, 5), domain="local", name="block")
+def _with_function(name, used):
+    g = Graph(name, 17)
+    x = g.input(1, 2, 3, 4, 5)
+    x = g.node("Block", x, domain="local", name="block") if used else g.conv(x, 2, 3)
     block = helper.make_function("local", "Block", ["a"], ["b"], [helper.make_node("Relu", ["a"], ["b"])],
                                  [helper.make_opsetid("", 17)])
     return g.model(x, opsets=[helper.make_opsetid("local", 1)], functions=[block])
+
+
+@refuse("inline_local_functions")
+def function_local():
+    return _with_function("function_local", True)
+
+
+@run()
+def function_unused():
+    return _with_function("function_unused", False)
+
+
+@refuse("quantised; export it in float32")
+def quantised_qdq():
+    g = Graph("quantised_qdq", 13)
+    scale, zero = g.constant(np.float32(0.1), "scale"), g.constant(np.uint8(128), "zero")
+    x = g.node("DequantizeLinear", g.node("QuantizeLinear", g.input(1, 2, 3, 4, 5), scale, zero), scale, zero)
+    return g.model(g.conv(x, 2, 3))
+
+
+@refuse("quantised; export it in float32")
+def quantised_weights():
+    """Weights alone in 8 bits."""
+    g = Graph("quantised_weights", 13)
+    w = g.constant((g.values(3, 2, 3, 3, 3) * 100).astype(np.int8), "weight")
+    w = g.node("DequantizeLinear", w, g.constant(np.float32(0.01), "scale"), g.constant(np.int8(0), "zero"))
+    return g.model(g.node("Conv", g.input(1, 2, 3, 4, 5), w, pads=[1] * 6))
+
+
+@refuse("quantised; export it in float32")
+def quantised_conv():
+    g = Graph("quantised_conv", 13)
+    w = g.constant((g.values(3, 2, 3, 3, 3) * 100).astype(np.int8), "weight")
+    x = g.node("ConvInteger", g.input(1, 2, 3, 4, 5, kind=TensorProto.UINT8), w, pads=[1] * 6)
+    return g.model(g.node("Cast", x, to=TensorProto.FLOAT))
 
 
 @refuse("weight")
@@ -733,9 +990,241 @@ def graph_name_twice():
     return g.model(g.node("Sigmoid", scan, outputs=["twice"]))
 
 
-@refuse("float")
+# ---- what the scan is made of ----
+
+
+def _scan_of(name, kind, *between):
+    """A scan of another type, cast as its network wants it; `between` come before the cast."""
+    g = Graph(name, 17)
+    x = g.input(1, 2, 3, 4, 5, kind=kind)
+    for op, more, attributes in between:
+        x = g.node(op, x, *[g.constant(np.array(m), f"{op}{i}") for i, m in enumerate(more)], **attributes)
+    return g.model(g.conv(g.node("Cast", x, to=TensorProto.FLOAT), 2, 3))
+
+
+@run()
 def scan_of_doubles():
     g = Graph("scan_of_doubles", 13)
-    g.inputs.append(helper.make_tensor_value_info("scan", TensorProto.DOUBLE, [1, 2, 3, 4, 5]))
-    g.output(g.node("Relu", "scan"), TensorProto.DOUBLE)
+    x = g.node("Mul", g.input(1, 2, 3, 4, 5, kind=TensorProto.DOUBLE), g.constant(np.float64(0.5), "half"))
+    g.output(g.node("Relu", x), TensorProto.DOUBLE)
     return g.model()
+
+
+@run()
+def scan_of_halfs():
+    return _scan_of("scan_of_halfs", TensorProto.FLOAT16)
+
+
+@run()
+def scan_of_shorts():
+    return _scan_of("scan_of_shorts", TensorProto.INT16)
+
+
+@run()
+def scan_of_bytes():
+    """Moved while they are bytes."""
+    return _scan_of("scan_of_bytes", TensorProto.UINT8, ("Transpose", [], {"perm": [0, 1, 4, 3, 2]}),
+                    ("Slice", [[0], [3], [3]], {}), ("Identity", [], {}))
+
+
+@refuse("integers of 'scan'")
+def scan_of_bytes_halved():
+    """A division of integers is no division of floats."""
+    return _scan_of("scan_of_bytes_halved", TensorProto.UINT8, ("Div", [np.uint8(2)], {}))
+
+
+@refuse("complex64")
+def scan_of_complex():
+    g = Graph("scan_of_complex", 13)
+    g.output(g.node("Identity", g.input(1, 2, 3, 4, 5, kind=TensorProto.COMPLEX64)), TensorProto.COMPLEX64)
+    return g.model()
+
+
+# ---- order, and what nothing needs ----
+
+
+@run()
+def nodes_unsorted():
+    g = Graph("nodes_unsorted", 17)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 3)
+    y = g.node("Add", g.node("Relu", x), g.node("Sigmoid", x))
+    g.nodes.reverse()
+    return g.model(y)
+
+
+def _without_the_dead(model, scan):
+    """ONNX's reference, for ONNX Runtime wants to know every node."""
+    live = onnx.ModelProto()
+    live.CopyFrom(model)
+    del live.graph.node[:]
+    live.graph.node.extend(n for n in model.graph.node if n.op_type == "Conv")
+    return onnx.reference.ReferenceEvaluator(live).run(None, {"scan": scan})
+
+
+@run(golden=_without_the_dead)
+def nodes_dead():
+    """Of operators that nobody knows, and of another engine's."""
+    g = Graph("nodes_dead", 17)
+    x = g.input(1, 2, 3, 4, 5)
+    g.node("Mystery", g.node("NonZero", x), domain="com.example")
+    g.node("Relu", "nothing")
+    y = g.conv(x, 2, 3)
+    return g.model(y, opsets=[helper.make_opsetid("com.example", 1)])
+
+
+def _newest(opset):
+    g = Graph(f"opset{opset}", opset)
+    x = g.node("PRelu", g.conv(g.input(1, 2, 4, 4, 6), 2, 3), g.constant(np.float32([[[[0.2]]], [[[-0.1]]], [[[0.5]]]]), "slope"))
+    down = g.norm(g.conv(x, 3, 4, k=2, name="down", pads=[0] * 6, strides=[2, 2, 2]), 4)
+    up = g.deconv(g.node("Elu", down), 4, 3, strides=[2, 2, 2])
+    y = g.node("Add", g.node("Concat", up, x, axis=1), g.node("Tile", x, g.constant(np.array([1, 2, 1, 1, 1]), "repeats")))
+    return g.model(g.node("Softmax", y, axis=1), ir=10)
+
+
+@run()
+def opset22():
+    return _newest(22)
+
+
+@run()
+def opset24():
+    return _newest(24)
+
+
+@run()
+def opset26():
+    return _newest(26)
+
+
+@run()
+def softmax_unit_rank6():
+    """Over a dimension of one element when every axis has more."""
+    g = Graph("softmax_unit_rank6", 13)
+    x = g.node("Unsqueeze", g.input(2, 3, 4, 5, 5), g.constant(np.array([4]), "axes"))
+    g.output(g.node("Softmax", x, axis=-2))
+    g.output(g.node("LogSoftmax", x, axis=4))
+    return g.model()
+
+
+# ---- PReLU as arithmetic ----
+
+
+def _written_out(name, slopes, write, channels_last=False):
+    g = Graph(name, 13)
+    x = g.conv(g.input(1, 1, 2, 3, 4), 1, 3)
+    if channels_last:
+        x = g.node("Transpose", x, perm=[0, 2, 3, 4, 1])
+    y = write(g, x, g.constant(np.float32(slopes), "slopes"))
+    if channels_last:
+        y = g.node("Transpose", y, perm=[0, 4, 1, 2, 3])
+    return g.model(g.conv(y, 3, 2, name="second"))
+
+
+_SLOPES = np.linspace(-0.2, 0.5, 3).reshape(1, 3, 1, 1, 1)
+
+
+def _keras(g, x, minus_slopes):
+    return g.node("Add", g.node("Relu", x), g.node("Mul", g.node("Relu", g.node("Neg", x)), minus_slopes))
+
+
+@run()
+def prelu_keras():
+    return _written_out("prelu_keras", _SLOPES, _keras)
+
+
+@run()
+def prelu_keras_one():
+    return _written_out("prelu_keras_one", [0.3], _keras)
+
+
+@run()
+def prelu_keras_voxels():
+    """Without shared axes there is a slope for each voxel."""
+    return _written_out("prelu_keras_voxels", np.linspace(-0.4, 0.4, 72).reshape(2, 3, 4, 3), lambda g, x, s: g.node(
+        "Add", g.node("Relu", x), g.node("Mul", s, g.node("Relu", g.node("Neg", x)))), channels_last=True)
+
+
+@run()
+def prelu_keras_voxels_apart():
+    """tf2onnx leaves Transposes around the product alone."""
+    def write(g, x, s):
+        below = g.node("Transpose", g.node("Relu", g.node("Neg", x)), perm=[0, 2, 3, 4, 1])
+        return g.node("Add", g.node("Transpose", g.node("Mul", below, s), perm=[0, 4, 1, 2, 3]), g.node("Relu", x))
+    return _written_out("prelu_keras_voxels_apart", np.linspace(-0.4, 0.4, 72).reshape(2, 3, 4, 3), write)
+
+
+@run()
+def prelu_with_abs():
+    def write(g, x, s):
+        below = g.node("Mul", s, g.node("Sub", x, g.node("Abs", x)))
+        return g.node("Add", g.node("Relu", x), g.node("Mul", below, g.constant(np.float32(0.5), "half")))
+    return _written_out("prelu_with_abs", _SLOPES, write)
+
+
+@run()
+def prelu_with_max():
+    def write(g, x, s):
+        zero = g.constant(np.float32(0), "zero")
+        return g.node("Add", g.node("Max", x, zero), g.node("Mul", s, g.node("Min", zero, x)))
+    return _written_out("prelu_with_max", _SLOPES, write)
+
+
+@run()
+def prelu_subtracted():
+    """And used half-way as well."""
+    def write(g, x, s):
+        below = g.node("Relu", g.node("Neg", x))
+        y = g.node("Sub", g.node("Relu", x), g.node("Mul", below, s))
+        return g.node("Add", y, g.node("Sigmoid", below))
+    return _written_out("prelu_subtracted", _SLOPES, write)
+
+
+@run()
+def leaky_as_max():
+    return _written_out("leaky_as_max", [0.1], lambda g, x, s: g.node("Max", x, g.node("Mul", x, s)))
+
+
+# ---- TensorFlow's order of axes ----
+
+
+def _channels_last(name, shape, to_first):
+    g = Graph(name, 13)
+    x = to_first(g, g.input(*shape))
+    x = g.node("Relu", g.conv(x, shape[-1], 3))
+    g.output(g.node("Transpose", x, perm=[0, 2, 3, 4, 1]))
+    return g.model()
+
+
+def _transposed(g, x):
+    return g.node("Transpose", x, perm=[0, 4, 1, 2, 3])
+
+
+@run()
+def ndhwc_fixed():
+    return _channels_last("ndhwc_fixed", (1, 3, 4, 5, 2), _transposed)
+
+
+@run("--topology any --patch 3x4x5")
+def ndhwc_dynamic():
+    return _channels_last("ndhwc_dynamic", ("n", "d", "h", "w", 2), _transposed)
+
+
+@run("--topology any --batch 2 --patch 3x4x5")
+def ndhwc_batch():
+    return _channels_last("ndhwc_batch", ("n", "d", "h", "w", 2), _transposed)
+
+
+@run()
+def ndhwc_scaled():
+    """Pre-processing stands before the Transpose."""
+    def scaled(g, x):
+        x = g.node("Sub", x, g.constant(np.float32([0.1, 0.2]), "mean"))
+        return _transposed(g, g.node("Div", x, g.constant(np.float32(1.5), "deviation")))
+    return _channels_last("ndhwc_scaled", (1, 3, 4, 5, 2), scaled)
+
+
+@run()
+def ndhwc_reshaped():
+    """Of one channel, tf2onnx writes the Transpose as a Reshape."""
+    return _channels_last("ndhwc_reshaped", (1, 3, 4, 5, 1), lambda g, x: g.node(
+        "Reshape", x, g.constant(np.array([1, 1, 3, 4, 5]), "shape")))

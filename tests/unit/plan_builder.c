@@ -4,6 +4,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,6 +125,15 @@ void pb_port(struct plan_builder *b, const char *name, uint32_t tensor, uint32_t
   }
 }
 
+void pb_end(struct plan_builder *b, uint32_t meaning, uint32_t channels, float threshold) {
+  const bool regions = meaning == VN_END_REGIONS;
+  const uint32_t first = (uint32_t)b->n_thresholds;
+  if (b->n_ends == PB_MOST || (regions && channels > PB_MOST - first)) abort();
+  for (uint32_t c = 0; regions && c < channels; c++)
+    b->thresholds[b->n_thresholds++].value = threshold + 0.125f * (float)c;
+  b->ends[b->n_ends++] = (struct plan_end){meaning, first, regions ? channels : 0, 0};
+}
+
 void pb_meta(struct plan_builder *b, const char *key, const char *value) {
   if (b->n_metas == PB_MOST) abort();
   b->metas[b->n_metas].key = pb_string(b, key);
@@ -147,6 +157,8 @@ static size_t lay_out(struct plan_builder *b, uint8_t *bytes, struct plan_header
   table_put(bytes, &at, &h->weights, b->weights, b->n_weights, sizeof *b->weights);
   table_put(bytes, &at, &h->ports, b->ports, b->n_ports, sizeof *b->ports);
   table_put(bytes, &at, &h->metas, b->metas, b->n_metas, sizeof *b->metas);
+  table_put(bytes, &at, &h->ends, b->ends, b->n_ends, sizeof *b->ends);
+  table_put(bytes, &at, &h->thresholds, b->thresholds, b->n_thresholds, sizeof *b->thresholds);
   table_put(bytes, &at, &h->strings, b->strings, b->n_string_bytes, 1);
   for (size_t i = 0; i < b->n_weights; i++) {
     b->weights[i].offset = at;
@@ -226,6 +238,8 @@ void *pb_small_net(size_t *size) {
   pb_port(&b, "scan", x, 0);
   pb_port(&b, "odds", odds, 1);
   pb_port(&b, "labels", labels, 1);
+  pb_end(&b, VN_END_SOFTMAX, 0, 0);
+  pb_end(&b, VN_END_LABELS, 0, 0);
   pb_meta(&b, "vnet.orientation", "RAS");
   return pb_finish(&b, size);
 }

@@ -16,8 +16,11 @@ struct plan_builder {
   float *weight_data[PB_MOST];
   struct plan_port ports[PB_MOST];
   struct plan_meta metas[PB_MOST];
+  struct plan_end ends[PB_MOST];
+  struct plan_threshold thresholds[PB_MOST];
   char strings[4096];
-  size_t n_buffers, n_tensors, n_steps, n_weights, n_ports, n_metas, n_string_bytes;
+  size_t n_buffers, n_tensors, n_steps, n_weights, n_ports, n_metas, n_ends, n_thresholds,
+      n_string_bytes;
   uint64_t arena_bytes;
 };
 
@@ -44,6 +47,8 @@ struct plan_step *pb_conv(struct plan_builder *b, uint32_t op, uint32_t in, uint
                           uint32_t kernel, uint32_t stride, uint32_t pad, uint32_t groups);
 
 void pb_port(struct plan_builder *b, const char *name, uint32_t tensor, uint32_t is_output);
+/* What the next output means, REGIONS with one threshold for each of `channels`. */
+void pb_end(struct plan_builder *b, uint32_t meaning, uint32_t channels, float threshold);
 void pb_meta(struct plan_builder *b, const char *key, const char *value);
 
 /* The plan's bytes, aligned to 64; free with free(). The builder is used up. */
@@ -56,7 +61,8 @@ void pb_seal(void *plan, size_t size);
 float pb_value(uint64_t seed, uint64_t i);
 
 /* A small V-Net: residual over channels, 2x2x2 down and up, concat by slices, pointwise, softmax
- * (output 0, float) and argmax (output 1, int64). Input 1 x 2 x 6 x 8 x 10. */
+ * (output 0, float) and argmax (output 1, int64), which mean just that. Input 1 x 2 x 6 x 8 x 10.
+ */
 void *pb_small_net(size_t *size);
 
 #endif

@@ -96,6 +96,38 @@ PLAIN(unsqueeze, "Unsqueeze", ints(p, "s", 1, (const int64_t[]){0}))
 PLAIN(slice, "Slice",
       join(p, ints(p, "s", 1, (const int64_t[]){1}), ints(p, "e", 1, (const int64_t[]){2})))
 
+PLAIN(mul_self, "Mul", p->x)
+PLAIN(mul_scan, "Mul", "scan")
+PLAIN(sub_scan, "Sub", "scan")
+PLAIN(greater, "Greater", floats(p, "v", 1, (const uint64_t[]){1}))
+PLAIN(erf_of, "Erf", NULL)
+PLAIN(mish, "Mish", NULL)
+PLAIN(global_pool, "GlobalAveragePool", NULL)
+PLAIN(matmul, "MatMul", floats(p, "m", 2, (const uint64_t[]){SIZE, SIZE}))
+PLAIN(gather, "Gather", ints(p, "i", 1, (const int64_t[]){0}))
+PLAIN(slice_back, "Slice",
+      join(p,
+           join(p, ints(p, "s", 1, (const int64_t[]){-1}), ints(p, "e", 1, (const int64_t[]){-9})),
+           join(p, ints(p, "a", 1, (const int64_t[]){2}), ints(p, "t", 1, (const int64_t[]){-1}))))
+PLAIN(pad, "Pad", ints(p, "s", 10, (const int64_t[]){0, 0, 1, 0, 0, 0, 0, 0, 2, 1}))
+PLAIN(resize, "Resize",
+      join(p,
+           join(p, floats(p, "r", 1, (const uint64_t[]){0}),
+                floats(p, "z", 1, (const uint64_t[]){0})),
+           ints(p, "s", 5, (const int64_t[]){1, CHANNELS, 2 * SIZE, 2 * SIZE, 3})))
+
+static void maxpool(const struct place *p) {
+  with_ints(p, "MaxPool", "kernel_shape", (const int64_t[]){2, 3, 1}, 3);
+}
+static void reduce_channels(const struct place *p) {
+  vnc_build_int(&p->m->b, with_ints(p, "ReduceMax", "axes", (const int64_t[]){1}, 1), "keepdims",
+                0);
+}
+static void groupnorm(const struct place *p) {
+  vnc_build_int(&p->m->b, node(p, "GroupNormalization", join(p, vector(p, "a"), vector(p, "b"))),
+                "num_groups", 1);
+}
+
 static void argmax(const struct place *p, int64_t axis, int64_t keep) {
   Onnx__NodeProto *made = node(p, "ArgMax", NULL);
   vnc_build_int(&p->m->b, made, "axis", axis);
@@ -184,6 +216,21 @@ typedef void operator_fn(const struct place *p);
   F(squeeze)                                                                                       \
   F(unsqueeze)                                                                                     \
   F(slice)                                                                                         \
+  F(mul_self)                                                                                      \
+  F(mul_scan)                                                                                      \
+  F(sub_scan)                                                                                      \
+  F(greater)                                                                                       \
+  F(erf_of)                                                                                        \
+  F(mish)                                                                                          \
+  F(global_pool)                                                                                   \
+  F(matmul)                                                                                        \
+  F(gather)                                                                                        \
+  F(slice_back)                                                                                    \
+  F(pad)                                                                                           \
+  F(resize)                                                                                        \
+  F(maxpool)                                                                                       \
+  F(reduce_channels)                                                                               \
+  F(groupnorm)                                                                                     \
   F(argmax_channels)                                                                               \
   F(argmax_depth)                                                                                  \
   F(argmax_gone)                                                                                   \

@@ -10,6 +10,7 @@
 #include "plan_builder.h"
 #include "vnet.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -138,11 +139,49 @@ static void test_flips_refused(void **state) {
   free(bytes);
 }
 
+/* A norm with an activation, one of groups with a residual, functions of one and of two, and a
+ * table along w: the steps that pb_small_net lacks, in this order. */
+static void *functions_net(size_t *size) {
+  static const float pairs[] = {0, .5f, 1, .5f, 3, 1, -1, 2};
+  const size_t dim[VN_AXES] = {1, 4, 2, 3, 4}, half[VN_AXES] = {1, 4, 2, 3, 2};
+  struct plan_builder b;
+  uint32_t t[6];
+  pb_start(&b);
+  for (uint32_t i = 0; i < 6; i++)
+    t[i] = pb_tensor(&b, i == 5 ? half : dim, i ? i - 1 : 0, i ? (i == 5 ? 4 : i) : 3);
+  struct plan_step *s = pb_step(&b, VN_OP_INSTNORM, t[0], t[1]);
+  s->act[0] = VN_ACT_RELU;
+  s = pb_step(&b, VN_OP_GROUPNORM, t[1], t[2]);
+  s->u.norm.span = 2;
+  s->in[1] = t[0];
+  s->act[1] = VN_ACT_PRELU;
+  s->slope[1] = pb_vector(&b, 4, 1);
+  for (uint32_t i = 0; i < 2; i++) {
+    b.steps[i].weight = pb_vector(&b, 4, 1);
+    b.steps[i].bias = pb_vector(&b, 4, 1);
+    b.steps[i].epsilon = 1e-3f;
+  }
+  s = pb_step(&b, VN_OP_MAP, t[2], t[3]);
+  s->u.function.kind = VN_MAP_CELU;
+  s->u.function.a = 1;
+  s = pb_step(&b, VN_OP_BINARY, t[3], t[4]);
+  s->in[1] = t[0];
+  s = pb_step(&b, VN_OP_SAMPLE, t[4], t[5]);
+  for (uint32_t a = 0; a < VN_AXES; a++) s->u.sample.table[a] = VN_NONE;
+  s->u.sample.table[VN_W] = pb_weight(&b, (const size_t[]){2, 2, 2, 1, 1}, 1);
+  b.weights[s->u.sample.table[VN_W]].rank = 3;
+  memcpy(b.weight_data[s->u.sample.table[VN_W]], pairs, sizeof pairs);
+  pb_port(&b, "in", t[0], 0);
+  pb_port(&b, "out", t[5], 1);
+  return pb_finish(&b, size);
+}
+
+typedef void *net_fn(size_t *size);
+
 /* With a right checksum: refused, or it runs. */
-static void test_flips_harmless(void **state) {
-  (void)state;
+static void flips_harmless(net_fn *net) {
   size_t size;
-  uint8_t *bytes = pb_small_net(&size);
+  uint8_t *bytes = net(&size);
   struct plan_header h;
   memcpy(&h, bytes, sizeof h);
   size_t records_end = h.strings.offset + h.strings.count, refused = 0, taken = 0;
@@ -160,6 +199,12 @@ static void test_flips_harmless(void **state) {
   print_message("          %zu refused, %zu harmless\n", refused, taken);
   assert_true(refused > taken);
   free(bytes);
+}
+
+static void test_flips_harmless(void **state) {
+  (void)state;
+  flips_harmless(pb_small_net);
+  flips_harmless(functions_net);
 }
 
 /* ---- one rule broken at a time ---- */
@@ -207,15 +252,123 @@ BREAK(step_axis, s[6].u.axis.axis = 5)
 BREAK(step_reserved, s[6].u.word[9] = 1)
 BREAK(step_residual_type, s[4].in[1] = s[7].out)
 BREAK(step_residual_shape, s[4].in[1] = s[1].out)
+#define END(i) (((struct plan_end *)((uint8_t *)h + h->ends.offset))[i])
+BREAK(end_threshold_far, END(0).first_threshold = 1)
+BREAK(end_threshold_many, END(0).n_thresholds = UINT32_MAX)
+BREAK(end_reserved, END(1).reserved = 1)
+BREAK(ends_few, h->ends.count = 1)
+BREAK(ends_outside, h->ends.offset = UINT64_MAX - 7)
+BREAK(thresholds_outside, h->thresholds.count = 1; h->thresholds.offset = h->file_bytes)
 BREAK(step_elu_nan, s[1].alpha[0] = 0.f / 0.f)
+
+#define TABLE                                                                                      \
+  ((float *)((uint8_t *)h +                                                                        \
+             ((struct plan_weight *)((uint8_t *)h + h->weights.offset))[h->weights.count - 1]      \
+                 .offset))
+BREAK(norm_span, s[0].u.norm.span = 2)
+BREAK(norm_epsilon, s[0].epsilon = -1)
+BREAK(norm_act, s[0].act[0] = VN_ACT_COUNT)
+BREAK(norm_residual_shape, s[0].in[1] = s[4].out)
+BREAK(norm_no_scale, s[0].weight = VN_NONE)
+BREAK(group_none, s[1].u.norm.span = 0)
+BREAK(group_uneven, s[1].u.norm.span = 3)
+BREAK(group_large, s[1].u.norm.span = 8)
+BREAK(group_reserved, s[1].u.norm.reserved[0] = 1)
+BREAK(group_residual_far, s[1].in[1] = 6)
+BREAK(group_slope_absent, s[1].slope[1] = VN_NONE)
+BREAK(map_kind, s[2].u.function.kind = VN_MAP_COUNT)
+BREAK(map_nan, s[2].u.function.b = NAN)
+BREAK(map_celu_zero, s[2].u.function.a = 0)
+BREAK(map_second, s[2].in[1] = s[2].in[0])
+BREAK(map_reserved, s[2].u.word[3] = 1)
+BREAK(map_shape, s[2].out = s[4].out)
+BREAK(binary_kind, s[3].u.function.kind = VN_BINARY_COUNT)
+BREAK(binary_alone, s[3].in[1] = VN_NONE)
+BREAK(binary_number, s[3].u.function.a = 1)
+BREAK(binary_second_shape, t[0].dim[VN_H] = 2)
+BREAK(binary_overwrites_second, s[3].out = s[3].in[1])
+BREAK(sample_no_table, s[4].u.sample.table[VN_W] = VN_NONE; s[4].out = s[0].out)
+BREAK(sample_table_far, s[4].u.sample.table[VN_W] = (uint32_t)h->weights.count)
+BREAK(sample_table_rank, s[4].u.sample.table[VN_W] = s[0].weight)
+BREAK(sample_table_two, s[4].u.sample.table[VN_H] = s[4].u.sample.table[VN_W])
+BREAK(sample_index_far, TABLE[0] = 4)
+BREAK(sample_index_negative, TABLE[0] = -2)
+BREAK(sample_index_half, TABLE[0] = 0.5f)
+BREAK(sample_index_nan, TABLE[0] = NAN)
+BREAK(sample_weight_infinite, TABLE[1] = INFINITY)
+BREAK(sample_largest, s[4].u.sample.largest = 2)
+BREAK(sample_fill_nan, s[4].u.sample.fill = NAN)
+BREAK(sample_reserved, s[4].u.sample.reserved[0] = 1)
+BREAK(sample_in_place, s[4].out = s[4].in[0])
+
+struct rule {
+  const char *name;
+  breaker *fn;
+};
+#define ROW(name)                                                                                  \
+  { #name, name }
+
+static void rules_break(net_fn *net, const struct rule *row, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    size_t size;
+    uint8_t *bytes = net(&size);
+    struct plan_header *h = (void *)bytes;
+    struct vn_diag diag = {""};
+    assert_int_equal(run_status(bytes, size), VN_OK);
+    row[i].fn(h, (void *)(bytes + h->buffers.offset), (void *)(bytes + h->tensors.offset),
+              (void *)(bytes + h->steps.offset));
+    pb_seal(bytes, size);
+    if (open_status(bytes, size, &diag) != VN_E_FORMAT || !diag.text[0])
+      fail_msg("%s was not refused", row[i].name);
+    free(bytes);
+  }
+}
+
+static void test_function_rules(void **state) {
+  (void)state;
+  static const struct rule row[] = {
+      ROW(norm_span),
+      ROW(norm_epsilon),
+      ROW(norm_act),
+      ROW(norm_residual_shape),
+      ROW(norm_no_scale),
+      ROW(group_none),
+      ROW(group_uneven),
+      ROW(group_large),
+      ROW(group_reserved),
+      ROW(group_residual_far),
+      ROW(group_slope_absent),
+      ROW(map_kind),
+      ROW(map_nan),
+      ROW(map_celu_zero),
+      ROW(map_second),
+      ROW(map_reserved),
+      ROW(map_shape),
+      ROW(binary_kind),
+      ROW(binary_alone),
+      ROW(binary_number),
+      ROW(binary_second_shape),
+      ROW(binary_overwrites_second),
+      ROW(sample_no_table),
+      ROW(sample_table_far),
+      ROW(sample_table_rank),
+      ROW(sample_table_two),
+      ROW(sample_index_far),
+      ROW(sample_index_negative),
+      ROW(sample_index_half),
+      ROW(sample_index_nan),
+      ROW(sample_weight_infinite),
+      ROW(sample_largest),
+      ROW(sample_fill_nan),
+      ROW(sample_reserved),
+      ROW(sample_in_place),
+  };
+  rules_break(functions_net, row, sizeof row / sizeof *row);
+}
 
 static void test_rules(void **state) {
   (void)state;
-  static const struct {
-    const char *name;
-    breaker *fn;
-  } row[] = {
-#define ROW(name) {#name, name}
+  static const struct rule row[] = {
       ROW(output_dies_early),
       ROW(weight_beyond_file),
       ROW(arena_too_large),
@@ -251,19 +404,14 @@ static void test_rules(void **state) {
       ROW(step_residual_type),
       ROW(step_residual_shape),
       ROW(step_elu_nan),
+      ROW(end_threshold_far),
+      ROW(end_threshold_many),
+      ROW(end_reserved),
+      ROW(ends_few),
+      ROW(ends_outside),
+      ROW(thresholds_outside),
   };
-  for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
-    size_t size;
-    uint8_t *bytes = pb_small_net(&size);
-    struct plan_header *h = (void *)bytes;
-    struct vn_diag diag = {""};
-    row[i].fn(h, (void *)(bytes + h->buffers.offset), (void *)(bytes + h->tensors.offset),
-              (void *)(bytes + h->steps.offset));
-    pb_seal(bytes, size);
-    if (open_status(bytes, size, &diag) != VN_E_FORMAT || !diag.text[0])
-      fail_msg("%s was not refused", row[i].name);
-    free(bytes);
-  }
+  rules_break(pb_small_net, row, sizeof row / sizeof *row);
 }
 
 /* Nobody steps from pixel to pixel of one, and yet kernels multiply by the stride. */
@@ -315,6 +463,59 @@ static void test_residual_overlaps(void **state) {
   }
 }
 
+/* ---- what outputs mean ---- */
+
+/* x of three channels is the output, too. */
+static void *regions_build(uint32_t ends, uint32_t meaning, uint32_t channels, float threshold,
+                           size_t *size) {
+  struct plan_builder b;
+  pb_start(&b);
+  const uint32_t x = pb_tensor(&b, (const size_t[]){1, 3, 2, 2, 2}, 0, 0);
+  pb_step(&b, VN_OP_ACT, x, x)->act[0] = VN_ACT_SIGMOID;
+  pb_port(&b, "x", x, 0);
+  pb_port(&b, "y", x, 1);
+  while (ends--) pb_end(&b, meaning, channels, threshold);
+  return pb_finish(&b, size);
+}
+
+static void test_ends(void **state) {
+  (void)state;
+  static const struct {
+    uint32_t ends, meaning, channels;
+    float threshold;
+    enum vn_status status;
+  } row[] = {
+      {0, 0, 0, 0, VN_OK},
+      {1, VN_END_UNSAID, 0, 0, VN_OK},
+      {1, VN_END_FOREGROUND, 0, 0, VN_OK},
+      {1, VN_END_REGIONS, 3, 0.25f, VN_OK},
+      {1, VN_END_REGIONS, 2, 0.5f, VN_E_FORMAT},
+      {1, VN_END_REGIONS, 4, 0.5f, VN_E_FORMAT},
+      {1, VN_END_REGIONS, 3, INFINITY, VN_E_FORMAT},
+      {2, VN_END_SCORES, 0, 0, VN_E_FORMAT},
+      {1, VN_END_COUNT, 0, 0, VN_E_UNSUPPORTED},
+  };
+  for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+    size_t size;
+    struct vn_plan *plan = NULL;
+    struct vn_diag diag = {""};
+    void *bytes =
+        regions_build(row[i].ends, row[i].meaning, row[i].channels, row[i].threshold, &size);
+    if (vn_plan_open_memory(bytes, size, &plan, &diag) != row[i].status)
+      fail_msg("case %zu: '%s'", i, diag.text);
+    if (plan) {
+      const bool regions = row[i].meaning == VN_END_REGIONS;
+      assert_int_equal(vn_plan_meaning(plan, 0), row[i].meaning);
+      assert_int_equal(vn_plan_meaning(plan, 1), VN_MEANS_UNSAID);
+      assert_true(vn_plan_threshold(plan, 0, 2) == 0.5f); /* 0.25 + 2 / 8, or the default */
+      assert_true(vn_plan_threshold(plan, 0, 0) == (regions ? 0.25f : 0.5f));
+      assert_true(vn_plan_threshold(plan, 0, 3) == 0.5f);
+    }
+    vn_plan_close(&plan);
+    free(bytes);
+  }
+}
+
 static void test_versions(void **state) {
   (void)state;
   size_t size;
@@ -338,14 +539,11 @@ static void test_versions(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_legal),
-      cmocka_unit_test(test_file),
-      cmocka_unit_test(test_truncated),
-      cmocka_unit_test(test_flips_refused),
-      cmocka_unit_test(test_flips_harmless),
-      cmocka_unit_test(test_rules),
-      cmocka_unit_test(test_residual_overlaps),
-      cmocka_unit_test(test_versions),
+      cmocka_unit_test(test_legal),          cmocka_unit_test(test_file),
+      cmocka_unit_test(test_truncated),      cmocka_unit_test(test_flips_refused),
+      cmocka_unit_test(test_flips_harmless), cmocka_unit_test(test_rules),
+      cmocka_unit_test(test_function_rules), cmocka_unit_test(test_residual_overlaps),
+      cmocka_unit_test(test_ends),           cmocka_unit_test(test_versions),
       cmocka_unit_test(test_one_pixel),
   };
   return cmocka_run_group_tests_name("plan_load", tests, NULL, NULL);

@@ -160,8 +160,13 @@ static void arithmetic(struct made_model *m, size_t n) {
 static void products(struct made_model *m, size_t n) {
   model_ints(m, "k", 1, (const int64_t[]){1 << 21});
   model_node(m, "ConstantOfShape", "", "k", "large");
-  for (size_t i = 0; i < n; i++) model_node(m, "ReduceProd", "", "large", numbered(m, "p", i));
-  model_node(m, "Relu", "", "t0", "end");
+  for (size_t i = 0; i < n; i++) {
+    model_node(m, "ReduceProd", "", "large", numbered(m, "p", i));
+    if (i)
+      model_node(m, "Add", "", both(m, i > 1 ? numbered(m, "s", i - 1) : "p0", numbered(m, "p", i)),
+                 numbered(m, "s", i));
+  }
+  model_node(m, "Add", "", both(m, "t0", numbered(m, "s", n - 1)), "end");
 }
 
 /* Slopes that are one number in the model, and one for each channel in a plan. */

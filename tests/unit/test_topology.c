@@ -114,6 +114,44 @@ static void test_wanted(void **state) {
   takes(build_member("mattmacy"), "monai", "monai width=4");
 }
 
+/* Every 5x5x5 convolution is 3x3x3: all members are departed from, the right one least. */
+static void test_nearest(void **state) {
+  (void)state;
+  const char *member;
+  for (size_t i = 0; (member = vnc_family_member(i)); i++) {
+    char expected[64];
+    struct vnc_spec spec;
+    assert_int_equal(vnc_spec_init(&spec, member, 5, NULL), VN_OK);
+    spec.width = 4;
+    struct vnc_graph g;
+    assert_int_equal(vnc_model_build(&spec, (uint64_t[]){16, 16, 16}, 1, &g, NULL), VN_OK);
+    for (size_t n = 0; n < g.n_nodes; n++) {
+      struct vnc_node *node = &g.nodes[n];
+      if (node->op != VN_OP_CONV3D || node->kernel[0] != 5) continue;
+      for (int a = 0; a < 3; a++) {
+        node->kernel[a] = 3;
+        node->pad[a] = node->pad_end[a] = 1;
+        g.consts[node->weight].dim[1 + a] = 3;
+      }
+    }
+    snprintf(expected, sizeof expected, "not a %s: left 1, convolution 1: 5x5x5", member);
+    refuses(g, NULL, expected);
+  }
+}
+
+/* BatchNorm by the statistics of each batch, which is InstanceNorm. */
+static void test_own_statistics(void **state) {
+  (void)state;
+  struct vnc_graph g = build_member("mattmacy");
+  for (size_t i = 0; i < g.n_nodes; i++)
+    if (g.nodes[i].op == VN_OP_AFFINE) {
+      g.nodes[i].op = VN_OP_INSTNORM;
+      g.nodes[i].epsilon = 1e-5f;
+    }
+  takes(g, NULL,
+        "mattmacy width=4 stages=3 in=1 classes=2 left=1,1,2 right=1,1 act=elu norm=instance");
+}
+
 /* Biases decide while BatchNorm stands alone, afterwards the tail. */
 static void test_twins(void **state) {
   (void)state;
@@ -275,6 +313,7 @@ static void test_strangers(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_members),    cmocka_unit_test(test_wanted),
+      cmocka_unit_test(test_nearest),    cmocka_unit_test(test_own_statistics),
       cmocka_unit_test(test_twins),      cmocka_unit_test(test_spellings),
       cmocka_unit_test(test_departures), cmocka_unit_test(test_strangers),
   };

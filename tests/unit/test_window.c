@@ -100,6 +100,7 @@ struct net {
   struct result result;
   struct vn_grid grid;
   struct vn_voxels source;
+  struct vn_window_channel channel;
   struct vn_stage stage;
   struct vn_window_job job;
 };
@@ -121,15 +122,19 @@ static void net_open(struct net *net, const size_t size[3], const size_t patch[3
   net->source = (struct vn_voxels){.data = (unsigned char *)net->voxels, .type = VN_VOXEL_F32};
   net->stage = (struct vn_stage){.host_mode = vn_float_mode_get(), .exec = &net->exec};
   assert_int_equal(vn_grid_make(&view, NULL, &net->grid, NULL), VN_OK);
+  net->channel = (struct vn_window_channel){
+      .voxels = &net->source,
+      .walk = {0, {(ptrdiff_t)(size[1] * size[2] * 4), (ptrdiff_t)size[2] * 4, 4}},
+      .intensity = {0, 1, -INFINITY, INFINITY},
+      .background = -INFINITY,
+  };
   net->job = (struct vn_window_job){
       .stage = &net->stage,
       .network_work = 1,
-      .voxels = &net->source,
-      .walk = {0, {(ptrdiff_t)(size[1] * size[2] * 4), (ptrdiff_t)size[2] * 4, 4}},
+      .channels = &net->channel,
+      .count = 1,
       .grid = &net->grid,
-      .background = -INFINITY,
       .idle = idle,
-      .intensity = {0, 1, -INFINITY, INFINITY},
       .overlap = 0.5,
       .sink = keep,
       .sink_context = &net->result,
@@ -211,8 +216,8 @@ static void view_is_followed(void **state) {
       for (size_t w = 0; w < n[2]; w++)
         flipped[(h * n[2] + (n[2] - 1 - w)) * n[0] + d] = net.voxels[(d * n[1] + h) * n[2] + w];
   net.source.data = (unsigned char *)flipped;
-  net.job.walk = (struct vn_walk){(ptrdiff_t)((n[2] - 1) * n[0] * 4),
-                                  {4, (ptrdiff_t)(n[2] * n[0] * 4), -(ptrdiff_t)n[0] * 4}};
+  net.channel.walk = (struct vn_walk){(ptrdiff_t)((n[2] - 1) * n[0] * 4),
+                                      {4, (ptrdiff_t)(n[2] * n[0] * 4), -(ptrdiff_t)n[0] * 4}};
   assert_int_equal(vn_window_run(&net.job, &report, NULL), VN_OK);
   assert_true(worst(net.result.scores, want.data, want.elems) < 1e-6f);
   free(flipped);
@@ -228,7 +233,7 @@ static void intensity_is_applied(void **state) {
   struct vn_window_report report;
   net_open(&net, cases[4][0], cases[4][1]);
   for (size_t i = 0; i < 6; i++) net.voxels[i] = net.voxels[i] * 512 - 100;
-  net.job.intensity = (struct vn_intensity){-100, 1.0f / 512, 0, 1};
+  net.channel.intensity = (struct vn_intensity){-100, 1.0f / 512, 0, 1};
   assert_int_equal(vn_window_run(&net.job, &report, NULL), VN_OK);
   assert_true(worst(net.result.scores, want.data, want.elems) < 1e-5f);
   net_close(&net);
@@ -336,9 +341,9 @@ static void bytes_are_counted(void **state) {
   struct vn_view view = {.dim = {300, 512, 512}, .spacing_mm = {1, 1, 1}};
   struct vn_grid grid;
   assert_int_equal(vn_grid_make(&view, NULL, &grid, NULL), VN_OK);
-  size_t bytes = vn_window_bytes(&grid, patch, 5), ring = (size_t)64 * 512 * 512 * 6 * 4;
+  size_t bytes = vn_window_bytes(&grid, patch, 1, 5), ring = (size_t)64 * 512 * 512 * 6 * 4;
   assert_in_range(bytes, ring, ring + ring / 20);
-  assert_int_equal(vn_window_bytes(&grid, patch, SIZE_MAX / 2), SIZE_MAX);
+  assert_int_equal(vn_window_bytes(&grid, patch, 1, SIZE_MAX / 2), SIZE_MAX);
   vn_grid_close(&grid);
 }
 

@@ -63,6 +63,29 @@ function mrtrix(nifti) {
 }
 fs.writeFileSync(`${scratch}/ch2.mif`, mrtrix(scan));
 
+/* Two channels in one file, that file's volumes, and regions that overlap, as the native program has them. */
+const FIXTURES = 'tests/fixtures/scan', made = (name) => `${scratch}/${name}`;
+const native_of = (...words) => execFileSync('build/tools/vnet-run', ['-q', ...words, '--isa', 'portable']);
+for (const name of ['inputs2', 'regions'])
+  execFileSync('build/tools/vnetc', ['-q', `${FIXTURES}/${name}.onnx`, '-o', made(`${name}.plan`), '--topology', 'any']);
+{
+  const [DIM, BITS, VOXELS] = [40, 70, 352], dims = [12, 11, 10], count = 1320;
+  const file = (volumes, value) => {
+    const bytes = Buffer.alloc(VOXELS + 4 * count * volumes);
+    scan.copy(bytes, 0, 0, VOXELS);
+    [4, ...dims, volumes, 1, 1, 1].forEach((n, i) => bytes.writeInt16LE(n, DIM + 2 * i));
+    bytes.writeInt16LE(16, BITS); // float32
+    bytes.writeInt16LE(32, BITS + 2);
+    for (let i = 0; i < count * volumes; i++) bytes.writeFloatLE(value(i % count, Math.floor(i / count)), VOXELS + 4 * i);
+    return bytes;
+  };
+  fs.writeFileSync(made('both.nii'), file(2, (i, volume) => (volume ? 5 * (i % 13) : i % 10)));
+  fs.writeFileSync(made('mixed.nii'), file(1, (i) => (i * 7 % 40) / 10));
+  native_of(made('inputs2.plan'), made('both.nii'), '-o', made('both.seg.nii'));
+  native_of(made('regions.plan'), made('mixed.nii'), '-o', made('mixed.seg.nii'), '--regions', made('each.nii'));
+}
+const native_labels = (name) => Array.from(fs.readFileSync(made(name)).subarray(352));
+
 /* ---- the package ---- */
 
 /* In the page: what tests share. */
@@ -171,6 +194,39 @@ async function packageTests(browser, server, threads) {
                             unknown: 'VN_E_UNSUPPORTED', name: 'VN_E_ARGUMENT', two: 'VN_E_ARGUMENT', nan: 'VN_E_FORMAT'});
     assert.match(got.text.message, /^text\.nii: /);
     assert.match(got.cut.message, /truncated/);
+  });
+
+  await test(called('several channels, and regions that overlap'), async () => {
+    const got = await page.evaluate(async () => {
+      const both = await get('/made/both.nii', 'both.nii'), mixed = await get('/made/mixed.nii', 'mixed.nii');
+      const bytes = await both.arrayBuffer(), head = new DataView(bytes), dims = [12, 11, 10];
+      const affine = [0, 1, 2].map((row) => [0, 1, 2, 3].map((i) => head.getFloat32(280 + 16 * row + 4 * i, true)));
+      const [pet, ct] = [0, 1].map((i) => ({voxels: new Float32Array(bytes, 352 + 5280 * i, 1320), dims, affine}));
+      const two = await vnet.load('/made/inputs2.plan'), regions = await vnet.load('/made/regions.plan');
+      const run = async (image, options) => Array.from((await two.segment(image, options)).labels);
+      const moved = {...ct, affine: affine.map((row, i) => (i ? row : [...row.slice(0, 3), row[3] + 1]))};
+      const each = await regions.segment(mixed, {regions: true});
+      const all = {names: two.channelNames, regions: [two.regions, regions.regions], file: await run(both), list: await run([pet, ct]),
+                   named: await run({CT: ct, PET: pet}), matched: await run([pet, moved], {matchGrids: true}),
+                   missing: await refusal(() => two.segment({PET: pet})), grids: await refusal(() => two.segment([pet, moved])),
+                   one: await refusal(() => two.segment(pet)), three: await refusal(() => two.segment([pet, ct, ct])),
+                   none: await refusal(() => two.segment([pet, ct], {regions: true})), need: await two.memory([pet, ct]),
+                   map: Array.from(each.labels), each: Array.from(each.regions)};
+      two.close();
+      regions.close();
+      return all;
+    });
+    assert.deepEqual([got.names, got.regions], [['pet', 'ct'], [0, 3]]);
+    for (const way of ['file', 'list', 'named']) assert.deepEqual(got[way], native_labels('both.seg.nii'), way);
+    assert.notDeepEqual(got.matched, got.list);
+    assert.deepEqual(got.map, native_labels('mixed.seg.nii'));
+    assert.deepEqual(got.each, native_labels('each.nii'));
+    assert.match(got.missing.message, /the model's are pet, ct/);
+    assert.match(got.grids.message, /ct: lies up to 1 mm from the first image's grid/);
+    assert.match(got.one.message, /1 image for a network of 2 channels \(pet, ct\)/);
+    assert.equal(got.three.code, 'VN_E_ARGUMENT');
+    assert.match(got.none.message, /exclude each other/);
+    assert.ok(got.need > 0);
   });
 
   await test(called('more than the memory limit is refused with the figure'), async () => {

@@ -21,3 +21,6 @@ export async function brain(voxels: Int16Array, rows: number[][], stop: AbortCon
 
 // @ts-expect-error voxels are a typed array
 export const wrong = (model: Model) => model.segment({voxels: [1, 2], dims: [1, 1, 2], affine: []});
+
+export const several = async (model: Model, t1: Image, t2: Image): Promise<Uint8Array | null> =>
+    (await model.segment({T1: t1, T2: t2}, {matchGrids: true, regions: model.regions > 0})).regions;

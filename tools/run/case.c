@@ -15,21 +15,31 @@
 #include "slicer.h"
 #include "tables.h"
 
-enum { FILES = 8 };
+enum { FILES = 9 };
 
 struct outputs {
-  struct cli_output labels, scores, report, csv, picture, itksnap, slicer, returned;
+  struct cli_output labels, scores, regions, report, csv, picture, itksnap, slicer, returned;
   char *table_path[2];
 };
 
 void run_files_free(struct run_files *files) {
+  for (size_t i = 0; i < files->scans; i++) free(files->scan[i]);
   free(files->scan);
   free(files->labels);
   free(files->scores);
+  free(files->regions);
   free(files->report);
   free(files->csv);
   free(files->picture);
   *files = (struct run_files){0};
+}
+
+char **run_words_copy(char *const *word, size_t words) {
+  char **copy = calloc(words, sizeof *copy);
+  for (size_t i = 0; copy && i < words; i++)
+    if (!(copy[i] = strdup(word[i]))) cli_fatal(VN_E_MEMORY, "out of memory");
+  if (!copy) cli_fatal(VN_E_MEMORY, "out of memory");
+  return copy;
 }
 
 /* ---- in ---- */
@@ -45,11 +55,12 @@ void run_allow(struct sandbox *box, const char *scan) {
     free(half);
   }
   /* Of a detached NRRD header, the data file, which lies beside it and may have any name. */
-  if (strcasecmp(scan + run_stem(scan), ".nhdr") == 0) sandbox_read_beside(box, scan);
+  if (strcasecmp(scan + run_stem(scan), ".nhdr") == 0 || run_has_siblings(scan))
+    sandbox_read_beside(box, scan);
 }
 
 static size_t elems_of(const struct run_input *input) {
-  return input->image.dim[0] * input->image.dim[1] * input->image.dim[2];
+  return input->image[0].dim[0] * input->image[0].dim[1] * input->image[0].dim[2];
 }
 
 static size_t label_bytes(const struct run_session *session) {
@@ -63,8 +74,8 @@ static enum vn_status named(enum vn_status status, const char *path, const struc
 
 /* Does the file say how its scan lies, where the model wants to know? */
 static enum vn_status orientation_check(const struct run_session *session,
-                                        const struct run_input *input, struct vn_diag *diag) {
-  const char *letters = session->info.orientation, *reason = vn_scan_unoriented(input->file);
+                                        const struct vn_scan *file, struct vn_diag *diag) {
+  const char *letters = session->info.orientation, *reason = vn_scan_unoriented(file);
   if (!letters || !reason) return VN_OK;
   return vn_fail(diag, VN_E_UNSUPPORTED,
                  "the model wants %.20s, but the scan %s: --geometry decides, with sform, qform or "
@@ -72,16 +83,27 @@ static enum vn_status orientation_check(const struct run_session *session,
                  letters, reason);
 }
 
+/* What the case holds beside the segmenter's own memory: voxels, labels, regions. */
+static uint64_t case_bytes(const struct run_session *session, const struct run_files *files,
+                           const struct run_input *input) {
+  uint64_t bytes = (uint64_t)elems_of(input) *
+                   (label_bytes(session) + (files->regions ? session->info.regions : 0));
+  for (size_t i = 0; i < input->count; i++) {
+    const size_t *dim = input->image[i].dim;
+    bytes += (uint64_t)dim[0] * dim[1] * dim[2] * sizeof(float);
+  }
+  return bytes;
+}
+
 /* The figure is known before a voxel is read. */
-static enum vn_status memory_count(const struct run_session *session, struct run_input *input,
-                                   struct vn_diag *diag) {
+static enum vn_status memory_count(const struct run_session *session, const struct run_files *files,
+                                   struct run_input *input, struct vn_diag *diag) {
   const struct run_options *o = session->options;
-  const struct vn_image *images[] = {&input->image};
   const uint64_t limit = o->exec.memory_limit_bytes;
-  enum vn_status status =
-      vn_segmenter_memory(session->segmenter, images, 1, &o->segment, &input->memory_bytes, diag);
+  enum vn_status status = vn_segmenter_memory(session->segmenter, input->images, input->count,
+                                              &o->segment, &input->memory_bytes, diag);
   if (status) return status;
-  input->memory_bytes += (uint64_t)elems_of(input) * (sizeof(float) + label_bytes(session));
+  input->memory_bytes += case_bytes(session, files, input);
   if (limit && input->memory_bytes > limit)
     return vn_fail(diag, VN_E_MEMORY, "takes %.0f MiB, the limit is %.0f MiB",
                    (double)input->memory_bytes / 1048576, (double)limit / 1048576);
@@ -94,7 +116,65 @@ static enum vn_status memory_count(const struct run_session *session, struct run
   return VN_OK;
 }
 
-enum vn_status run_read(const struct run_session *session, const char *path,
+static enum vn_status file_open(const struct run_session *session, const char *path,
+                                struct vn_scan **file, struct vn_diag *diag) {
+  const char *geometry = session->options->geometry;
+  struct vn_diag inner;
+  const bool one = session->channels.count == 1;
+  enum vn_status status =
+      one ? vn_scan_open(path, file, diag) : vn_scan_open_series(path, file, diag);
+  if (status) return status;
+  if (geometry) status = vn_scan_set_geometry(*file, geometry, &inner);
+  if (!status) status = orientation_check(session, *file, &inner);
+  return named(status, path, &inner, diag);
+}
+
+/* A channel for each volume of each file. */
+static enum vn_status images_find(const struct run_session *session, const struct run_files *files,
+                                  struct run_input *input, struct vn_diag *diag) {
+  size_t volumes = 0;
+  char all[200];
+  for (size_t i = 0; i < input->files; i++) volumes += vn_scan_volumes(input->file[i]);
+  run_channels_tell(&session->channels, all, sizeof all);
+  if (volumes != session->channels.count)
+    return vn_fail(diag, VN_E_ARGUMENT, "%.200s: %zu volume%s in %zu file%s for a network of %s",
+                   files->scan[0], volumes, volumes == 1 ? "" : "s", input->files,
+                   input->files == 1 ? "" : "s", all);
+  input->image = calloc(volumes, sizeof *input->image);
+  input->images = calloc(volumes, sizeof *input->images);
+  if (!input->image || !input->images) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  for (size_t i = 0; i < volumes; i++) input->images[i] = &input->image[i];
+  return VN_OK;
+}
+
+/* Once headers are there, and again once voxels are. */
+static void images_fill(struct run_input *input) {
+  input->count = 0;
+  for (size_t i = 0; i < input->files; i++)
+    for (size_t v = 0; v < vn_scan_volumes(input->file[i]); v++) {
+      struct vn_image *image = &input->image[input->count++];
+      image->size = sizeof *image;
+      vn_scan_volume(input->file[i], v, image);
+    }
+}
+
+static enum vn_status files_open(const struct run_session *session, struct run_files *files,
+                                 struct run_input *input, struct vn_diag *diag) {
+  struct vn_diag inner;
+  enum vn_status status = run_words_order(&session->channels, files->scan, files->scans, diag);
+  if (status) return status;
+  input->file = calloc(files->scans, sizeof *input->file);
+  if (!input->file) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  input->files = files->scans;
+  for (size_t i = 0; i < files->scans && !status; i++)
+    status = file_open(session, files->scan[i], &input->file[i], diag);
+  if (!status) status = images_find(session, files, input, diag);
+  if (status) return status;
+  images_fill(input);
+  return named(memory_count(session, files, input, &inner), files->scan[0], &inner, diag);
+}
+
+enum vn_status run_read(const struct run_session *session, struct run_files *files,
                         struct run_input *input, struct vn_diag *diag) {
   const struct vn_run_options run = {
       .size = sizeof run,
@@ -102,25 +182,21 @@ enum vn_status run_read(const struct run_session *session, const char *path,
       .progress = session->reading,
       .memory_limit_bytes = UINT64_MAX, /* memory_count has looked */
   };
-  struct vn_diag inner;
   uint64_t start = vn_os_now_ns();
-  *input = (struct run_input){.image.size = sizeof input->image};
-  enum vn_status status = vn_scan_open(path, &input->file, diag);
-  if (status) return status;
-  if (session->options->geometry)
-    status = vn_scan_set_geometry(input->file, session->options->geometry, &inner);
-  vn_scan_image(input->file, &input->image);
-  if (!status) status = orientation_check(session, input, &inner);
-  if (!status) status = memory_count(session, input, &inner);
-  if (status) return named(status, path, &inner, diag);
-  status = vn_scan_load(input->file, &run, diag);
-  vn_scan_image(input->file, &input->image);
+  *input = (struct run_input){0};
+  enum vn_status status = files_open(session, files, input, diag);
+  for (size_t i = 0; i < input->files && !status; i++)
+    status = vn_scan_load(input->file[i], &run, diag);
+  if (!status) images_fill(input);
   input->read_ns = vn_os_now_ns() - start;
   return status;
 }
 
 void run_input_close(struct run_input *input) {
-  vn_scan_close(&input->file);
+  for (size_t i = 0; i < input->files; i++) vn_scan_close(&input->file[i]);
+  free(input->file);
+  free(input->image);
+  free(input->images);
 }
 
 /* ---- probabilities: in a nameless file beside the output, not in memory ---- */
@@ -157,8 +233,9 @@ static enum vn_status scores_open(const struct run_session *session, const struc
 
 /* In the order of their appearance under their names. */
 static void outputs_list(struct outputs *out, struct cli_output *list[FILES]) {
-  struct cli_output *all[FILES] = {&out->scores,  &out->report, &out->csv,      &out->picture,
-                                   &out->itksnap, &out->slicer, &out->returned, &out->labels};
+  struct cli_output *all[FILES] = {&out->scores, &out->regions,  &out->report,
+                                   &out->csv,    &out->picture,  &out->itksnap,
+                                   &out->slicer, &out->returned, &out->labels};
   memcpy(list, all, sizeof all);
 }
 
@@ -172,10 +249,20 @@ static enum vn_status tables_name(const struct run_session *session, const struc
   return path[0] && path[1] ? VN_OK : vn_fail(diag, VN_E_MEMORY, "out of memory");
 }
 
+static void scan_add(struct cli_files *all, const char *scan) {
+  cli_files_add(all, scan, false);
+  for (size_t i = 0; i < sizeof halves / sizeof *halves; i++) { /* of a pair, the other file */
+    char *half = run_name(scan, halves[i]);
+    if (!half) cli_fatal(VN_E_MEMORY, "out of memory");
+    if (access(half, F_OK) == 0) cli_files_add(all, half, false);
+    free(half);
+  }
+}
+
 void run_files_add(struct cli_files *all, const struct run_session *session,
                    const struct run_files *files) {
-  const char *const outputs[] = {files->labels, files->scores, files->report, files->csv,
-                                 files->picture};
+  const char *const outputs[] = {files->labels, files->scores, files->regions,
+                                 files->report, files->csv,    files->picture};
   struct vn_diag diag;
   char *tables[2];
   cli_check(tables_name(session, files, tables, &diag), &diag);
@@ -185,27 +272,17 @@ void run_files_add(struct cli_files *all, const struct run_session *session,
     cli_files_add(all, tables[i], true);
     free(tables[i]);
   }
-  cli_files_add(all, files->scan, false);
-  for (size_t i = 0; i < sizeof halves / sizeof *halves; i++) { /* of a pair, the other file */
-    char *half = run_name(files->scan, halves[i]);
-    if (!half) cli_fatal(VN_E_MEMORY, "out of memory");
-    if (access(half, F_OK) == 0) cli_files_add(all, half, false);
-    free(half);
-  }
+  for (size_t i = 0; i < files->scans; i++) scan_add(all, run_word_file(files->scan[i]));
 }
 
 static enum vn_status outputs_create(const struct run_session *session,
                                      const struct run_files *files, struct outputs *out,
                                      struct vn_diag *diag) {
   enum vn_status status = tables_name(session, files, out->table_path, diag);
-  const char *paths[FILES] = {files->scores,
-                              files->report,
-                              files->csv,
-                              files->picture,
-                              out->table_path[0],
-                              out->table_path[1],
-                              session->options->slicer_result,
-                              files->labels};
+  const char *paths[FILES] = {
+      files->scores,  files->regions,     files->report,      files->csv,
+      files->picture, out->table_path[0], out->table_path[1], session->options->slicer_result,
+      files->labels};
   struct cli_output *outputs[FILES];
   outputs_list(out, outputs);
   for (size_t i = 0; i < FILES; i++) outputs[i]->fd = -1;
@@ -258,7 +335,7 @@ static enum vn_status images_write(const struct run_session *session, struct out
   snprintf(text, sizeof text, "vnet-run %s, plan %016llx", vn_version(),
            (unsigned long long)vn_plan_checksum(session->plan));
   const struct vn_scan_result file = {.size = sizeof file,
-                                      .like = input->file,
+                                      .like = input->file[0],
                                       .map = &result->map,
                                       .labels = session->info.labels,
                                       .label = session->labels,
@@ -266,6 +343,9 @@ static enum vn_status images_write(const struct run_session *session, struct out
                                       .cancel = session->cancel};
   enum vn_status status = vn_scan_write_labels(out->labels.fd, out->labels.path, &file, &inner);
   if (status) return named(status, out->labels.path, &inner, diag);
+  if (out->regions.fd >= 0)
+    status = vn_scan_write_regions(out->regions.fd, out->regions.path, &file, &inner);
+  if (status) return named(status, out->regions.path, &inner, diag);
   if (out->scores.fd < 0) return VN_OK;
   status = vn_scan_write_probabilities(out->scores.fd, out->scores.path, &file, &inner);
   return named(status, out->scores.path, &inner, diag);
@@ -276,7 +356,8 @@ static enum vn_status picture_draw(const struct run_session *session, struct out
                                    struct vn_diag *diag) {
   if (out->picture.fd < 0) return VN_OK;
   struct vn_diag inner;
-  struct picture_job job = {.image = &input->image, .map = &result->map, .labels = session->labels};
+  struct picture_job job = {
+      .image = &input->image[0], .map = &result->map, .labels = session->labels};
   return named(picture_write(out->picture.fd, &job, &inner), out->picture.path, &inner, diag);
 }
 
@@ -292,7 +373,7 @@ static enum vn_status texts_write(const struct run_session *session, const struc
   if (out->csv.fd >= 0) {
     if ((file = text_open(&out->csv))) {
       report_csv_header(file);
-      report_csv_rows(file, session, files->scan, result);
+      report_csv_rows(file, session, files->scan[0], result);
     }
     if ((status = text_close(file, &out->csv, diag))) return status;
   }
@@ -313,8 +394,10 @@ static enum vn_status texts_write(const struct run_session *session, const struc
 /* What the reader set right in the file. */
 static void note_print(const struct run_session *session, const struct run_files *files,
                        const struct run_input *input) {
-  const char *note = vn_scan_note(input->file);
-  if (note && !session->options->quiet) cli_note("%s: %s", files->scan, note);
+  for (size_t i = 0; i < input->files && !session->options->quiet; i++) {
+    const char *note = vn_scan_note(input->file[i]);
+    if (note) cli_note("%s: %s", files->scan[i], note);
+  }
 }
 
 /* ---- the work ---- */
@@ -323,23 +406,22 @@ static enum vn_status scan_segment(const struct run_session *session, const stru
                                    const struct run_input *input, struct run_result *result,
                                    struct vn_diag *diag) {
   struct vn_segment_options options = session->options->segment;
-  const struct vn_image *images[] = {&input->image};
   struct vn_diag inner;
   options.cancel = session->cancel;
   options.progress = session->progress;
   result->report.size = sizeof result->report;
-  enum vn_status status =
-      vn_segment(session->segmenter, images, 1, &options, &result->map, &result->report, &inner);
-  if (status) return named(status, files->scan, &inner, diag);
+  enum vn_status status = vn_segment(session->segmenter, input->images, input->count, &options,
+                                     &result->map, &result->report, &inner);
+  if (status) return named(status, files->scan[0], &inner, diag);
   cli_interrupt_at_once(true); /* what follows does not ask for the button */
   if (vn_cancel_pressed(session->cancel)) return vn_fail(diag, VN_E_CANCELLED, "cancelled");
   uint64_t start = vn_os_now_ns();
   result->measures = calloc(session->info.labels, sizeof *result->measures);
   if (!result->measures) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  status = vn_measure_labels(&input->image, &result->map, session->info.labels, result->measures,
+  status = vn_measure_labels(&input->image[0], &result->map, session->info.labels, result->measures,
                              &inner);
   result->measure_ns = vn_os_now_ns() - start;
-  return named(status, files->scan, &inner, diag);
+  return named(status, files->scan[0], &inner, diag);
 }
 
 static enum vn_status map_open(const struct run_session *session, const struct run_files *files,
@@ -348,6 +430,8 @@ static enum vn_status map_open(const struct run_session *session, const struct r
   *map = (struct vn_label_map){.size = sizeof *map, .elem_bytes = label_bytes(session)};
   map->data = malloc(elems_of(input) * map->elem_bytes);
   if (!map->data) return vn_fail(diag, VN_E_MEMORY, "out of memory for the labels");
+  if (files->regions && !(map->regions = calloc(session->info.regions, elems_of(input))))
+    return vn_fail(diag, VN_E_MEMORY, "out of memory for the regions");
   return files->scores ? scores_open(session, files, input, map, scores_bytes, diag) : VN_OK;
 }
 
@@ -370,7 +454,7 @@ enum vn_status run_case(const struct run_session *session, const struct run_file
   enum vn_status status = outputs_create(session, files, &out, diag);
   if (status == VN_OK) status = map_open(session, files, input, &result.map, &scores_bytes, diag);
   if (status == VN_OK) status = scan_segment(session, files, input, &result, diag);
-  if (status == VN_OK) result_tell(session, files->scan, &result.report);
+  if (status == VN_OK) result_tell(session, files->scan[0], &result.report);
   input->warned = *result.report.warning;
   uint64_t start = vn_os_now_ns();
   if (status == VN_OK) status = images_write(session, &out, input, &result, diag);
@@ -388,6 +472,7 @@ enum vn_status run_case(const struct run_session *session, const struct run_file
   outputs_close(&out);
   vn_os_unmap(result.map.probabilities, scores_bytes);
   free(result.map.data);
+  free(result.map.regions);
   free(result.measures);
   return status;
 }

@@ -4,6 +4,7 @@
 #ifndef VNET_RUN_CASE_H
 #define VNET_RUN_CASE_H
 
+#include "words.h"
 #include "cli.h"
 #include "options.h"
 #include "sandbox.h"
@@ -16,16 +17,19 @@ struct run_session {
   struct vn_segmenter *segmenter;
   struct vn_segmenter_info info;
   struct vn_label_info *labels; /* [info.labels] */
-  struct vn_cancel *cancel;     /* pressed by Ctrl-C, for all that the program does */
-  bool tell;                    /* what came out, on standard output */
+  struct run_channels channels;
+  struct vn_cancel *cancel; /* pressed by Ctrl-C, for all that the program does */
+  bool tell;                /* what came out, on standard output */
   vn_progress_fn *progress;
   vn_progress_fn *reading; /* the same while a scan is read; NULL where scans are read ahead */
   const char *sandbox;     /* what is in force */
 };
 
-/* Files of one scan; the strings are the case's own. NULL: not wanted. */
+/* Files of one case; the strings are the case's own. NULL: not wanted. */
 struct run_files {
-  char *scan, *labels, *scores, *report, *csv, *picture;
+  char **scan; /* [scans]; words (words.h) until run_read has put them in order */
+  size_t scans;
+  char *labels, *scores, *regions, *report, *csv, *picture;
 };
 void run_files_free(struct run_files *files);
 
@@ -33,22 +37,28 @@ void run_files_free(struct run_files *files);
 void run_files_add(struct cli_files *all, const struct run_session *session,
                    const struct run_files *files);
 
-/* A scan on its way: read ahead by many.c while another one computes. */
+/* Copies of the words of a case. Ends the program without memory. */
+char **run_words_copy(char *const *word, size_t words);
+
+/* A case on its way: read ahead by many.c while another one computes. */
 struct run_input {
-  struct vn_scan *file;
-  struct vn_image image;
+  struct vn_scan **file;          /* [files]; the first one's grid and geometry are the results' */
+  struct vn_image *image;         /* [images]: a channel each */
+  const struct vn_image **images; /* where these are */
+  size_t files, count;
   uint64_t
       memory_bytes; /* all that the run takes: segmenter, voxels, scores on their way, labels */
   uint64_t read_ns;
   bool warned; /* the result may be of no use, and the user was told */
 };
 
-/* Lets it be read from within the sandbox: its file, and the other half of a pair. */
+/* Lets it be read from within the sandbox: its file, the other half of a pair, and what its name
+ * says is beside it. */
 void run_allow(struct sandbox *box, const char *scan);
 
-/* Reads a scan after everything that can refuse it: header, metadata, memory. To be closed in any
- * case. */
-enum vn_status run_read(const struct run_session *session, const char *path,
+/* Reads the files of a case after everything that can refuse them: order, headers, metadata,
+ * memory. To be closed in any case. */
+enum vn_status run_read(const struct run_session *session, struct run_files *files,
                         struct run_input *input, struct vn_diag *diag);
 void run_input_close(struct run_input *input);
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "words.h"
 #include "comm.h"
 #include "input.h"
 #include "names.h"
@@ -59,13 +60,21 @@ static bool excluded(const struct run_options *o, const char *path) {
   return false;
 }
 
-static void list_add(struct run_list *list, const char *scan) {
+static void word_add(struct run_entry *entry, const char *word) {
+  entry->word = held(realloc(entry->word, (entry->words + 1) * sizeof *entry->word));
+  entry->word[entry->words++] = held(strdup(word));
+}
+
+static struct run_entry *list_add(struct run_list *list, const char *word) {
+  const char *scan = run_word_file(word);
   if (list->count == list->room) {
     list->room = list->room ? 2 * list->room : 64;
     list->entry = held(realloc(list->entry, list->room * sizeof *list->entry));
   }
-  list->entry[list->count++] =
-      (struct run_entry){.scan = held(strdup(scan)), .full = path_full(scan)};
+  struct run_entry *entry = &list->entry[list->count++];
+  *entry = (struct run_entry){.scan = held(strdup(scan)), .full = path_full(scan)};
+  word_add(entry, word);
+  return entry;
 }
 
 /* What is passed over without being asked to is said once, with an example. */
@@ -85,17 +94,23 @@ static void passed_say(struct passed *passed, const struct run_options *o, const
   free(passed->first);
 }
 
-/* Adds what is called as a scan is and not as a label map is. */
-static void scan_consider(struct run_list *list, const struct run_options *o, const char *path,
-                          struct passed *passed) {
-  if (excluded(o, path)) return;
-  if (run_is_labels(path))
-    passed_add(passed, path);
-  else
-    list_add(list, path);
+/* A line of several columns, between tabs, is a case of several files. */
+static void line_add(struct run_list *list, const struct run_options *o, char *line) {
+  struct run_entry *entry = NULL;
+  for (char *word; (word = strsep(&line, "\t"));) {
+    size_t length = strlen(word);
+    while (length > 0 && word[length - 1] == ' ') word[--length] = '\0';
+    word += strspn(word, " ");
+    if (*word == '\0') continue;
+    if (!entry && excluded(o, word)) return;
+    if (entry)
+      word_add(entry, word);
+    else
+      entry = list_add(list, word);
+  }
 }
 
-/* A scan on each line, relative to the present folder; empty lines and lines that begin with # are
+/* A case on each line, relative to the present folder; empty lines and lines that begin with # are
  * passed over. */
 static void list_read(struct run_list *list, const struct run_options *o) {
   const char *reason;
@@ -110,7 +125,7 @@ static void list_read(struct run_list *list, const struct run_options *o) {
                 number);
     while (length > 0 && strchr("\r\n \t", line[length - 1])) line[--length] = '\0';
     vn_os_slashes(line);
-    if (length > 0 && line[0] != '#' && !excluded(o, line)) list_add(list, line);
+    if (length > 0 && line[0] != '#') line_add(list, o, line);
   }
   if (!feof(file)) cli_fatal(vn_io_status(errno), "%s: %s", o->list, strerror(errno));
   free(line);
@@ -129,7 +144,6 @@ struct folder_id {
 struct walk {
   struct run_list *list;
   const struct run_options *options;
-  struct passed passed;
   struct {
     char **path;
     size_t next, count, room;
@@ -181,7 +195,7 @@ static void walk_entry(struct walk *walk, char *path) {
     walk_push(walk, path, lstat(path, &own) == 0 && S_ISLNK(own.st_mode));
     return;
   }
-  if (!folder && run_is_scan(path)) scan_consider(walk->list, walk->options, path, &walk->passed);
+  if (!folder && run_is_scan(path) && !excluded(walk->options, path)) list_add(walk->list, path);
   free(path);
 }
 
@@ -249,14 +263,14 @@ static void arguments_read(struct run_list *list, const struct run_options *o) {
       char *full = path_full(o->scan[i]);
       root_widen(list, full, strlen(full));
       free(full);
+      list->folders = true;
       folder_walk(&walk, o->scan[i]);
       continue;
     }
-    const size_t before = list->count;
-    scan_consider(list, o, o->scan[i], &walk.passed);
-    if (list->count > before) root_hold(list, &list->entry[before]);
+    if (excluded(o, o->scan[i])) continue;
+    root_hold(list, list_add(list, o->scan[i]));
+    list->words++;
   }
-  passed_say(&walk.passed, o, "their names");
   tdestroy(walk.seen, free);
   free(walk.queue[0].path);
   free(walk.queue[1].path);
@@ -275,8 +289,11 @@ static int by_stem(const void *a, const void *b) {
 }
 
 static void entry_close(struct run_entry *entry) {
+  for (size_t i = 0; i < entry->words; i++) free(entry->word[i]);
+  free(entry->word);
   free(entry->scan);
   free(entry->name);
+  free(entry->called);
   free(entry->full);
   *entry = (struct run_entry){0};
 }
@@ -319,14 +336,13 @@ static _Noreturn void nothing_left(const struct run_options *o) {
 }
 
 struct run_list run_list_open(const struct run_options *o) {
-  struct run_list list = {.chosen = !o->list};
+  struct run_list list = {.chosen = !o->list && (o->output_dir || o->scans > 1)};
   if (o->list)
     list_read(&list, o);
   else
     arguments_read(&list, o);
   for (size_t i = 0; o->list && i < list.count; i++) root_hold(&list, &list.entry[i]);
   if (!list.count) nothing_left(o);
-  twins_drop(&list, o);
   if (o->output_dir && mkdir(o->output_dir, 0777) && errno != EEXIST)
     cli_fatal(vn_io_status(errno), "%s: %s", o->output_dir, strerror(errno));
   return list;
@@ -399,7 +415,9 @@ static void names_make(struct run_list *list, const struct run_options *o) {
     struct run_entry *e = order[i];
     const bool shared = (i > 0 && one_stem(order[i - 1], e)) ||
                         (i + 1 < list->count && one_stem(order[i + 1], e)) || ends_twice(e->full);
-    const char *tail = o->output_dir ? e->full + strlen(list->root) : e->scan;
+    const char *tail = o->output_dir ? e->full + strlen(list->root)
+                       : e->called   ? e->called
+                                     : e->scan;
     if (o->output_dir && *tail == '/') tail++; /* the root itself has none */
     if (o->output_dir && o->resume) e->name = name_kept(o, e);
     if (!e->name) e->name = name_make(o, tail, shared);
@@ -407,28 +425,155 @@ static void names_make(struct run_list *list, const struct run_options *o) {
   free(order);
 }
 
-/* ---- label maps by their headers ---- */
+/* ---- label maps ---- */
 
 static bool says_labels(const char *path) {
   struct vn_scan *file;
   struct vn_diag diag;
-  if (vn_scan_open(path, &file, &diag)) return false; /* whoever runs it says why */
+  if (vn_scan_open_series(path, &file, &diag)) return false; /* whoever runs it says why */
   const bool labels = vn_scan_is_labels(file);
   vn_scan_close(&file);
   return labels;
 }
 
-void run_list_settle(struct run_list *list, const struct run_options *o) {
+static void labels_drop(struct run_list *list, const struct run_options *o,
+                        bool (*is_labels)(const char *path), const char *why) {
   struct passed passed = {0};
-  for (size_t i = 0; list->chosen && i < list->count; i++) {
+  for (size_t i = 0; i < list->count; i++) {
     cli_check_interrupt();
-    if (!says_labels(list->entry[i].scan)) continue;
+    if (!is_labels(list->entry[i].scan)) continue;
     passed_add(&passed, list->entry[i].scan);
     entry_close(&list->entry[i]);
   }
   list_pack(list);
-  passed_say(&passed, o, "their headers");
+  passed_say(&passed, o, why);
   if (!list->count) nothing_left(o);
+}
+
+/* ---- cases of several files ---- */
+
+static bool is_series(const char *path) {
+  struct vn_scan *file;
+  struct vn_diag diag;
+  if (vn_scan_open_series(path, &file, &diag)) return false;
+  const bool series = vn_scan_volumes(file) > 1;
+  vn_scan_close(&file);
+  return series;
+}
+
+/* Are all that was given one case? A file for each channel, or NAME=FILE. Files whose names tell
+ * that they belong to several cases are none, nor are series. */
+static bool one_case(const struct run_list *list, const struct run_channels *channels) {
+  bool named = false, twice = false;
+  if (channels->count == 1 || list->folders || !list->words) return false;
+  bool *seen = held(calloc(channels->count, sizeof *seen));
+  for (size_t i = 0; i < list->count; i++) {
+    const struct run_entry *e = &list->entry[i];
+    size_t prefix;
+    const size_t c = run_channel_of(channels, e->scan, &prefix);
+    named = named || strcmp(e->word[0], e->scan) != 0;
+    if (c == SIZE_MAX) continue;
+    twice = twice || seen[c];
+    seen[c] = true;
+  }
+  free(seen);
+  return named || (list->count == channels->count && !twice && !is_series(list->entry[0].scan));
+}
+
+static void merge(struct run_entry *into, struct run_entry *from) {
+  for (size_t i = 0; i < from->words; i++) word_add(into, from->word[i]);
+  entry_close(from);
+}
+
+/* One file of a case, by its name. */
+struct member {
+  struct run_entry *entry;
+  size_t channel, prefix; /* prefix: of entry->full */
+};
+
+static int by_case(const void *a, const void *b) {
+  const struct member *x = a, *y = b;
+  const size_t least = x->prefix < y->prefix ? x->prefix : y->prefix;
+  int order = strncmp(x->entry->full, y->entry->full, least);
+  if (!order) order = (x->prefix > y->prefix) - (x->prefix < y->prefix);
+  if (!order) order = (x->channel > y->channel) - (x->channel < y->channel);
+  return order ? order : (x->entry > y->entry) - (x->entry < y->entry);
+}
+
+static bool same_case(const struct member *a, const struct member *b) {
+  return a->prefix == b->prefix && strncmp(a->entry->full, b->entry->full, a->prefix) == 0;
+}
+
+/* case_0000.nii.gz alone stands for its siblings. */
+static void siblings_add(struct run_entry *entry, size_t channels) {
+  const size_t stem = run_stem(entry->scan);
+  if (!run_has_siblings(entry->scan)) return;
+  for (size_t c = 1; c < channels; c++) {
+    char *word;
+    if (asprintf(&word, "%.*s%04zu%s", (int)stem - 4, entry->scan, c, entry->scan + stem) < 0)
+      held(NULL);
+    word_add(entry, word);
+    free(word);
+  }
+}
+
+/* Its results are called after what its files' names have in common. */
+static void case_call(struct run_entry *entry, size_t prefix) {
+  char *called;
+  const size_t cut = strlen(entry->full) - prefix, scan = strlen(entry->scan) - cut;
+  const char *ending = entry->full + run_stem(entry->full);
+  if (prefix == 0 || entry->full[prefix - 1] == '/') return;
+  if (asprintf(&called, "%.*s%s", (int)scan, entry->scan, ending) < 0) held(NULL);
+  entry->called = called;
+  if (asprintf(&called, "%.*s%s", (int)prefix, entry->full, ending) < 0) held(NULL);
+  free(entry->full);
+  entry->full = called;
+}
+
+static size_t members_find(struct run_list *list, const struct run_channels *channels,
+                           struct member *member) {
+  size_t count = 0;
+  for (size_t i = 0; i < list->count; i++) {
+    struct run_entry *e = &list->entry[i];
+    size_t prefix;
+    if (e->words > 1 || strcmp(e->word[0], e->scan) != 0) continue;
+    const size_t c = run_channel_of(channels, e->full, &prefix);
+    if (c != SIZE_MAX) member[count++] = (struct member){e, c, prefix};
+  }
+  return count;
+}
+
+/* Files whose names tell so become one case, which stands where its first channel's file stood. A
+ * series is a case by itself, whatever it is called. */
+static void cases_group(struct run_list *list, const struct run_channels *channels) {
+  struct member *member = held(calloc(list->count + 1, sizeof *member));
+  const size_t count = members_find(list, channels, member);
+  qsort(member, count, sizeof *member, by_case);
+  for (size_t i = 0, end; i < count; i = end) {
+    struct run_entry *first = member[i].entry;
+    for (end = i + 1; end < count && same_case(&member[i], &member[end]);) end++;
+    if (end == i + 1 && !is_series(first->scan)) siblings_add(first, channels->count);
+    for (size_t m = i + 1; m < end; m++) merge(first, member[m].entry);
+    if (first->words > 1) case_call(first, member[i].prefix);
+  }
+  free(member);
+  list_pack(list);
+}
+
+void run_list_settle(struct run_list *list, const struct run_options *o,
+                     const struct run_channels *channels) {
+  if (one_case(list, channels)) {
+    for (size_t i = 1; i < list->count; i++) merge(&list->entry[0], &list->entry[i]);
+    list_pack(list);
+    list->single = !o->output_dir;
+  } else {
+    if (list->chosen) labels_drop(list, o, run_is_labels, "their names");
+    twins_drop(list, o);
+    if (list->chosen) labels_drop(list, o, says_labels, "their headers");
+    if (channels->count > 1) cases_group(list, channels);
+    list->single =
+        !o->output_dir && !o->list && (o->scans == 1 || (channels->count > 1 && list->count == 1));
+  }
   names_make(list, o);
 }
 

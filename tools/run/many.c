@@ -45,7 +45,8 @@ static char *joined(const char *name, const char *ending) {
 static void files_make(struct run_files *files, const struct run_options *o,
                        const struct run_entry *entry) {
   *files = (struct run_files){
-      .scan = joined(entry->scan, ""),
+      .scan = run_words_copy(entry->word, entry->words),
+      .scans = entry->words,
       .labels = joined(entry->name, run_labels_ending(entry->scan)),
       .csv = joined(entry->name, ".seg.csv"),
       .report = joined(entry->name, ".seg.json"),
@@ -103,7 +104,7 @@ static bool finished(const struct run_session *session, const struct run_files *
 
 static void *slot_read(void *context) {
   struct slot *slot = context;
-  slot->status = run_read(slot->session, slot->files.scan, &slot->input, &slot->diag);
+  slot->status = run_read(slot->session, &slot->files, &slot->input, &slot->diag);
   return NULL;
 }
 
@@ -137,7 +138,7 @@ static void failure_write(const struct slot *slot) {
   FILE *file = fdopen(vn_os_dup(output.fd), "w");
   if (file) {
     report_csv_header(file);
-    report_csv_failure(file, slot->session, slot->files.scan, slot->diag.text);
+    report_csv_failure(file, slot->session, run_word_file(slot->files.scan[0]), slot->diag.text);
   }
   if (file && fclose(file) == 0)
     cli_output_publish(&output, &diag);
@@ -220,7 +221,7 @@ static size_t summary_write(const struct run_session *session, const struct run_
   return warnings;
 }
 
-enum vn_status many_run(struct run_session *session, struct run_list *list) {
+enum vn_status many_run(struct run_session *session, const struct run_list *list) {
   const struct run_options *o = session->options;
   const uint64_t limit = o->exec.memory_limit_bytes;
   const bool ahead = limit == 0 || limit == UINT64_MAX;
@@ -228,7 +229,6 @@ enum vn_status many_run(struct run_session *session, struct run_list *list) {
   size_t skipped = 0;
   struct slot slots[2];
   char *summary = o->output_dir ? joined(o->output_dir, "/summary.csv") : NULL;
-  run_list_settle(list, o);
   files_check(session, list, summary);
   slot_fill(&slots[0], session, list, &skipped);
   for (size_t turn = 0; slots[turn % 2].index < list->count; turn++) {

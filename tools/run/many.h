@@ -6,9 +6,9 @@
 #include "case.h"
 #include "list.h"
 
-/* Settles the list, runs every case, prints a summary (rank 0), writes DIR/summary.csv. VN_OK, or
+/* Runs every case of a settled list, prints a summary (rank 0), writes DIR/summary.csv. VN_OK, or
  * the status of the first scan that failed. Ends the program when results would overwrite scans or
  * each other. */
-enum vn_status many_run(struct run_session *session, struct run_list *list);
+enum vn_status many_run(struct run_session *session, const struct run_list *list);
 
 #endif

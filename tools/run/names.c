@@ -42,6 +42,12 @@ bool run_is_labels(const char *path) {
   return false;
 }
 
+bool run_has_siblings(const char *path) {
+  const char *base = run_base(path);
+  const size_t stem = run_stem(base);
+  return stem > 5 && strncmp(base + stem - 5, "_0000", 5) == 0;
+}
+
 const char *run_labels_ending(const char *scan) {
   static const char *const ours[] = {".seg.nii.gz", ".seg.nrrd", ".seg.mgz"};
   size_t stem;

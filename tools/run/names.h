@@ -19,6 +19,9 @@ bool run_is_scan(const char *path);
  * t1_mask, t1-label, sub-1_dseg …? */
 bool run_is_labels(const char *path);
 
+/* Is it called as the first file of nnU-Net's cases: case_0000.nii.gz? */
+bool run_has_siblings(const char *path);
+
 /* What a label map's name ends in that is written in the scan's own format: .seg.nii.gz, .seg.nrrd
  * or .seg.mgz. */
 const char *run_labels_ending(const char *scan);

@@ -13,18 +13,21 @@
 
 static const char help[] =
     "Usage: vnet-run [options] PLAN SCAN\n"
+    "  or:  vnet-run [options] PLAN T1 T1CE T2 FLAIR\n"
     "  or:  vnet-run [options] PLAN FOLDER|SCAN... --output-dir DIR\n"
     "  or:  vnet-run [options] PLAN --list FILE --output-dir DIR\n"
     "  or:  vnet-run [options] PLAN --tensor IN.npy -o OUT.npy\n"
     "\n"
     "Segments NIfTI, NRRD and MGH scans. PLAN is a file made by vnetc, the name of an\n"
     "installed model, or an ONNX model, which vnetc compiles once. A label map has\n"
-    "its scan's own grid, affine, codes and units.\n"
+    "its scan's own grid, affine, codes and units. A network of several channels\n"
+    "takes a file for each, in its order or as NAME=FILE, or one of so many volumes.\n"
     "\n"
     "  -o, --output FILE      .nii, .nii.gz, .nrrd, .mgz or .mgh; default: by the\n"
     "                         scan in its own format, such as SCAN.seg.nii.gz\n"
     "  --scores FILE          class probabilities, x y z class, in such a file, too\n"
     "  --scores-type TYPE     uint16 (scaled; the default) or float32\n"
+    "  --regions FILE         regions that may overlap: x y z region, 1 inside\n"
     "  --report FILE          JSON: the run, and measures of each label\n"
     "  --csv FILE             a row for each label\n"
     "  --picture FILE         PNG: slices with outlines (many scans: no FILE)\n"
@@ -36,12 +39,16 @@ static const char help[] =
     "  --all-windows          run windows with nothing but background, too\n"
     "  --geometry HOW         how the scan lies, where its file is silent or wrong:\n"
     "                         sform, qform, or where its axes point, such as RAS\n"
+    "  --match-grids          bring channels that lie on other grids onto the first's\n"
+    "  --second, --third, --fourth FILE\n"
+    "                         more channels after SCAN, as 3D Slicer gives them\n"
     "  --replace-nan          the smallest value for voxels that are NaN or infinite;\n"
     "                         without it such a scan is refused, unless all of them\n"
     "                         are a frame around it, which is background\n"
     "  --strict               a warning (empty, or not what the model expects) is\n"
     "                         exit status 5; everything is written all the same\n"
-    "  --list FILE            many scans: the name of one on each line\n"
+    "  --list FILE            many scans: the name of one on each line; its channels'\n"
+    "                         files in columns, between tabs\n"
     "  --output-dir DIR       where the results of many scans go, in folders as the\n"
     "                         scans have; without it beside each scan\n"
     "  --recursive            scans in the folders of FOLDER, too\n"
@@ -68,6 +75,7 @@ static const char help[] =
 enum {
   SCORES = 256,
   SCORES_TYPE,
+  REGIONS,
   REPORT,
   CSV,
   PICTURE,
@@ -78,6 +86,10 @@ enum {
   MIRROR,
   ALL_WINDOWS,
   GEOMETRY,
+  MATCH_GRIDS,
+  SECOND,
+  THIRD,
+  FOURTH,
   REPLACE,
   STRICT,
   LIST,
@@ -102,6 +114,7 @@ static const struct option longs[] = {
     {"output", required_argument, NULL, 'o'},
     {"scores", required_argument, NULL, SCORES},
     {"scores-type", required_argument, NULL, SCORES_TYPE},
+    {"regions", required_argument, NULL, REGIONS},
     {"report", required_argument, NULL, REPORT},
     {"csv", required_argument, NULL, CSV},
     {"picture", optional_argument, NULL, PICTURE},
@@ -112,6 +125,10 @@ static const struct option longs[] = {
     {"mirror", required_argument, NULL, MIRROR},
     {"all-windows", no_argument, NULL, ALL_WINDOWS},
     {"geometry", required_argument, NULL, GEOMETRY},
+    {"match-grids", no_argument, NULL, MATCH_GRIDS},
+    {"second", required_argument, NULL, SECOND},
+    {"third", required_argument, NULL, THIRD},
+    {"fourth", required_argument, NULL, FOURTH},
     {"replace-nan", no_argument, NULL, REPLACE},
     {"strict", no_argument, NULL, STRICT},
     {"list", required_argument, NULL, LIST},
@@ -191,6 +208,9 @@ static void option_take(struct run_options *o, int option) {
     o->scores_kind =
         choice("--scores-type", optarg, kinds) ? VN_PROBABILITY_F32 : VN_PROBABILITY_U16;
     break;
+  case REGIONS:
+    o->regions = optarg;
+    break;
   case REPORT:
     o->report = optarg;
     break;
@@ -223,6 +243,14 @@ static void option_take(struct run_options *o, int option) {
     break;
   case GEOMETRY:
     o->geometry = optarg;
+    break;
+  case MATCH_GRIDS:
+    o->segment.match_grids = true;
+    break;
+  case SECOND:
+  case THIRD:
+  case FOURTH:
+    o->more[option - SECOND] = optarg;
     break;
   case REPLACE:
     o->segment.replace_nan = true;
@@ -301,12 +329,31 @@ static void tensor_check(const struct run_options *o) {
   if (o->scans || run_options_many(o))
     cli_fatal(VN_E_ARGUMENT, "--tensor and a scan exclude each other");
   if (!o->outputs) cli_fatal(VN_E_ARGUMENT, "--tensor needs -o OUT.npy");
-  if (o->json || o->geometry || o->segment.replace_nan || o->strict || o->scores || o->report ||
-      o->csv || o->pictures)
-    cli_fatal(
-        VN_E_ARGUMENT,
-        "--json, --geometry, --replace-nan, --strict, --scores, --report, --csv and --picture "
-        "are for scans, not for --tensor");
+  if (o->json || o->geometry || o->segment.match_grids || o->segment.replace_nan || o->strict ||
+      o->scores || o->regions || o->report || o->csv || o->pictures)
+    cli_fatal(VN_E_ARGUMENT,
+              "--json, --geometry, --match-grids, --replace-nan, --strict, --scores, --regions, "
+              "--report, --csv and --picture are for scans, not for --tensor");
+}
+
+void run_options_check(const struct run_options *o, bool many) {
+  if (many &&
+      (o->outputs || o->scores || o->regions || o->report || o->csv || o->picture || o->json))
+    cli_fatal(VN_E_ARGUMENT,
+              "of many scans each one's results are named after it: -o, --scores, --regions, "
+              "--report, --csv, --json and a name for --picture are for one scan");
+  if (!many && (o->resume || o->recursive || o->excludes))
+    cli_fatal(VN_E_ARGUMENT,
+              "--resume, --recursive and --exclude are for many scans, with --output-dir");
+  if (!many && o->pictures && !o->picture)
+    cli_fatal(VN_E_ARGUMENT, "--picture lacks its file: a .png");
+}
+
+static void folder_check(const char *scan) {
+  struct stat there;
+  if (stat(scan, &there) == 0 && S_ISDIR(there.st_mode))
+    cli_fatal(VN_E_ARGUMENT, "%s: is a folder; where its results go is said with --output-dir DIR",
+              scan);
 }
 
 static void options_check(const struct run_options *o) {
@@ -317,29 +364,16 @@ static void options_check(const struct run_options *o) {
     return;
   }
   if (o->outputs > 1) cli_fatal(VN_E_ARGUMENT, "-o is given twice");
-  if (run_options_many(o)) {
-    if (o->list && !o->output_dir) cli_fatal(VN_E_ARGUMENT, "--list needs --output-dir");
-    if (o->list && o->scans) cli_fatal(VN_E_ARGUMENT, "--list and a scan exclude each other");
-    if (o->list && o->recursive)
-      cli_fatal(VN_E_ARGUMENT, "--recursive is for a folder of scans, not for --list");
-    if (!o->list && !o->scans)
-      cli_fatal(VN_E_ARGUMENT, "expected scans, a folder of scans or --list");
-    if (o->outputs || o->scores || o->report || o->csv || o->picture || o->json)
-      cli_fatal(VN_E_ARGUMENT, "of many scans each one's results are named after it: -o, --scores, "
-                               "--report, --csv, --json and a name for --picture are for one "
-                               "scan");
-    return;
-  }
-  if (!o->scans)
+  if (o->list && !o->output_dir) cli_fatal(VN_E_ARGUMENT, "--list needs --output-dir");
+  if (o->list && o->scans) cli_fatal(VN_E_ARGUMENT, "--list and a scan exclude each other");
+  if (o->list && o->recursive)
+    cli_fatal(VN_E_ARGUMENT, "--recursive is for a folder of scans, not for --list");
+  if (!o->list && !o->scans && o->output_dir)
+    cli_fatal(VN_E_ARGUMENT, "expected scans, a folder of scans or --list");
+  if (!o->list && !o->scans)
     cli_fatal(VN_E_ARGUMENT, "expected a plan and a scan: vnet-run PLAN SCAN; try --help");
-  if (o->resume || o->recursive || o->excludes)
-    cli_fatal(VN_E_ARGUMENT,
-              "--resume, --recursive and --exclude are for many scans, with --output-dir");
-  struct stat there;
-  if (stat(o->scan[0], &there) == 0 && S_ISDIR(there.st_mode))
-    cli_fatal(VN_E_ARGUMENT, "%s: is a folder; where its results go is said with --output-dir DIR",
-              o->scan[0]);
-  if (o->pictures && !o->picture) cli_fatal(VN_E_ARGUMENT, "--picture lacks its file: a .png");
+  if (o->scans == 1 && !o->output_dir) folder_check(o->scan[0]);
+  if (o->scans == 1 || o->list || o->output_dir) run_options_check(o, run_options_many(o));
 }
 
 /* getopt gives an optional value only as --picture=FILE; people write it apart. */
@@ -355,6 +389,20 @@ static void picture_value(struct run_options *o, int argc, char **argv) {
   } else if (other) {
     cli_fatal(VN_E_ARGUMENT, "%s: pictures are PNG: choose a name that ends in .png", word);
   }
+}
+
+/* Channels that are given by options stand behind the words. */
+static void more_add(struct run_options *o) {
+  const size_t words = o->scans;
+  char **all = calloc(words + RUN_MORE, sizeof *all);
+  if (!all) cli_fatal(VN_E_MEMORY, "out of memory");
+  memcpy(all, o->scan, words * sizeof *all);
+  for (size_t i = 0; i < RUN_MORE; i++)
+    if (o->more[i]) all[o->scans++] = o->more[i];
+  if (o->scans == words)
+    free(all);
+  else
+    o->scan = all;
 }
 
 struct run_options run_options_parse(int argc, char **argv) {
@@ -374,6 +422,7 @@ struct run_options run_options_parse(int argc, char **argv) {
     if (!*argv[i])
       cli_fatal(VN_E_ARGUMENT, "%s: the name is empty (a variable that is not set?)",
                 i == optind ? "the plan" : "the scan");
+  if (o.plan) more_add(&o);
   options_check(&o);
   return o;
 }

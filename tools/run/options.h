@@ -6,12 +6,13 @@
 
 #include "vnet_segment.h"
 
-enum { RUN_TENSORS_MOST = 8, RUN_EXCLUDES_MOST = 64 };
+enum { RUN_TENSORS_MOST = 8, RUN_EXCLUDES_MOST = 64, RUN_MORE = 3 };
 
 struct run_options {
   const char *plan, *given; /* given: what stood in its place: it, its name or its model */
   char *const *scan;        /* [scans]: files and folders */
   size_t scans;
+  char *more[RUN_MORE]; /* --second, --third, --fourth: the last of `scan`, too */
   const char *tensor[RUN_TENSORS_MOST], *output[RUN_TENSORS_MOST];
   size_t tensors, outputs;
   const char *list, *output_dir; /* many scans */
@@ -19,8 +20,8 @@ struct run_options {
   const char *geometry;                   /* how a scan lies; see vn_scan_set_geometry */
   const char *exclude[RUN_EXCLUDES_MOST]; /* patterns of names and paths */
   size_t excludes;
-  const char *scores, *report, *csv, *picture; /* files of one scan */
-  bool pictures;                               /* many scans: --picture without a name to each */
+  const char *scores, *regions, *report, *csv, *picture; /* files of one scan */
+  bool pictures; /* many scans: --picture without a name to each */
   enum vn_probability scores_kind;
   struct vn_segment_options segment;
   bool json, quiet, no_sandbox;
@@ -34,7 +35,11 @@ struct run_options {
 /* Ends the program on --help, --version, --xml and on wrong arguments. */
 struct run_options run_options_parse(int argc, char **argv);
 
-/* Many scans, not one? */
+/* Many scans, not one? Several words may still be the channels of one (list.h). */
 bool run_options_many(const struct run_options *options);
+
+/* Ends the program where options for one case and for many are mixed up, once it is known which it
+ * is. */
+void run_options_check(const struct run_options *options, bool many);
 
 #endif

@@ -38,11 +38,28 @@ static double spacing_mm(const struct vn_image *image, int axis) {
   return sqrt(m[0][axis] * m[0][axis] + m[1][axis] * m[1][axis] + m[2][axis] * m[2][axis]);
 }
 
+/* Of several channels, which file each one is of. */
+static void channels_print(struct cli_json *json, const struct run_session *session,
+                           const struct run_files *files, const struct run_input *input) {
+  cli_json_open(json, "channels", '[');
+  for (size_t i = 0, channel = 0; i < input->files; i++)
+    for (size_t v = 0; v < vn_scan_volumes(input->file[i]); v++, channel++) {
+      const struct vn_channel_info info = vn_segmenter_channel(session->segmenter, channel);
+      cli_json_open(json, NULL, '{');
+      cli_json_text(json, "name", info.name);
+      cli_json_text(json, "scan", files->scan[i]);
+      cli_json_text(json, "intensity", info.intensity);
+      cli_json_close(json, '}');
+    }
+  cli_json_close(json, ']');
+}
+
 static void scan_print(struct cli_json *json, const struct run_session *session,
                        const struct run_files *files, const struct run_input *input,
                        const struct vn_segment_report *report) {
-  const struct vn_image *image = &input->image;
-  cli_json_text(json, "scan", files->scan);
+  const struct vn_image *image = &input->image[0];
+  cli_json_text(json, "scan", files->scan[0]);
+  if (input->count > 1) channels_print(json, session, files, input);
   cli_json_text(json, "output", files->labels);
   cli_json_open(json, "shape", '[');
   for (int i = 0; i < 3; i++) cli_json_count(json, NULL, image->dim[i]);
@@ -56,7 +73,7 @@ static void scan_print(struct cli_json *json, const struct run_session *session,
   cli_json_open(json, "network_spacing_mm", '[');
   for (int i = 2; i >= 0; i--) cli_json_real(json, NULL, report->grid_spacing_mm[i], 6);
   cli_json_close(json, ']');
-  cli_json_text(json, "scan_note", vn_scan_note(input->file));
+  cli_json_text(json, "scan_note", vn_scan_note(input->file[0]));
   cli_json_text(json, "intensity", session->info.intensity);
   cli_json_count(json, "replaced_voxels", report->replaced_vox);
   cli_json_text(json, "note", *report->note ? report->note : NULL);

@@ -17,6 +17,17 @@ static void files_check(const struct run_options *o) {
   cli_files_check(&files);
 }
 
+/* Integers for an input that takes floats. */
+static void tensor_convert(struct npy *array) {
+  const int64_t *from = array->data;
+  float *to = array->data; /* of half the size: never ahead of what is read */
+  for (size_t i = 0; i < array->elems; i++) {
+    const float value = (float)from[i];
+    memcpy(&to[i], &value, sizeof value);
+  }
+  array->type = VN_TYPE_F32;
+}
+
 static void tensor_check(const struct npy *array, const struct vn_port *port, const char *path) {
   bool same = array->type == port->type && array->rank == port->rank &&
               memcmp(array->dim, port->dim, port->rank * sizeof *port->dim) == 0;
@@ -45,6 +56,7 @@ void tensors_run(const struct run_options *o, const struct vn_plan *plan,
   for (size_t i = 0; i < ins; i++) {
     struct vn_port port = vn_plan_input(plan, i);
     cli_check(npy_read(o->tensor[i], &in[i], &diag), &diag);
+    if (in[i].type == VN_TYPE_I64 && port.type == VN_TYPE_F32) tensor_convert(&in[i]);
     tensor_check(&in[i], &port, o->tensor[i]);
     from[i] = in[i].data;
   }

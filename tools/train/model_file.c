@@ -67,7 +67,7 @@ enum vn_status vnt_model_resize(struct vnc_graph *g, const size_t patch[3], stru
 enum vn_status vnt_model_import(const char *path, const size_t patch[3], struct vnc_graph *graph,
                                 size_t window[3], char member[32], struct vn_diag *diag) {
   /* At its own size; where it has none, at ours. */
-  struct vnc_import_options options = {.allow_external_data = true};
+  struct vnc_import_options options = {0};
   char text[256];
   vnc_graph_init(graph);
   enum vn_status status = vnc_onnx_import(path, &options, graph, diag);

@@ -7,6 +7,7 @@
 #include "elementary.h"
 
 #include <math.h>
+#include <string.h>
 
 /* Elements between neighbours along each axis. */
 static inline void vn_tensor_strides(const struct vn_tensor *t, size_t stride[VN_AXES]) {
@@ -49,5 +50,30 @@ static inline void vn_epilogue_pixel(const struct vn_epilogue *e, float *y, size
   }
   vn_act_row(e->act[1].kind, e->act[1].slope, e->act[1].alpha, y, channels);
 }
+
+/* A job is one row of the output along w. */
+struct vn_row {
+  size_t n, d, h;
+};
+
+static inline struct vn_row vn_row_of(const struct vn_tensor *t, size_t job) {
+  size_t nd = job / t->dim[VN_H];
+  return (struct vn_row){nd / t->dim[VN_D], nd % t->dim[VN_D], job % t->dim[VN_H]};
+}
+
+/* The pixel of `t` that output pixel (row, w) reads: axes of size 1 broadcast. */
+static inline const float *vn_pixel_of(const struct vn_tensor *t, struct vn_row row, size_t w) {
+  size_t n = t->dim[VN_N] > 1 ? row.n : 0, d = t->dim[VN_D] > 1 ? row.d : 0;
+  size_t h = t->dim[VN_H] > 1 ? row.h : 0;
+  if (t->dim[VN_W] == 1) w = 0;
+  return (const float *)t->data +
+         (((n * t->dim[VN_D] + d) * t->dim[VN_H] + h) * t->dim[VN_W] + w) * t->stride;
+}
+
+/* norm_ref.c, functions_ref.c, sample_ref.c: what vn_simple_ref hands out. */
+void vn_norm_run(const void *state, size_t job, void *scratch);
+void vn_map_run(const void *state, size_t job, void *scratch);
+void vn_binary_run(const void *state, size_t job, void *scratch);
+void vn_sample_run(const void *state, size_t job, void *scratch);
 
 #endif

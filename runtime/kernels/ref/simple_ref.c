@@ -1,6 +1,6 @@
-/* Every op but the convolutions in plain C. The fallback for what simd/ does not take, the whole of
- * `--isa ref`, and the second opinion in tests. Sums over pixels (INSTNORM) and over an axis
- * (SOFTMAX) are held in double. */
+/* Every op but the convolutions in plain C: what is simple here, norms, functions and samples in
+ * files of their own. The fallback for what simd/ does not take, the whole of `--isa ref`, and the
+ * second opinion in tests. Sums are held in double. */
 #include "ref.h"
 
 #include <stdlib.h>
@@ -8,32 +8,14 @@
 
 /* ---- pixel by pixel: a job is one row of the output along w ---- */
 
-struct row {
-  size_t n, d, h;
-};
-
-static struct row row_of(const struct vn_tensor *t, size_t job) {
-  size_t nd = job / t->dim[VN_H];
-  return (struct row){nd / t->dim[VN_D], nd % t->dim[VN_D], job % t->dim[VN_H]};
-}
-
-/* The pixel of `t` that output pixel (row, w) reads: axes of size 1 broadcast. */
-static const float *pixel_of(const struct vn_tensor *t, struct row row, size_t w) {
-  size_t n = t->dim[VN_N] > 1 ? row.n : 0, d = t->dim[VN_D] > 1 ? row.d : 0;
-  size_t h = t->dim[VN_H] > 1 ? row.h : 0;
-  if (t->dim[VN_W] == 1) w = 0;
-  return (const float *)t->data +
-         (((n * t->dim[VN_D] + d) * t->dim[VN_H] + h) * t->dim[VN_W] + w) * t->stride;
-}
-
 static void act_run(const void *state, size_t job, void *scratch) {
   const struct vn_simple *s = state;
   (void)scratch;
   size_t channels = s->out.dim[VN_C];
-  struct row row = row_of(&s->out, job);
+  struct vn_row row = vn_row_of(&s->out, job);
   for (size_t w = 0; w < s->out.dim[VN_W]; w++) {
     float *y = (float *)s->out.data + (job * s->out.dim[VN_W] + w) * s->out.stride;
-    const float *x = pixel_of(&s->in[0], row, w);
+    const float *x = vn_pixel_of(&s->in[0], row, w);
     if (x != y) memcpy(y, x, channels * sizeof *y);
     vn_act_row(s->epilogue.act[0].kind, s->epilogue.act[0].slope, s->epilogue.act[0].alpha, y,
                channels);
@@ -43,10 +25,10 @@ static void act_run(const void *state, size_t job, void *scratch) {
 static void affine_run(const void *state, size_t job, void *scratch) {
   const struct vn_simple *s = state;
   (void)scratch;
-  struct row row = row_of(&s->out, job);
+  struct vn_row row = vn_row_of(&s->out, job);
   for (size_t w = 0; w < s->out.dim[VN_W]; w++) {
     float *y = (float *)s->out.data + (job * s->out.dim[VN_W] + w) * s->out.stride;
-    const float *x = pixel_of(&s->in[0], row, w);
+    const float *x = vn_pixel_of(&s->in[0], row, w);
     for (size_t c = 0; c < s->out.dim[VN_C]; c++) y[c] = x[c] * s->scale[c] + s->shift[c];
   }
 }
@@ -55,10 +37,10 @@ static void add_run(const void *state, size_t job, void *scratch) {
   const struct vn_simple *s = state;
   (void)scratch;
   size_t channels = s->out.dim[VN_C], wrap = s->in[1].dim[VN_C];
-  struct row row = row_of(&s->out, job);
+  struct vn_row row = vn_row_of(&s->out, job);
   for (size_t w = 0; w < s->out.dim[VN_W]; w++) {
     float *y = (float *)s->out.data + (job * s->out.dim[VN_W] + w) * s->out.stride;
-    const float *a = pixel_of(&s->in[0], row, w), *b = pixel_of(&s->in[1], row, w);
+    const float *a = vn_pixel_of(&s->in[0], row, w), *b = vn_pixel_of(&s->in[1], row, w);
     for (size_t c = 0; c < channels; c++) y[c] = a[c] + b[c % wrap];
     vn_act_row(s->epilogue.act[1].kind, s->epilogue.act[1].slope, s->epilogue.act[1].alpha, y,
                channels);
@@ -69,10 +51,10 @@ static void prelu_run(const void *state, size_t job, void *scratch) {
   const struct vn_simple *s = state;
   (void)scratch;
   size_t wrap = s->in[1].dim[VN_C];
-  struct row row = row_of(&s->out, job);
+  struct vn_row row = vn_row_of(&s->out, job);
   for (size_t w = 0; w < s->out.dim[VN_W]; w++) {
     float *y = (float *)s->out.data + (job * s->out.dim[VN_W] + w) * s->out.stride;
-    const float *x = pixel_of(&s->in[0], row, w), *slope = pixel_of(&s->in[1], row, w);
+    const float *x = vn_pixel_of(&s->in[0], row, w), *slope = vn_pixel_of(&s->in[1], row, w);
     for (size_t c = 0; c < s->out.dim[VN_C]; c++) y[c] = x[c] > 0.f ? x[c] : slope[c % wrap] * x[c];
   }
 }
@@ -211,42 +193,22 @@ static void const_run(const void *state, size_t job, void *scratch) {
     memcpy((float *)s->out.data + pixel * s->out.stride, s->scale + pixel * c, c * sizeof(float));
 }
 
-/* ---- over d, h, w: a job is one n and c ---- */
-
-static void instnorm_run(const void *state, size_t job, void *scratch) {
-  const struct vn_simple *s = state;
-  (void)scratch;
-  size_t pixels = s->in[0].dim[VN_D] * s->in[0].dim[VN_H] * s->in[0].dim[VN_W];
-  size_t n = job / s->in[0].dim[VN_C], c = job % s->in[0].dim[VN_C];
-  const float *x = (const float *)s->in[0].data + n * pixels * s->in[0].stride + c;
-  float *y = (float *)s->out.data + n * pixels * s->out.stride + c;
-  double mean = 0, variance = 0;
-  for (size_t i = 0; i < pixels; i++) mean += (double)x[i * s->in[0].stride];
-  mean /= (double)pixels;
-  for (size_t i = 0; i < pixels; i++) {
-    double away = (double)x[i * s->in[0].stride] - mean;
-    variance += away * away;
-  }
-  variance /= (double)pixels;
-  double scale = (double)s->scale[c] / sqrt(variance + (double)s->epsilon);
-  for (size_t i = 0; i < pixels; i++)
-    y[i * s->out.stride] =
-        (float)(((double)x[i * s->in[0].stride] - mean) * scale + (double)s->shift[c]);
-}
-
 enum vn_status vn_simple_ref(const struct vn_simple *simple, struct vn_prepared *prepared,
                              struct vn_diag *diag) {
   static void (*const runs[VN_OP_COUNT])(const void *, size_t, void *) = {
-      [VN_OP_ACT] = act_run,         [VN_OP_AFFINE] = affine_run, [VN_OP_INSTNORM] = instnorm_run,
-      [VN_OP_ADD] = add_run,         [VN_OP_PRELU] = prelu_run,   [VN_OP_SOFTMAX] = axis_run,
-      [VN_OP_LOGSOFTMAX] = axis_run, [VN_OP_ARGMAX] = axis_run,   [VN_OP_COPY] = copy_run,
-      [VN_OP_CAST] = cast_run,       [VN_OP_CONST] = const_run,
+      [VN_OP_ACT] = act_run,          [VN_OP_AFFINE] = affine_run,
+      [VN_OP_INSTNORM] = vn_norm_run, [VN_OP_ADD] = add_run,
+      [VN_OP_PRELU] = prelu_run,      [VN_OP_SOFTMAX] = axis_run,
+      [VN_OP_LOGSOFTMAX] = axis_run,  [VN_OP_ARGMAX] = axis_run,
+      [VN_OP_COPY] = copy_run,        [VN_OP_CAST] = cast_run,
+      [VN_OP_CONST] = const_run,      [VN_OP_MAP] = vn_map_run,
+      [VN_OP_BINARY] = vn_binary_run, [VN_OP_SAMPLE] = vn_sample_run,
   };
   const size_t *out = simple->out.dim;
   size_t jobs = out[VN_N] * out[VN_D] * out[VN_H];
   if (!runs[simple->op])
     return vn_fail(diag, VN_E_INTERNAL, "no kernel for %s", vn_op_text(simple->op));
-  if (simple->op == VN_OP_INSTNORM) jobs = out[VN_N] * out[VN_C];
+  if (simple->op == VN_OP_INSTNORM) jobs = out[VN_N] * out[VN_C] / simple->span;
   if (simple->op == VN_OP_COPY)
     jobs = simple->copy.extent[VN_N] * simple->copy.extent[VN_D] * simple->copy.extent[VN_H];
   if (simple->op == VN_OP_SOFTMAX || simple->op == VN_OP_LOGSOFTMAX)
@@ -258,6 +220,7 @@ enum vn_status vn_simple_ref(const struct vn_simple *simple, struct vn_prepared 
   *prepared = (struct vn_prepared){
       .name = "ref",
       .jobs = jobs,
+      .scratch_bytes = simple->op == VN_OP_INSTNORM ? (4 * simple->span + 63) / 64 * 64 : 0,
       .state_bytes = sizeof *state,
       .run = runs[simple->op],
       .close = free,

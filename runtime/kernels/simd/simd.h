@@ -8,8 +8,9 @@
 vn_conv_prepare_fn VN_ISA_NAME(winograd), VN_ISA_NAME(lean), VN_ISA_NAME(fft);
 vn_conv_prepare_fn VN_ISA_NAME(depthwise), VN_ISA_NAME(direct);
 vn_conv_prepare_fn VN_ISA_NAME(pointwise), VN_ISA_NAME(pointwise_few);
-vn_conv_prepare_fn VN_ISA_NAME(down), VN_ISA_NAME(up);
+vn_conv_prepare_fn VN_ISA_NAME(down), VN_ISA_NAME(up), VN_ISA_NAME(spread);
 vn_simple_prepare_fn VN_ISA_NAME(elementwise), VN_ISA_NAME(softmax);
+vn_simple_prepare_fn VN_ISA_NAME(norm), VN_ISA_NAME(map), VN_ISA_NAME(sample);
 
 /* Is the output so large that it should bypass the caches, and laid out so that it can? */
 VEC_INLINE bool vn_wants_stream(const struct vn_tensor *out) {
@@ -22,7 +23,8 @@ VEC_INLINE bool vn_wants_stream(const struct vn_tensor *out) {
 
 #if VEC_LANES == 16 /* up to 8 output channels would leave half of each vector idle */
 vn_conv_prepare_fn vn_winograd_avx2, vn_lean_avx2, vn_fft_avx2, vn_depthwise_avx2, vn_direct_avx2;
-vn_conv_prepare_fn vn_pointwise_avx2, vn_down_avx2, vn_up_avx2;
+vn_conv_prepare_fn vn_pointwise_avx2, vn_down_avx2, vn_up_avx2, vn_spread_avx2;
+vn_simple_prepare_fn vn_sample_avx2;
 #endif
 
 #endif

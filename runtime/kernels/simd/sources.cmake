@@ -15,10 +15,14 @@ set(VN_SIMD_SOURCES
   kernels/simd/lean.c
   kernels/simd/lean_products.c
   kernels/simd/lean_weights.c
+  kernels/simd/map.c
+  kernels/simd/norm.c
   kernels/simd/pointwise.c
   kernels/simd/pointwise_few.c
   kernels/simd/product.c
+  kernels/simd/sample.c
   kernels/simd/softmax.c
+  kernels/simd/spread.c
   kernels/simd/table.c
   kernels/simd/up.c
   kernels/simd/winograd.c

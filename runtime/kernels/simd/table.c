@@ -13,6 +13,10 @@ const struct vn_simd VN_ISA_NAME(simd) = {
     .pointwise = VN_ISA_NAME(pointwise),
     .down = VN_ISA_NAME(down),
     .up = VN_ISA_NAME(up),
+    .spread = VN_ISA_NAME(spread),
+    .norm = VN_ISA_NAME(norm),
+    .map = VN_ISA_NAME(map),
+    .sample = VN_ISA_NAME(sample),
     .elementwise = VN_ISA_NAME(elementwise),
     .softmax = VN_ISA_NAME(softmax),
 };

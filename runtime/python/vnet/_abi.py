@@ -72,7 +72,12 @@ class vn_image(Structure):
 class vn_segmenter_info(Structure):
     _fields_ = [("size", c_size_t), ("channels", c_size_t), ("labels", c_size_t),
                 ("patch", c_size_t * 3), ("spacing_mm", c_double * 3), ("orientation", c_char_p),
-                ("intensity", c_char_p), ("named", c_bool), ("memory_bytes", c_uint64)]
+                ("intensity", c_char_p), ("named", c_bool), ("memory_bytes", c_uint64),
+                ("regions", c_size_t)]
+
+
+class vn_channel_info(Structure):
+    _fields_ = [("name", c_char_p), ("intensity", c_char_p)]
 
 
 class vn_label_info(Structure):
@@ -83,12 +88,13 @@ class vn_segment_options(Structure):
     _fields_ = [("size", c_size_t), ("overlap", c_double), ("weighting", c_int),
                 ("mirror", c_bool * 3), ("every_window", c_bool), ("replace_nan", c_bool),
                 ("largest_component", c_bool), ("min_volume_ml", c_double), *_STOPPABLE,
-                ("windows_most", c_size_t)]
+                ("windows_most", c_size_t), ("match_grids", c_bool)]
 
 
 class vn_label_map(Structure):
     _fields_ = [("size", c_size_t), ("data", c_void_p), ("elem_bytes", c_size_t),
-                ("stride", c_ssize_t * 3), ("probabilities", c_void_p), ("probability", c_int)]
+                ("stride", c_ssize_t * 3), ("probabilities", c_void_p), ("probability", c_int),
+                ("regions", c_void_p)]
 
 
 class vn_segment_report(Structure):
@@ -107,7 +113,7 @@ class vn_measure(Structure):
 # ---- what the tests compare, and what the loader declares ----
 
 STRUCTS = (vn_diag, vn_run_options, vn_port, vn_exec_options, vn_exec_info, vn_step_info, vn_image,
-           vn_segmenter_info, vn_label_info, vn_segment_options, vn_label_map, vn_segment_report,
+           vn_segmenter_info, vn_label_info, vn_channel_info, vn_segment_options, vn_label_map, vn_segment_report,
            vn_measure)
 ENUMS = (STATUS, TYPE, VOXEL, WORLD, WEIGHTING, PROBABILITY)
 
@@ -146,6 +152,7 @@ FUNCTIONS: Dict[str, Dict[str, Tuple[Any, Tuple[Any, ...]]]] = {
         "vn_segmenter_close": (None, (_out,)),
         "vn_segmenter_info": (c_int, (_handle, POINTER(vn_segmenter_info), _diag)),
         "vn_segmenter_label": (vn_label_info, (_handle, c_size_t)),
+        "vn_segmenter_channel": (vn_channel_info, (_handle, c_size_t)),
         "vn_segmenter_exec": (c_void_p, (_handle,)),
         "vn_segmenter_memory": (c_int, (_handle, _images, c_size_t, POINTER(vn_segment_options),
                                         POINTER(c_uint64), _diag)),

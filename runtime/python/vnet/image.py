@@ -153,43 +153,84 @@ def _stored(image: Any) -> Tuple[np.ndarray, float, float]:
     return np.asarray(data), 0.0, 0.0
 
 
-def _from_nibabel(image: Any, affine: Any, world: str, load: bool) -> Image:
+def _from_nibabel(image: Any, affine: Any, world: str, load: bool, channels: int) -> List[Image]:
     if affine is not None or world != "RAS":
         raise errors.ArgumentError("a nibabel image has an affine and a world of its own")
-    dim, header = _three_axes(image.shape), image.header
+    shape, volumes, header = tuple(image.shape), _volumes(image.shape, channels), image.header
+    dim = _three_axes(shape if volumes == 1 else shape[:3])
     _check_type(np.dtype(image.get_data_dtype()))
     own = _affine(image.affine if image.affine is not None else header.get_best_affine())
     lies, world = _nifti_lies(header, own)
     in_mm = lies.copy()
     in_mm[:3] *= _unit_mm(header)
-    voxels, slope, inter = None, 0.0, 0.0
+    parts: List[Optional[np.ndarray]] = [None] * volumes
+    slope, inter = 0.0, 0.0
     if load:
         stored, slope, inter = _stored(image)
-        voxels = _plain(stored)
-    return Image(_view(voxels, dim, in_mm, world, slope, inter), voxels, tuple(image.shape), own,
-                 world, header.copy(), type(image))
+        parts = [_plain(part) for part in _split(stored, volumes)]
+    return [Image(_view(part, dim, in_mm, world, slope, inter), part,
+                  shape if volumes == 1 else shape[:3], own, world, header.copy(), type(image))
+            for part in parts]
 
 
 # ---- all ----
 
 
-def image_of(image: Any, affine: Any, world: str, load: bool) -> Image:
-    """`load` False: for questions that do not need the voxels, which then are not read."""
+def _volumes(shape: Sequence[int], channels: int) -> int:
+    """The channels that lie in one image: its one axis beyond the third that has an extent."""
+    more = [extent for extent in shape[3:] if extent != 1]
+    return channels if channels > 1 and more == [channels] else 1
+
+
+def _split(array: np.ndarray, volumes: int) -> List[np.ndarray]:
+    if volumes == 1:
+        return [array]
+    flat = array.reshape(*array.shape[:3], volumes)
+    return [flat[..., i] for i in range(volumes)]
+
+
+def volumes_of(image: Any, affine: Any, world: str, load: bool, channels: int = 1) -> List[Image]:
+    """`load` False: for questions that do not need the voxels, which then are not read. Several
+    where one image holds so many channels."""
     if world not in _WORLDS:
         raise errors.ArgumentError(f"world is {world!r}, not 'RAS', 'LPS' or 'UNKNOWN'")
     if hasattr(image, "dataobj") and hasattr(image, "affine"):
-        return _from_nibabel(image, affine, world, load)
+        return _from_nibabel(image, affine, world, load, channels)
     if affine is None:
         raise errors.ArgumentError("an array needs affine=, from voxel indices to mm")
     matrix, shape = _affine(affine), np.shape(image)
-    voxels = _plain(np.asarray(image))
-    return Image(_view(voxels, voxels.shape, matrix, world, 0.0, 0.0), voxels, tuple(shape), matrix,
-                 world, None, None)
+    volumes = _volumes(shape, channels)
+    parts = [_plain(part) for part in _split(np.asarray(image), volumes)]
+    return [Image(_view(part, part.shape, matrix, world, 0.0, 0.0), part,
+                  tuple(shape) if volumes == 1 else tuple(shape[:3]), matrix, world, None, None)
+            for part in parts]
 
 
-def images_of(image: Any, affine: Any, world: str, load: bool) -> List[Image]:
-    """A list or tuple is one image for each of the network's channels."""
-    several = image if isinstance(image, (list, tuple)) else [image]
-    if not several:
+def _in_order(images: Any, names: Sequence[Optional[str]]) -> List[Any]:
+    """Of a dict the network's order, by the model's names for its channels, of any case."""
+    if not all(names):
+        raise errors.ArgumentError("the model does not name its channels: give a list of images")
+    given = {str(name).lower(): image for name, image in images.items()}
+    if len(given) != len(images) or set(given) != {str(name).lower() for name in names}:
+        raise errors.ArgumentError(f"images of the channels {', '.join(map(str, images))}: the "
+                                   f"model's are {', '.join(map(str, names))}")
+    return [given[str(name).lower()] for name in names]
+
+
+def images_of(image: Any, affine: Any, world: str, load: bool,
+              names: Sequence[Optional[str]]) -> List[Image]:
+    """A list, a tuple, or a dict by names: one image for each of the network's channels. An affine
+    of three axes, or a list of affines: one for each."""
+    if isinstance(image, dict):
+        image = _in_order(image, names)
+    if not isinstance(image, (list, tuple)):
+        return volumes_of(image, affine, world, load, len(names))
+    if not image:
         raise errors.ArgumentError("no image")
-    return [image_of(each, affine, world, load) for each in several]
+    affines = [affine] * len(image)
+    if np.ndim(affine) == 3:
+        affines = list(affine)
+        if len(affines) != len(image):
+            raise errors.ArgumentError(f"{len(affines)} affines for {len(image)} images")
+    return [found for each, its in zip(image, affines)
+            for found in volumes_of(each, its, world, load)]

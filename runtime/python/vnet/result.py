@@ -62,13 +62,14 @@ def _volumes(labels: Sequence[Label], measures: Sequence[Measure]) -> Dict[str, 
 class Result:
     """labels: [i, j, k] as the image is indexed, uint8 (uint16 for more than 256 labels).
     probabilities: None, or [label, i, j, k], float32 from 0 to 1 or uint16 from 0 to 65535.
+    regions: None, or [region, i, j, k], uint8, 1 inside; region r is label r + 1.
     names, colours: by label value. measures: by label value, the first channel's intensities.
     volumes_ml: by name, without the background. affine: 4x4, the caller's, in its own world."""
 
     def __init__(self, labels: np.ndarray, probabilities: Optional[np.ndarray],
                  classes: Sequence[Label], measures: Sequence[Measure], report: Report,
-                 image: Image):
-        self.labels, self.probabilities = labels, probabilities
+                 image: Image, regions: Optional[np.ndarray] = None):
+        self.labels, self.probabilities, self.regions = labels, probabilities, regions
         self.names = tuple(label.name for label in classes)
         self.colours = tuple(label.rgb for label in classes)
         self.measures, self.report = tuple(measures), report

@@ -41,7 +41,8 @@ class Segmenter:
     Runs one call at a time; a second one at the same time is refused with BusyError. To segment on
     several threads, open several on one Plan: they share its weights.
 
-    channels: images that a run takes. labels: the model's, by value. patch: voxels of a window
+    channels: images that a run takes. channel_names: what the model calls them, None where it does
+    not say. regions: 0 where labels exclude each other, else how many of them may overlap. labels: the model's, by value. patch: voxels of a window
     along the model's d, h, w. spacing_mm: of the model's d, h, w, 0 where it is the image's own, or
     None where all are. orientation: "RAS" …, or None: the image's own axes. intensity: "percentile
     0.5 99.5" …. memory_bytes: that the open segmenter takes; memory(image) says what a run does.
@@ -63,7 +64,10 @@ class Segmenter:
             inside = exec_info(lib.vn_exec_info(lib.vn_segmenter_exec(segmenter)))
             self.labels = tuple(_label(lib.vn_segmenter_label(segmenter, i))
                                 for i in range(info.labels))
+            names = [lib.vn_segmenter_channel(segmenter, i).name for i in range(info.channels)]
         self.channels: int = info.channels
+        self.channel_names = tuple(None if name is None else text(name) for name in names)
+        self.regions: int = info.regions
         self.patch: Tuple[int, ...] = tuple(info.patch)
         self.spacing_mm = tuple(info.spacing_mm) if any(info.spacing_mm) else None
         self.orientation = None if info.orientation is None else text(info.orientation)
@@ -77,16 +81,19 @@ class Segmenter:
                 weighting: str = "gaussian", mirror: str = "", every_window: bool = False,
                 replace_nan: bool = False, largest_component: bool = False,
                 min_volume_ml: float = 0.0, windows_most: Optional[int] = None,
-                probabilities: Optional[str] = None,
+                probabilities: Optional[str] = None, regions: bool = False,
+                match_grids: bool = False,
                 progress: Optional[Progress] = None, cancel: Optional[Cancel] = None,
                 out: Optional[np.ndarray] = None) -> Result:
         """Labels every voxel.
 
         image: a nibabel image, or an array of any integer or float type up to 64 bits, in any
             memory layout, indexed [i, j, k]; trailing axes of extent 1 are accepted. For a network
-            of several channels a list of them, in the model's order, of one grid.
+            of several channels a list of them in the model's order, a dict by channel_names, or one
+            with an axis of so many behind k.
         affine: of arrays, 4x4 or 3x4: (i, j, k, 1) to mm of the voxels' centres in `world`: "RAS"
-            (NIfTI), "LPS" (DICOM, ITK), or "UNKNOWN".
+            (NIfTI), "LPS" (DICOM, ITK), or "UNKNOWN". Of a list of images one for all, or a list.
+        match_grids: images on other grids are brought onto the first one's, not refused.
         overlap: of windows, 0 to below 1. weighting: "gaussian" or "constant". mirror: letters of
             "dhw", the model's axes along which flipped windows are averaged, too. every_window:
             those with nothing but background are run, too.
@@ -95,7 +102,8 @@ class Segmenter:
         largest_component: keeps the largest piece of each label. min_volume_ml: removes smaller
             pieces. windows_most: a scan that takes more windows is refused
             (None: 10000, and more of windows below 64x64x64).
-        probabilities: "float32" or "uint16" (65535 is 1) asks for them.
+        probabilities: "float32" or "uint16" (65535 is 1) asks for them. regions: asks for each of
+            the model's overlapping regions by itself.
         progress: called with the share that is done, on this thread; what it raises stops the run
             and is raised here. cancel: a Cancel, to be pressed from elsewhere.
         out: takes the labels: an array of the image's three extents, uint8 or uint16, any layout.
@@ -103,36 +111,38 @@ class Segmenter:
         ArgumentError; FormatError: voxels that are not finite; UnsupportedError: image and model do
         not go together; OutOfMemoryError; CancelledError; BusyError. The segmenter is as before."""
         options = _options(overlap, weighting, mirror, every_window, replace_nan,
-                           largest_component, min_volume_ml, windows_most)
-        images = images_of(image, affine, world, load=True)
+                           largest_component, min_volume_ml, windows_most, match_grids)
+        images = images_of(image, affine, world, True, self.channel_names)
         shape = tuple(images[0].view.dim)
         labels = self._labels_array(shape, out, images)
         label_map = _label_map(labels)
         scores = self._add_scores(label_map, shape, probabilities)
+        each = self._add_regions(label_map, shape) if regions else None
         report = _abi.vn_segment_report(size=sizeof(_abi.vn_segment_report))
         pointers = _pointers(images)
 
-        def work(diag: _abi.vn_diag, _alive: Any = (images, labels, scores)) -> int:
+        def work(diag: _abi.vn_diag, _alive: Any = (images, labels, scores, each)) -> int:
             with self._handle.use() as segmenter:
                 return lib.vn_segment(segmenter, pointers, len(images), byref(options),
                                       byref(label_map), byref(report), byref(diag))
 
         run(work, options=options, cancel=cancel, progress=progress)
         measures = _measure(images[0], label_map, len(self.labels), labels)
-        view = None if scores is None else scores.transpose(0, 3, 2, 1)
-        return Result(labels, view, self.labels, measures, _report(report), images[0])
+        views = [None if array is None else array.transpose(0, 3, 2, 1) for array in (scores, each)]
+        return Result(labels, views[0], self.labels, measures, _report(report), images[0], views[1])
 
     def memory(self, image: Any, affine: Any = None, *, world: str = "RAS", overlap: float = 0.5,
                weighting: str = "gaussian", mirror: str = "", every_window: bool = False,
                replace_nan: bool = False, largest_component: bool = False,
-               min_volume_ml: float = 0.0, windows_most: Optional[int] = None) -> int:
+               min_volume_ml: float = 0.0, windows_most: Optional[int] = None,
+               match_grids: bool = False) -> int:
         """The most bytes that this segmenter and segment() with these arguments would hold
         together, without the image, the label map and probabilities; clean-up, which is not
         counted, takes a little more. Reads no voxels of a nibabel image. Raises what segment()
         would, as far as that can be known without voxels."""
         options = _options(overlap, weighting, mirror, every_window, replace_nan,
-                           largest_component, min_volume_ml, windows_most)
-        images = images_of(image, affine, world, load=False)
+                           largest_component, min_volume_ml, windows_most, match_grids)
+        images = images_of(image, affine, world, False, self.channel_names)
         found, diag, pointers = c_uint64(), _abi.vn_diag(), _pointers(images)
         with self._handle.use() as segmenter:
             errors.check(lib.vn_segmenter_memory(segmenter, pointers, len(images), byref(options),
@@ -188,6 +198,14 @@ class Segmenter:
         label_map.probabilities = scores.ctypes.data
         return scores
 
+    def _add_regions(self, label_map: _abi.vn_label_map, shape: Tuple[int, ...]) -> np.ndarray:
+        if not self.regions:
+            raise errors.UnsupportedError("the network's labels exclude each other: it has no "
+                                          "regions that may overlap")
+        each = np.empty((self.regions, *shape[::-1]), np.uint8)
+        label_map.regions = each.ctypes.data
+        return each
+
 
 def _label(info: _abi.vn_label_info) -> Label:
     return Label(info.value, text(info.name), tuple(info.rgb))
@@ -195,7 +213,7 @@ def _label(info: _abi.vn_label_info) -> Label:
 
 def _options(overlap: float, weighting: str, mirror: str, every_window: bool, replace_nan: bool,
              largest_component: bool, min_volume_ml: float,
-             windows_most: Optional[int]) -> _abi.vn_segment_options:
+             windows_most: Optional[int], match_grids: bool) -> _abi.vn_segment_options:
     if not 0 <= overlap < 1:
         raise errors.ArgumentError(f"overlap is {overlap}, not 0 or more and below 1")
     if weighting not in _WEIGHTINGS:
@@ -210,7 +228,7 @@ def _options(overlap: float, weighting: str, mirror: str, every_window: bool, re
         size=sizeof(_abi.vn_segment_options), overlap=overlap if overlap else -1.0,
         weighting=_WEIGHTINGS[weighting], every_window=every_window, replace_nan=replace_nan,
         largest_component=largest_component, min_volume_ml=min_volume_ml,
-        windows_most=index(windows_most or 0))
+        windows_most=index(windows_most or 0), match_grids=match_grids)
     options.mirror[:] = [axis in mirror for axis in "dhw"]
     return options
 

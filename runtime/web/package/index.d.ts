@@ -60,6 +60,8 @@ export interface RunOptions {
   minVolumeMl?: number;
   /** More windows are refused. Default: 10000, and more of small ones. */
   windowsMost?: number;
+  /** Images that lie on other grids than the first one's are brought onto it, not refused. */
+  matchGrids?: boolean;
 }
 
 export interface SegmentOptions extends RunOptions {
@@ -71,6 +73,8 @@ export interface SegmentOptions extends RunOptions {
   /** Hands the voxels' buffers over to the worker, which saves a copy of them; the caller's arrays are
    *  empty afterwards. Not for voxels in a SharedArrayBuffer. */
   transfer?: boolean;
+  /** Asks for each of the model's overlapping regions by itself, too. */
+  regions?: boolean;
   /** A name for the labels as a file: .nii, .nii.gz, .mgh or .mgz. Of a scan that came as a file of the
    *  same format it has the geometry bit for bit. */
   file?: string;
@@ -96,6 +100,8 @@ export interface MeasuredLabel extends Label {
 export interface Result {
   /** In the order of the image's voxels. Uint16Array: more than 256 labels. */
   labels: Uint8Array | Uint16Array;
+  /** Where they were asked for: region after region, each in the order of the image's voxels, 1 inside. */
+  regions: Uint8Array | null;
   dims: [number, number, number];
   /** 4x4, row by row; RAS for files, the image's own otherwise. */
   affine: number[];
@@ -124,6 +130,11 @@ export interface Model {
   readonly named: boolean;
   /** Images that a call takes, in the model's order. */
   readonly channels: number;
+  /** What it calls them; null where it does not say. */
+  readonly channelNames: (string | null)[];
+  /** 0: labels exclude each other; else labels 1 to `regions` may overlap, and in the map the one that the
+   *  model lists last lies on top. */
+  readonly regions: number;
   /** Voxels of a window along the model's d, h, w. */
   readonly patch: [number, number, number];
   /** mm along the model's d, h, w; null: the image's own. */
@@ -139,11 +150,12 @@ export interface Model {
   readonly memoryBytes: number;
 
   /** Labels every voxel of an image, or of a file (NIfTI, NRRD, MGH, gzipped or not; a File, for its name
-   *  says what it is). A model of several channels takes an array. */
-  segment(image: Image | Blob | (Image | Blob)[], options?: SegmentOptions): Promise<Result>;
+   *  says what it is). A model of several channels takes an array, an object by their names, or a file of so
+   *  many volumes. */
+  segment(image: Image | Blob | (Image | Blob)[] | Record<string, Image> | Record<string, Blob>, options?: SegmentOptions): Promise<Result>;
   /** The most bytes that the model and segment() would hold together, the image and labels aside. Refuses
    *  what segment() would, as far as that can be known without looking at voxels. */
-  memory(image: Image | Image[], options?: RunOptions): Promise<number>;
+  memory(image: Image | Image[] | Record<string, Image>, options?: RunOptions): Promise<number>;
   /** Ends the worker and frees all of its memory. A call under way is rejected. */
   close(): void;
 }

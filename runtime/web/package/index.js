@@ -70,6 +70,18 @@ function imageTaken(image, withVoxels) {
           slope: image.slope ?? 0, inter: image.inter ?? 0};
 }
 
+/* Images in the model's order: one, a list, or by the names of its channels, in letters of either case. */
+function inOrder(image, names) {
+  if (Array.isArray(image)) return image;
+  if (!image || image instanceof Blob || image.voxels !== undefined) return [image];
+  if (!names.every(Boolean)) refuse(ARGUMENT, 'the model does not name its channels: give an array of images');
+  const given = new Map(Object.entries(image).map(([name, each]) => [name.toLowerCase(), each]));
+  const order = names.map((name) => given.get(name.toLowerCase()));
+  if (given.size !== Object.keys(image).length || given.size !== names.length || order.includes(undefined))
+    refuse(ARGUMENT, `images of the channels ${Object.keys(image).join(', ')}: the model's are ${names.join(', ')}`);
+  return order;
+}
+
 function optionsTaken(options) {
   const file = options.file ?? null;
   if (file !== null && !/.\.(nii|nii\.gz|mgh|mgz)$/i.test(file))
@@ -78,7 +90,8 @@ function optionsTaken(options) {
   return {overlap: overlap === 0 ? -1 : overlap, weighting: options.weighting ?? 'gaussian',
           mirror: options.mirror ?? '', everyWindow: options.everyWindow ?? false,
           replaceNaN: options.replaceNaN ?? false, largestComponent: options.largestComponent ?? false,
-          minVolumeMl: options.minVolumeMl ?? 0, windowsMost: options.windowsMost ?? 0, file};
+          minVolumeMl: options.minVolumeMl ?? 0, windowsMost: options.windowsMost ?? 0,
+          matchGrids: options.matchGrids ?? false, regions: options.regions ?? false, file};
 }
 
 function threadsTaken(threads) {
@@ -196,7 +209,7 @@ class Model {
 
   segment(image, options = {}) {
     return this.#inTurn(async () => {
-      const several = Array.isArray(image) ? image : [image];
+      const several = inOrder(image, this.channelNames);
       const isFile = several.every((each) => each instanceof Blob);
       const images = isFile ? [] : several.map((each) => imageTaken(each, true));
       const files = isFile ? await Promise.all(several.map(fileTaken)) : [];
@@ -219,7 +232,7 @@ class Model {
 
   memory(image, options = {}) {
     return this.#inTurn(async () => {
-      const images = (Array.isArray(image) ? image : [image]).map((each) => imageTaken(each, false));
+      const images = inOrder(image, this.channelNames).map((each) => imageTaken(each, false));
       if (!this.#worker) await this._start({});
       return this.#ask({call: 'need', images, options: optionsTaken(options)});
     });

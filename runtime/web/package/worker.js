@@ -135,14 +135,15 @@ async function plain({bytes, name}, most) {
 
 function open({plan, threads}) {
   check(module._web_open(web, bytesIn(plan, 'the plan'), plan.byteLength, threads || 1));
-  const [count, channels, d, h, w, sd, sh, sw, named, used, bytes] = numbers();
+  const [count, channels, d, h, w, sd, sh, sw, named, used, bytes, regions] = numbers();
   const labels = [];
   for (let value = 0; value < count; value++) {
     const rgb = module._web_label_rgb(web, value);
     labels.push({value, name: words(module._web_label_name(web, value)),
                  colour: [rgb >> 16, rgb >> 8 & 255, rgb & 255]});
   }
-  return {labels, channels, patch: [d, h, w], spacing: sd ? [sd, sh, sw] : null,
+  const channelNames = Array.from({length: channels}, (_, i) => words(module._web_channel_name(web, i)));
+  return {labels, channels, channelNames, regions, patch: [d, h, w], spacing: sd ? [sd, sh, sw] : null,
           orientation: text('orientation'), intensity: text('intensity'), named: named !== 0,
           topology: text('topology'), version: text('version'), threads: used, memoryBytes: bytes,
           cancelByte: module._web_cancel_byte(web)};
@@ -170,7 +171,8 @@ async function scanPut(file, part, parts, most) {
 
 function optionsPut(o) {
   numbers().set([o.overlap, o.weighting === 'constant', ...['d', 'h', 'w'].map((a) => o.mirror.includes(a)),
-                 o.everyWindow, o.replaceNaN, o.largestComponent, o.minVolumeMl, o.windowsMost]
+                 o.everyWindow, o.replaceNaN, o.largestComponent, o.minVolumeMl, o.windowsMost,
+                 o.matchGrids, o.regions]
                     .map(Number));
 }
 
@@ -207,9 +209,11 @@ async function segment({images, files, options, labels, limit}) {
     const dims = rest.slice(0, 3), voxels = dims[0] * dims[1] * dims[2];
     const Type = labels > 256 ? Uint16Array : Uint8Array;
     const map = heap(Type, module._web_labels(web), voxels).slice(); // the only copy: handed over
+    const each = module._web_regions(web);
+    const regions = each ? heap(Uint8Array, each, voxels * (labels - 1)).slice() : null;
     const measures = Array.from({length: labels}, (_, value) => measure(value));
     const file = options.file ? await written(options.file) : null;
-    return {labels: map, dims, affine: rest.slice(3, 15), measures, file,
+    return {labels: map, regions, dims, affine: rest.slice(3, 15), measures, file,
             notes: [text('scanNote'), text('note')].filter(Boolean), warning: text('warning') || null,
             windows, skipped, replaced, removed, networkMs, elapsedMs: performance.now() - started,
             memoryBytes: memory.buffer.byteLength};
@@ -234,7 +238,7 @@ const calls = {begin, open, segment, need};
 onmessage = async ({data: {call, ...what}}) => {
   try {
     const result = await calls[call](what);
-    const move = [result?.labels?.buffer, result?.file?.buffer].filter(Boolean);
+    const move = [result?.labels?.buffer, result?.regions?.buffer, result?.file?.buffer].filter(Boolean);
     postMessage({result, memory: call === 'begin' ? shared() : undefined}, move);
   } catch (error) {
     const status = error instanceof Refusal ? error.status : 1;

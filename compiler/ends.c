@@ -1,0 +1,186 @@
+/* What the network's outputs mean: read off the graph's end as the importer left it, or said by the
+ * model's `vnet.end` (schemas/plan.md, "Ends"). Called by compile.c before the passes, which hide a
+ * sigmoid in a convolution; plan_write.c asks for thresholds. */
+#include "ends.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEPTH_MOST = 8 }; /* of concats in concats */
+
+/* Where an output's channels lie in the node at hand. */
+struct place {
+  uint32_t node, axis;
+  uint64_t from, count;
+};
+
+static enum vn_end end_of(const struct vnc_graph *g, struct place at, unsigned depth);
+
+/* To what a copy has its channels from; false: it repeats them. */
+static bool through_copy(const struct vnc_graph *g, struct place *at) {
+  const struct vnc_node *node = &g->nodes[at->node];
+  const uint32_t axis = at->axis;
+  at->node = vnc_graph_arg(g, node, 0);
+  at->axis = node->in_axis[axis];
+  at->from += node->in_start[axis];
+  return at->from + at->count <= g->nodes[at->node].dim[at->axis];
+}
+
+/* Of probabilities all, all but the first, or one of them: that is a region. */
+static enum vn_end softmax_end(const struct vnc_node *node, const struct place *at) {
+  const uint64_t channels = node->dim[at->axis];
+  const bool logarithm = node->op == VN_OP_LOGSOFTMAX;
+  if (node->axis != at->axis || channels == 1) return VN_END_SCORES;
+  if (at->count == channels) return logarithm ? VN_END_LOGSOFTMAX : VN_END_SOFTMAX;
+  if (logarithm) return VN_END_SCORES;
+  if (at->count == 1 && at->from) return VN_END_REGIONS;
+  return at->from == 1 && at->count == channels - 1 ? VN_END_FOREGROUND : VN_END_SCORES;
+}
+
+/* 1 - x, of one channel? */
+static bool complements(const struct vnc_graph *g, uint32_t id, uint32_t x) {
+  const struct vnc_node *node = &g->nodes[id];
+  if (node->op != VN_OP_AFFINE || node->dim[VN_C] != 1 || vnc_graph_arg(g, node, 0) != x)
+    return false;
+  const float *scale = g->consts[node->weight].data, *shift = g->consts[node->bias].data;
+  return scale && shift && scale[0] == -1 && shift[0] == 1;
+}
+
+/* Parts that all mean the same; [1 - p, p] are the probabilities of two labels. */
+static enum vn_end concat_end(const struct vnc_graph *g, struct place at, unsigned depth) {
+  const struct vnc_node *node = &g->nodes[at.node];
+  const bool channels = node->axis == at.axis;
+  enum vn_end all = VN_END_UNSAID;
+  if (channels && at.count != node->dim[at.axis]) return VN_END_SCORES;
+  for (size_t i = 0; i < node->n_args; i++) {
+    struct place part = {vnc_graph_arg(g, node, i), at.axis, at.from, at.count};
+    if (channels) part.count = g->nodes[part.node].dim[at.axis];
+    const enum vn_end end = end_of(g, part, depth + 1);
+    if (i && channels && end == VN_END_REGIONS && node->n_args == 2 &&
+        complements(g, vnc_graph_arg(g, node, 0), part.node))
+      return VN_END_SOFTMAX;
+    if (i && end != all) return VN_END_SCORES;
+    all = end;
+  }
+  return channels && all != VN_END_REGIONS && all != VN_END_LABELS ? VN_END_SCORES : all;
+}
+
+/* Clipped between bounds that 0.5 lies between: the order of what matters stays. */
+static bool clips_ends(const struct vnc_node *node) {
+  return node->kind == VN_MAP_CLIP && node->a < 0.5f && node->b > 0.5f;
+}
+
+/* Compared with a constant: 0 and 1 in each channel are regions, unless they are of labels that
+ * exclude each other. */
+static enum vn_end compared_end(const struct vnc_graph *g, struct place at, unsigned depth) {
+  const struct vnc_node *node = &g->nodes[at.node];
+  const bool upwards = node->kind == VN_BINARY_GREATER || node->kind == VN_BINARY_GREATER_EQUAL;
+  if (!upwards || g->nodes[vnc_graph_arg(g, node, 1)].op != VN_OP_CONST) return VN_END_SCORES;
+  at.node = vnc_graph_arg(g, node, 0);
+  const enum vn_end end = end_of(g, at, depth + 1);
+  return end == VN_END_FOREGROUND || end == VN_END_SOFTMAX ? end : VN_END_REGIONS;
+}
+
+static enum vn_end end_of(const struct vnc_graph *g, struct place at, unsigned depth) {
+  for (;;) {
+    const struct vnc_node *node = &g->nodes[at.node];
+    switch (node->op) {
+    case VN_OP_COPY:
+      if (!through_copy(g, &at)) return VN_END_SCORES;
+      break;
+    case VN_OP_CAST:
+      at.node = vnc_graph_arg(g, node, 0);
+      break;
+    case VN_OP_ARGMAX:
+      return VN_END_LABELS;
+    case VN_OP_SOFTMAX:
+    case VN_OP_LOGSOFTMAX:
+      return softmax_end(node, &at);
+    case VN_OP_ACT:
+      return node->act[0].kind == VN_ACT_SIGMOID ? VN_END_REGIONS : VN_END_SCORES;
+    case VN_OP_MAP:
+      if (!clips_ends(node)) return VN_END_SCORES;
+      at.node = vnc_graph_arg(g, node, 0);
+      break;
+    case VN_OP_BINARY:
+      return depth < DEPTH_MOST ? compared_end(g, at, depth) : VN_END_SCORES;
+    case VN_OP_CONCAT:
+      return depth < DEPTH_MOST ? concat_end(g, at, depth) : VN_END_SCORES;
+    default:
+      return VN_END_SCORES;
+    }
+  }
+}
+
+/* ---- vnet.end ---- */
+
+enum { WANTS_NOTHING, WANTS_ARGMAX, WANTS_THRESHOLDS, WANTS_NONSENSE };
+
+/* The i-th number behind `threshold`; false: there is none. */
+static bool number_at(const char *text, uint64_t i, float *value) {
+  for (uint64_t k = 0;; k++) {
+    char *end;
+    *value = strtof(text, &end);
+    if (end == text) return false;
+    if (k == i) return true;
+    text = end;
+  }
+}
+
+/* What the metadata wants, and of how many channels. */
+static int wanted(const struct vnc_graph *g, uint64_t *count, const char **numbers) {
+  static const char word[] = "threshold";
+  const char *text = vnc_graph_meta_value(g, "vnet.end");
+  *count = 0;
+  if (!text) return WANTS_NOTHING;
+  if (!strcmp(text, "argmax")) return WANTS_ARGMAX;
+  if (strncmp(text, word, sizeof word - 1) != 0 || text[sizeof word - 1] != ' ')
+    return WANTS_NONSENSE;
+  *numbers = text + sizeof word;
+  for (const char *at = *numbers;; (*count)++) {
+    char *end;
+    while (*at == ' ') at++;
+    if (!*at) break;
+    if (!isfinite(strtof(at, &end)) || end == at || (*end && *end != ' ')) return WANTS_NONSENSE;
+    at = end;
+  }
+  return *count ? WANTS_THRESHOLDS : WANTS_NONSENSE;
+}
+
+float vnc_end_threshold(const struct vnc_graph *g, uint64_t channels, uint64_t c) {
+  const char *numbers;
+  uint64_t count;
+  float value;
+  if (wanted(g, &count, &numbers) != WANTS_THRESHOLDS || (count != 1 && count != channels))
+    return 0.5f;
+  return number_at(numbers, count == 1 ? 0 : c, &value) ? value : 0.5f;
+}
+
+enum vn_status vnc_ends(struct vnc_graph *g, struct vn_diag *diag) {
+  const char *numbers;
+  uint64_t count;
+  bool taken = false;
+  const int want = wanted(g, &count, &numbers);
+  if (want == WANTS_NONSENSE)
+    return vn_fail(diag, VN_E_FORMAT,
+                   "the model's vnet.end is '%.60s', and neither 'argmax' nor 'threshold' with "
+                   "numbers",
+                   vnc_graph_meta_value(g, "vnet.end"));
+  for (size_t i = 0; i < g->n_outputs; i++) {
+    struct vnc_port *port = &g->outputs[i];
+    const uint64_t channels = g->nodes[port->node].dim[VN_C];
+    port->end = end_of(g, (struct place){port->node, VN_C, 0, channels}, 0);
+    if (port->end == VN_END_LABELS) continue;
+    if (want == WANTS_ARGMAX && port->end == VN_END_REGIONS && channels > 1)
+      port->end = VN_END_SCORES;
+    if (want != WANTS_THRESHOLDS || (count != 1 && count != channels)) continue;
+    port->end = VN_END_REGIONS;
+    taken = true;
+  }
+  if (want == WANTS_THRESHOLDS && !taken)
+    return vn_fail(diag, VN_E_FORMAT,
+                   "the model's vnet.end has %llu thresholds, and no output has as many channels",
+                   (unsigned long long)count);
+  return VN_OK;
+}

@@ -1,0 +1,174 @@
+/* See decide.h. */
+#include "decide.h"
+
+#include <stdlib.h>
+
+#include "elementary.h"
+#include "fail.h"
+#include "image.h"
+
+/* ---- what the plan says ---- */
+
+size_t vn_decision_labels(const struct vn_decision *d) {
+  return d->meaning == VN_MEANS_REGIONS || d->meaning == VN_MEANS_FOREGROUND ? d->channels + 1
+                                                                             : d->channels;
+}
+
+size_t vn_decision_regions(const struct vn_decision *d) {
+  return d->meaning == VN_MEANS_REGIONS ? d->channels : 0;
+}
+
+/* Of one channel nothing follows: it is taken for a probability. */
+static void meaning_settle(struct vn_decision *d, bool probable) {
+  if (d->meaning == VN_MEANS_UNSAID) d->meaning = probable ? VN_MEANS_SOFTMAX : VN_MEANS_SCORES;
+  if (d->channels > 1 || d->meaning == VN_MEANS_REGIONS || d->meaning == VN_MEANS_FOREGROUND)
+    return;
+  d->meaning = VN_MEANS_REGIONS;
+  d->guessed = true;
+}
+
+enum vn_status vn_decision_open(const struct vn_plan *plan, size_t output, size_t channels,
+                                bool probable, struct vn_decision *d, struct vn_diag *diag) {
+  *d = (struct vn_decision){.meaning = vn_plan_meaning(plan, output), .channels = channels};
+  meaning_settle(d, probable);
+  d->threshold = calloc(channels, sizeof *d->threshold);
+  d->painted = calloc(channels, sizeof *d->painted);
+  if (!d->threshold || !d->painted) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  for (size_t c = 0; c < channels; c++) {
+    d->threshold[c] = vn_plan_threshold(plan, output, c);
+    d->painted[c] = c;
+  }
+  return VN_OK;
+}
+
+void vn_decision_close(struct vn_decision *d) {
+  free(d->threshold);
+  free(d->painted);
+  *d = (struct vn_decision){0};
+}
+
+void vn_decision_paint(struct vn_decision *d, const struct vn_palette *palette) {
+  size_t n = 0;
+  if (d->meaning != VN_MEANS_REGIONS) return;
+  for (size_t c = 0; c < d->channels; c++)
+    if (!palette->entries[c + 1].listed) d->painted[n++] = c;
+  for (size_t i = 0; i < palette->listed; i++)
+    if (palette->order[i] > 0) d->painted[n++] = palette->order[i] - 1;
+}
+
+void vn_decision_idle(const struct vn_decision *d, float *idle) {
+  const bool logarithms = d->meaning == VN_MEANS_SCORES || d->meaning == VN_MEANS_LOGSOFTMAX;
+  for (size_t c = 0; c < d->channels; c++)
+    if (d->meaning == VN_MEANS_REGIONS)
+      idle[c] = d->threshold[c] > 0 ? 0 : d->threshold[c] - 1;
+    else
+      idle[c] = logarithms && c > 0 ? -20 : 0;
+  if (d->meaning == VN_MEANS_SOFTMAX) idle[0] = 1;
+}
+
+/* ---- labels ---- */
+
+static size_t highest(const float *scores, size_t channels) {
+  size_t best = 0;
+  for (size_t c = 1; c < channels; c++)
+    if (scores[c] > scores[best]) best = c;
+  return best;
+}
+
+static float rest_of_one(const float *scores, size_t channels) {
+  float sum = 0;
+  for (size_t c = 0; c < channels; c++) sum += scores[c];
+  return 1 - sum;
+}
+
+static size_t label_of(const struct vn_decision *d, const float *scores) {
+  if (d->meaning == VN_MEANS_REGIONS) {
+    for (size_t i = d->channels; i-- > 0;)
+      if (scores[d->painted[i]] >= d->threshold[d->painted[i]]) return d->painted[i] + 1;
+    return 0;
+  }
+  const size_t best = highest(scores, d->channels);
+  if (d->meaning != VN_MEANS_FOREGROUND) return best;
+  return scores[best] > rest_of_one(scores, d->channels) ? best + 1 : 0;
+}
+
+/* ---- probabilities ---- */
+
+static void probability_put(const struct vn_label_map *map, size_t at, float p) {
+  p = p < 0 ? 0 : p > 1 ? 1 : p;
+  if (map->probability == VN_PROBABILITY_F32)
+    ((float *)map->probabilities)[at] = p;
+  else
+    ((uint16_t *)map->probabilities)[at] = (uint16_t)(p * 65535 + 0.5f);
+}
+
+/* Labels 1 and up have channels of their own; what is left of 1, or beside the most probable
+ * region, is the background's. */
+static void foreground_put(const struct vn_verdict *v, size_t at, const float *from) {
+  const struct vn_decision *d = v->decision;
+  const float rest = d->meaning == VN_MEANS_REGIONS ? 1 - from[highest(from, d->channels)]
+                                                    : rest_of_one(from, d->channels);
+  probability_put(v->map, at, rest);
+  for (size_t c = 0; c < d->channels; c++)
+    probability_put(v->map, (c + 1) * v->elems + at, from[c]);
+}
+
+/* One voxel's scores as probabilities to voxel `at` of every class. */
+static void probabilities_put(const struct vn_verdict *v, size_t at, const float *from) {
+  const struct vn_decision *d = v->decision;
+  const bool probable = d->meaning == VN_MEANS_SOFTMAX;
+  if (d->meaning == VN_MEANS_REGIONS || d->meaning == VN_MEANS_FOREGROUND) {
+    foreground_put(v, at, from);
+    return;
+  }
+  float most = from[highest(from, d->channels)], sum = 0;
+  for (size_t c = 0; c < d->channels; c++)
+    sum += probable ? from[c] : (float)vn_exp((double)(from[c] - most));
+  for (size_t c = 0; c < d->channels; c++)
+    probability_put(v->map, c * v->elems + at,
+                    (probable ? from[c] : (float)vn_exp((double)(from[c] - most))) / sum);
+}
+
+static void regions_put(const struct vn_verdict *v, size_t at, const float *from) {
+  const struct vn_decision *d = v->decision;
+  uint8_t *to = v->map->regions;
+  for (size_t c = 0; c < d->channels; c++) to[c * v->elems + at] = from[c] >= d->threshold[c];
+}
+
+/* ---- rows ---- */
+
+static ptrdiff_t walk_to(const struct vn_walk *walk, size_t d, size_t h) {
+  return walk->origin + (ptrdiff_t)d * walk->step[0] + (ptrdiff_t)h * walk->step[1];
+}
+
+/* Regions whose scores are no probabilities are told apart all the same, once someone has said from
+ * where on. */
+static const char *improbable(const struct vn_verdict *v, const float *scores) {
+  const struct vn_decision *d = v->decision;
+  bool probable = true;
+  if (d->meaning != VN_MEANS_REGIONS || (!d->guessed && !v->map->probabilities)) return NULL;
+  /* A mean of numbers in [0, 1] may leave it by rounding. */
+  for (size_t i = 0; i < v->width * d->channels; i++)
+    probable = probable && scores[i] >= -1e-4f && scores[i] <= 1.0001f;
+  if (probable) return NULL;
+  return d->guessed
+             ? "the network's one channel leaves [0, 1], so it does not end in a sigmoid and "
+               "a threshold of 0.5 would be wrong"
+             : "the network's regions leave [0, 1]: they have thresholds, and no "
+               "probabilities";
+}
+
+const char *vn_verdict_row(const struct vn_verdict *v, size_t d, size_t h, const float *scores) {
+  char *label = (char *)v->map->data + walk_to(&v->label_walk, d, h);
+  ptrdiff_t at = walk_to(&v->index_walk, d, h);
+  const char *refusal = improbable(v, scores);
+  for (size_t w = 0; w < v->width; w++, scores += v->decision->channels) {
+    const float *of = v->filled && v->filled(v->context, d, h, w) ? v->idle : scores;
+    vn_label_put(v->map, label, label_of(v->decision, of));
+    if (v->map->probabilities) probabilities_put(v, (size_t)at, of);
+    if (v->map->regions) regions_put(v, (size_t)at, of);
+    label += v->label_walk.step[2];
+    at += v->index_walk.step[2];
+  }
+  return refusal;
+}

@@ -1,0 +1,423 @@
+/* One run: images taken, their statistics, windows, labels, clean-up; see vnet_segment.h.
+ *
+ * Label 0 is what the model calls background. Windows with nothing in them, in no channel
+ * (source.c), get it unseen. Filling (filling.h) gets it, too, where every image on the first one's
+ * grid has some. */
+#include "vnet_segment.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "components.h"
+#include "float_mode.h"
+#include "judge.h"
+#include "options.h"
+#include "segmenter.h"
+#include "size.h"
+#include "source.h"
+
+enum { WINDOWS_MOST = 10000, WINDOW_VOX = 64 * 64 * 64 };
+
+/* ---- a run: what was asked for ---- */
+
+struct run {
+  const struct vn_segmenter *segmenter;
+  struct vn_segment_options options;
+  struct vn_source *sources; /* [count], owned */
+  size_t count;
+  struct vn_label_map map;
+  struct vn_judge judge;
+  struct vn_grid grid;
+  struct vn_verdict verdict;
+  struct vn_stage stage;
+  struct vn_window_channel *channels; /* [count], owned */
+  struct vn_window_job window;
+  struct vn_segment_report report;
+};
+
+/* Whose grid and geometry the results have. */
+static const struct vn_image *first_image(const struct run *run) {
+  return &run->sources[0].image;
+}
+
+static enum vn_status options_read(struct run *run, const struct vn_segment_options *options,
+                                   struct vn_diag *diag) {
+  struct vn_segment_options *o = &run->options;
+  enum vn_status status = vn_options_take(o, sizeof *o, options, "vn_segment_options", diag);
+  if (status) return status;
+  if (!(o->overlap < 1))
+    return vn_fail(diag, VN_E_ARGUMENT, "windows that overlap by %g of themselves", o->overlap);
+  if ((unsigned)o->weighting > VN_WEIGHTING_CONSTANT)
+    return vn_fail(diag, VN_E_ARGUMENT, "a weighting %d", (int)o->weighting);
+  if (!(o->min_volume_ml >= 0))
+    return vn_fail(diag, VN_E_ARGUMENT, "a smallest volume of %g ml", o->min_volume_ml);
+  o->overlap = o->overlap == 0 ? 0.5 : fmax(o->overlap, 0);
+  return VN_OK;
+}
+
+/* The network's grid over the image; to be closed with vn_grid_close in any case. */
+static enum vn_status grid_lay(struct run *run, struct vn_diag *diag) {
+  const struct vn_segmenter *s = run->segmenter;
+  const char *letters = vn_plan_meta(s->plan, "vnet.orientation");
+  struct vn_view view = vn_view_plain(first_image(run));
+  enum vn_status status = VN_OK;
+  if (letters) status = vn_view_orient(first_image(run), letters, &view, diag);
+  return status ? status : vn_grid_make(&view, s->spaced ? s->spacing_mm : NULL, &run->grid, diag);
+}
+
+/* What a whole body at 1 mm stays below; more of windows that are small. */
+static uint64_t windows_most(const struct run *run, const size_t patch[3]) {
+  const uint64_t voxels = vn_times(vn_times(patch[0], patch[1]), patch[2]);
+  const uint64_t same = (uint64_t)WINDOWS_MOST * WINDOW_VOX / voxels;
+  if (run->options.windows_most == SIZE_MAX) return UINT64_MAX;
+  if (run->options.windows_most) return run->options.windows_most;
+  return same > WINDOWS_MOST ? same : WINDOWS_MOST;
+}
+
+/* A scan of few large voxels becomes a grid of very many small ones. */
+static enum vn_status windows_check(const struct run *run, struct vn_diag *diag) {
+  const struct vn_buffer in = vn_exec_input(run->segmenter->exec, 0);
+  const uint64_t count = vn_window_count(&run->grid, in.dim + 2, run->options.overlap);
+  const uint64_t most = windows_most(run, in.dim + 2);
+  if (count <= most) return VN_OK;
+  return vn_fail(
+      diag, VN_E_UNSUPPORTED,
+      "at the model's %.4g mm the scan takes %llu windows, and the limit is %llu: is its "
+      "voxel size right? (--max-windows %llu runs it)",
+      run->grid.spacing_mm[0], (unsigned long long)count, (unsigned long long)most,
+      (unsigned long long)count);
+}
+
+static enum vn_status count_check(const struct vn_segmenter *s, size_t count,
+                                  struct vn_diag *diag) {
+  char names[160];
+  vn_channels_list(&s->channels, names, sizeof names);
+  if (count == s->channels.count) return VN_OK;
+  return vn_fail(diag, VN_E_ARGUMENT, "%zu image%s for a network of %zu channel%s%s%s%s", count,
+                 count == 1 ? "" : "s", s->channels.count, s->channels.count == 1 ? "" : "s",
+                 *names ? " (" : "", names, *names ? ")" : "");
+}
+
+/* Of several channels, which one a sentence is about. */
+static enum vn_status told(const struct run *run, size_t channel, enum vn_status status,
+                           const struct vn_diag *inner, struct vn_diag *diag) {
+  if (status == VN_OK) return VN_OK;
+  if (run->count == 1 || status == VN_E_CANCELLED) return vn_fail(diag, status, "%s", inner->text);
+  const char *name = run->segmenter->channels.of[channel].name;
+  if (name) return vn_fail(diag, status, "%s: %.400s", name, inner->text);
+  return vn_fail(diag, status, "image %zu: %.400s", channel + 1, inner->text);
+}
+
+static enum vn_status images_take(struct run *run, const struct vn_image *const images[],
+                                  size_t count, struct vn_diag *diag) {
+  enum vn_status status = count_check(run->segmenter, count, diag);
+  struct vn_diag inner;
+  if (status) return status;
+  run->sources = calloc(count, sizeof *run->sources);
+  run->channels = calloc(count, sizeof *run->channels);
+  if (!run->sources || !run->channels) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  run->count = count;
+  for (size_t i = 0; i < count && !status; i++) {
+    status = vn_source_take(&run->sources[i], images[i], i ? first_image(run) : NULL,
+                            run->options.match_grids, &inner);
+    status = told(run, i, status, &inner, diag);
+  }
+  return status;
+}
+
+/* To be closed in any case. */
+static enum vn_status run_plan(const struct vn_segmenter *segmenter,
+                               const struct vn_image *const images[], size_t count,
+                               const struct vn_segment_options *options, struct run *run,
+                               struct vn_diag *diag) {
+  *run = (struct run){.segmenter = segmenter};
+  enum vn_status status = options_read(run, options, diag);
+  if (!status) status = images_take(run, images, count, diag);
+  if (!status) status = grid_lay(run, diag);
+  return status ? status : windows_check(run, diag);
+}
+
+static void run_close(struct run *run) {
+  for (size_t i = 0; i < run->count; i++) vn_source_close(&run->sources[i]);
+  free(run->sources);
+  free(run->channels);
+  vn_grid_close(&run->grid);
+  vn_judge_close(&run->judge);
+}
+
+/* Beside the exec's memory. Fitting and windows do not hold theirs at the same time. */
+static uint64_t more_bytes(const struct run *run) {
+  const struct vn_segmenter *s = run->segmenter;
+  const struct vn_buffer in = vn_exec_input(s->exec, 0);
+  uint64_t most = vn_window_bytes(&run->grid, in.dim + 2, run->count, s->decision.channels);
+  uint64_t matched = 0;
+  for (size_t i = 0; i < run->count; i++) {
+    const uint64_t fit = vn_source_bytes(&run->sources[i]);
+    most = most > fit ? most : fit;
+    matched = vn_plus(matched, vn_source_matched_bytes(&run->sources[i], first_image(run)));
+  }
+  return vn_plus(most, matched);
+}
+
+static uint64_t run_bytes(const struct run *run) {
+  return vn_plus(vn_segmenter_exec_bytes(run->segmenter), more_bytes(run));
+}
+
+enum vn_status vn_segmenter_memory(const struct vn_segmenter *segmenter,
+                                   const struct vn_image *const images[], size_t count,
+                                   const struct vn_segment_options *options, uint64_t *bytes,
+                                   struct vn_diag *diag) {
+  struct run run;
+  const vn_float_mode host = vn_float_mode_enter();
+  enum vn_status status = run_plan(segmenter, images, count, options, &run, diag);
+  if (!status) *bytes = run_bytes(&run);
+  run_close(&run);
+  vn_float_mode_restore(host);
+  return status;
+}
+
+/* ---- scores to labels ---- */
+
+/* Is this voxel of the grid's view filling, which is background whatever the scores? */
+static bool filling_at(const void *context, size_t d, size_t h, size_t w) {
+  const struct run *run = context;
+  for (size_t i = 0; i < run->count; i++) {
+    const struct vn_source *s = &run->sources[i];
+    const struct vn_walk *walk = &run->channels[i].walk;
+    float x;
+    if (s->apart) continue;
+    vn_voxels_row(&s->stored,
+                  walk->origin + (ptrdiff_t)d * walk->step[0] + (ptrdiff_t)h * walk->step[1] +
+                      (ptrdiff_t)w * walk->step[2],
+                  0, 1, &x);
+    if (!vn_filling_is(&s->filling, &s->survey, x)) return false;
+  }
+  return true;
+}
+
+static const char *row_decide(void *context, size_t d, size_t h, const float *scores) {
+  const struct run *run = context;
+  return vn_verdict_row(&run->verdict, d, h, scores);
+}
+
+/* ---- a run ---- */
+
+static enum vn_status output_check(const struct run *run, struct vn_diag *diag) {
+  const size_t elems = vn_image_elems(first_image(run));
+  bool voxels = true;
+  size_t bytes;
+  for (size_t i = 0; i < run->count; i++) voxels = voxels && run->sources[i].image.voxels;
+  if (!voxels || !run->map.data)
+    return vn_fail(diag, VN_E_ARGUMENT, "an image or a label map without data");
+  if (run->map.regions && !vn_decision_regions(&run->segmenter->decision))
+    return vn_fail(diag, VN_E_UNSUPPORTED,
+                   "the network's labels exclude each other: it has no regions that may overlap");
+  if (run->map.elem_bytes == 1 && run->segmenter->classes > 256)
+    return vn_fail(diag, VN_E_ARGUMENT, "%zu labels do not fit into one byte a voxel",
+                   run->segmenter->classes);
+  if (run->map.probabilities &&
+      __builtin_mul_overflow(elems, run->segmenter->classes * sizeof(float), &bytes))
+    return vn_fail(diag, VN_E_ARGUMENT, "probabilities larger than memory");
+  return VN_OK;
+}
+
+static enum vn_status limit_check(const struct run *run, struct vn_diag *diag) {
+  const struct vn_segmenter *s = run->segmenter;
+  const uint64_t limit = s->memory_limit_bytes;
+  if (limit) {
+    const uint64_t need = run_bytes(run);
+    if (need <= limit) return VN_OK;
+    return vn_fail(diag, VN_E_MEMORY, "the run takes %.1f MiB and the limit is %.1f MiB",
+                   (double)need / 0x1p20, (double)limit / 0x1p20);
+  }
+  const struct vn_exec_info info = vn_exec_info(s->exec);
+  const uint64_t need =
+      vn_plus(more_bytes(run), s->ran ? 0 : info.arena_bytes + info.scratch_bytes);
+  const uint64_t available = vn_memory_free();
+  if (need <= available) return VN_OK;
+  return vn_fail(diag, VN_E_MEMORY,
+                 "the run takes %.1f MiB and %.1f MiB are free (--memory-limit none tries all the "
+                 "same)",
+                 (double)need / 0x1p20, (double)available / 0x1p20);
+}
+
+/* The window job, but for what the image's statistics say. */
+static void job_fill(struct run *run) {
+  const struct vn_segmenter *s = run->segmenter;
+  const size_t *dim = first_image(run)->dim;
+  const ptrdiff_t dense[3] = {1, (ptrdiff_t)dim[0], (ptrdiff_t)(dim[0] * dim[1])};
+  run->verdict = (struct vn_verdict){
+      .decision = &s->decision,
+      .map = &run->map,
+      .label_walk = vn_view_walk(&run->grid.view, run->map.stride),
+      .index_walk = vn_view_walk(&run->grid.view, dense),
+      .width = run->grid.view.dim[2],
+      .elems = vn_image_elems(first_image(run)),
+      .context = run,
+  };
+  run->window = (struct vn_window_job){
+      .stage = &run->stage,
+      .network_work = s->network_work,
+      .output = s->output,
+      .channels = run->channels,
+      .count = run->count,
+      .grid = &run->grid,
+      .overlap = run->options.overlap,
+      .weighting = run->options.weighting,
+      .sink = row_decide,
+      .sink_context = run,
+  };
+  memcpy(run->window.mirror, run->options.mirror, sizeof run->window.mirror);
+}
+
+static const char *label_name(const void *context, size_t label) {
+  const struct vn_segmenter *s = context;
+  return s->palette.entries[label].name;
+}
+
+static enum vn_status judge_open(struct run *run, struct vn_diag *diag) {
+  const struct vn_segmenter *s = run->segmenter;
+  run->judge = (struct vn_judge){.expect = &s->expect,
+                                 .image = first_image(run),
+                                 .voxels = &run->sources[0].voxels,
+                                 .map = &run->map,
+                                 .labels = s->classes,
+                                 .name = label_name,
+                                 .context = s,
+                                 .stage = &run->stage};
+  return vn_judge_open(&run->judge, diag);
+}
+
+static bool cleaned(const struct run *run) {
+  return run->options.largest_component || run->options.min_volume_ml > 0;
+}
+
+static void stage_fill(struct run *run, vn_float_mode host_mode) {
+  const double elems = (double)vn_image_elems(first_image(run));
+  run->stage = (struct vn_stage){.exec = run->segmenter->exec,
+                                 .cancel = run->options.cancel,
+                                 .progress = run->options.progress,
+                                 .context = run->options.progress_context,
+                                 .host_mode = host_mode};
+  const double judge_ns = vn_judge_ns(&run->segmenter->expect);
+  run->stage.all =
+      (judge_ns + (cleaned(run) ? VN_CLEAN_NS : 0)) * elems + vn_window_work(&run->window);
+  for (size_t i = 0; i < run->count; i++)
+    run->stage.all += vn_source_ns(&run->sources[i], first_image(run));
+}
+
+/* What there is to say of one image, and of several which it is. */
+static void note_add(struct run *run, size_t channel, const char *note) {
+  const char *name = run->segmenter->channels.of[channel].name;
+  char *to = run->report.note;
+  if (!*note) return;
+  if (run->count == 1)
+    vn_say(to, sizeof run->report.note, "%s", note);
+  else if (name)
+    vn_say(to, sizeof run->report.note, "%s: %s", name, note);
+  else
+    vn_say(to, sizeof run->report.note, "image %zu: %s", channel + 1, note);
+}
+
+/* Statistics of the voxels, and with them what the network will see. */
+static enum vn_status voxels_fit(struct run *run, struct vn_diag *diag) {
+  const struct vn_channels *rules = &run->segmenter->channels;
+  enum vn_status status = VN_OK;
+  bool filled = true;
+  for (size_t i = 0; i < run->count && !status; i++) {
+    struct vn_source *source = &run->sources[i];
+    char note[sizeof run->report.note] = "";
+    struct vn_diag inner;
+    status = vn_source_fit(source, &rules->of[i].rule, first_image(run), &run->map,
+                           run->options.replace_nan, &run->stage, note, sizeof note, &inner);
+    status = told(run, i, status, &inner, diag);
+    note_add(run, i, note);
+    run->report.replaced_vox += source->filling.replaced_vox;
+    filled = filled && (source->apart || vn_filling_any(&source->filling));
+    run->channels[i] = vn_source_channel(source, &run->grid.view, run->options.every_window);
+  }
+  if (filled) run->verdict.filled = filling_at;
+  return status;
+}
+
+static enum vn_status network_run(struct run *run, struct vn_diag *diag) {
+  struct vn_window_report windows;
+  const struct vn_decision *decision = &run->segmenter->decision;
+  float *idle = calloc(decision->channels, sizeof *idle);
+  if (!idle) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  vn_decision_idle(decision, idle);
+  run->window.idle = run->verdict.idle = idle;
+  enum vn_status status = vn_window_run(&run->window, &windows, diag);
+  free(idle);
+  run->report.windows = windows.windows;
+  run->report.skipped = windows.skipped;
+  run->report.network_ns = windows.network_ns;
+  run->report.outside_ns = windows.outside_ns;
+  return status;
+}
+
+static enum vn_status labels_clean(struct run *run, struct vn_diag *diag) {
+  const double elems = (double)vn_image_elems(first_image(run));
+  if (!cleaned(run)) return VN_OK;
+  vn_stage_begin(&run->stage, VN_CLEAN_NS * elems);
+  const double least =
+      ceil(run->options.min_volume_ml / vn_image_voxel_ml(first_image(run)) - 1e-9);
+  return vn_labels_clean(&run->map, first_image(run), run->segmenter->classes,
+                         run->options.largest_component, (uint64_t)fmin(least, elems + 1),
+                         &run->stage, &run->report.removed_vox, diag);
+}
+
+/* ---- all of it ---- */
+
+static enum vn_status run_all(struct run *run, struct vn_diag *diag) {
+  uint64_t start = vn_stage_now_ns();
+  enum vn_status status = voxels_fit(run, diag);
+  const struct vn_intensity *seen = &run->sources[0].intensity;
+  run->report.intensity_ns = vn_stage_now_ns() - start;
+  run->report.shift = (double)seen->shift;
+  run->report.scale = (double)seen->scale;
+  run->report.low = (double)seen->low;
+  run->report.high = (double)seen->high;
+  memcpy(run->report.grid, run->grid.dim, sizeof run->report.grid);
+  memcpy(run->report.grid_spacing_mm, run->grid.spacing_mm, sizeof run->report.grid_spacing_mm);
+  vn_expect_extent(&run->segmenter->expect, &run->grid.view, run->report.warning,
+                   sizeof run->report.warning);
+  if (!status) status = network_run(run, diag);
+  start = vn_stage_now_ns();
+  if (!status) status = vn_judge_pieces(&run->judge, diag);
+  if (!status) status = labels_clean(run, diag);
+  if (!status)
+    status = vn_judge_labels(&run->judge, vn_source_level(&run->sources[0]), run->report.warning,
+                             sizeof run->report.warning, diag);
+  run->report.clean_ns = vn_stage_now_ns() - start;
+  vn_stage_begin(&run->stage, run->stage.all - run->stage.done - run->stage.weight);
+  if (!status && !vn_stage_tell(&run->stage, 1)) status = vn_stage_cancelled(diag);
+  return status;
+}
+
+enum vn_status vn_segment(struct vn_segmenter *segmenter, const struct vn_image *const images[],
+                          size_t count, const struct vn_segment_options *options,
+                          const struct vn_label_map *labels, struct vn_segment_report *report,
+                          struct vn_diag *diag) {
+  struct run run;
+  vn_float_mode host_mode = vn_float_mode_enter();
+  enum vn_status status = run_plan(segmenter, images, count, options, &run, diag);
+  if (!status && report) /* before the work, for a size may be wrong */
+    status = vn_options_give(&run.report, sizeof run.report, report, "vn_segment_report", diag);
+  if (!status) status = vn_label_map_take(labels, first_image(&run), &run.map, diag);
+  if (!status) status = output_check(&run, diag);
+  if (!status) status = limit_check(&run, diag);
+  if (!status) status = judge_open(&run, diag);
+  if (!status) {
+    job_fill(&run);
+    stage_fill(&run, host_mode);
+    status = run_all(&run, diag);
+    segmenter->ran = true;
+  }
+  run_close(&run);
+  vn_float_mode_restore(host_mode);
+  if (!status && report)
+    status = vn_options_give(&run.report, sizeof run.report, report, "vn_segment_report", diag);
+  return status;
+}
