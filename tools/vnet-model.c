@@ -1,5 +1,5 @@
 /* vnet-model: writes an untrained member of the family as ONNX, for trials, tests and as a start
- * for training. What the members are is compiler/family.c's; how they are built, models/vnet.c's.
+ * for training. What the members are is compiler/family.c's; how they are built, models/build.c's.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -9,7 +9,7 @@
 #include "cli.h"
 #include "compile.h"
 #include "intensity.h"
-#include "models/vnet.h"
+#include "models/build.h"
 #include "palette.h"
 #include "part.h"
 

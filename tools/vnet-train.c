@@ -1,5 +1,5 @@
 /* vnet-train: scans with label maps, or label maps alone, in; a trained V-Net as ONNX out. What a
- * run is made of is in train/. */
+ * run is made of is in train/run. */
 #include <stdio.h>
 
 #include "cli.h"

@@ -14,7 +14,7 @@
 #include "net.h"
 #include "npy.h"
 #include "optim.h"
-#include "models/vnet.h"
+#include "models/build.h"
 
 #ifndef GOLDEN_DIR
 #error "GOLDEN_DIR names tests/golden"

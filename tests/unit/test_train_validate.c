@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "compile.h"
-#include "models/vnet.h"
+#include "models/build.h"
 #include "npy.h"
 #include "random.h"
 #include "validate.h"

@@ -11,7 +11,7 @@
 #include "compile.h"
 #include "model_file.h"
 #include "part.h"
-#include "run_log.h"
+#include "log.h"
 #include "validate.h"
 
 static const char scores_head[] = "step,case,label,dice,hd95_mm";

@@ -99,7 +99,7 @@ static void adamw_job(void *context, size_t part, size_t slot) {
 double vnt_optim_step(const struct vnt_machine *machine, struct vnt_optim *optim, double rate,
                       float *param, const float *grad) {
   const size_t parts = parts_of(optim);
-  struct job job = {machine->backward, optim, rate, 1, param, grad};
+  struct job job = {machine->training, optim, rate, 1, param, grad};
   double norm = 0;
   vn_pool_run(machine->pool, parts, norm_job, &job);
   for (size_t i = 0; i < parts; i++) norm += optim->squares[i];

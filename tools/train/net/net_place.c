@@ -39,9 +39,9 @@ static bool remembered(const struct vnt_net *net, uint32_t id) {
 /* An activation's backward pass wants its result, a convolution's and BatchNorm's their argument, a
  * sum's nothing: what only an activation or a sum reads is overwritten unless its own step wants it
  * back. */
-void vnt_place_overs(struct vnt_net *net) {
+void vnt_place_overwrites(struct vnt_net *net) {
   struct vnt_net_private *p = net->private;
-  for (uint32_t id = 0; id <= p->end; id++) p->places[id].over = VN_NONE;
+  for (uint32_t id = 0; id <= p->end; id++) p->places[id].overwritten_by = VN_NONE;
   for (size_t i = 0; i < p->n_steps; i++) {
     const struct step *s = &p->steps[i];
     const size_t args = s->kind == STEP_ADD ? 2 : s->kind == STEP_ACT ? 1 : 0;
@@ -52,7 +52,7 @@ void vnt_place_overs(struct vnt_net *net) {
       if (arg->uses > 1 || arg->concat != VN_NONE || (remembered(net, id) && !sum) ||
           net->graph->nodes[id].dim[VN_C] != net->graph->nodes[s->node].dim[VN_C])
         continue;
-      arg->over = s->node;
+      arg->overwritten_by = s->node;
       break;
     }
   }
@@ -64,7 +64,7 @@ static enum vn_status values_check(const struct vnt_net *net, size_t batch, stru
   uint64_t bytes = 0;
   for (uint32_t id = 0; id <= net->private->end; id++) {
     const struct place *place = &net->private->places[id];
-    if (place->over == VN_NONE && place->concat == VN_NONE)
+    if (place->overwritten_by == VN_NONE && place->concat == VN_NONE)
       bytes = vn_plus(
           bytes, vn_times(vnc_node_elems(&net->graph->nodes[id]), vn_times(batch, sizeof(float))));
   }
@@ -83,8 +83,8 @@ enum vn_status vnt_place_values(struct vnt_net *net, size_t batch, struct vn_dia
   for (uint32_t id = p->end + 1; id-- > 0;) {
     struct place *place = &p->places[id];
     place->value = tensor_of(&net->graph->nodes[id], batch);
-    if (place->over != VN_NONE) {
-      place->value = p->places[place->over].value;
+    if (place->overwritten_by != VN_NONE) {
+      place->value = p->places[place->overwritten_by].value;
       continue;
     }
     if (place->concat != VN_NONE) {
@@ -111,16 +111,16 @@ struct span {                        /* of a group of nodes that share a gradien
 /* A part's gradient lies in the concat's. What goes on element by element and only here has the
  * result's gradient for its own: a sum's first argument as it is, an activation's and BatchNorm's
  * overwritten. */
-void vnt_place_twins(struct vnt_net *net) {
+void vnt_place_shared_grads(struct vnt_net *net) {
   struct vnt_net_private *p = net->private;
-  for (uint32_t id = 0; id <= p->end; id++) p->places[id].twin = VN_NONE;
+  for (uint32_t id = 0; id <= p->end; id++) p->places[id].grad_of = VN_NONE;
   for (size_t i = 0; i < p->n_steps; i++) {
     struct step *s = &p->steps[i];
     struct place *a = &p->places[s->arg[0]];
     const bool each = s->kind == STEP_ADD || s->kind == STEP_ACT || s->kind == STEP_NORM;
     s->shared = each && a->uses == 1 && a->concat == VN_NONE && a->needs_grad &&
                 a->value.dim[VN_C] == p->places[s->node].value.dim[VN_C];
-    if (s->shared) a->twin = s->node;
+    if (s->shared) a->grad_of = s->node;
   }
 }
 
@@ -128,7 +128,7 @@ void vnt_place_twins(struct vnt_net *net) {
 static uint32_t group_of(const struct vnt_net_private *p, uint32_t id) {
   for (;;) {
     const struct place *place = &p->places[id];
-    uint32_t whole = place->twin != VN_NONE ? place->twin : place->concat;
+    uint32_t whole = place->grad_of != VN_NONE ? place->grad_of : place->concat;
     if (whole == VN_NONE) return id;
     id = whole;
   }
@@ -199,7 +199,8 @@ enum vn_status vnt_place_gradients(struct vnt_net *net, struct vn_diag *diag) {
   free(of);
   free(spans);
   if (!p->gradients) return vn_fail(diag, VN_E_MEMORY, "out of memory for gradients");
-  for (uint32_t id = (uint32_t)nodes; id-- > 0;) { /* wholes before parts, sums before twins */
+  for (uint32_t id = (uint32_t)nodes;
+       id-- > 0;) { /* wholes before parts, sums before the arguments that share theirs */
     struct place *place = &p->places[id];
     if (!place->needs_grad) continue;
     void *data = place->grad.data;
@@ -211,7 +212,7 @@ enum vn_status vnt_place_gradients(struct vnt_net *net, struct vn_diag *diag) {
       place->grad.stride = whole->stride;
     }
     place->grad.data = data;
-    if (place->twin != VN_NONE) place->grad = p->places[place->twin].grad;
+    if (place->grad_of != VN_NONE) place->grad = p->places[place->grad_of].grad;
   }
   return VN_OK;
 }
@@ -241,4 +242,27 @@ enum vn_status vnt_place_order(struct vnt_net *net, struct vn_diag *diag) {
     }
   }
   return VN_OK;
+}
+
+/* ---- what is done in one pass over memory ---- */
+
+/* A norm or sum whose result the activation behind it alone reads and overwrites does that one as
+ * it goes; a norm's backward pass takes an ELU along that adds to nothing; and what an activation's
+ * backward pass writes, if it is the gradient of a convolution's result, is summed for its bias. */
+void vnt_place_joins(struct vnt_net *net) {
+  struct vnt_net_private *p = net->private;
+  for (size_t i = 0; i + 1 < p->n_steps; i++) {
+    struct step *s = &p->steps[i], *act = s + 1;
+    if (act->kind != STEP_ACT || act->arg[0] != s->node) continue;
+    const struct place *place = &p->places[s->node];
+    const bool same = p->places[s->arg[0]].value.dim[VN_C] == p->places[s->arg[1]].value.dim[VN_C];
+    act->joined = place->overwritten_by == act->node &&
+                  (s->kind == STEP_NORM || (s->kind == STEP_ADD && same));
+    act->joined_back =
+        act->joined && s->kind == STEP_NORM && act->act.kind == VN_ACT_ELU && !act->add[0];
+    s->act_behind = act->joined ? &act->act : NULL;
+    s->elu_behind = act->joined_back ? act : NULL;
+    s->bias_summed = s->kind == STEP_CONV && s->bias != SIZE_MAX && place->uses == 1;
+    if (s->bias_summed) act->bias_before = s->bias;
+  }
 }

@@ -35,7 +35,7 @@ static size_t param_add(struct vnt_net *net, uint32_t constant) {
 static enum vn_status step_make(struct vnt_net *net, uint32_t id, struct step *step,
                                 struct vn_diag *diag) {
   const struct vnc_node *node = &net->graph->nodes[id];
-  *step = (struct step){.node = id, .weight = SIZE_MAX, .bias = SIZE_MAX};
+  *step = (struct step){.node = id, .weight = SIZE_MAX, .bias = SIZE_MAX, .bias_before = SIZE_MAX};
   for (uint32_t i = 0; i < node->n_args && i < 2; i++)
     step->arg[i] = vnc_graph_arg(net->graph, node, i);
   switch (node->op) {
@@ -144,7 +144,7 @@ static enum vn_status act_open(struct vnt_net *net, struct step *s, struct vn_di
   const struct place *places = net->private->places;
   const size_t bytes = places[s->node].value.dim[VN_C] * sizeof(float);
   const bool behind = s > net->private->steps && s[-1].kind == STEP_CONV &&
-                      s[-1].node == s->arg[0] && places[s->arg[0]].over == s->node;
+                      s[-1].node == s->arg[0] && places[s->arg[0]].overwritten_by == s->node;
   s->act.slope = s->slope = calloc(1, bytes);
   if (behind) s->fused_slope = calloc(1, bytes);
   return s->slope && (s->fused_slope || !behind) ? VN_OK
@@ -265,13 +265,13 @@ enum vn_status vnt_net_open(const struct vnt_machine *machine, struct vnc_graph 
   if ((status = steps_make(net, diag)) || (status = vnt_place_concats(net, diag)) ||
       (status = params_fill(net, diag)))
     return status;
-  vnt_place_overs(net);
+  vnt_place_overwrites(net);
   if ((status = vnt_place_values(net, batch, diag))) return status;
   needs_find(net);
-  vnt_place_twins(net);
-  if ((status = vnt_place_order(net, diag)) || (status = vnt_place_gradients(net, diag)) ||
-      (status = steps_open(net, diag)))
-    return status;
+  vnt_place_shared_grads(net);
+  if ((status = vnt_place_order(net, diag))) return status;
+  vnt_place_joins(net);
+  if ((status = vnt_place_gradients(net, diag)) || (status = steps_open(net, diag))) return status;
   net->input = p->places[graph->inputs[0].node].value;
   net->output = p->places[p->end].value;
   net->grad_output = p->places[p->end].grad;
@@ -316,14 +316,14 @@ static float slope_of(float slope) {
 
 static void slopes_spread(const struct vnt_net *net, struct step *s) {
   const size_t channels = net->private->places[s->node].value.dim[VN_C];
-  s->done = s->fused_slope;
+  s->by_conv = s->fused_slope;
   for (size_t c = 0; c < channels && s->weight != SIZE_MAX; c++) {
     const struct vnt_param *slope = &net->params[s->weight];
     s->slope[c] = slope_of(net->param[slope->offset + (slope->elems == 1 ? 0 : c)]);
-    if (s->slope[c] < 0) s->done = false;
+    if (s->slope[c] < 0) s->by_conv = false;
   }
   for (size_t c = 0; s->fused_slope && c < channels; c++)
-    s->fused_slope[c] = s->done ? s->slope[c] : 1;
+    s->fused_slope[c] = s->by_conv ? s->slope[c] : 1;
 }
 
 void vnt_net_changed(struct vnt_net *net) {

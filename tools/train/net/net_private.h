@@ -12,26 +12,31 @@ enum step_kind { STEP_CONV, STEP_ACT, STEP_ADD, STEP_NORM, STEP_REPEAT, STEP_DRO
 struct step {
   enum step_kind kind;
   uint32_t node, arg[2];
-  bool add[2]; /* into the argument's gradient; else it is written */
-  bool shared; /* the first argument's gradient is the result's own */
+  bool add[2];                      /* into the argument's gradient; else it is written */
+  bool shared;                      /* the first argument's gradient is the result's own */
+  const struct vnt_act *act_behind; /* NORM, ADD: done with it, in one pass over memory; or NULL */
+  const struct step *elu_behind;    /* NORM: taken along by its backward pass, too; or NULL */
   struct vnt_conv *conv;
   struct vnt_act act; /* ACT */
   float *slope;       /* ACT: [channels], spread from the parameter and kept from 0 */
   float *fused_slope; /* ACT that the convolution before it does: its slopes, or 1 when it cannot */
-  bool done;          /* ACT: the convolution before it has done it */
+  bool by_conv;       /* ACT: the convolution before it does it, with the slopes of this step */
+  bool joined;        /* ACT: the step before it does it … */
+  bool joined_back;   /* … and so does its backward pass */
+  size_t bias_before; /* ACT: of the convolution before it, whose gradient it sums; or SIZE_MAX */
   struct vnt_norm norm;
   float *mask;         /* DROP: [samples][channels] */
   size_t weight, bias; /* parameters; SIZE_MAX: none. ACT: weight is the slope */
-  bool bias_summed;    /* the activation after this convolution has summed its gradient */
+  bool bias_summed;    /* CONV: the activation behind it sums the bias' gradient */
 };
 
 struct place {
   struct vn_tensor value, grad;
   bool needs_grad, written;
-  uint32_t uses, concat; /* concat: the node whose part this is, or VN_NONE */
-  uint32_t twin;         /* the node whose gradient's memory is this one's, too, or VN_NONE */
-  uint32_t over;         /* the node whose result takes this one's place, or VN_NONE */
-  size_t channel;        /* of the concat's first */
+  uint32_t uses, concat;   /* concat: the node whose part this is, or VN_NONE */
+  uint32_t grad_of;        /* the node whose gradient's memory is this one's, too, or VN_NONE */
+  uint32_t overwritten_by; /* the node whose result takes this one's place, or VN_NONE */
+  size_t channel;          /* of the concat's first */
 };
 
 struct vnt_net_private {
@@ -74,12 +79,14 @@ enum vn_status vnt_net_refuse(const struct vnt_net *net, uint32_t node, const ch
 
 /* net_place.c, in this order: which tensors are parts of a concat; which results take the place of
  * what they are made from; memory of activations; which nodes share their gradient's memory with
- * their argument; which contribution to a gradient is the first; memory of gradients. */
+ * their argument; which contribution to a gradient is the first; which steps do the next one's
+ * activation along with their own; memory of gradients. */
 enum vn_status vnt_place_concats(struct vnt_net *net, struct vn_diag *diag);
-void vnt_place_overs(struct vnt_net *net);
+void vnt_place_overwrites(struct vnt_net *net);
 enum vn_status vnt_place_values(struct vnt_net *net, size_t batch, struct vn_diag *diag);
-void vnt_place_twins(struct vnt_net *net);
+void vnt_place_shared_grads(struct vnt_net *net);
 enum vn_status vnt_place_order(struct vnt_net *net, struct vn_diag *diag);
+void vnt_place_joins(struct vnt_net *net);
 enum vn_status vnt_place_gradients(struct vnt_net *net, struct vn_diag *diag);
 
 #endif

@@ -1,7 +1,8 @@
 /* Forward and backward of every operator of the family, on dense channels-last float tensors
  * (struct vn_tensor of the runtime's kernels, whose stride lets a tensor be a slice of a concat).
- * Used by net.c. Results are bit-identical for any number of threads: work is cut by the size of a
- * sample, sums are taken in fixed parts of it and added in order, over samples in double. */
+ * Called by net_run.c; conv.c has the convolutions, norm.c BatchNorm, pointwise.c the rest. Results
+ * are bit-identical for any number of threads: work is cut by the size of a sample, sums are taken
+ * in fixed parts of it and added in order, over samples in double. */
 #ifndef VNET_TRAIN_OPS_H
 #define VNET_TRAIN_OPS_H
 
@@ -10,8 +11,8 @@
 
 /* Who computes. */
 struct vnt_machine {
-  const struct vn_simd *forward;
-  const struct vn_backward *backward;
+  const struct vn_simd *runtime;      /* its kernels, for convolutions in either direction */
+  const struct vn_backward *training; /* what training needs beside them */
   struct vn_pool *pool;
   size_t threads;
   /* A batch is spread over so many processes, 1: alone. With more, `sum` makes values[count] their

@@ -53,7 +53,7 @@ static bool fft_covers(const struct vn_cost_conv *c) {
  * training pays it at every step. */
 static vn_conv_prepare_fn *cheapest(const struct vnt_machine *m, struct vn_conv *c) {
   const struct vn_cost_conv conv = cost_conv(c);
-  vn_conv_prepare_fn *best = m->forward->direct;
+  vn_conv_prepare_fn *best = m->runtime->direct;
   double least = vn_cost_direct(&conv).cycles;
   for (size_t i = 0; i < VN_WINOGRAD_CHOICES; i++) {
     uint32_t tile[3];
@@ -62,20 +62,20 @@ static vn_conv_prepare_fn *cheapest(const struct vnt_machine *m, struct vn_conv 
     const double cost = run.cycles + vn_cost_winograd_pack(&conv, &run);
     if (cost >= least) continue;
     least = cost;
-    best = m->forward->winograd;
+    best = m->runtime->winograd;
     for (int a = 0; a < 3; a++) c->tile[a] = tile[a];
   }
   struct vn_fft_cut cut;
   if (!fft_covers(&conv)) return best;
   const double cost = vn_cost_fft(&conv, &cut).cycles + vn_cost_fft_pack(&conv);
-  return cost < least && vn_fft_enough(&cut) ? m->forward->fft : best;
+  return cost < least && vn_fft_enough(&cut) ? m->runtime->fft : best;
 }
 
 static vn_conv_prepare_fn *kernel_choose(const struct vnt_machine *m, struct vn_conv *c,
                                          bool transposed) {
-  if (transposed) return m->forward->up;
-  if (c->kernel[0] == 1 && c->kernel[1] == 1 && c->kernel[2] == 1) return m->forward->pointwise;
-  return c->stride[0] > 1 ? m->forward->down : cheapest(m, c);
+  if (transposed) return m->runtime->up;
+  if (c->kernel[0] == 1 && c->kernel[1] == 1 && c->kernel[2] == 1) return m->runtime->pointwise;
+  return c->stride[0] > 1 ? m->runtime->down : cheapest(m, c);
 }
 
 /* ---- the data pass's weights ---- */
@@ -195,7 +195,7 @@ static enum vn_status wgrad_open(struct vnt_conv *conv, struct vn_diag *diag) {
   memcpy(spec.kernel, s->kernel, sizeof spec.kernel);
   memcpy(spec.stride, s->stride, sizeof spec.stride);
   memcpy(spec.pad, s->pad, sizeof spec.pad);
-  const struct vn_backward *simd = conv->machine.backward;
+  const struct vn_backward *simd = conv->machine.training;
   bool product = s->stride[0] > 1 || s->kernel[0] == 1;
   return (product ? simd->product : simd->winograd)(&spec, &conv->weights, diag);
 }

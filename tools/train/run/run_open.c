@@ -8,7 +8,7 @@
 #include "cli.h"
 #include "expect.h"
 #include "model_file.h"
-#include "models/vnet.h"
+#include "models/build.h"
 
 static void machine_open(struct vnt_run *run) {
   struct vn_diag diag;
@@ -166,7 +166,7 @@ static void samples_open(struct vnt_run *run) {
 /* What decides the result, before the first step. */
 static void identity_make(struct vnt_run *run) {
   char start[64] = "";
-  char *text = vnt_options_text(&run->options, run->machine.forward->name);
+  char *text = vnt_options_text(&run->options, run->machine.runtime->name);
   if (run->options.init)
     snprintf(start, sizeof start, "--init of the checksum %08llx\n",
              (unsigned long long)vnt_net_checksum(&run->net));

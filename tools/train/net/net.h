@@ -1,5 +1,5 @@
 /* A graph as something that can be trained: every activation kept, a gradient for each, parameters
- * and their gradients in one array each. Built from the graph that models/vnet.c makes or the
+ * and their gradients in one array each. Built from the graph that models/build.c makes or the
  * importer yields (no passes run on it); the trained weights go back into it for the exporter.
  *
  * AFFINE nodes are BatchNorm: scale and shift are trained, batch statistics normalise, running ones

@@ -1,5 +1,5 @@
-/* See run_log.h. */
-#include "run_log.h"
+/* See log.h. */
+#include "log.h"
 
 #include <errno.h>
 #include <stdlib.h>

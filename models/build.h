@@ -1,7 +1,7 @@
 /* From a specification (compiler/family.h) to an untrained graph. Used by vnet-model, the trainer
  * and tests. */
-#ifndef VNC_MODELS_VNET_H
-#define VNC_MODELS_VNET_H
+#ifndef VNC_MODELS_BUILD_H
+#define VNC_MODELS_BUILD_H
 
 #include "family.h"
 #include "graph.h"

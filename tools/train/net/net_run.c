@@ -6,23 +6,6 @@
 
 /* ---- running ---- */
 
-/* The activation after a norm or sum that is done with it, in one pass over memory: it alone reads
- * the result, and overwrites it. */
-static const struct step *act_behind(const struct vnt_net *net, const struct step *s) {
-  const struct vnt_net_private *p = net->private;
-  const struct step *next = s + 1;
-  if (next == p->steps + p->n_steps || next->kind != STEP_ACT || next->arg[0] != s->node ||
-      p->places[s->node].over != next->node)
-    return NULL;
-  const bool same = p->places[s->arg[0]].value.dim[VN_C] == p->places[s->arg[1]].value.dim[VN_C];
-  return s->kind == STEP_NORM || (s->kind == STEP_ADD && same) ? next : NULL;
-}
-
-/* Is it done with the step before? */
-static bool act_joined(const struct vnt_net *net, const struct step *s) {
-  return s > net->private->steps && act_behind(net, s - 1) == s;
-}
-
 static void add_forward(struct vnt_net *net, const struct vn_tensor *a, const struct vn_tensor *b,
                         const struct vn_tensor *y, const struct vnt_act *act) {
   if (a->dim[VN_C] == b->dim[VN_C]) {
@@ -35,28 +18,27 @@ static void add_forward(struct vnt_net *net, const struct vn_tensor *a, const st
 }
 
 static void step_forward(struct vnt_net *net, const struct step *s) {
+  const struct vnt_machine *m = &net->machine;
   const struct place *places = net->private->places;
   const struct vn_tensor *x = &places[s->arg[0]].value, *y = &places[s->node].value;
-  const struct step *behind = act_behind(net, s);
-  const struct vnt_act *act = behind ? &behind->act : NULL;
   switch (s->kind) {
   case STEP_CONV:
     vnt_conv_forward(s->conv, net->private->workspace);
     break;
   case STEP_ACT:
-    if (!s->done && !act_joined(net, s)) vnt_act_forward(&net->machine, &s->act, x, y);
+    if (!s->by_conv && !s->joined) vnt_act_forward(m, &s->act, x, y);
     break;
   case STEP_NORM:
-    vnt_norm_forward(&net->machine, &s->norm, x, y, act, net->private->sums);
+    vnt_norm_forward(m, &s->norm, x, y, s->act_behind, net->private->sums);
     break;
   case STEP_REPEAT:
-    vnt_add_forward(&net->machine, x, y, false);
+    vnt_add_forward(m, x, y, false);
     break;
   case STEP_DROP:
-    vnt_scale(&net->machine, x, s->mask, y, false);
+    vnt_scale(m, x, s->mask, y, false);
     break;
   case STEP_ADD:
-    add_forward(net, x, &places[s->arg[1]].value, y, act);
+    add_forward(net, x, &places[s->arg[1]].value, y, s->act_behind);
     break;
   }
 }
@@ -87,39 +69,18 @@ static void grad_store(const struct vnt_net *net, size_t param, const double *su
   }
 }
 
-/* The step before, if it is a convolution with a bias whose output only this activation reads: its
- * gradient is what the activation's backward pass writes, and that can be summed there. */
-static struct step *bias_before(struct vnt_net *net, size_t index) {
-  const struct step *s = &net->private->steps[index];
-  struct step *conv =
-      index ? s[-1].kind == STEP_CONV ? &net->private->steps[index - 1] : NULL : NULL;
-  bool joined = conv && conv->node == s->arg[0] && conv->bias != SIZE_MAX &&
-                net->private->places[conv->node].uses == 1;
-  return joined ? conv : NULL;
-}
-
-static void act_backward(struct vnt_net *net, size_t index) {
-  const struct step *s = &net->private->steps[index];
+static void act_backward(struct vnt_net *net, const struct step *s) {
   const struct place *x = &net->private->places[s->arg[0]], *y = &net->private->places[s->node];
-  struct step *conv = bias_before(net, index);
   double **sums = net->private->sum_out;
   vnt_act_backward(&net->machine, &s->act, &y->value, &y->grad, &x->grad, s->add[0],
                    net->private->sums, sums[0], sums[1]);
   grad_store(net, s->weight, sums[1], x->value.dim[VN_C]);
-  if (!conv) return;
-  grad_store(net, conv->bias, sums[0], x->value.dim[VN_C]);
-  conv->bias_summed = true;
-}
-
-/* An ELU behind a norm that the norm's own backward pass takes along: it adds to nothing. */
-static const struct step *elu_behind(const struct vnt_net *net, const struct step *norm) {
-  const struct step *act = norm->kind == STEP_NORM ? act_behind(net, norm) : NULL;
-  return act && act->act.kind == VN_ACT_ELU && !act->add[0] ? act : NULL;
+  grad_store(net, s->bias_before, sums[0], x->value.dim[VN_C]);
 }
 
 static void norm_backward(struct vnt_net *net, const struct step *s) {
   const struct place *x = &net->private->places[s->arg[0]], *y = &net->private->places[s->node];
-  const struct step *act = elu_behind(net, s);
+  const struct step *act = s->elu_behind;
   const struct place *end = &net->private->places[act ? act->node : s->node];
   const struct vnt_norm_elu elu = {
       .act = act ? &act->act : NULL, .y = &end->value, .dy = &end->grad};
@@ -130,8 +91,7 @@ static void norm_backward(struct vnt_net *net, const struct step *s) {
   grad_store(net, s->bias, sums[1], x->value.dim[VN_C]);
 }
 
-static void step_backward(struct vnt_net *net, size_t index) {
-  struct step *s = &net->private->steps[index];
+static void step_backward(struct vnt_net *net, const struct step *s) {
   const struct place *places = net->private->places;
   const struct place *y = &places[s->node], *x = &places[s->arg[0]];
   double **sums = net->private->sum_out;
@@ -141,11 +101,10 @@ static void step_backward(struct vnt_net *net, size_t index) {
       vnt_channel_sums(&net->machine, &y->grad, net->private->sums, sums[0]);
       grad_store(net, s->bias, sums[0], y->value.dim[VN_C]);
     }
-    s->bias_summed = false;
     vnt_conv_backward(s->conv, net->private->workspace);
     break;
   case STEP_ACT:
-    if (!index || elu_behind(net, s - 1) != s) act_backward(net, index);
+    if (!s->joined_back) act_backward(net, s);
     break;
   case STEP_NORM:
     norm_backward(net, s);
@@ -168,7 +127,7 @@ void vnt_net_backward(struct vnt_net *net, void (*done)(void *context, size_t pa
                       void *context) {
   for (size_t i = net->private->n_steps; i-- > 0;) {
     const struct step *s = &net->private->steps[i];
-    step_backward(net, i);
+    step_backward(net, s);
     if (done && s->weight != SIZE_MAX) done(context, s->weight);
     if (done && s->bias != SIZE_MAX) done(context, s->bias);
   }

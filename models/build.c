@@ -1,5 +1,5 @@
-/* Builds any member of the family, untrained. See vnet.h; what the members are: family.h. */
-#include "vnet.h"
+/* Builds any member of the family, untrained. See build.h; what the members are: family.h. */
+#include "models/build.h"
 
 #include <math.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* A table that grows by rows as a run goes on: CSV whose first column is the step. */
-#ifndef VNET_TRAIN_RUN_LOG_H
-#define VNET_TRAIN_RUN_LOG_H
+#ifndef VNET_TRAIN_LOG_H
+#define VNET_TRAIN_LOG_H
 
 #include <stdbool.h>
 #include <stdint.h>
