@@ -134,7 +134,6 @@ MISTAKES = """
 2 vnet-train --data ok.csv -o m.onnx --validate-every 5 | need --log FILE.csv
 2 vnet-train --data ok.csv -o m.onnx --validate-every 5 --log l.csv | no case is for validation: a column split says which
 4 vnet-train --data ok.csv -o m.onnx --init brain.plan | brain.plan: not a usable ONNX model
-2 vnet-train --data ok.csv -o m.onnx --init brain.onnx --classes 3 | tells 2 apart
 """
 
 

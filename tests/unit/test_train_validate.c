@@ -229,6 +229,13 @@ static void case_write(const struct golden *g, float shift_mm, float strange) {
 static const char *const images[2] = {image_path, image_path}, *const labels[2] = {label_path,
                                                                                    label_path};
 
+/* Every value its own class; closed with the program. */
+static const struct vnt_labels *classes_of(size_t classes) {
+  static struct vnt_labels *all[8];
+  if (!all[classes]) assert_int_equal(vnt_labels_plain(classes, -1, &all[classes], NULL), VN_OK);
+  return all[classes];
+}
+
 struct witness {
   const struct golden *golden;
   size_t seen, press_at;
@@ -256,7 +263,8 @@ static void whole_scans_are_scored(void **state) {
       struct vnt_score scores[2][CLASSES - 1], alone[CLASSES - 1];
       struct vn_diag diag;
       struct witness witness = {.golden = &g};
-      struct vnt_validation v = {images, labels, 2, CLASSES, NULL, threads, seen, &witness, NULL};
+      struct vnt_validation v = {images, labels,  2,    1,        classes_of(CLASSES),
+                                 NULL,   threads, seen, &witness, NULL};
       memset(scores, 0, sizeof scores);
       if (validate(&v, scores[0], &diag)) fail_msg("%s", diag.text);
       assert_int_equal(witness.seen, 2);
@@ -281,7 +289,8 @@ static void validation_can_be_stopped(void **state) {
   for (size_t at = 0; at <= 2; at++) { /* before all, between the scans, after all */
     struct witness w = {.golden = &g, .press_at = at};
     assert_int_equal(vn_cancel_create(&w.cancel, NULL), VN_OK);
-    struct vnt_validation v = {images, labels, 2, CLASSES, NULL, 1, seen, &w, w.cancel};
+    struct vnt_validation v = {images, labels, 2,    1,  classes_of(CLASSES),
+                               NULL,   1,      seen, &w, w.cancel};
     if (at == 0) vn_cancel_press(w.cancel);
     assert_int_equal(validate(&v, scores[0], &diag), at < 2 ? VN_E_CANCELLED : VN_OK);
     assert_int_equal(w.seen, at);
@@ -315,7 +324,8 @@ static void built_graphs_are_validated(void **state) {
     vnc_graph_meta(&model, "vnet.spacing_mm", "1.5 1.5 1.5");
     vnc_graph_meta(&model, "vnet.orientation", "RAS");
     vnc_graph_meta(&model, "vnet.intensity", "zscore");
-    const struct vnt_validation v = {images, labels, 1, 2, NULL, threads, NULL, NULL, NULL};
+    const struct vnt_validation v = {images, labels,  1,    1,    classes_of(2),
+                                     NULL,   threads, NULL, NULL, NULL};
     if (vnt_validate(&model, &v, &score, &diag)) fail_msg("%s", diag.text);
     vnc_graph_free(&model);
     if (threads == 1) first = score;
@@ -336,7 +346,7 @@ static void refused(struct vnt_validation *v, enum vn_status status, const char 
 static void bad_cases_are_named(void **state) {
   (void)state;
   struct golden g, small;
-  struct vnt_validation v = {images, labels, 1, CLASSES, NULL, 1, NULL, NULL, NULL};
+  struct vnt_validation v = {images, labels, 1, 1, classes_of(CLASSES), NULL, 1, NULL, NULL, NULL};
   golden_open(0, &g);
   golden_open(1, &small);
   case_write(&g, 0, 4);
@@ -353,9 +363,9 @@ static void bad_cases_are_named(void **state) {
   free(empty);
   refused(&v, VN_E_FORMAT, label_path, "22x18x14 voxels, but its scan");
   case_write(&g, 0, -1);
-  v.classes = 3;
+  v.labels = classes_of(3);
   refused(&v, VN_E_ARGUMENT, "the network tells 4 classes apart", "3 are to be");
-  v.classes = CLASSES;
+  v.labels = classes_of(CLASSES);
   assert_int_equal(unlink(label_path), 0);
   refused(&v, VN_E_IO, label_path, "No such file");
   assert_int_equal(truncate(image_path, 1000), 0);
@@ -374,6 +384,10 @@ static int files_make(void **state) {
 
 static int files_remove(void **state) {
   (void)state;
+  for (size_t classes = 2; classes <= CLASSES; classes++) {
+    struct vnt_labels *labels_used = (struct vnt_labels *)(uintptr_t)classes_of(classes);
+    vnt_labels_close(&labels_used);
+  }
   unlink(image_path);
   unlink(label_path);
   return rmdir(folder);

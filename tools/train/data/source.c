@@ -88,32 +88,66 @@ static enum vn_status maps_open(const struct vnt_samples_spec *spec, struct vn_p
 
 /* ---- cases ---- */
 
+/* "zscore" or "window -160 240; zscore" to rules[at most VNT_CHANNELS_MOST]. */
+static enum vn_status rules_parse(const char *text, struct vn_intensity_rule *rules, size_t *count,
+                                  struct vn_diag *diag) {
+  char rule[64];
+  for (*count = 0; *count < VNT_CHANNELS_MOST; text++) {
+    text += strspn(text, " ");
+    const size_t length = strcspn(text, ";");
+    size_t used = length;
+    while (used && text[used - 1] == ' ') used--;
+    struct vn_diag inner;
+    snprintf(rule, sizeof rule, "%.*s", (int)(used < sizeof rule ? used : 0), text);
+    if (vn_intensity_parse(rule, &rules[(*count)++], &inner))
+      return vn_fail(diag, VN_E_ARGUMENT,
+                     "--intensity: expected none, zscore, 'percentile A B' or 'window A B', or one "
+                     "for each channel between semicolons, got %.60s",
+                     text);
+    text += length;
+    if (!*text) return VN_OK;
+  }
+  return vn_fail(diag, VN_E_ARGUMENT, "--intensity: more than %d rules", VNT_CHANNELS_MOST);
+}
+
+static void augment_choose(const struct vnt_samples_spec *spec, struct vnt_augment *augment) {
+  if (spec->paper)
+    vnt_augment_paper(augment);
+  else
+    vnt_augment_defaults(augment, spec->patch);
+  for (int a = 0; a < 3; a++) augment->flip[a] = spec->flip[a] ? 0.5 : 0;
+  if (spec->foreground >= 0) augment->foreground = spec->foreground;
+  if (!spec->classes->sided) return;
+  augment->other_side = spec->classes->other_side;
+  augment->side_axis = 2 - (int)strcspn(spec->orientation, "LR"); /* of d h w */
+}
+
 static enum vn_status cases_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
                                  struct vnt_samples *s, FILE *list, struct vn_diag *diag) {
-  struct vnt_cases_spec cases = {.classes = spec->classes};
-  struct vn_diag inner;
+  struct vn_intensity_rule rules[VNT_CHANNELS_MOST];
+  struct vnt_cases_spec cases = {.intensity = rules,
+                                 .labels = spec->classes,
+                                 .channels = spec->channels,
+                                 .store_path = spec->store_path,
+                                 .memory_bytes = spec->memory_bytes};
   memcpy(cases.spacing_mm, spec->spacing_mm, sizeof cases.spacing_mm);
   if (strlen(spec->orientation) != 3)
     return vn_fail(diag, VN_E_ARGUMENT,
                    "--orientation: expected three letters such as RAS, got %.20s",
                    spec->orientation);
   memcpy(cases.orientation, spec->orientation, sizeof cases.orientation);
-  if (vn_intensity_parse(spec->intensity, &cases.intensity, &inner))
-    return vn_fail(
-        diag, VN_E_ARGUMENT,
-        "--intensity: expected none, zscore, 'percentile A B' or 'window A B', got %.60s",
-        spec->intensity);
-  enum vn_status status = vnt_cases_open(spec->data, &cases, pool, &s->cases, diag);
+  enum vn_status status = rules_parse(spec->intensity, rules, &cases.n_intensity, diag);
+  if (!status) status = vnt_cases_open(spec->data, &cases, pool, &s->cases, diag);
+  s->cases.spec.intensity = NULL; /* which end here */
   if (status) return status;
+  s->channels = s->cases.channels;
   for (size_t i = 0; i < s->cases.n_training; i++) {
-    file_print(list, s->cases.items[s->cases.training[i]].image_path);
-    file_print(list, s->cases.items[s->cases.training[i]].label_path);
+    const struct vnt_case *item = &s->cases.items[s->cases.training[i]];
+    for (size_t c = 0; c < s->channels; c++) file_print(list, item->image_path[c]);
+    if (item->label_path) file_print(list, item->label_path);
+    if (!item->label_path) fputs("no label\n", list);
   }
-  if (spec->paper)
-    vnt_augment_paper(&s->augment);
-  else
-    vnt_augment_defaults(&s->augment, spec->patch);
-  for (int a = 0; a < 3; a++) s->augment.flip[a] = spec->flip[a] ? 0.5 : 0;
+  augment_choose(spec, &s->augment);
   return VN_OK;
 }
 
@@ -122,7 +156,7 @@ static enum vn_status cases_open(const struct vnt_samples_spec *spec, struct vn_
 enum vn_status vnt_samples_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
                                 struct vnt_samples *samples, struct vn_diag *diag) {
   struct vn_printed list;
-  *samples = (struct vnt_samples){0};
+  *samples = (struct vnt_samples){.channels = 1};
   memcpy(samples->patch, spec->patch, sizeof samples->patch);
   samples->voxels = spec->patch[0] * spec->patch[1] * spec->patch[2];
   FILE *out = vn_printed_open(&list);

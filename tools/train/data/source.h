@@ -10,13 +10,17 @@ struct vnt_samples_spec {
   const char *labels, *data; /* a folder of label maps, or a list of cases: one of them is NULL */
   const size_t *patch;       /* d h w */
   double spacing_mm[3];      /* d h w; 0: the scan's own (data) */
-  const char *orientation, *intensity; /* data */
-  size_t classes;                      /* data */
-  bool paper, flip[3];                 /* data: the paper's augmentation alone; axes d h w */
+  /* Of data alone. Intensities: a rule for all channels, or one for each between semicolons. */
+  const char *orientation, *intensity;
+  const struct vnt_labels *classes;  /* borrowed */
+  const char *channels, *store_path; /* cases.h */
+  uint64_t memory_bytes;
+  double foreground;   /* augment.h; below 0: the recipe's */
+  bool paper, flip[3]; /* the paper's augmentation alone; axes d h w */
 };
 
 struct vnt_samples {
-  size_t patch[3], voxels;
+  size_t patch[3], voxels, channels;
   struct vnt_generator generator;
   struct vnt_labelmap *maps; /* [n_maps]; NULL: cases */
   size_t n_maps;
@@ -32,8 +36,8 @@ enum vn_status vnt_samples_open(const struct vnt_samples_spec *spec, struct vn_p
                                 struct vnt_samples *samples, struct vn_diag *diag);
 void vnt_samples_close(struct vnt_samples *samples);
 
-/* Fills image and target [d][h][w] with sample `index` under `seed`; several threads may. `pool`
- * NULL: on the caller's thread. */
+/* Fills image [d][h][w][channel] and target [d][h][w] with sample `index` under `seed`; several
+ * threads may. `pool` NULL: on the caller's thread. */
 enum vn_status vnt_samples_make(const struct vnt_samples *samples, uint64_t seed, uint64_t index,
                                 struct vn_pool *pool, float *image, uint8_t *target,
                                 struct vn_diag *diag);

@@ -9,7 +9,7 @@
 #include "elementary.h"
 #include "fail.h"
 
-enum { CLASSES_MOST = 256, PARTS = 64 };
+enum { CLASSES_MOST = VNT_LOSS_CLASSES_MOST, PARTS = 64 };
 
 /* Of one class in one part of one sample. */
 struct sums {
@@ -23,12 +23,22 @@ struct job {
   size_t voxels, channels, classes; /* voxels of one sample */
   double samples;                   /* of all processes */
   struct sums *sums;                /* [sample][part][class] */
-  double *entropy;                  /* [sample][part] */
+  double *entropy, *voxel_weight;   /* [sample][part]: sums over the voxels that count */
   double *a, *b;                    /* [sample][class]: d loss / d p = a g + b p */
+  float *share;                     /* [sample]: of a voxel in the cross-entropy */
 };
 
 static float *row_of(const struct vn_tensor *t, size_t i) {
   return (float *)t->data + i * t->stride;
+}
+
+/* 255 is a class of its own where there are so many. */
+static bool ignored(const struct job *job, size_t label) {
+  return label >= job->classes;
+}
+
+static double weight_of(const struct job *job, size_t class) {
+  return job->spec->class_weight ? job->spec->class_weight[class] : 1;
 }
 
 /* Two classes by a sigmoid of one number. */
@@ -65,13 +75,16 @@ static void sums_job(void *context, size_t index, size_t slot) {
   const struct job *job = context;
   const size_t sample = index / PARTS, part = index % PARTS;
   struct sums *sums = job->sums + index * job->classes;
-  double entropy = 0;
+  double entropy = 0, weights = 0;
   (void)slot;
   memset(sums, 0, job->classes * sizeof *sums);
   for (size_t i = part * job->voxels / PARTS; i < (part + 1) * job->voxels / PARTS; i++) {
     const size_t at = sample * job->voxels + i, label = job->labels[at];
     float p[CLASSES_MOST];
-    entropy -= probabilities(job, row_of(job->scores, at), label, p);
+    if (ignored(job, label)) continue;
+    const double weight = weight_of(job, label);
+    entropy -= weight * probabilities(job, row_of(job->scores, at), label, p);
+    weights += weight;
     memcpy(row_of(job->grad, at), p + job->classes - job->channels, job->channels * sizeof *p);
     size_t best = 0;
     for (size_t c = 0; c < job->classes; c++) {
@@ -84,17 +97,22 @@ static void sums_job(void *context, size_t index, size_t slot) {
     if (best == label) sums[label].hard_both += 1;
   }
   job->entropy[index] = entropy;
+  job->voxel_weight[index] = weights;
 }
 
 static void grad_job(void *context, size_t index, size_t slot) {
   const struct job *job = context;
   const size_t sample = index / PARTS, part = index % PARTS;
   const double *a = job->a + sample * job->classes, *b = job->b + sample * job->classes;
-  const float share = (float)(job->spec->cross_entropy / ((double)job->voxels * job->samples));
   (void)slot;
   for (size_t i = part * job->voxels / PARTS; i < (part + 1) * job->voxels / PARTS; i++) {
     const size_t at = sample * job->voxels + i, label = job->labels[at];
     float p[CLASSES_MOST], dp[CLASSES_MOST], *to = row_of(job->grad, at);
+    if (ignored(job, label)) {
+      memset(to, 0, job->channels * sizeof *to);
+      continue;
+    }
+    const float share = job->share[sample] * (float)weight_of(job, label);
     memcpy(p + job->classes - job->channels, to, job->channels * sizeof *p);
     if (single(job)) {
       p[0] = 1 - p[1];
@@ -119,8 +137,14 @@ static double sample_finish(struct job *job, size_t sample, struct vnt_loss *los
   const enum vnt_loss_kind kind = job->spec->kind;
   const double smooth = kind == VNT_LOSS_SIGMOID_DICE ? 1 : kind == VNT_LOSS_MULTI_DICE ? 1e-5 : 0;
   const size_t last = kind == VNT_LOSS_MULTI_DICE ? job->classes : 2;
-  double total = 0, entropy = 0, both = 0, either = 0;
-  for (size_t part = 0; part < PARTS; part++) entropy += job->entropy[sample * PARTS + part];
+  double total = 0, entropy = 0, both = 0, either = 0, voxels = 0, weights = 0;
+  for (size_t part = 0; part < PARTS; part++) {
+    entropy += job->entropy[sample * PARTS + part];
+    voxels += job->voxel_weight[sample * PARTS + part];
+  }
+  for (size_t c = 1; c < last; c++) weights += weight_of(job, c);
+  if (!(voxels > 0)) voxels = 1; /* all are ignored, and the sums are 0 */
+  job->share[sample] = (float)(job->spec->cross_entropy / (voxels * job->samples));
   for (size_t c = 0; c < job->classes; c++) {
     struct sums sum = {0};
     for (size_t part = 0; part < PARTS; part++) {
@@ -128,18 +152,21 @@ static double sample_finish(struct job *job, size_t sample, struct vnt_loss *los
       sum.pg += s->pg, sum.pp += s->pp, sum.gg += s->gg;
       sum.hard_both += s->hard_both, sum.hard_p += s->hard_p;
     }
-    if (c) both += sum.hard_both, either += sum.hard_p + sum.gg;
+    const double marked = sum.hard_p + sum.gg;
+    if (c) both += sum.hard_both, either += marked;
+    if (c && marked > 0) loss->class[c].dice += 2 * sum.hard_both / marked;
+    if (c && marked > 0) loss->class[c].samples++;
     const double top = 2 * sum.pg + smooth, below = sum.pp + sum.gg + smooth;
     double *a = &job->a[sample * job->classes + c], *b = &job->b[sample * job->classes + c];
     *a = *b = 0;
     if (c == 0 || c >= last || below == 0) continue;
-    const double weight = 1 / ((double)(last - 1) * job->samples);
-    total += 1 - top / below;
+    const double weight = weight_of(job, c) / (weights * job->samples);
+    total += weight_of(job, c) * (1 - top / below);
     *a = -2 / below * weight;
     *b = 2 * top / (below * below) * weight;
   }
   loss->dice += (either > 0 ? 2 * both / either : 1) / job->samples;
-  return total / (double)(last - 1) + job->spec->cross_entropy * entropy / (double)job->voxels;
+  return total / weights + job->spec->cross_entropy * entropy / voxels;
 }
 
 enum vn_status vnt_loss_run(const struct vnt_machine *machine, const struct vnt_loss_spec *spec,
@@ -161,10 +188,12 @@ enum vn_status vnt_loss_run(const struct vnt_machine *machine, const struct vnt_
       (channels > 2 && spec->kind != VNT_LOSS_MULTI_DICE))
     return vn_fail(diag, VN_E_ARGUMENT, "this loss is not for %zu channels", channels);
   job.sums = malloc(samples * PARTS * job.classes * sizeof *job.sums);
-  job.entropy = malloc(samples * PARTS * sizeof *job.entropy);
+  job.entropy = malloc(2 * samples * PARTS * sizeof *job.entropy);
   job.a = malloc(2 * samples * job.classes * sizeof *job.a);
+  job.share = malloc(samples * sizeof *job.share);
   enum vn_status status = VN_OK;
-  if (job.sums && job.entropy && job.a) {
+  if (job.sums && job.entropy && job.a && job.share) {
+    job.voxel_weight = job.entropy + samples * PARTS;
     job.b = job.a + samples * job.classes;
     vn_pool_run(machine->pool, samples * PARTS, sums_job, &job);
     for (size_t s = 0; s < samples; s++) loss->loss += sample_finish(&job, s, loss) / job.samples;
@@ -175,5 +204,6 @@ enum vn_status vnt_loss_run(const struct vnt_machine *machine, const struct vnt_
   free(job.sums);
   free(job.entropy);
   free(job.a);
+  free(job.share);
   return status;
 }

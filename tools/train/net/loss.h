@@ -5,6 +5,8 @@
 
 #include "ops.h"
 
+enum { VNT_LOSS_CLASSES_MOST = 256, VNT_LOSS_IGNORED = 255 };
+
 enum vnt_loss_kind {
   /* Milletari et al.: 1 - 2 sum(p g) / (sum p^2 + sum g^2), p the softmax probability of class 1.
    */
@@ -19,16 +21,25 @@ enum vnt_loss_kind {
 struct vnt_loss_spec {
   enum vnt_loss_kind kind;
   double cross_entropy; /* weight of the mean cross-entropy that is added; 0: none */
+  /* [classes] of a class's voxels in the cross-entropy, whose mean is weighted by them, and of its
+   * Dice loss among those of the others; NULL: all 1. */
+  const double *class_weight;
 };
 
 struct vnt_loss {
   double loss; /* the mean over the samples of the batch: this process's part of the sum */
   double dice; /* the same, of the hard labels, class 1 and up together, for people */
+  /* Of each class from 1 on, over this process's samples that have it, or where it is said to be:
+   * the sum of its Dice, and how many there are. */
+  struct {
+    double dice, samples;
+  } class[VNT_LOSS_CLASSES_MOST];
 };
 
 /* Fills grad with d loss / d scores. Labels [n][d][h][w], each below the number of classes, which
- * is the channels' (2 for one channel). `scores` and `grad` have the same dimensions.
- * VN_E_ARGUMENT: the loss and the number of channels do not go together; VN_E_MEMORY. */
+ * is the channels' (2 for one channel), or VNT_LOSS_IGNORED: such a voxel counts for nothing.
+ * `scores` and `grad` have the same dimensions. VN_E_ARGUMENT: the loss and the number of channels
+ * do not go together; VN_E_MEMORY. */
 enum vn_status vnt_loss_run(const struct vnt_machine *machine, const struct vnt_loss_spec *spec,
                             const struct vn_tensor *scores, const uint8_t *labels,
                             const struct vn_tensor *grad, struct vnt_loss *loss,

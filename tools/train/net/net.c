@@ -158,11 +158,13 @@ static enum vn_status norm_open(struct vnt_net *net, struct step *s, float *runn
                               .shift = param_of(net, s->bias),
                               .running_mean = running,
                               .running_var = running + c,
-                              .mean = calloc(c, sizeof(float)),
-                              .inv_sd = calloc(c, sizeof(float)),
+                              .batch_mean = calloc(4 * c, sizeof(float)),
                               .epsilon = 1e-5,
                               .momentum = 0.1};
-  if (!s->norm.mean || !s->norm.inv_sd) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  if (!s->norm.batch_mean) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  s->norm.batch_inv_sd = s->norm.batch_mean + c;
+  s->norm.mean = s->norm.batch_mean + 2 * c;
+  s->norm.inv_sd = s->norm.batch_mean + 3 * c;
   /* An AFFINE is what inference does: mean 0 and variance 1, but for epsilon. */
   for (size_t k = 0; k < c; k++) s->norm.running_var[k] = (float)(1 - s->norm.epsilon);
   return VN_OK;
@@ -287,8 +289,7 @@ void vnt_net_close(struct vnt_net *net) {
       free(p->steps[i].slope);
       free(p->steps[i].fused_slope);
       free(p->steps[i].mask);
-      free(p->steps[i].norm.mean);
-      free(p->steps[i].norm.inv_sd);
+      free(p->steps[i].norm.batch_mean);
     }
     for (size_t i = 0; p->values && i < net->graph->n_nodes; i++) free(p->values[i]);
     free(p->values);

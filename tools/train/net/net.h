@@ -46,8 +46,8 @@ void vnt_net_close(struct vnt_net *net);
 void vnt_net_changed(struct vnt_net *net);
 
 /* For the forward passes to come: how far BatchNorm's running statistics move towards a batch's (at
- * first 0.1), and whether they are frozen: the running ones then normalise. */
-void vnt_net_norms(struct vnt_net *net, double momentum, bool frozen);
+ * first 0.1), and how far it is them that normalise (at first 0; struct vnt_norm). */
+void vnt_net_norms(struct vnt_net *net, double momentum, double settled);
 
 /* Dropout of whole channels (Dropout3d) where MONAI's VNet and vnet.pytorch have it: behind the
  * strided convolutions and before the transposed ones from the third stage on, and on every skip.

@@ -43,10 +43,10 @@ static void step_forward(struct vnt_net *net, const struct step *s) {
   }
 }
 
-void vnt_net_norms(struct vnt_net *net, double momentum, bool frozen) {
+void vnt_net_norms(struct vnt_net *net, double momentum, double settled) {
   for (size_t i = 0; i < net->private->n_steps; i++) {
     net->private->steps[i].norm.momentum = momentum;
-    net->private->steps[i].norm.frozen = frozen;
+    net->private->steps[i].norm.settled = settled;
   }
 }
 

@@ -45,12 +45,25 @@ static void norm_observe(const struct vnt_machine *m, const struct vnt_norm *nor
   const double n = (double)vnt_pixels(x) * everywhere(m, sums, squares, channels);
   for (size_t c = 0; c < channels; c++) {
     const double mean = sums[c] / n, var = fmax(squares[c] / n - mean * mean, 0);
-    norm->mean[c] = (float)mean;
-    norm->inv_sd[c] = (float)(1 / sqrt(var + norm->epsilon));
+    norm->batch_mean[c] = (float)mean;
+    norm->batch_inv_sd[c] = (float)(1 / sqrt(var + norm->epsilon));
     const double keep = 1 - norm->momentum, unbiased = n > 1 ? var * n / (n - 1) : var;
     norm->running_mean[c] =
-        (float)(keep * (double)norm->running_mean[c] + norm->momentum * (double)norm->mean[c]);
+        (float)(keep * (double)norm->running_mean[c] + norm->momentum * (double)(float)mean);
     norm->running_var[c] = (float)(keep * (double)norm->running_var[c] + norm->momentum * unbiased);
+  }
+}
+
+/* What normalises: the batch's statistics, the running ones, or what lies between. */
+static void norm_blend(const struct vnt_norm *norm, size_t channels) {
+  const double t = norm->settled;
+  for (size_t c = 0; c < channels; c++) {
+    const double inv = 1 / sqrt((double)norm->running_var[c] + norm->epsilon);
+    norm->mean[c] = t < 1 ? norm->batch_mean[c] : norm->running_mean[c];
+    norm->inv_sd[c] = t < 1 ? norm->batch_inv_sd[c] : (float)inv;
+    if (t == 0 || t == 1) continue;
+    norm->mean[c] += (float)(t * ((double)norm->running_mean[c] - (double)norm->batch_mean[c]));
+    norm->inv_sd[c] += (float)(t * (inv - (double)norm->batch_inv_sd[c]));
   }
 }
 
@@ -58,12 +71,9 @@ void vnt_norm_forward(const struct vnt_machine *m, const struct vnt_norm *norm,
                       const struct vn_tensor *x, const struct vn_tensor *y,
                       const struct vnt_act *act, double *scratch) {
   struct norm_rows rows;
-  if (!norm->frozen) norm_observe(m, norm, x, scratch);
+  if (norm->settled < 1) norm_observe(m, norm, x, scratch);
+  norm_blend(norm, x->dim[VN_C]);
   for (size_t c = 0; c < x->dim[VN_C]; c++) {
-    if (norm->frozen) {
-      norm->mean[c] = norm->running_mean[c];
-      norm->inv_sd[c] = (float)(1 / sqrt((double)norm->running_var[c] + norm->epsilon));
-    }
     rows.a[c] = norm->scale[c] * norm->inv_sd[c];
     rows.d[c] = norm->shift[c] - norm->mean[c] * rows.a[c];
   }
@@ -102,11 +112,15 @@ void vnt_norm_backward(const struct vnt_machine *m, const struct vnt_norm *norm,
   const double n = (double)vnt_pixels(x) * processes;
   struct norm_rows rows;
   for (size_t c = 0; c < channels; c++) {
-    const double inv = (double)norm->inv_sd[c], a = (double)norm->scale[c] * inv;
-    grad_scale[c] = products[c] * inv;
-    /* Statistics that do not depend on x pass no gradient to it. */
-    const double b = norm->frozen ? 0 : -a * inv * grad_scale[c] / n;
-    const double d = norm->frozen ? 0 : -a * grad_shift[c] / n - b * (double)norm->mean[c];
+    const double a = (double)norm->scale[c] * (double)norm->inv_sd[c];
+    grad_scale[c] = products[c] * (double)norm->inv_sd[c];
+    /* Through mean and sd of the batch, as far as it is those that normalise. */
+    double b = 0, d = 0;
+    if (norm->settled < 1) {
+      const double own = 1 - norm->settled, inv = (double)norm->batch_inv_sd[c];
+      b = -(own * (double)norm->scale[c] * inv) * inv * (products[c] * inv) / n;
+      d = -(own * a) * grad_shift[c] / n - b * (double)norm->batch_mean[c];
+    }
     rows.a[c] = (float)a;
     rows.b[c] = (float)b;
     rows.d[c] = (float)d;

@@ -108,14 +108,18 @@ void vnt_channel_sums(const struct vnt_machine *m, const struct vn_tensor *x, do
                       double *sums);
 
 /* BatchNorm in training mode over n d h w, as PyTorch's: batch statistics with the population
- * variance; the running ones move by `momentum` towards the batch's, variance unbiased. Frozen (as
- * PyTorch's in eval mode, scale and shift still trained): the running statistics normalise. */
+ * variance; the running ones move by `momentum` towards the batch's, variance unbiased.
+ *
+ * `settled` is the share of the running statistics in those that normalise: mean = batch's +
+ * settled (running - batch's), and 1 / sd likewise. 0: the batch's alone. 1: the running ones
+ * alone, which then stay as they are (PyTorch's eval mode, scale and shift still trained). Between
+ * the two it is one function that turns into the other, and its gradient is exact. */
 struct vnt_norm {
   const float *scale, *shift; /* [channels] */
   float *running_mean, *running_var;
-  float *mean, *inv_sd; /* [channels] of this batch, kept for the backward pass */
-  double epsilon, momentum;
-  bool frozen;
+  float *batch_mean, *batch_inv_sd; /* [channels], kept for the backward pass, as are … */
+  float *mean, *inv_sd;             /* … those that normalised */
+  double epsilon, momentum, settled;
 };
 /* y may be x; act, if there is one, is done to it. */
 void vnt_norm_forward(const struct vnt_machine *m, const struct vnt_norm *norm,

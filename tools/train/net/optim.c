@@ -111,6 +111,25 @@ double vnt_optim_step(const struct vnt_machine *machine, struct vnt_optim *optim
   return norm;
 }
 
+struct averaging {
+  float *average, share;
+  const float *values;
+  size_t elems;
+};
+
+static void average_job(void *context, size_t part, size_t slot) {
+  const struct averaging *a = context;
+  const size_t begin = part * PART, end = begin + PART < a->elems ? begin + PART : a->elems;
+  (void)slot;
+  for (size_t i = begin; i < end; i++) a->average[i] += a->share * (a->values[i] - a->average[i]);
+}
+
+void vnt_average_step(const struct vnt_machine *machine, float *average, const float *values,
+                      size_t elems, double share) {
+  struct averaging a = {average, (float)share, values, elems};
+  vn_pool_run(machine->pool, (elems + PART - 1) / PART, average_job, &a);
+}
+
 double vnt_rate_steps(double rate, uint64_t step, uint64_t every) {
   return rate * vn_pow(10, -(double)(step / every));
 }

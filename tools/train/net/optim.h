@@ -27,6 +27,10 @@ void vnt_optim_close(struct vnt_optim *optim);
 double vnt_optim_step(const struct vnt_machine *machine, struct vnt_optim *optim, double rate,
                       float *param, const float *grad);
 
+/* average[elems] moves by `share` towards the values. */
+void vnt_average_step(const struct vnt_machine *machine, float *average, const float *values,
+                      size_t elems, double share);
+
 /* The paper's: rate divided by 10 every `every` steps. */
 double vnt_rate_steps(double rate, uint64_t step, uint64_t every);
 /* Linear from 0 over `warm` steps, then a half cosine to 0 at `total`. */

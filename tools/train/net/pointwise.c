@@ -32,15 +32,15 @@ void vnt_act_backward(const struct vnt_machine *m, const struct vnt_act *act,
                       const struct vn_tensor *dx, bool add, double *scratch, double *sum_dx,
                       double *grad_slope) {
   struct vnt_sweep s = {.m = m,
-                    .what = act,
-                    .x = y,
-                    .y = y,
-                    .dy = dy,
-                    .dx = dx,
-                    .add = add,
-                    .scratch = scratch,
-                    .fn = act_back_part,
-                    .marked = vnt_act_marks(act, y->dim[VN_C])};
+                        .what = act,
+                        .x = y,
+                        .y = y,
+                        .dy = dy,
+                        .dx = dx,
+                        .add = add,
+                        .scratch = scratch,
+                        .fn = act_back_part,
+                        .marked = vnt_act_marks(act, y->dim[VN_C])};
   vnt_sweep_run(&s, sum_dx, grad_slope);
   for (size_t c = 0; act->kind == VN_ACT_PRELU && grad_slope && c < s.channels; c++)
     grad_slope[c] /= (double)act->slope[c];

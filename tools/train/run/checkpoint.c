@@ -42,7 +42,7 @@ struct part {
   size_t bytes;
 };
 
-enum { PARTS = 5 };
+enum { PARTS = 6 };
 
 static void parts_list(const struct vnt_checkpoint *c, struct part parts[PARTS]) {
   const size_t state = c->optim->elems * sizeof(float);
@@ -51,6 +51,8 @@ static void parts_list(const struct vnt_checkpoint *c, struct part parts[PARTS])
   parts[2] = (struct part){c->net->running, c->net->n_running * sizeof(float)};
   parts[3] = (struct part){c->optim->first, state};
   parts[4] = (struct part){c->optim->second, c->optim->second ? state : 0};
+  const size_t means = (c->net->elems + c->net->n_running) * sizeof(float);
+  parts[5] = (struct part){c->average, c->average ? means : 0};
 }
 
 /* parts NULL: of the head alone. */

@@ -1,6 +1,7 @@
 /* Everything that a training run needs to go on as if it had never stopped: parameters, the
- * optimiser's state, running statistics, the step, how the run has gone, and what the run is. The
- * caller writes the file beside its name and then renames it; what is read is checked. */
+ * optimiser's state, running statistics, running means, the step, how the run has gone, and what
+ * the run is. The caller writes the file beside its name and then renames it; what is read is
+ * checked. */
 #ifndef VNET_TRAIN_CHECKPOINT_H
 #define VNET_TRAIN_CHECKPOINT_H
 
@@ -21,6 +22,7 @@ struct vnt_progress {
 struct vnt_checkpoint {
   struct vnt_net *net;
   struct vnt_optim *optim;
+  float *average; /* [net->elems + net->n_running]: their running means; NULL: there are none */
   struct vnt_progress *progress;
   const char *identity; /* lines that say what decides the run's result */
 };

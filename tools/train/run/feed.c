@@ -27,6 +27,10 @@ struct vnt_feed {
   bool stop;
 };
 
+static size_t image_elems(const struct vnt_feed *f) {
+  return f->spec.samples->voxels * f->spec.samples->channels;
+}
+
 static enum vn_status sample_make(const struct vnt_feed *f, uint64_t k, struct vn_pool *pool,
                                   float *image, uint8_t *target, struct vn_diag *diag) {
   const struct vnt_feed_spec *s = &f->spec;
@@ -59,7 +63,7 @@ static enum vn_status slots_open(struct vnt_feed *f, struct vn_diag *diag) {
   f->thread = calloc(f->spec.threads + 1, sizeof *f->thread);
   if (!f->slots || !f->thread) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   for (size_t i = 0; i < f->n_slots; i++) {
-    f->slots[i].image = malloc(f->spec.samples->voxels * sizeof(float));
+    f->slots[i].image = malloc(image_elems(f) * sizeof(float));
     f->slots[i].target = malloc(f->spec.samples->voxels);
     if (!f->slots[i].image || !f->slots[i].target)
       return vn_fail(diag, VN_E_MEMORY, "out of memory for samples");
@@ -115,7 +119,7 @@ static enum vn_status sample_take(struct vnt_feed *f, float *image, uint8_t *tar
   pthread_mutex_unlock(&f->lock);
   const enum vn_status status = slot->status;
   if (status) return vn_fail(diag, status, "%s", slot->diag.text);
-  memcpy(image, slot->image, f->spec.samples->voxels * sizeof(float));
+  memcpy(image, slot->image, image_elems(f) * sizeof(float));
   memcpy(target, slot->target, f->spec.samples->voxels);
   pthread_mutex_lock(&f->lock);
   slot->ready = false;
@@ -129,7 +133,8 @@ enum vn_status vnt_feed_take(struct vnt_feed *feed, float *image, uint8_t *targe
                              struct vn_diag *diag) {
   const size_t voxels = feed->spec.samples->voxels;
   for (size_t i = 0; i < feed->spec.count; i++) {
-    enum vn_status status = sample_take(feed, image + i * voxels, target + i * voxels, diag);
+    enum vn_status status =
+        sample_take(feed, image + i * image_elems(feed), target + i * voxels, diag);
     if (status) return status;
   }
   return VN_OK;

@@ -23,9 +23,9 @@ enum vn_status vnt_feed_open(const struct vnt_feed_spec *spec, struct vnt_feed *
 /* Stops the threads, each after the sample it is at. Accepts NULL. */
 void vnt_feed_close(struct vnt_feed **feed);
 
-/* Fills image and target [count][d][h][w] with the next step's samples, waiting for them where they
- * are not ready. A sample that could not be made fails here, with its sentence, when it is its
- * turn. One thread may call this. */
+/* Fills image [count][d][h][w][channel] and target [count][d][h][w] with the next step's samples,
+ * waiting for them where they are not ready. A sample that could not be made fails here, with its
+ * sentence, when it is its turn. One thread may call this. */
 enum vn_status vnt_feed_take(struct vnt_feed *feed, float *image, uint8_t *target,
                              struct vn_diag *diag);
 

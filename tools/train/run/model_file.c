@@ -1,13 +1,13 @@
 /* Importing, resizing, describing and exporting a model; see model_file.h. */
 #include "model_file.h"
 
-#include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "compile.h"
-#include "palette.h"
-#include "printed.h"
+#include "random.h"
+#include "topology.h"
 #include "vnet.h"
 
 static const uint32_t space[3] = {VN_D, VN_H, VN_W};
@@ -84,8 +84,8 @@ enum vn_status vnt_model_import(const char *path, const size_t patch[3], struct 
                ? vn_fail(diag, status, "%.200s: %.300s", path, inner.text)
                : status;
   const struct vnc_node *in = &graph->nodes[graph->inputs[0].node];
-  if (in->dim[VN_C] != 1 || in->dim[VN_N] != 1)
-    return vn_fail(diag, VN_E_UNSUPPORTED, "%.200s: not for one scan of one channel", path);
+  if (in->dim[VN_N] != 1)
+    return vn_fail(diag, VN_E_UNSUPPORTED, "%.200s: not for one scan at a time", path);
   for (size_t a = 0; a < 3; a++) window[a] = (size_t)in->dim[space[a]];
   status = vnt_model_resize(graph, patch, &inner);
   if (status == VN_E_FORMAT) /* the sides of a sum or concat no longer meet */
@@ -100,6 +100,75 @@ enum vn_status vnt_model_import(const char *path, const size_t patch[3], struct 
 size_t vnt_model_classes(const struct vnc_graph *graph) {
   const uint64_t channels = graph->nodes[graph->outputs[0].node].dim[VN_C];
   return channels < 2 ? 2 : (size_t)channels; /* one channel: a sigmoid's */
+}
+
+size_t vnt_model_channels(const struct vnc_graph *graph) {
+  return (size_t)graph->nodes[graph->inputs[0].node].dim[VN_C];
+}
+
+/* ---- another head ---- */
+
+/* The constant, of other dimensions and numbers from -most to most; or all `value` where most is 0.
+ */
+static bool const_renew(struct vnc_const *c, const uint64_t dim[5], float most, float value,
+                        struct vnt_random *r) {
+  memcpy(c->dim, dim, c->rank * sizeof *dim);
+  const size_t elems = (size_t)vnc_const_elems(c);
+  float *data = malloc(elems * sizeof *data);
+  for (size_t i = 0; data && i < elems; i++)
+    data[i] = most > 0 ? (float)vnt_random_real(r, -(double)most, (double)most) : value;
+  if (data) free(c->data);
+  if (data) c->data = data;
+  return data;
+}
+
+/* One node of the head: what has a number for each class gets as many as there are now. Weights are
+ * uniform with the variance that keeps their result's near the input's. */
+static bool head_renew(struct vnc_graph *g, uint32_t id, size_t classes, struct vnt_random *r) {
+  struct vnc_node *node = &g->nodes[id];
+  const uint64_t each[5] = {classes};
+  bool good = true;
+  if (node->op == VN_OP_CONV3D) {
+    const uint64_t in = g->nodes[vnc_graph_arg(g, node, 0)].dim[VN_C];
+    const uint64_t dim[5] = {classes, node->kernel[0], node->kernel[1], node->kernel[2], in};
+    const double taps = (double)(dim[1] * dim[2] * dim[3] * in);
+    good = const_renew(&g->consts[node->weight], dim, (float)sqrt(3 / taps), 0, r);
+  } else if (node->op == VN_OP_AFFINE) {
+    good = const_renew(&g->consts[node->weight], each, 0, 1, r);
+  }
+  if (node->bias != VN_NONE) good = good && const_renew(&g->consts[node->bias], each, 0, 0, r);
+  for (int i = 0; i < 2 && good; i++)
+    if (node->act[i].slope != VN_NONE && vnc_const_elems(&g->consts[node->act[i].slope]) > 1)
+      good = const_renew(&g->consts[node->act[i].slope], each, 0, 0.25f, r);
+  node->dim[VN_C] = classes;
+  return good;
+}
+
+/* A sigmoid tells two classes apart and no more. */
+static void tail_renew(struct vnc_node *node) {
+  if (node->op != VN_OP_ACT || node->act[0].kind != VN_ACT_SIGMOID) return;
+  node->op = VN_OP_SOFTMAX;
+  node->act[0].kind = 0;
+  node->axis = VN_C;
+}
+
+enum vn_status vnt_model_head(struct vnc_graph *g, size_t classes, uint64_t seed,
+                              struct vn_diag *diag) {
+  struct vnc_found found;
+  struct vnt_random r = vnt_random_open(seed, 0, 0x48454144);
+  enum vn_status status = vnc_topology_read(g, &found, diag);
+  if (status) return status;
+  bool good = true;
+  for (uint32_t id = found.head[0].conv; id < g->n_nodes && good; id++)
+    good = head_renew(g, id, classes, &r);
+  if (!good) return vn_fail(diag, VN_E_MEMORY, "out of memory for the head");
+  tail_renew(&g->nodes[g->outputs[0].node]);
+  for (uint32_t id = found.head[0].conv; id < g->n_nodes && !status; id++)
+    status = vnc_shape_infer_node(g, id, diag);
+  if (!status) status = port_resize(g, &g->outputs[0], diag);
+  vnt_model_meta(g, "vnet.labels", NULL);
+  vnt_model_meta(g, "vnet.expect", NULL);
+  return status;
 }
 
 /* ---- out ---- */
@@ -125,83 +194,6 @@ enum vn_status vnt_model_bytes(struct vnc_graph *graph, const struct vnt_model_e
   if (status) {
     free(*bytes);
     *bytes = NULL;
-  }
-  return status;
-}
-
-/* ---- names of labels ---- */
-
-/* One of the list, as a JSON object. */
-static void label_print(FILE *out, const char *name, size_t length, size_t value,
-                        const uint8_t rgb[3]) {
-  const char *colon = memchr(name, ':', length);
-  const size_t plain = colon ? (size_t)(colon - name) : length;
-  fprintf(out, "%s{\"value\":%zu,\"name\":\"", value > 1 ? "," : "", value);
-  for (size_t i = 0; i < plain; i++) {
-    if (name[i] == '"' || name[i] == '\\') fputc('\\', out);
-    fputc(name[i], out);
-  }
-  if (colon)
-    fprintf(out, "\",\"colour\":\"%.*s\"}", (int)(length - plain - 1), colon + 1);
-  else
-    fprintf(out, "\",\"colour\":\"#%02x%02x%02x\"}", rgb[0], rgb[1], rgb[2]);
-}
-
-static bool colour_given(const char *name, size_t length) {
-  const char *colon = memchr(name, ':', length);
-  if (!colon) return true;
-  size_t digits = 0;
-  while (isxdigit((unsigned char)colon[2 + digits])) digits++;
-  return colon[1] == '#' && digits == 6 && colon + 8 == name + length;
-}
-
-static enum vn_status names_print(FILE *out, const char *names, const struct vn_palette *palette,
-                                  struct vn_diag *diag) {
-  size_t value = 0;
-  fputc('[', out);
-  for (const char *name = names;; name++) {
-    const size_t length = strcspn(name, ",");
-    if (length == 0) return vn_fail(diag, VN_E_ARGUMENT, "--label-names: an empty name");
-    if (!colour_given(name, length))
-      return vn_fail(diag, VN_E_ARGUMENT,
-                     "--label-names: %.*s: expected NAME or NAME:#rrggbb, such as tumour:#c83232",
-                     (int)length, name);
-    if (++value >= palette->count)
-      return vn_fail(diag, VN_E_ARGUMENT,
-                     "--label-names: more than %zu; of %zu classes the first is the background",
-                     palette->count - 1, palette->count);
-    label_print(out, name, length, value, palette->entries[value].rgb);
-    name += length;
-    if (!*name) break;
-  }
-  fputc(']', out);
-  return VN_OK;
-}
-
-enum vn_status vnt_model_labels(const char *names, size_t classes, char **json,
-                                struct vn_diag *diag) {
-  struct vn_palette palette = {0};
-  struct vn_diag inner;
-  struct vn_printed text;
-  *json = NULL;
-  enum vn_status status = vn_palette_parse(NULL, classes, &palette, diag);
-  if (status) return status;
-  FILE *out = vn_printed_open(&text);
-  if (out) status = names_print(out, names, &palette, diag);
-  vn_palette_close(&palette);
-  if (!vn_printed_close(out, &text) && !status)
-    status = vn_fail(diag, VN_E_MEMORY, "out of memory");
-  *json = text.text;
-  if (!status) {
-    status = vn_palette_parse(*json, classes, &palette, &inner);
-    vn_palette_close(&palette);
-    if (status)
-      status = vn_fail(diag, status == VN_E_FORMAT ? VN_E_ARGUMENT : status, "--label-names: %s",
-                       inner.text);
-  }
-  if (status) {
-    free(*json);
-    *json = NULL;
   }
   return status;
 }

@@ -22,20 +22,34 @@ static const char help[] =
     "\n"
     "Data:\n"
     "  --data FILE            CSV with a head: image,label and perhaps split (train or\n"
-    "                         validation); paths from the file's folder\n"
+    "                         validation); paths from the file's folder; several channels\n"
+    "                         are image_t1,image_t2 …; the label 'none': nothing is\n"
+    "                         labelled\n"
     "  --labels DIR           whole-head label maps with FreeSurfer's values\n"
     "  --classes N            with the background (2; with --init the model's)\n"
     "  --label-names LIST     'liver,tumour:#c83232': names and colours of 1, 2, …\n"
+    "  --label-table FILE     what the values of label maps mean: CSV with the head\n"
+    "                         value,class and perhaps name,colour,mirror. Several values\n"
+    "                         may be one class; the class 'ignore' is neither learnt nor\n"
+    "                         scored; the value 'others' is all that are not named;\n"
+    "                         mirror is the class on the body's other side\n"
+    "  --ignore VALUE         of label maps, instead of a table: neither learnt nor scored\n"
     "  --expect TEXT          what is plausible, such as 'ml 1 600 2400; pieces 1 3': vnet-run\n"
     "                         warns otherwise\n"
     "  --orientation AXES     that scans are brought to (RAS)\n"
     "  --spacing MM           one number, 'X Y Z', or own: as each scan is; for --data\n"
     "                         own, for --labels 2\n"
     "  --intensity RULE       zscore (for --data), 'percentile 0.5 99.5' (for --labels),\n"
-    "                         'window -160 240', none\n"
+    "                         'window -160 240', none; a rule for each channel, between\n"
+    "                         semicolons\n"
     "  --patch DxHxW          voxels of a training sample (72x88x72)\n"
     "  --flip AXES            that samples of --data are mirrored along, of dhw; none where\n"
-    "                         labels tell left from right (dhw; with --paper none)\n"
+    "                         labels tell left from right and --label-table does not say\n"
+    "                         which belong together (dhw; with --paper none)\n"
+    "  --foreground X         share of the samples of --data that are centred on a labelled\n"
+    "                         voxel (0.5; with --paper 0)\n"
+    "  --cache-limit SIZE     of memory for the cases of --data, such as 8G; more of them lie\n"
+    "                         in a file beside the checkpoint (half of what is free)\n"
     "\n"
     "Network:\n"
     "  --member NAME          monai (default), vnet, vnet-2016, vnet-caffe, mattmacy\n"
@@ -43,10 +57,14 @@ static const char help[] =
     "  --stages N             from the full grid to the coarsest (4)\n"
     "  --init MODEL.onnx      start from a model of the family instead; classes, names,\n"
     "                         orientation, spacing, intensity and --model-patch are the\n"
-    "                         model's where they are not given\n"
+    "                         model's where they are not given; other --classes get a new\n"
+    "                         head\n"
     "  --dropout P            of whole channels, where MONAI's VNet has it (0)\n"
     "  --freeze X             share of the steps after which BatchNorm's statistics stay as\n"
     "                         they are, as in the exported model (0.5; for sgd 1: never)\n"
+    "  --ema X                the model that is exported and validated is a running mean of\n"
+    "                         the weights, which keeps X of itself in a step, such as 0.99\n"
+    "                         (0: the weights themselves)\n"
     "\n"
     "Recipe:\n"
     "  --paper                as the paper: vnet-2016, width 16, 5 stages, batch 2, SGD of\n"
@@ -59,6 +77,10 @@ static const char help[] =
     "  --rate X               learning rate; 0.001, for sgd 0.0001\n"
     "  --loss NAME            dice (the paper's; default), sigmoid or multi (more classes)\n"
     "  --cross-entropy X      its weight beside the Dice loss (0.5)\n"
+    "  --class-weights LIST   of each class, the background first, such as '1,1,4', in both\n"
+    "                         losses (all 1)\n"
+    "  --clip X               the most that the gradient's norm may be; 0: anything (1, for\n"
+    "                         sgd 0)\n"
     "  --seed N               (1)\n"
     "\n"
     "Results:\n"
@@ -128,6 +150,13 @@ enum {
   ORIENTATION,
   INTENSITY,
   NAMES,
+  TABLE,
+  IGNORE,
+  WEIGHTS,
+  FOREGROUND,
+  CACHE,
+  CLIP,
+  AVERAGE,
   EXPECT,
   FLIP,
   PATCH,
@@ -168,6 +197,13 @@ static const struct option longs[] = {
     {"orientation", required_argument, NULL, ORIENTATION},
     {"intensity", required_argument, NULL, INTENSITY},
     {"label-names", required_argument, NULL, NAMES},
+    {"label-table", required_argument, NULL, TABLE},
+    {"ignore", required_argument, NULL, IGNORE},
+    {"class-weights", required_argument, NULL, WEIGHTS},
+    {"foreground", required_argument, NULL, FOREGROUND},
+    {"cache-limit", required_argument, NULL, CACHE},
+    {"clip", required_argument, NULL, CLIP},
+    {"ema", required_argument, NULL, AVERAGE},
     {"expect", required_argument, NULL, EXPECT},
     {"flip", required_argument, NULL, FLIP},
     {"patch", required_argument, NULL, PATCH},
@@ -210,6 +246,21 @@ static void flip_read(struct vnt_options *o, const char *text) {
   }
 }
 
+/* "1,1,4": numbers above 0. */
+static void weights_read(struct vnt_options *o, const char *text) {
+  static double weights[VNT_LOSS_CLASSES_MOST];
+  o->class_weight = weights;
+  for (o->n_weights = 0; o->n_weights < VNT_LOSS_CLASSES_MOST; text++) {
+    char one[32];
+    const size_t length = strcspn(text, ",");
+    snprintf(one, sizeof one, "%.*s", (int)(length < sizeof one ? length : 0), text);
+    weights[o->n_weights++] = number("--class-weights", one, 1e-6, 1e6);
+    text += length;
+    if (!*text) return;
+  }
+  cli_fatal(VN_E_ARGUMENT, "--class-weights: more than %d", VNT_LOSS_CLASSES_MOST);
+}
+
 static const char letters[] = "o:qhV";
 static const char *const optimizers[] = {"sgd", "adamw"};
 static const char *const losses[] = {"dice", "sigmoid", "multi"};
@@ -229,6 +280,7 @@ static void text_option(struct vnt_options *o, int option) {
       {ISA, &o->isa},
       {CHARTS, &o->charts},
       {NAMES, &o->label_names},
+      {TABLE, &o->label_table},
       {EXPECT, &o->expect},
       {ORIENTATION, &o->orientation},
       {INTENSITY, &o->intensity},
@@ -243,6 +295,7 @@ static void text_option(struct vnt_options *o, int option) {
   if (option == PATCH) cli_shape("--patch", optarg, o->patch);
   if (option == MODEL_PATCH) cli_shape("--model-patch", optarg, o->model_patch);
   if (option == FLIP) flip_read(o, optarg);
+  if (option == WEIGHTS) weights_read(o, optarg);
   if (option == SPACING) spacing_read(o, optarg);
   if (option == OPTIMIZER)
     o->optimizer = choice("--optimizer", optarg, optimizers, 2) ? VNT_ADAMW : VNT_SGD;
@@ -297,6 +350,21 @@ static void number_option(struct vnt_options *o, int option) {
   case FREEZE:
     o->freeze = number("--freeze", optarg, 0, 1);
     break;
+  case IGNORE:
+    o->ignored = (int)cli_count("--ignore", optarg, 0, 65535);
+    break;
+  case FOREGROUND:
+    o->foreground = number("--foreground", optarg, 0, 1);
+    break;
+  case CACHE:
+    o->cache_bytes = cli_size("--cache-limit", optarg);
+    break;
+  case CLIP:
+    o->clip = number("--clip", optarg, 0, 1e9);
+    break;
+  case AVERAGE:
+    o->average = number("--ema", optarg, 0, 0.999999);
+    break;
   case TIMEOUT:
     o->timeout_s = number("--timeout", optarg, 1, 1e6);
     break;
@@ -314,12 +382,15 @@ static struct vnt_options defaults(bool paper) {
                           .flip = {!paper, !paper, !paper},
                           .rate = -1,
                           .freeze = -1,
+                          .clip = -1,
+                          .foreground = -1,
+                          .ignored = -1,
                           .timeout_s = 300,
                           .steps = 4500,
                           .seed = 1,
                           .every = 200,
                           .optimizer = VNT_ADAMW,
-                          .loss = {VNT_LOSS_DICE, 0.5}};
+                          .loss = {.kind = VNT_LOSS_DICE, .cross_entropy = 0.5}};
   if (!paper) return o;
   o.member = "vnet-2016";
   o.width = 16;
@@ -346,6 +417,9 @@ static void labels_complete(struct vnt_options *o) {
                              "rendered as RAS and 'percentile 0.5 99.5'");
   if (o->classes && o->classes != 2)
     cli_fatal(VN_E_ARGUMENT, "--labels: the classes are 2, background and brain");
+  if (o->label_table || o->ignored >= 0 || o->foreground >= 0 || o->cache_bytes)
+    cli_fatal(VN_E_ARGUMENT,
+              "--label-table, --ignore, --foreground and --cache-limit go with --data");
   if (!o->prepared[1]) o->spacing_mm[0] = o->spacing_mm[1] = o->spacing_mm[2] = 2;
   if (!o->spacing_mm[0] || o->spacing_mm[0] != o->spacing_mm[1] ||
       o->spacing_mm[0] != o->spacing_mm[2])
@@ -358,11 +432,6 @@ static void labels_complete(struct vnt_options *o) {
 
 void vnt_options_settle(struct vnt_options *o, size_t classes, const size_t *window) {
   static const size_t head[3] = {96, 112, 96};
-  if (o->classes && o->classes != classes)
-    cli_fatal(VN_E_ARGUMENT,
-              "--classes %zu: the model of --init tells %zu apart, and keeps them; leave --classes "
-              "out",
-              o->classes, classes);
   if (o->labels && classes != 2)
     cli_fatal(VN_E_ARGUMENT,
               "--labels trains for 2 classes, background and brain; the model of "
@@ -373,6 +442,10 @@ void vnt_options_settle(struct vnt_options *o, size_t classes, const size_t *win
   if (classes > 2 && o->loss.kind != VNT_LOSS_MULTI_DICE)
     cli_fatal(VN_E_ARGUMENT, "--loss %s: for two classes; with %zu it is multi",
               losses[o->loss.kind], classes);
+  if (o->class_weight && o->n_weights != classes)
+    cli_fatal(VN_E_ARGUMENT, "--class-weights: %zu weights, but %zu classes with the background",
+              o->n_weights, classes);
+  o->loss.class_weight = o->class_weight;
   if (!window) window = o->labels ? head : o->patch;
   if (!o->model_patch[0]) memcpy(o->model_patch, window, sizeof o->model_patch);
 }
@@ -387,10 +460,13 @@ static void complete(struct vnt_options *o) {
     cli_fatal(VN_E_ARGUMENT, "--init says what the network is: no --member, --width or --stages");
   if (o->freeze < 0) o->freeze = o->optimizer == VNT_SGD ? 1 : 0.5;
   if (o->rate < 0) o->rate = o->optimizer == VNT_SGD ? 1e-4 : 1e-3;
+  if (o->clip < 0) o->clip = o->optimizer == VNT_SGD ? 0 : 1;
+  if (o->label_table && (o->label_names || o->ignored >= 0))
+    cli_fatal(VN_E_ARGUMENT, "--label-table has the names and what is ignored: no --label-names "
+                             "and no --ignore beside it");
   if ((o->charts || o->validate_every) && !o->log)
     cli_fatal(VN_E_ARGUMENT, "--charts and --validate-every need --log FILE.csv");
   if (!o->checkpoint) o->checkpoint = cli_joined(o->output, ".ckpt", "");
-  if (!o->init) vnt_options_settle(o, o->classes ? o->classes : 2, NULL);
 }
 
 struct vnt_options vnt_options_parse(int argc, char **argv) {
@@ -439,6 +515,13 @@ char *vnt_options_text(const struct vnt_options *o, const char *isa) {
           o->loss.cross_entropy);
   if (o->optimizer == VNT_ADAMW || o->freeze < 1) /* there is something that ends with the steps */
     fprintf(out, "--steps %llu\n--freeze %.17g\n", (unsigned long long)o->steps, o->freeze);
+  if (o->foreground >= 0) fprintf(out, "--foreground %.17g\n", o->foreground);
+  for (size_t c = 0; c < o->n_weights; c++)
+    fprintf(out, "%s%.17g%s", c ? "," : "--class-weights ", o->class_weight[c],
+            c + 1 < o->n_weights ? "" : "\n");
+  if (o->ignored >= 0) fprintf(out, "--ignore %d\n", o->ignored);
+  if (o->average > 0) fprintf(out, "--ema %.17g\n", o->average);
+  fprintf(out, "--clip %.17g\n", o->clip);
   fprintf(out, "--dropout %.17g\n--seed %llu\n--isa %s\n", o->dropout, (unsigned long long)o->seed,
           isa);
   return vn_printed_close(out, &text) ? text.text : NULL;

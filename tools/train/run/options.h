@@ -8,12 +8,17 @@
 struct vnt_options {
   const char *labels, *data, *init, *output; /* of labels and data one is NULL */
   const char *member, *isa, *checkpoint, *log, *charts;
-  const char *orientation, *intensity, *label_names, *expect;
+  const char *orientation, *intensity, *label_names, *label_table, *expect;
   double spacing_mm[3]; /* x y z along the orientation; all 0: each scan's own */
   size_t width, stages, batch, threads, feed_threads;
   size_t classes;                  /* 0 until it is settled: not given */
   size_t patch[3], model_patch[3]; /* d h w; model_patch 0 until it is settled */
-  double rate, dropout, freeze, timeout_s;
+  double rate, dropout, freeze, clip, average, foreground, timeout_s; /* foreground below 0: the
+                                                                         recipe's */
+  int ignored;          /* a value of label maps; -1: none */
+  uint64_t cache_bytes; /* 0: not given */
+  double *class_weight; /* [n_weights]; NULL: all 1 */
+  size_t n_weights;
   uint64_t steps, seed, every, validate_every; /* validate_every 0: never */
   enum vnt_optim_kind optimizer;
   struct vnt_loss_spec loss;
@@ -29,7 +34,7 @@ struct vnt_options {
 struct vnt_options vnt_options_parse(int argc, char **argv);
 
 /* What hangs on the network, once it is known that it tells `classes` apart; `window` is its own,
- * d h w, or NULL. Called again by whoever reads the model of --init. Mistakes end the program. */
+ * d h w, or NULL. To be called by whoever makes the network. Mistakes end the program. */
 void vnt_options_settle(struct vnt_options *options, size_t classes, const size_t *window);
 
 /* What of it decides the weights, as lines such as "--width 8": what a checkpoint remembers. To be

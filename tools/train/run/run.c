@@ -62,14 +62,45 @@ static _Noreturn void not_finite(const struct vnt_run *run, const char *what) {
 }
 
 /* BatchNorm's running statistics are the mean over the first hundred steps, then over about as
- * many; frozen, what is trained is the function that is exported. */
+ * many. From half way to the freeze on they take the place of the batch's step by step, so that the
+ * function that is trained becomes the one that is exported without ever being another one at once;
+ * then they are frozen. */
 static void norms_set(struct vnt_run *run) {
   const double step = (double)run->optim.steps;
-  vnt_net_norms(&run->net, fmax(1 / (step + 1), 0.01),
-                step >= run->options.freeze * (double)run->options.steps);
+  const double freeze = ceil(run->options.freeze * (double)run->options.steps);
+  const bool never = run->options.freeze >= 1;
+  const double settled = step >= freeze ? 1 : never ? 0 : fmax(2 * step / freeze - 1, 0);
+  vnt_net_norms(&run->net, fmax(1 / (step + 1), 0.01), settled);
 }
 
-/* The losses of all ranks; *stop becomes true on all when it is on one. */
+/* What the ranks tell each other of a step; *stop becomes true on all when it is on one. */
+static void loss_share(const struct vnt_run *run, struct vnt_loss *loss, bool *stop) {
+  double shared[3 + 2 * VNT_LOSS_CLASSES_MOST] = {loss->loss, loss->dice, *stop};
+  const size_t classes = run->options.classes;
+  for (size_t c = 0; c < classes; c++) {
+    shared[3 + 2 * c] = loss->class[c].dice;
+    shared[4 + 2 * c] = loss->class[c].samples;
+  }
+  vnt_comm_sum(NULL, shared, 3 + 2 * classes);
+  loss->loss = shared[0];
+  loss->dice = shared[1];
+  *stop = shared[2] > 0;
+  for (size_t c = 0; c < classes; c++) {
+    loss->class[c].dice = shared[3 + 2 * c];
+    loss->class[c].samples = shared[4 + 2 * c];
+  }
+}
+
+/* The means that are exported; at first they follow more closely. */
+static void average_step(struct vnt_run *run) {
+  const double step = (double)run->optim.steps;
+  const double share = fmax(1 - run->options.average, 9 / (10 + step));
+  if (!run->average) return;
+  vnt_average_step(&run->machine, run->average, run->net.param, run->net.elems, share);
+  vnt_average_step(&run->machine, run->average + run->net.elems, run->net.running,
+                   run->net.n_running, share);
+}
+
 static struct vnt_loss step_run(struct vnt_run *run, double rate, double *norm, bool *stop) {
   struct vnt_loss loss;
   struct vn_diag diag;
@@ -85,14 +116,11 @@ static struct vnt_loss step_run(struct vnt_run *run, double rate, double *norm, 
             &diag);
   vnt_net_backward(&run->net, vnt_reduce_done, run->reduce);
   vnt_reduce_finish(run->reduce);
-  double shared[3] = {loss.loss, loss.dice, *stop};
-  vnt_comm_sum(NULL, shared, 3);
-  loss.loss = shared[0];
-  loss.dice = shared[1];
-  *stop = shared[2] > 0;
+  loss_share(run, &loss, stop);
   if (!isfinite(loss.loss)) not_finite(run, "loss");
   *norm = vnt_optim_step(&run->machine, &run->optim, rate, run->net.param, run->net.grad);
   if (!isfinite(*norm)) not_finite(run, "gradient");
+  average_step(run);
   vnt_net_changed(&run->net);
   return loss;
 }

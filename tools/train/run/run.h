@@ -15,8 +15,11 @@ struct vnt_run {
   struct vnc_graph graph;   /* at the patch of the samples */
   struct vnc_graph dropped; /* the same with dropout, which then is trained; or empty */
   char member[32];
+  struct vnt_labels *labels; /* what the values of label maps mean */
+  char *channels;            /* their names, "t1; t2"; NULL: they have none */
   struct vnt_net net;
   struct vnt_optim optim; /* its steps are the run's */
+  float *average;         /* [net.elems + net.n_running]: running means of both; NULL: no --ema */
   struct vnt_samples samples;
   struct vnt_feed *feed;
   struct vnt_reduce *reduce;

@@ -23,6 +23,34 @@ static void machine_open(struct vnt_run *run) {
   run->machine.processes = ranks;
 }
 
+/* ---- labels and channels ---- */
+
+/* The classes that are asked for; 0: none are. */
+static void labels_open(struct vnt_run *run) {
+  struct vnt_options *o = &run->options;
+  struct vn_diag diag;
+  if (!o->label_table) return;
+  cli_check(vnt_labels_read(o->label_table, &run->labels, &diag), &diag);
+  if (o->classes && o->classes != run->labels->classes)
+    cli_fatal(VN_E_ARGUMENT, "--classes %zu: the table of labels has %zu, with the background",
+              o->classes, run->labels->classes);
+  o->classes = run->labels->classes;
+}
+
+/* How many channels the data has; sets run->channels. */
+static size_t channels_count(struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  struct vnt_list list;
+  struct vn_diag diag;
+  if (!o->data) return 1;
+  cli_check(vnt_list_read(o->data, &list, &diag), &diag);
+  const size_t channels = list.channels;
+  free(run->channels);
+  run->channels = vnt_list_channels(&list);
+  vnt_list_close(&list);
+  return channels;
+}
+
 /* ---- the network ---- */
 
 static void graph_build(struct vnt_run *run, struct vnc_graph *graph) {
@@ -32,6 +60,7 @@ static void graph_build(struct vnt_run *run, struct vnc_graph *graph) {
   const uint64_t patch[3] = {o->patch[0], o->patch[1], o->patch[2]};
   cli_check(vnc_spec_init(&spec, o->member, (uint32_t)o->stages, &diag), &diag);
   spec.width = (uint32_t)o->width;
+  spec.in_channels = (uint32_t)channels_count(run);
   spec.classes = (uint32_t)o->classes;
   spec.tail = VNC_TAIL_SOFTMAX;
   cli_check(vnc_model_build(&spec, patch, o->seed, graph, &diag), &diag);
@@ -76,28 +105,48 @@ static void metas_set(struct vnt_run *run) {
   snprintf(text, sizeof text, "%zu %zu %zu", o->model_patch[0], o->model_patch[1],
            o->model_patch[2]);
   vnt_model_meta(&run->graph, "vnet.patch", text);
+  if (run->channels && !vnc_graph_meta_value(&run->graph, "vnet.channels"))
+    vnt_model_meta(&run->graph, "vnet.channels", run->channels);
+  if (run->labels->json) vnt_model_meta(&run->graph, "vnet.labels", run->labels->json);
   if (!o->label_names) return;
-  cli_check(vnt_model_labels(o->label_names, o->classes, &labels, &diag), &diag);
+  cli_check(vnt_labels_json(o->label_names, o->classes, &labels, &diag), &diag);
   vnt_model_meta(&run->graph, "vnet.labels", labels);
   free(labels);
 }
 
-static void graph_make(struct vnt_run *run, struct vnc_graph *graph) {
+/* From a file; with other classes than it has, under a head of its own. */
+static void graph_import(struct vnt_run *run, struct vnc_graph *graph) {
   struct vnt_options *o = &run->options;
   struct vn_diag diag;
   size_t window[3];
-  if (!o->init) {
-    graph_build(run, graph);
-    return;
-  }
   cli_check(vnt_model_import(o->init, o->patch, graph, window, run->member, &diag), &diag);
-  vnt_options_settle(o, vnt_model_classes(graph), window);
+  const size_t has = vnt_model_classes(graph), channels = channels_count(run);
+  if (vnt_model_channels(graph) != channels)
+    cli_fatal(VN_E_ARGUMENT, "%s: it is for scans of %zu channels, the data has %zu", o->init,
+              vnt_model_channels(graph), channels);
+  vnt_options_settle(o, o->classes ? o->classes : has, window);
+  if (o->classes == has) return;
+  cli_check(vnt_model_head(graph, o->classes, o->seed, &diag), &diag);
+  if (!o->quiet && vnt_comm_rank() == 0 && graph == &run->graph)
+    cli_note("%s tells %zu classes apart: for %zu it gets a new head", o->init, has, o->classes);
+}
+
+static void graph_make(struct vnt_run *run, struct vnc_graph *graph) {
+  struct vnt_options *o = &run->options;
+  if (o->init) {
+    graph_import(run, graph);
+  } else {
+    vnt_options_settle(o, o->classes ? o->classes : 2, NULL);
+    graph_build(run, graph);
+  }
 }
 
 static void graph_open(struct vnt_run *run) {
   const struct vnt_options *o = &run->options;
   struct vn_diag diag;
+  labels_open(run);
   graph_make(run, &run->graph);
+  if (!run->labels) cli_check(vnt_labels_plain(o->classes, o->ignored, &run->labels, &diag), &diag);
   prepared_take(run);
   metas_set(run);
   expect_set(run);
@@ -127,8 +176,12 @@ static void net_open(struct vnt_run *run) {
                                   .beta2 = 0.999,
                                   .epsilon = 1e-8,
                                   .decay = o->optimizer == VNT_ADAMW ? 0.01 : 0,
-                                  .clip = o->optimizer == VNT_ADAMW ? 1 : 0};
+                                  .clip = o->clip};
   cli_check(vnt_optim_open(&run->optim, run->net.elems, &diag), &diag);
+  if (o->average > 0) {
+    run->average = malloc((run->net.elems + run->net.n_running) * sizeof *run->average);
+    if (!run->average) cli_fatal(VN_E_MEMORY, "out of memory");
+  }
   cli_check(vnt_reduce_open(&run->net, &run->reduce, &diag), &diag);
   run->target = malloc(run->share * o->patch[0] * o->patch[1] * o->patch[2]);
   if (!run->target) cli_fatal(VN_E_MEMORY, "out of memory");
@@ -140,12 +193,27 @@ static void notes_print(const struct vnt_run *run) {
   const struct vnt_cases *cases = &run->samples.cases;
   if (run->options.quiet || vnt_comm_rank() != 0) return;
   for (size_t i = 0; i < cases->count; i++)
-    if (*cases->items[i].note) cli_note("%s: %s", cases->items[i].image_path, cases->items[i].note);
+    if (*cases->items[i].note)
+      cli_note("%s: %s", cases->items[i].image_path[0], cases->items[i].note);
+  for (size_t class = 1; cases->count && class < run->labels->classes; class ++) {
+    bool there = false;
+    for (size_t i = 0; i < cases->n_training && !there; i++) {
+      const struct vnt_case *item = &cases->items[cases->training[i]];
+      there = item->before[(class + 1) * (item->source.dim[0] + 1) - 1] > 0;
+    }
+    if (!there) cli_note("%s: class %zu is in no case to train on", run->options.data, class);
+  }
+}
+
+/* Of all ranks of a node together, so that the rest is for activations and what else there is. */
+static uint64_t cache_bytes(const struct vnt_options *o) {
+  return o->cache_bytes ? o->cache_bytes : vn_memory_free() / 2 / vnt_comm_ranks();
 }
 
 static void samples_open(struct vnt_run *run) {
   const struct vnt_options *o = &run->options;
   struct vn_diag diag;
+  char *store = cli_joined(o->checkpoint, ".cases", "");
   const struct vnt_samples_spec spec = {
       .labels = o->labels,
       .data = o->data,
@@ -153,11 +221,17 @@ static void samples_open(struct vnt_run *run) {
       .spacing_mm = {o->spacing_mm[2], o->spacing_mm[1], o->spacing_mm[0]},
       .orientation = o->orientation,
       .intensity = o->intensity,
-      .classes = o->classes,
+      .classes = run->labels,
+      .channels = vnc_graph_meta_value(&run->graph, "vnet.channels"),
+      .store_path = store,
+      .memory_bytes = cache_bytes(o),
+      .foreground = o->foreground,
       .paper = o->paper,
       .flip = {o->flip[0], o->flip[1], o->flip[2]},
   };
   cli_check(vnt_samples_open(&spec, run->machine.pool, &run->samples, &diag), &diag);
+  run->samples.cases.store.path = NULL; /* which has all it will have */
+  free(store);
   notes_print(run);
   if (o->validate_every && run->samples.cases.n_validation == 0)
     cli_fatal(VN_E_ARGUMENT, "%s: no case is for validation: a column split says which", o->data);
@@ -165,11 +239,15 @@ static void samples_open(struct vnt_run *run) {
 
 /* What decides the result, before the first step. */
 static void identity_make(struct vnt_run *run) {
-  char start[64] = "";
+  char start[128] = "";
   char *text = vnt_options_text(&run->options, run->machine.runtime->name);
   if (run->options.init)
     snprintf(start, sizeof start, "--init of the checksum %08llx\n",
              (unsigned long long)vnt_net_checksum(&run->net));
+  if (run->labels->table)
+    snprintf(start + strlen(start), sizeof start - strlen(start),
+             "--label-table of the checksum %08llx\n",
+             (unsigned long long)vnt_labels_checksum(run->labels));
   if (!text || asprintf(&run->identity, "%s%s%s", text, start, run->samples.list) < 0)
     cli_fatal(VN_E_MEMORY, "out of memory");
   free(text);
@@ -181,7 +259,8 @@ static void calibrate(struct vnt_run *run) {
   for (size_t i = 0; i < run->share; i++) {
     const size_t at = i * run->samples.voxels;
     cli_check(vnt_samples_make(&run->samples, o->seed, vnt_comm_rank() * run->share + i,
-                               run->machine.pool, (float *)run->net.input.data + at,
+                               run->machine.pool,
+                               (float *)run->net.input.data + at * run->samples.channels,
                                run->target + at, &diag),
               &diag);
   }
@@ -199,13 +278,17 @@ void vnt_run_open(struct vnt_run *run, const struct vnt_options *options) {
   samples_open(run);
   identity_make(run);
   if (o->resume) {
-    const struct vnt_checkpoint checkpoint = {&run->net, &run->optim, &run->progress,
+    const struct vnt_checkpoint checkpoint = {&run->net, &run->optim, run->average, &run->progress,
                                               run->identity};
     cli_check(vnt_checkpoint_read(o->checkpoint, &checkpoint, &diag), &diag);
     run->saved = true;
     vnt_net_changed(&run->net);
   } else if (o->init && run->net.n_running) {
     calibrate(run);
+  }
+  if (run->average && !o->resume) {
+    memcpy(run->average, run->net.param, run->net.elems * sizeof(float));
+    memcpy(run->average + run->net.elems, run->net.running, run->net.n_running * sizeof(float));
   }
   if (vnt_comm_rank() == 0) vnt_run_outputs(run);
   const struct vnt_feed_spec feed = {.samples = &run->samples,
@@ -224,6 +307,9 @@ void vnt_run_close(struct vnt_run *run) {
   vnt_feed_close(&run->feed);
   vnt_reduce_close(&run->reduce);
   vnt_samples_close(&run->samples);
+  vnt_labels_close(&run->labels);
+  free(run->channels);
+  free(run->average);
   free(run->target);
   free(run->identity);
   free(run->scores_path);

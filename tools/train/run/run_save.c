@@ -11,6 +11,7 @@
 #include "compile.h"
 #include "model_file.h"
 #include "part.h"
+#include "printed.h"
 #include "log.h"
 #include "validate.h"
 
@@ -42,14 +43,26 @@ static void files_check(const struct vnt_run *run) {
     cli_files_add(&files, outputs[i], true);
   cli_files_add(&files, o->init, false);
   cli_files_add(&files, o->data, false);
+  cli_files_add(&files, o->label_table, false);
   for (size_t i = 0; i < s->n_maps; i++) cli_files_add(&files, s->map_path[i], false);
   for (size_t i = 0; i < s->cases.count; i++) {
-    cli_files_add(&files, s->cases.items[i].image_path, false);
+    for (size_t c = 0; c < s->channels; c++)
+      cli_files_add(&files, s->cases.items[i].image_path[c], false);
     cli_files_add(&files, s->cases.items[i].label_path, false);
   }
   cli_files_check(&files);
   free(charts[0]);
   free(charts[1]);
+}
+
+/* The log's columns: of more classes than one a Dice of each, too. To be freed. */
+static char *log_head(size_t classes) {
+  struct vn_printed text;
+  FILE *out = vn_printed_open(&text);
+  if (out) fputs("step,loss,dice,rate,gradient_norm,seconds", out);
+  for (size_t c = 1; out && classes > 2 && c < classes; c++) fprintf(out, ",dice_%zu", c);
+  if (!vn_printed_close(out, &text)) cli_fatal(VN_E_MEMORY, "out of memory");
+  return text.text;
 }
 
 static void writable(const char *path) {
@@ -66,8 +79,9 @@ void vnt_run_outputs(struct vnt_run *run) {
   writable(o->output);
   writable(o->checkpoint);
   if (!o->log) return;
-  run->log = vnt_log_open(o->log, "step,loss,dice,rate,gradient_norm,seconds", o->resume,
-                          run->optim.steps);
+  char *head = log_head(o->classes);
+  run->log = vnt_log_open(o->log, head, o->resume, run->optim.steps);
+  free(head);
   if (!o->validate_every) return;
   fclose(vnt_log_open(run->scores_path, scores_head, o->resume, (uint64_t)run->progress.validated));
 }
@@ -75,12 +89,30 @@ void vnt_run_outputs(struct vnt_run *run) {
 void vnt_run_log(struct vnt_run *run, const struct vnt_loss *loss, double rate, double norm,
                  double seconds) {
   if (!run->log) return;
-  fprintf(run->log, "%llu,%.7f,%.6f,%.3e,%.4f,%.4f\n", (unsigned long long)run->optim.steps,
+  fprintf(run->log, "%llu,%.7f,%.6f,%.3e,%.4f,%.4f", (unsigned long long)run->optim.steps,
           loss->loss, loss->dice, rate, norm, seconds);
+  for (size_t c = 1; run->options.classes > 2 && c < run->options.classes; c++)
+    if (loss->class[c].samples > 0)
+      fprintf(run->log, ",%.6f", loss->class[c].dice / loss->class[c].samples);
+    else
+      fputs(",nan", run->log);
+  fputc('\n', run->log);
   vnt_log_flush(run->log, run->options.log);
 }
 
 /* ---- the model ---- */
+
+/* The weights and their means change places. */
+static void average_swap(struct vnt_run *run) {
+  float *const of[2] = {run->net.param, run->net.running};
+  const size_t elems[2] = {run->net.elems, run->net.n_running};
+  for (size_t k = 0, at = 0; run->average && k < 2; at += elems[k++])
+    for (size_t i = 0; i < elems[k]; i++) {
+      const float mean = run->average[at + i];
+      run->average[at + i] = of[k][i];
+      of[k][i] = mean;
+    }
+}
 
 static void model_write(struct vnt_run *run, const char *path) {
   const struct vnt_options *o = &run->options;
@@ -89,7 +121,9 @@ static void model_write(struct vnt_run *run, const char *path) {
   struct vn_diag diag;
   void *bytes;
   size_t size;
+  average_swap(run);
   vnt_net_store(&run->net);
+  average_swap(run);
   for (size_t i = 0; i < run->dropped.n_consts; i++)
     memcpy(run->graph.consts[i].data, run->dropped.consts[i].data,
            (size_t)vnc_const_elems(&run->graph.consts[i]) * sizeof(float));
@@ -107,12 +141,12 @@ static void model_write(struct vnt_run *run, const char *path) {
 static double scores_print(const struct vnt_run *run, const struct vnt_validation *v,
                            const struct vnt_score *scores) {
   FILE *out = vnt_log_open(run->scores_path, scores_head, true, (uint64_t)run->progress.validated);
-  const size_t labels = v->classes - 1;
+  const size_t labels = v->labels->classes - 1;
   double sum = 0;
   for (size_t i = 0; i < v->count * labels; i++) {
     sum += scores[i].dice;
     fprintf(out, "%llu,", (unsigned long long)run->optim.steps);
-    cli_csv_text(out, v->image_paths[i / labels]);
+    cli_csv_text(out, v->image_paths[i / labels * v->channels]);
     fprintf(out, ",%zu,%.6f,", i % labels + 1, scores[i].dice);
     fprintf(out, isfinite(scores[i].hd95_mm) ? "%.3f\n" : "nan\n", scores[i].hd95_mm);
   }
@@ -140,19 +174,22 @@ void vnt_run_validate(struct vnt_run *run) {
   const uint64_t step = run->optim.steps;
   if (!o->validate_every || !step || (step % o->validate_every && step != o->steps)) return;
   if (run->progress.validated >= (double)step || vn_cancel_pressed(run->cancel)) return;
-  const char **paths = calloc(2 * cases->n_validation, sizeof *paths);
+  const size_t channels = cases->channels;
+  const char **paths = calloc((channels + 1) * cases->n_validation, sizeof *paths);
   struct vnt_score *scores = calloc(cases->n_validation * (o->classes - 1), sizeof *scores);
   if (!paths || !scores) cli_fatal(VN_E_MEMORY, "out of memory");
   struct vnt_validation v = {.image_paths = paths,
-                             .label_paths = paths + cases->n_validation,
-                             .classes = o->classes,
+                             .label_paths = paths + channels * cases->n_validation,
+                             .channels = channels,
+                             .labels = run->labels,
                              .isa = o->isa,
                              .threads = run->machine.threads,
                              .cancel = run->cancel};
   for (size_t i = 0; i < cases->count; i++) {
     if (!cases->items[i].validation) continue;
-    paths[v.count] = cases->items[i].image_path;
-    paths[cases->n_validation + v.count++] = cases->items[i].label_path;
+    for (size_t c = 0; c < channels; c++)
+      paths[v.count * channels + c] = cases->items[i].image_path[c];
+    paths[channels * cases->n_validation + v.count++] = cases->items[i].label_path;
   }
   struct vn_diag diag;
   model_write(run, o->output);
@@ -190,21 +227,29 @@ static void charts_write(struct vnt_run *run) {
   const struct vnt_options *o = &run->options;
   struct cli_output output;
   struct vn_diag diag;
+  struct vn_palette labels;
   char *path = renamed(o->charts, "", "-curves.png");
+  cli_check(vn_palette_parse(vnc_graph_meta_value(&run->graph, "vnet.labels"), o->classes, &labels,
+                             &diag),
+            &diag);
   cli_output_open(&output, path);
-  cli_check(vnt_chart_curves(output.fd, o->log, run->scores_path, &diag), &diag);
+  cli_check(vnt_chart_curves(output.fd, o->log, run->scores_path, &labels, &diag), &diag);
   cli_output_commit(&output);
+  vn_palette_close(&labels);
   free(path);
-  uint8_t *predicted = malloc(run->share * run->samples.voxels);
-  if (!predicted) cli_fatal(VN_E_MEMORY, "out of memory");
+  const size_t voxels = run->share * run->samples.voxels, channels = run->samples.channels;
+  uint8_t *predicted = malloc(voxels);
+  float *image = malloc(voxels * sizeof *image); /* the first channel */
+  if (!predicted || !image) cli_fatal(VN_E_MEMORY, "out of memory");
+  for (size_t i = 0; i < voxels; i++) image[i] = ((const float *)run->net.input.data)[i * channels];
   predict(run, predicted);
   path = renamed(o->charts, "", "-slices.png");
   cli_output_open(&output, path);
-  cli_check(vnt_chart_slices(output.fd, run->net.input.data, run->target, predicted, o->patch,
-                             run->share, &diag),
+  cli_check(vnt_chart_slices(output.fd, image, run->target, predicted, o->patch, run->share, &diag),
             &diag);
   cli_output_commit(&output);
   free(path);
+  free(image);
   free(predicted);
 }
 
@@ -212,7 +257,8 @@ static void charts_write(struct vnt_run *run) {
 
 void vnt_run_save(struct vnt_run *run) {
   const struct vnt_options *o = &run->options;
-  const struct vnt_checkpoint checkpoint = {&run->net, &run->optim, &run->progress, run->identity};
+  const struct vnt_checkpoint checkpoint = {&run->net, &run->optim, run->average, &run->progress,
+                                            run->identity};
   struct cli_output output;
   struct vn_diag diag;
   if (run->log) vnt_log_sync(run->log, o->log);

@@ -6,12 +6,12 @@
 #ifndef VNET_TRAIN_CHARTS_H
 #define VNET_TRAIN_CHARTS_H
 
-#include "vnet_status.h"
+#include "palette.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Loss, Dice and learning rate against the step: 1000 x 640 pixels.
+/* Loss, Dice and learning rate against the step: 1000 x 640 pixels, and a legend beside them.
  *
  * `log_csv` is a path, its columns step, loss, dice, rate; steps are whole and grow, except where a
  * run was resumed: a row then replaces what was logged from its step on. Every row is drawn
@@ -19,12 +19,15 @@
  * `validation_csv` is a path with columns step, label, dice, hd95_mm, a row for each case and
  * label; NULL, or a file that does not exist (yet): there is none. Each row is a point, the mean of
  * a step's rows a line; the legend has the last step's mean distance over rows that have one.
+ * `labels`, where there are more of them than two, gives each class from 1 on a curve of its colour
+ * for training, from the log's columns dice_1, dice_2 … (which may hold nan), and one with dots for
+ * validation; NULL: none.
  *
  * VN_E_IO: cannot be read or written; VN_E_FORMAT, with path and line: a column is missing, a field
  * is no finite number (hd95_mm may be nan), a row has too few or too many fields, there is no row
  * (the validation's may have none); VN_E_MEMORY. */
 enum vn_status vnt_chart_curves(int fd, const char *log_csv, const char *validation_csv,
-                                struct vn_diag *diag);
+                                const struct vn_palette *labels, struct vn_diag *diag);
 
 /* Three slices (across d, h and w) through the middle of each sample, outlines between labels:
  * target, prediction, and where the two agree. As in picture.h the larger index is left and on top,

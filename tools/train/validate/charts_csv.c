@@ -13,7 +13,7 @@
 #include "input.h"
 #include "intensity.h"
 
-enum { COLUMNS_MOST = 64 }; /* of a file */
+enum { COLUMNS_MOST = 320 }; /* of a file */
 
 /* The next field of a line, unquoted in place and terminated; *rest is what follows it, NULL after
  * the last one. NULL: a quote without its end. */

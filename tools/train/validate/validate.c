@@ -7,9 +7,8 @@
 
 #include "compile.h"
 #include "fail.h"
+#include "cases_list.h"
 #include "scan.h"
-
-enum { CLASSES_MOST = 256 };
 
 struct runner {
   const struct vnt_validation *job;
@@ -68,16 +67,17 @@ static enum vn_status grids_compare(const struct vn_image *scan, const char *sca
   return VN_OK;
 }
 
-static enum vn_status values_take(const struct vnt_scan *map, size_t classes, uint8_t *target,
-                                  struct vn_diag *diag) {
+static enum vn_status values_take(const struct vnt_scan *map, const struct vnt_labels *labels,
+                                  uint8_t *target, struct vn_diag *diag) {
   const float *voxels = vnt_scan_voxels(map);
   for (size_t i = 0; i < vn_image_elems(&map->image); i++) {
-    const float v = voxels[i];
-    if (!(v >= 0 && v < (float)classes && v == floorf(v)))
+    const int class = vnt_class_of(labels, voxels[i]);
+    if (class < 0)
       return vn_fail(diag, VN_E_FORMAT,
-                     "a voxel of it is %g, labels are whole numbers from 0 to %zu", (double)v,
-                     classes - 1);
-    target[i] = (uint8_t)v;
+                     labels->table ? "a voxel of it is %g, which the table of labels does not name"
+                                   : "a voxel of it is %g, labels are whole numbers from 0 to %zu",
+                     (double)voxels[i], labels->classes - 1);
+    target[i] = (uint8_t) class;
   }
   return VN_OK;
 }
@@ -89,23 +89,37 @@ static enum vn_status target_read(const struct vnt_validation *job, size_t i,
   const char *path = job->label_paths[i];
   struct vnt_scan map;
   struct vn_diag inner;
+  if (!path) {
+    memset(target, 0, vn_image_elems(&scan->image));
+    return VN_OK;
+  }
   enum vn_status status = vnt_scan_open(path, &map, diag);
   if (status == VN_OK)
-    status = grids_compare(&scan->image, job->image_paths[i], &map.image, path, diag);
+    status =
+        grids_compare(&scan->image, job->image_paths[i * job->channels], &map.image, path, diag);
   if (status == VN_OK) status = vnt_scan_load(&map, job->cancel, diag);
   if (status == VN_OK)
-    status = of_file(values_take(&map, job->classes, target, &inner), path, &inner, diag);
+    status = of_file(values_take(&map, job->labels, target, &inner), path, &inner, diag);
   vnt_scan_close(&map);
   return status;
 }
 
 /* ---- one scan ---- */
 
-static enum vn_status scan_segment(const struct runner *r, const struct vn_image *image,
+static enum vn_status scan_segment(const struct runner *r, const struct vnt_scan *scans,
                                    uint8_t *predicted, struct vn_diag *diag) {
   const struct vn_segment_options options = {.size = sizeof options, .cancel = r->job->cancel};
   const struct vn_label_map map = {.size = sizeof map, .data = predicted, .elem_bytes = 1};
-  return vn_segment(r->segmenter, &image, 1, &options, &map, NULL, diag);
+  const struct vn_image *images[VNT_CHANNELS_MOST];
+  for (size_t c = 0; c < r->job->channels; c++) images[c] = &scans[c].image;
+  return vn_segment(r->segmenter, images, r->job->channels, &options, &map, NULL, diag);
+}
+
+/* Neither map has a label where nothing is to be scored. */
+static void ignored_clear(const struct vnt_labels *labels, size_t elems, uint8_t *target,
+                          uint8_t *predicted) {
+  for (size_t i = 0; labels->ignores && i < elems; i++)
+    if (target[i] == VNT_IGNORED) target[i] = predicted[i] = 0;
 }
 
 static enum vn_status scan_score(const struct runner *r, const struct vnt_validated *one,
@@ -118,41 +132,50 @@ static enum vn_status scan_score(const struct runner *r, const struct vnt_valida
     maps.spacing_mm[a] = spacing_mm[2 - a];
   }
   enum vn_status status =
-      vnt_maps_score(&maps, r->job->classes, vn_segmenter_exec(r->segmenter), scores, diag);
+      vnt_maps_score(&maps, r->job->labels->classes, vn_segmenter_exec(r->segmenter), scores, diag);
   if (status == VN_OK && r->job->seen) r->job->seen(r->job->context, one);
   return status;
 }
 
-/* target, predicted: of the scan's size. */
-static enum vn_status maps_make(const struct runner *r, size_t i, struct vnt_scan *scan,
+/* scans: [channels], the first is open. target, predicted: of its size. */
+static enum vn_status maps_make(const struct runner *r, size_t i, struct vnt_scan *scans,
                                 uint8_t *target, uint8_t *predicted, struct vnt_score *scores,
                                 struct vn_diag *diag) {
-  const char *path = r->job->image_paths[i];
-  const struct vnt_validated one = {i, &scan->image, target, predicted, scores};
+  const size_t channels = r->job->channels;
+  const char *const *paths = r->job->image_paths + i * channels;
+  const struct vnt_validated one = {i, &scans[0].image, target, predicted, scores};
   struct vn_diag inner;
-  enum vn_status status = target_read(r->job, i, scan, target, diag);
-  if (status == VN_OK) status = vnt_scan_load(scan, r->job->cancel, diag);
+  enum vn_status status = target_read(r->job, i, &scans[0], target, diag);
+  for (size_t c = 0; c < channels && status == VN_OK; c++) {
+    if (c) status = vnt_scan_open(paths[c], &scans[c], diag);
+    if (status == VN_OK && c)
+      status = grids_compare(&scans[0].image, paths[0], &scans[c].image, paths[c], diag);
+    if (status == VN_OK) status = vnt_scan_load(&scans[c], r->job->cancel, diag);
+  }
   if (status) return status;
-  status = scan_segment(r, &scan->image, predicted, &inner);
+  status = scan_segment(r, scans, predicted, &inner);
+  ignored_clear(r->job->labels, vn_image_elems(&scans[0].image), target, predicted);
   if (status == VN_OK) status = scan_score(r, &one, scores, &inner);
-  return of_file(status, path, &inner, diag);
+  return of_file(status, paths[0], &inner, diag);
 }
 
 static enum vn_status scan_validate(const struct runner *r, size_t i, struct vnt_score *scores,
                                     struct vn_diag *diag) {
-  struct vnt_scan scan;
-  enum vn_status status = vnt_scan_open(r->job->image_paths[i], &scan, diag);
+  const size_t channels = r->job->channels;
+  const char *path = r->job->image_paths[i * channels];
+  struct vnt_scan scans[VNT_CHANNELS_MOST] = {{0}};
+  enum vn_status status = vnt_scan_open(path, &scans[0], diag);
   if (status == VN_OK) {
-    const size_t elems = vn_image_elems(&scan.image);
+    const size_t elems = vn_image_elems(&scans[0].image);
     uint8_t *target = malloc(elems), *predicted = malloc(elems);
     if (target && predicted)
-      status = maps_make(r, i, &scan, target, predicted, scores, diag);
+      status = maps_make(r, i, scans, target, predicted, scores, diag);
     else
-      status = vn_fail(diag, VN_E_MEMORY, "%.200s: out of memory", r->job->image_paths[i]);
+      status = vn_fail(diag, VN_E_MEMORY, "%.200s: out of memory", path);
     free(target);
     free(predicted);
   }
-  vnt_scan_close(&scan);
+  for (size_t c = 0; c < channels; c++) vnt_scan_close(&scans[c]);
   return status;
 }
 
@@ -172,10 +195,10 @@ static enum vn_status runner_open(struct runner *r, struct vnc_graph *model, str
   if (status == VN_OK) status = vn_segmenter_open(r->plan, &exec, &r->segmenter, diag);
   if (status == VN_OK) status = vn_segmenter_info(r->segmenter, &info, diag);
   if (status) return status;
-  if (info.labels != r->job->classes || info.labels < 2 || info.labels > CLASSES_MOST)
+  if (info.labels != r->job->labels->classes)
     return vn_fail(diag, VN_E_ARGUMENT,
-                   "the network tells %zu classes apart, %zu are to be validated (2 to %d)",
-                   info.labels, r->job->classes, CLASSES_MOST);
+                   "the network tells %zu classes apart, %zu are to be validated", info.labels,
+                   r->job->labels->classes);
   return VN_OK;
 }
 
@@ -184,7 +207,7 @@ enum vn_status vnt_validate(struct vnc_graph *model, const struct vnt_validation
   struct runner r = {.job = validation};
   enum vn_status status = runner_open(&r, model, diag);
   for (size_t i = 0; i < validation->count && status == VN_OK; i++)
-    status = scan_validate(&r, i, scores + i * (validation->classes - 1), diag);
+    status = scan_validate(&r, i, scores + i * (validation->labels->classes - 1), diag);
   vn_segmenter_close(&r.segmenter);
   vn_plan_close(&r.plan);
   free(r.bytes);
