@@ -83,6 +83,34 @@ def a_table_says_it_all():
     assert other != whole
 
 
+def folds_are_parts():
+    """Every case is validated in one of the folds; saved maps are what was scored."""
+    (folder / "folds.csv").write_text("image,label\n" + "s0.nii.gz,label.nii.gz\n" * 4 + "s2.nii.gz,none\n")
+    lines = []
+    for fold in range(3):
+        words = [*SMALL, "--steps", "3", "--log", folder / "f.csv", "--validate-every", "3", "--fold", f"{fold}/3",
+                 "--validation-maps", folder / f"maps{fold}", "--threads", "1"]
+        train("f.onnx", *words, data="folds.csv")
+        maps = sorted((folder / f"maps{fold}").iterdir())
+        lines += [int(path.name.split("-")[0]) for path in maps]
+        scores = rows("f.validation.csv")
+        assert len(scores) == 3 * len(maps) and all(0 <= float(row["nsd"]) <= 1 for row in scores)
+        for path, row in zip(maps, scores[::3]):  # of class 1
+            target = np.asanyarray(nibabel.load(folder / "label.nii.gz").dataobj) == 17
+            image = nibabel.load(path)
+            found = np.asanyarray(image.dataobj) == 1
+            if "-s2" in path.name or not found.any():
+                continue
+            assert (image.affine == np.eye(4)).all()
+            dice = 2 * (found & target).sum() / (found.sum() + target.sum())
+            assert abs(dice - float(row["dice"])) < 1e-5, (dice, row)
+    assert sorted(lines) == [2, 3, 4, 5, 6], lines
+    refused(2, "no --fold beside it", "--fold", "0/2", "--classes", "4")
+    refused(2, "not enough for 9 folds", "--fold", "0/9", data="folds.csv")
+    refused(2, "--fold: expected", "--fold", "2")
+    refused(2, "--fold: expected a whole number from 0 to 2", "--fold", "3/3", data="folds.csv")
+
+
 def means_are_resumed():
     words = [*SMALL, "--optimizer", "sgd", "--rate", "0.01", "--ema", "0.9", "--every", "5", "--threads", "1"]
     whole, _ = train("whole.onnx", *words, "--steps", "10")
@@ -136,6 +164,7 @@ def refusals():
 
 phantoms_make()
 a_table_says_it_all()
+folds_are_parts()
 means_are_resumed()
 heads_are_changed()
 cases_lie_on_disk()

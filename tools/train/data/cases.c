@@ -389,6 +389,7 @@ enum vn_status vnt_cases_open(const char *csv, const struct vnt_cases_spec *spec
   cases->store.limit_bytes = spec->memory_bytes;
   enum vn_status status = spec_check(spec, diag);
   if (!status) status = vnt_list_read(csv, &list, diag);
+  if (!status && spec->folds) status = vnt_list_fold(&list, csv, spec->fold, spec->folds, diag);
   if (!status) status = vnt_list_order(&list, csv, spec->channels, diag);
   if (!status) status = rows_take(&list, csv, cases, diag);
   vnt_list_close(&list);

@@ -10,6 +10,7 @@
 
 #include "os.h"
 #include "printed.h"
+#include "random.h"
 
 struct taker {
   const char *path;
@@ -59,7 +60,7 @@ static enum vn_status head_take(struct taker *t, const struct vnt_csv_row *row,
     if (strcmp(name, "label") == 0)
       t->label = f;
     else if (strcmp(name, "split") == 0)
-      t->split = f;
+      t->split = f, t->list->split = true;
     else if (strcmp(name, "image") == 0 || (strncmp(name, "image_", 6) == 0 && name[6]))
       status = channel_take(t, row, f, diag);
     else
@@ -150,6 +151,32 @@ void vnt_list_close(struct vnt_list *list) {
   for (size_t c = 0; c < list->channels; c++) free(list->channel[c]);
   free(list->row);
   *list = (struct vnt_list){0};
+}
+
+/* ---- folds ---- */
+
+enum { STREAM_FOLDS = 0x464F4C44 };
+
+enum vn_status vnt_list_fold(struct vnt_list *list, const char *path, size_t fold, size_t folds,
+                             struct vn_diag *diag) {
+  if (list->split)
+    return vn_fail(diag, VN_E_ARGUMENT,
+                   "%s: its column 'split' says what is for validation: no --fold beside it",
+                   vnt_path_end(path));
+  if (list->count < folds)
+    return vn_fail(diag, VN_E_ARGUMENT, "%s: cases: %zu, which are not enough for %zu folds",
+                   vnt_path_end(path), list->count, folds);
+  size_t *order = malloc(list->count * sizeof *order);
+  if (!order) return out_of_memory(diag);
+  struct vnt_random r = vnt_random_open(0, list->count, STREAM_FOLDS);
+  for (size_t i = 0; i < list->count; i++) { /* Fisher and Yates */
+    const size_t at = vnt_random_below(&r, i + 1);
+    order[i] = order[at];
+    order[at] = i;
+  }
+  for (size_t i = 0; i < list->count; i++) list->row[order[i]].validation = i % folds == fold;
+  free(order);
+  return VN_OK;
 }
 
 /* ---- the channels' order ---- */

@@ -18,6 +18,7 @@ struct vnt_list_row {
 struct vnt_list {
   struct vnt_list_row *row;
   size_t count, channels;
+  bool split;                       /* it has the column */
   char *channel[VNT_CHANNELS_MOST]; /* the channels' names; of a single one it may be NULL */
 };
 
@@ -25,6 +26,12 @@ struct vnt_list {
  * VN_E_MEMORY. */
 enum vn_status vnt_list_read(const char *path, struct vnt_list *list, struct vn_diag *diag);
 void vnt_list_close(struct vnt_list *list);
+
+/* Splits the cases into `folds` parts of equal size but for one, and has part `fold` for
+ * validation: a permutation of the rows that depends on their number alone. VN_E_ARGUMENT: the list
+ * splits them itself, or has too few. */
+enum vn_status vnt_list_fold(struct vnt_list *list, const char *path, size_t fold, size_t folds,
+                             struct vn_diag *diag);
 
 /* The channels' names as the metadata `vnet.channels` has them, "t1; t2", to be freed; NULL: they
  * have none, or memory is short. */

@@ -128,6 +128,8 @@ static enum vn_status cases_open(const struct vnt_samples_spec *spec, struct vn_
   struct vnt_cases_spec cases = {.intensity = rules,
                                  .labels = spec->classes,
                                  .channels = spec->channels,
+                                 .fold = spec->fold,
+                                 .folds = spec->folds,
                                  .store_path = spec->store_path,
                                  .memory_bytes = spec->memory_bytes};
   memcpy(cases.spacing_mm, spec->spacing_mm, sizeof cases.spacing_mm);

@@ -15,6 +15,7 @@ struct vnt_samples_spec {
   const struct vnt_labels *classes;  /* borrowed */
   const char *channels, *store_path; /* cases.h */
   uint64_t memory_bytes;
+  size_t fold, folds;  /* cases.h */
   double foreground;   /* augment.h; below 0: the recipe's */
   bool paper, flip[3]; /* the paper's augmentation alone; axes d h w */
 };

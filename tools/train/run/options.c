@@ -26,6 +26,8 @@ static const char help[] =
     "                         are image_t1,image_t2 …; the label 'none': nothing is\n"
     "                         labelled\n"
     "  --labels DIR           whole-head label maps with FreeSurfer's values\n"
+    "  --fold K/N             validates the K-th (from 0) of N parts of --data and trains on\n"
+    "                         the others; the parts are the same for the same list\n"
     "  --classes N            with the background (2; with --init the model's)\n"
     "  --label-names LIST     'liver,tumour:#c83232': names and colours of 1, 2, …\n"
     "  --label-table FILE     what the values of label maps mean: CSV with the head\n"
@@ -88,9 +90,12 @@ static const char help[] =
     "  --model-patch DxHxW    voxels of its window (with --init the model's, for --labels\n"
     "                         96x112x96, else --patch)\n"
     "  --float16              its weights in half precision\n"
-    "  --validate-every N     steps; segments the validation scans: Dice and 95 % Hausdorff\n"
-    "                         distance go to LOG.validation.csv, and the model of the best\n"
-    "                         mean Dice is kept as MODEL.best.onnx\n"
+    "  --validate-every N     steps; segments the validation scans: Dice, 95 % Hausdorff\n"
+    "                         distance, mean distance of surfaces (ASSD) and the share of\n"
+    "                         them within --tolerance (NSD) go to LOG.validation.csv, and\n"
+    "                         the model of the best mean Dice is kept as MODEL.best.onnx\n"
+    "  --tolerance MM         of the NSD (2)\n"
+    "  --validation-maps DIR  the label maps of the last validation\n"
     "  --log FILE             CSV: a row for each step\n"
     "  --charts PREFIX        PREFIX-curves.png (needs --log) and PREFIX-slices.png,\n"
     "                         drawn with every checkpoint\n"
@@ -151,6 +156,9 @@ enum {
   INTENSITY,
   NAMES,
   TABLE,
+  FOLD,
+  TOLERANCE,
+  MAPS,
   IGNORE,
   WEIGHTS,
   FOREGROUND,
@@ -198,6 +206,9 @@ static const struct option longs[] = {
     {"intensity", required_argument, NULL, INTENSITY},
     {"label-names", required_argument, NULL, NAMES},
     {"label-table", required_argument, NULL, TABLE},
+    {"fold", required_argument, NULL, FOLD},
+    {"tolerance", required_argument, NULL, TOLERANCE},
+    {"validation-maps", required_argument, NULL, MAPS},
     {"ignore", required_argument, NULL, IGNORE},
     {"class-weights", required_argument, NULL, WEIGHTS},
     {"foreground", required_argument, NULL, FOREGROUND},
@@ -246,6 +257,17 @@ static void flip_read(struct vnt_options *o, const char *text) {
   }
 }
 
+/* "0/5" */
+static void fold_read(struct vnt_options *o, const char *text) {
+  const char *slash = strchr(text, '/');
+  char first[16] = "";
+  if (slash && slash - text < (ptrdiff_t)sizeof first) memcpy(first, text, (size_t)(slash - text));
+  if (!*first || !slash[1])
+    cli_fatal(VN_E_ARGUMENT, "--fold: expected K/N, such as 0/5, got %s", text);
+  o->folds = cli_count("--fold", slash + 1, 2, 1000);
+  o->fold = cli_count("--fold", first, 0, o->folds - 1);
+}
+
 /* "1,1,4": numbers above 0. */
 static void weights_read(struct vnt_options *o, const char *text) {
   static double weights[VNT_LOSS_CLASSES_MOST];
@@ -281,6 +303,7 @@ static void text_option(struct vnt_options *o, int option) {
       {CHARTS, &o->charts},
       {NAMES, &o->label_names},
       {TABLE, &o->label_table},
+      {MAPS, &o->maps_folder},
       {EXPECT, &o->expect},
       {ORIENTATION, &o->orientation},
       {INTENSITY, &o->intensity},
@@ -295,6 +318,7 @@ static void text_option(struct vnt_options *o, int option) {
   if (option == PATCH) cli_shape("--patch", optarg, o->patch);
   if (option == MODEL_PATCH) cli_shape("--model-patch", optarg, o->model_patch);
   if (option == FLIP) flip_read(o, optarg);
+  if (option == FOLD) fold_read(o, optarg);
   if (option == WEIGHTS) weights_read(o, optarg);
   if (option == SPACING) spacing_read(o, optarg);
   if (option == OPTIMIZER)
@@ -359,6 +383,9 @@ static void number_option(struct vnt_options *o, int option) {
   case CACHE:
     o->cache_bytes = cli_size("--cache-limit", optarg);
     break;
+  case TOLERANCE:
+    o->tolerance_mm = number("--tolerance", optarg, 0, 1000);
+    break;
   case CLIP:
     o->clip = number("--clip", optarg, 0, 1e9);
     break;
@@ -384,6 +411,7 @@ static struct vnt_options defaults(bool paper) {
                           .freeze = -1,
                           .clip = -1,
                           .foreground = -1,
+                          .tolerance_mm = 2,
                           .ignored = -1,
                           .timeout_s = 300,
                           .steps = 4500,
@@ -417,9 +445,9 @@ static void labels_complete(struct vnt_options *o) {
                              "rendered as RAS and 'percentile 0.5 99.5'");
   if (o->classes && o->classes != 2)
     cli_fatal(VN_E_ARGUMENT, "--labels: the classes are 2, background and brain");
-  if (o->label_table || o->ignored >= 0 || o->foreground >= 0 || o->cache_bytes)
+  if (o->label_table || o->ignored >= 0 || o->foreground >= 0 || o->cache_bytes || o->folds)
     cli_fatal(VN_E_ARGUMENT,
-              "--label-table, --ignore, --foreground and --cache-limit go with --data");
+              "--label-table, --ignore, --foreground, --cache-limit and --fold go with --data");
   if (!o->prepared[1]) o->spacing_mm[0] = o->spacing_mm[1] = o->spacing_mm[2] = 2;
   if (!o->spacing_mm[0] || o->spacing_mm[0] != o->spacing_mm[1] ||
       o->spacing_mm[0] != o->spacing_mm[2])
@@ -466,6 +494,8 @@ static void complete(struct vnt_options *o) {
                              "and no --ignore beside it");
   if ((o->charts || o->validate_every) && !o->log)
     cli_fatal(VN_E_ARGUMENT, "--charts and --validate-every need --log FILE.csv");
+  if (o->maps_folder && !o->validate_every)
+    cli_fatal(VN_E_ARGUMENT, "--validation-maps goes with --validate-every");
   if (!o->checkpoint) o->checkpoint = cli_joined(o->output, ".ckpt", "");
 }
 

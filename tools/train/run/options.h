@@ -13,6 +13,9 @@ struct vnt_options {
   size_t width, stages, batch, threads, feed_threads;
   size_t classes;                  /* 0 until it is settled: not given */
   size_t patch[3], model_patch[3]; /* d h w; model_patch 0 until it is settled */
+  const char *maps_folder;
+  double tolerance_mm;
+  size_t fold, folds; /* folds 0: the list's own split */
   double rate, dropout, freeze, clip, average, foreground, timeout_s; /* foreground below 0: the
                                                                          recipe's */
   int ignored;          /* a value of label maps; -1: none */

@@ -226,6 +226,8 @@ static void samples_open(struct vnt_run *run) {
       .store_path = store,
       .memory_bytes = cache_bytes(o),
       .foreground = o->foreground,
+      .fold = o->fold,
+      .folds = o->folds,
       .paper = o->paper,
       .flip = {o->flip[0], o->flip[1], o->flip[2]},
   };
@@ -234,7 +236,8 @@ static void samples_open(struct vnt_run *run) {
   free(store);
   notes_print(run);
   if (o->validate_every && run->samples.cases.n_validation == 0)
-    cli_fatal(VN_E_ARGUMENT, "%s: no case is for validation: a column split says which", o->data);
+    cli_fatal(VN_E_ARGUMENT, "%s: no case is for validation: a column split or --fold says which",
+              o->data);
 }
 
 /* What decides the result, before the first step. */

@@ -2,9 +2,11 @@
  * is written before the checkpoint: what a resumed run finds is never newer than what it makes. */
 #include "run.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "charts.h"
 #include "cli.h"
@@ -15,7 +17,7 @@
 #include "log.h"
 #include "validate.h"
 
-static const char scores_head[] = "step,case,label,dice,hd95_mm";
+static const char scores_head[] = "step,case,label,dice,hd95_mm,assd_mm,nsd";
 
 static char *renamed(const char *path, const char *ending, const char *new_ending) {
   char *text;
@@ -83,6 +85,8 @@ void vnt_run_outputs(struct vnt_run *run) {
   run->log = vnt_log_open(o->log, head, o->resume, run->optim.steps);
   free(head);
   if (!o->validate_every) return;
+  if (o->maps_folder && mkdir(o->maps_folder, 0777) && errno != EEXIST)
+    cli_fatal(vn_io_status(errno), "%s: %s", o->maps_folder, strerror(errno));
   fclose(vnt_log_open(run->scores_path, scores_head, o->resume, (uint64_t)run->progress.validated));
 }
 
@@ -148,7 +152,9 @@ static double scores_print(const struct vnt_run *run, const struct vnt_validatio
     fprintf(out, "%llu,", (unsigned long long)run->optim.steps);
     cli_csv_text(out, v->image_paths[i / labels * v->channels]);
     fprintf(out, ",%zu,%.6f,", i % labels + 1, scores[i].dice);
-    fprintf(out, isfinite(scores[i].hd95_mm) ? "%.3f\n" : "nan\n", scores[i].hd95_mm);
+    fprintf(out, isfinite(scores[i].hd95_mm) ? "%.3f,%.4f" : "nan,nan", scores[i].hd95_mm,
+            scores[i].assd_mm);
+    fprintf(out, ",%.6f\n", scores[i].nsd);
   }
   vnt_log_sync(out, run->scores_path);
   fclose(out);
@@ -177,16 +183,21 @@ void vnt_run_validate(struct vnt_run *run) {
   const size_t channels = cases->channels;
   const char **paths = calloc((channels + 1) * cases->n_validation, sizeof *paths);
   struct vnt_score *scores = calloc(cases->n_validation * (o->classes - 1), sizeof *scores);
-  if (!paths || !scores) cli_fatal(VN_E_MEMORY, "out of memory");
+  size_t *lines = calloc(cases->n_validation, sizeof *lines);
+  if (!paths || !scores || !lines) cli_fatal(VN_E_MEMORY, "out of memory");
   struct vnt_validation v = {.image_paths = paths,
                              .label_paths = paths + channels * cases->n_validation,
                              .channels = channels,
                              .labels = run->labels,
+                             .tolerance_mm = o->tolerance_mm,
+                             .maps_folder = o->maps_folder,
+                             .lines = lines,
                              .isa = o->isa,
                              .threads = run->machine.threads,
                              .cancel = run->cancel};
   for (size_t i = 0; i < cases->count; i++) {
     if (!cases->items[i].validation) continue;
+    lines[v.count] = cases->items[i].line;
     for (size_t c = 0; c < channels; c++)
       paths[v.count * channels + c] = cases->items[i].image_path[c];
     paths[channels * cases->n_validation + v.count++] = cases->items[i].label_path;
@@ -205,6 +216,7 @@ void vnt_run_validate(struct vnt_run *run) {
     }
   }
   free(paths);
+  free(lines);
   free(scores);
 }
 

@@ -147,25 +147,33 @@ static void jobs_run(struct vn_exec *exec, size_t jobs, void (*fn)(void *context
   for (size_t job = 0; !exec && job < jobs; job++) fn(context, job);
 }
 
-/* From the surface in one map to that in the other; NAN for lack of memory. */
-static double directed95(struct transform *t, const uint8_t *from, const uint8_t *to,
-                         struct vn_exec *exec) {
+/* Of one surface's distances to the other. */
+struct directed {
+  double hd95_mm, sum_mm, count, near; /* near: how many are within the tolerance */
+};
+
+/* From the surface in one map to that in the other; false for lack of memory. */
+static bool directed_find(struct transform *t, const uint8_t *from, const uint8_t *to,
+                          struct vn_exec *exec, struct directed *d) {
   t->map = to;
   jobs_run(exec, t->dim[0], plane_transform, t);
   jobs_run(exec, t->dim[1], rows_transform, t);
   const size_t count = surface_gather(t, from, NULL);
-  double *values = malloc(count * sizeof *values), result = NAN;
-  if (values) {
-    surface_gather(t, from, values);
-    result = percentile95(values, count);
+  double *values = malloc(count * sizeof *values);
+  if (!values) return false;
+  surface_gather(t, from, values);
+  *d = (struct directed){.hd95_mm = percentile95(values, count), .count = (double)count};
+  for (size_t i = 0; i < count; i++) {
+    d->sum_mm += values[i];
+    d->near += values[i] <= t->maps->tolerance_mm;
   }
   free(values);
-  return result;
+  return true;
 }
 
-static enum vn_status hausdorff95(const struct vnt_map_pair *maps, size_t label,
-                                  const struct region *r, struct vn_exec *exec, double *hd95_mm,
-                                  struct vn_diag *diag) {
+static enum vn_status surfaces_compare(const struct vnt_map_pair *maps, size_t label,
+                                       const struct region *r, struct vn_exec *exec,
+                                       struct vnt_score *score, struct vn_diag *diag) {
   struct transform t = {.maps = maps, .label = (uint8_t)label};
   for (int a = 0; a < 3; a++) {
     t.low[a] = r->low[a];
@@ -175,16 +183,17 @@ static enum vn_status hausdorff95(const struct vnt_map_pair *maps, size_t label,
   const size_t jobs = t.dim[0] > t.dim[1] ? t.dim[0] : t.dim[1];
   t.square_mm2 = calloc(t.dim[0] * t.dim[1] * t.dim[2], sizeof *t.square_mm2);
   t.scratch = calloc(jobs * t.longest, 3 * sizeof *t.scratch);
-  double there = NAN, back = NAN;
-  if (t.square_mm2 && t.scratch) {
-    there = directed95(&t, maps->predicted, maps->target, exec);
-    back = directed95(&t, maps->target, maps->predicted, exec);
-  }
+  struct directed there, back;
+  const bool good = t.square_mm2 && t.scratch &&
+                    directed_find(&t, maps->predicted, maps->target, exec, &there) &&
+                    directed_find(&t, maps->target, maps->predicted, exec, &back);
   free(t.square_mm2);
   free(t.scratch);
-  if (isnan(there) || isnan(back))
+  if (!good)
     return vn_fail(diag, VN_E_MEMORY, "out of memory for the distances of label %zu", label);
-  *hd95_mm = there > back ? there : back;
+  score->hd95_mm = fmax(there.hd95_mm, back.hd95_mm);
+  score->assd_mm = (there.sum_mm + back.sum_mm) / (there.count + back.count);
+  score->nsd = (there.near + back.near) / (there.count + back.count);
   return VN_OK;
 }
 
@@ -198,11 +207,10 @@ enum vn_status vnt_maps_score(const struct vnt_map_pair *maps, size_t classes, s
     const struct region *r = &regions[label];
     struct vnt_score *score = &scores[label - 1];
     const uint64_t all = r->voxels[0] + r->voxels[1];
-    *score = (struct vnt_score){1, 0};
+    *score = (struct vnt_score){1, 0, 0, 1};
     if (!all) continue;
-    *score = (struct vnt_score){2 * (double)r->both / (double)all, NAN};
-    if (r->voxels[0] && r->voxels[1])
-      status = hausdorff95(maps, label, r, exec, &score->hd95_mm, diag);
+    *score = (struct vnt_score){2 * (double)r->both / (double)all, NAN, NAN, 0};
+    if (r->voxels[0] && r->voxels[1]) status = surfaces_compare(maps, label, r, exec, score, diag);
   }
   free(regions);
   return status;

@@ -7,6 +7,7 @@
 
 #include "compile.h"
 #include "fail.h"
+#include "os.h"
 #include "cases_list.h"
 #include "scan.h"
 
@@ -124,7 +125,8 @@ static void ignored_clear(const struct vnt_labels *labels, size_t elems, uint8_t
 
 static enum vn_status scan_score(const struct runner *r, const struct vnt_validated *one,
                                  struct vnt_score *scores, struct vn_diag *diag) {
-  struct vnt_map_pair maps = {.target = one->target, .predicted = one->predicted};
+  struct vnt_map_pair maps = {
+      .target = one->target, .predicted = one->predicted, .tolerance_mm = r->job->tolerance_mm};
   double spacing_mm[3];
   vn_image_spacing(one->image, spacing_mm);
   for (int a = 0; a < 3; a++) {
@@ -134,6 +136,28 @@ static enum vn_status scan_score(const struct runner *r, const struct vnt_valida
   enum vn_status status =
       vnt_maps_score(&maps, r->job->labels->classes, vn_segmenter_exec(r->segmenter), scores, diag);
   if (status == VN_OK && r->job->seen) r->job->seen(r->job->context, one);
+  return status;
+}
+
+static enum vn_status map_save(const struct runner *r, size_t i, const struct vnt_scan *scan,
+                               uint8_t *predicted, struct vn_diag *diag) {
+  const char *path = r->job->image_paths[i * r->job->channels], *name = vn_os_name(path);
+  const struct vn_label_map map = {.size = sizeof map, .data = predicted, .elem_bytes = 1};
+  size_t stem;
+  const char *ending = vn_scan_name(name, &stem);
+  char *to;
+  if (asprintf(&to, "%s/%zu-%.*s.seg%s", r->job->maps_folder, r->job->lines[i], (int)stem, name,
+               ending ? ending : ".nii.gz") < 0)
+    return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  const struct vn_scan_result result = {.size = sizeof result,
+                                        .like = scan->file,
+                                        .image = &scan->image,
+                                        .map = &map,
+                                        .labels = r->job->labels->classes,
+                                        .description = "validation of vnet-train",
+                                        .cancel = r->job->cancel};
+  const enum vn_status status = vn_scan_save_labels(to, &result, diag);
+  free(to);
   return status;
 }
 
@@ -154,6 +178,10 @@ static enum vn_status maps_make(const struct runner *r, size_t i, struct vnt_sca
   }
   if (status) return status;
   status = scan_segment(r, scans, predicted, &inner);
+  if (status == VN_OK && r->job->maps_folder) {
+    status = map_save(r, i, &scans[0], predicted, diag);
+    if (status) return status;
+  }
   ignored_clear(r->job->labels, vn_image_elems(&scans[0].image), target, predicted);
   if (status == VN_OK) status = scan_score(r, &one, scores, &inner);
   return of_file(status, paths[0], &inner, diag);

@@ -21,8 +21,13 @@ struct vnt_validation {
   const char *const *label_paths; /* [count]; NULL: nothing is labelled */
   size_t count, channels;
   const struct vnt_labels *labels;
-  const char *isa; /* NULL: the best here */
-  size_t threads;  /* 0: one for each core */
+  double tolerance_mm; /* distance.h */
+  /* Predicted maps are saved there, in the scan's format as LINE-NAME.seg.nii.gz by its first
+   * image's name and `lines`; NULL: nowhere. */
+  const char *maps_folder;
+  const size_t *lines; /* [count] */
+  const char *isa;     /* NULL: the best here */
+  size_t threads;      /* 0: one for each core */
   /* Both may be NULL. `seen` hears of each scan once it is scored; `cancel` ends it all with
    * VN_E_CANCELLED. */
   void (*seen)(void *context, const struct vnt_validated *one);
