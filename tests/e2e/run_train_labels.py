@@ -111,6 +111,35 @@ def folds_are_parts():
     refused(2, "--fold: expected a whole number from 0 to 2", "--fold", "3/3", data="folds.csv")
 
 
+def plans_can_be_followed():
+    """Of three CTs, one of them with thick slices: the command that is printed trains."""
+    random = np.random.default_rng(4)
+    for number, slices in enumerate((20, 20, 5)):
+        label = np.zeros((40, 36, slices), np.uint8)
+        label[10:20, 10:20, 1:-1] = 1
+        image = np.where(label, random.normal(60, 10, label.shape), -1000)
+        grid = np.diag([0.7, 0.7, 60 / slices, 1])
+        nibabel.save(nibabel.Nifti1Image(image.astype(np.int16), grid), folder / f"ct{number}.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(label, grid), folder / f"ct{number}_seg.nii.gz")
+    (folder / "it's.csv").write_text("image,label\n" + "".join(f"ct{n}.nii.gz,ct{n}_seg.nii.gz\n" for n in range(3)))
+    status, told, err = call("vnet-train", "--plan", folder / "it's.csv", "-q", "--memory-limit", "400M")
+    assert status == 0 and not err, err
+    words = told.split("\n", 2)[2]
+    assert "3 cases, 0 without labels" in told and ", CT" in told, told
+    assert "--classes 2 --spacing '0.7 0.7 3'" in words, told  # the tenth percentile of 3, 3 and 12
+    low, high = map(float, words.split("window ")[1].split("'")[0].split())
+    assert 20 < low < 40 and 80 < high < 100, told
+    assert "--patch 24x40x40 --width 16 --stages 4" in words, told
+    command = f"'{bin_dir}'/{words.strip()} --steps 1 --threads 1 -q".replace("MODEL", f"{folder}/planned")
+    subprocess.run(["sh", "-c", command], check=True, timeout=300)
+    assert (folder / "planned.onnx").exists()
+    less = call("vnet-train", "--plan", folder / "it's.csv", "-q", "--memory-limit", "100M")[1]
+    assert "--width 8" in less, less
+    status, told, err = call("vnet-train", "--plan", folder / "it's.csv", "-q", "--memory-limit", "1M")
+    assert status == 6 and "not even the smallest patch" in err and not told, (status, err)
+    refused(2, "--plan only looks", "--plan", folder / "it's.csv")
+
+
 def means_are_resumed():
     words = [*SMALL, "--optimizer", "sgd", "--rate", "0.01", "--ema", "0.9", "--every", "5", "--threads", "1"]
     whole, _ = train("whole.onnx", *words, "--steps", "10")
@@ -165,6 +194,7 @@ def refusals():
 phantoms_make()
 a_table_says_it_all()
 folds_are_parts()
+plans_can_be_followed()
 means_are_resumed()
 heads_are_changed()
 cases_lie_on_disk()

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fail.h"
+#include "size.h"
 
 enum vn_status vnt_net_refuse(const struct vnt_net *net, uint32_t node, const char *what,
                               struct vn_diag *diag) {
@@ -251,11 +252,10 @@ static void needs_find(struct vnt_net *net) {
   }
 }
 
-enum vn_status vnt_net_open(const struct vnt_machine *machine, struct vnc_graph *graph,
-                            size_t batch, struct vnt_net *net, struct vn_diag *diag) {
-  *net = (struct vnt_net){.machine = *machine, .graph = graph};
-  struct vnt_net_private *p = net->private = calloc(1, sizeof *p);
-  if (!p) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+/* What is to be done, in which order, and where everything lies. */
+static enum vn_status net_lay(struct vnt_net *net, size_t batch, struct vn_diag *diag) {
+  const struct vnc_graph *graph = net->graph;
+  struct vnt_net_private *p = net->private;
   enum vn_status status = end_find(net, diag);
   if (status) return status;
   p->steps = calloc(graph->n_nodes, sizeof *p->steps);
@@ -264,16 +264,39 @@ enum vn_status vnt_net_open(const struct vnt_machine *machine, struct vnc_graph 
   net->params = calloc(graph->n_consts + 1, sizeof *net->params);
   if (!p->steps || !p->places || !p->values || !net->params)
     return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  if ((status = steps_make(net, diag)) || (status = vnt_place_concats(net, diag)) ||
-      (status = params_fill(net, diag)))
-    return status;
+  if ((status = steps_make(net, diag)) || (status = vnt_place_concats(net, diag))) return status;
+  if (!p->measured && (status = params_fill(net, diag))) return status;
   vnt_place_overwrites(net);
   if ((status = vnt_place_values(net, batch, diag))) return status;
   needs_find(net);
   vnt_place_shared_grads(net);
   if ((status = vnt_place_order(net, diag))) return status;
   vnt_place_joins(net);
-  if ((status = vnt_place_gradients(net, diag)) || (status = steps_open(net, diag))) return status;
+  return vnt_place_gradients(net, diag);
+}
+
+enum vn_status vnt_net_measure(struct vnc_graph *graph, size_t batch, uint64_t *bytes,
+                               struct vn_diag *diag) {
+  struct vnt_net net = {.graph = graph};
+  net.private = calloc(1, sizeof *net.private);
+  if (!net.private) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  net.private->measured = true;
+  const enum vn_status status = net_lay(&net, batch, diag);
+  /* The tiles of convolutions take about half of what activations and gradients do, which was
+   * measured; a parameter has a gradient and an optimiser's two numbers beside it. */
+  *bytes = vn_plus(vn_times(net.elems, 4 * sizeof(float)),
+                   vn_plus(net.activation_bytes, net.gradient_bytes) / 2 * 3);
+  vnt_net_close(&net);
+  return status;
+}
+
+enum vn_status vnt_net_open(const struct vnt_machine *machine, struct vnc_graph *graph,
+                            size_t batch, struct vnt_net *net, struct vn_diag *diag) {
+  *net = (struct vnt_net){.machine = *machine, .graph = graph};
+  struct vnt_net_private *p = net->private = calloc(1, sizeof *p);
+  if (!p) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  enum vn_status status = net_lay(net, batch, diag);
+  if (status || (status = steps_open(net, diag))) return status;
   net->input = p->places[graph->inputs[0].node].value;
   net->output = p->places[p->end].value;
   net->grad_output = p->places[p->end].grad;

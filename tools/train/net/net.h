@@ -42,6 +42,11 @@ enum vn_status vnt_net_open(const struct vnt_machine *machine, struct vnc_graph 
                             size_t batch, struct vnt_net *net, struct vn_diag *diag);
 void vnt_net_close(struct vnt_net *net);
 
+/* About what a net of the graph takes: activations, gradients, parameters with an
+ * optimiser's state, and work space. Allocates none of it. */
+enum vn_status vnt_net_measure(struct vnc_graph *graph, size_t batch, uint64_t *bytes,
+                               struct vn_diag *diag);
+
 /* After every change of `param`. */
 void vnt_net_changed(struct vnt_net *net);
 

@@ -78,7 +78,7 @@ static enum vn_status values_check(const struct vnt_net *net, size_t batch, stru
 /* Concats come after their parts: from the last node to the first, the whole is there first. */
 enum vn_status vnt_place_values(struct vnt_net *net, size_t batch, struct vn_diag *diag) {
   struct vnt_net_private *p = net->private;
-  const enum vn_status status = values_check(net, batch, diag);
+  const enum vn_status status = p->measured ? VN_OK : values_check(net, batch, diag);
   if (status) return status;
   for (uint32_t id = p->end + 1; id-- > 0;) {
     struct place *place = &p->places[id];
@@ -89,13 +89,15 @@ enum vn_status vnt_place_values(struct vnt_net *net, size_t batch, struct vn_dia
     }
     if (place->concat != VN_NONE) {
       const struct vn_tensor *whole = &p->places[place->concat].value;
+      if (p->measured) continue;
       place->value.data = (float *)whole->data + place->channel;
       place->value.stride = whole->stride;
       continue;
     }
     size_t elems = pixels_of(&place->value) * place->value.stride;
-    place->value.data = p->values[id] = floats(elems);
-    if (!p->values[id]) return vn_fail(diag, VN_E_MEMORY, "out of memory for activations");
+    if (!p->measured) place->value.data = p->values[id] = floats(elems);
+    if (!p->measured && !p->values[id])
+      return vn_fail(diag, VN_E_MEMORY, "out of memory for activations");
     net->activation_bytes += elems * sizeof(float);
   }
   return VN_OK;
@@ -193,11 +195,12 @@ enum vn_status vnt_place_gradients(struct vnt_net *net, struct vn_diag *diag) {
   }
   size_t total = spans_place(spans, count);
   net->gradient_bytes = total * sizeof(float);
-  p->gradients = floats(total);
+  if (!p->measured) p->gradients = floats(total);
   for (size_t i = 0; i < count && p->gradients; i++)
     p->places[spans[i].node].grad.data = p->gradients + spans[i].offset;
   free(of);
   free(spans);
+  if (p->measured) return VN_OK;
   if (!p->gradients) return vn_fail(diag, VN_E_MEMORY, "out of memory for gradients");
   for (uint32_t id = (uint32_t)nodes;
        id-- > 0;) { /* wholes before parts, sums before the arguments that share theirs */

@@ -49,6 +49,7 @@ struct vnt_net_private {
   double *sums;       /* scratch of channel sums */
   double *sum_out[2]; /* [channels most] */
   uint32_t end;       /* the last node that is computed */
+  bool measured;      /* only: what lies somewhere has a size and no place */
 };
 
 static inline struct vn_tensor tensor_of(const struct vnc_node *node, size_t batch) {

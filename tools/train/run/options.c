@@ -14,11 +14,17 @@ static const char help[] =
     "Usage: vnet-train [options] --data CASES.csv -o MODEL.onnx\n"
     "       vnet-train [options] --labels DIR -o MODEL.onnx\n"
     "       mpirun -n N vnet-train ...\n"
+    "       vnet-train --plan CASES.csv\n"
     "\n"
     "Trains a V-Net on scans with label maps, or, to find the brain on scans of any\n"
     "contrast, on scans that are rendered from whole-head label maps. The same options\n"
     "and seed give the same weights, for any number of threads, stopped and resumed or\n"
     "not; over several ranks the same within rounding.\n"
+    "\n"
+    "Planning:\n"
+    "  --plan FILE            looks at the cases of a list and prints the command that trains\n"
+    "                         on them: spacing, intensities, patch and width\n"
+    "  --memory-limit SIZE    that the network may take (half of what is free)\n"
     "\n"
     "Data:\n"
     "  --data FILE            CSV with a head: image,label and perhaps split (train or\n"
@@ -156,6 +162,8 @@ enum {
   INTENSITY,
   NAMES,
   TABLE,
+  PLAN,
+  MEMORY,
   FOLD,
   TOLERANCE,
   MAPS,
@@ -206,6 +214,8 @@ static const struct option longs[] = {
     {"intensity", required_argument, NULL, INTENSITY},
     {"label-names", required_argument, NULL, NAMES},
     {"label-table", required_argument, NULL, TABLE},
+    {"plan", required_argument, NULL, PLAN},
+    {"memory-limit", required_argument, NULL, MEMORY},
     {"fold", required_argument, NULL, FOLD},
     {"tolerance", required_argument, NULL, TOLERANCE},
     {"validation-maps", required_argument, NULL, MAPS},
@@ -303,6 +313,7 @@ static void text_option(struct vnt_options *o, int option) {
       {CHARTS, &o->charts},
       {NAMES, &o->label_names},
       {TABLE, &o->label_table},
+      {PLAN, &o->plan},
       {MAPS, &o->maps_folder},
       {EXPECT, &o->expect},
       {ORIENTATION, &o->orientation},
@@ -379,6 +390,9 @@ static void number_option(struct vnt_options *o, int option) {
     break;
   case FOREGROUND:
     o->foreground = number("--foreground", optarg, 0, 1);
+    break;
+  case MEMORY:
+    o->memory_bytes = cli_size("--memory-limit", optarg);
     break;
   case CACHE:
     o->cache_bytes = cli_size("--cache-limit", optarg);
@@ -479,6 +493,11 @@ void vnt_options_settle(struct vnt_options *o, size_t classes, const size_t *win
 }
 
 static void complete(struct vnt_options *o) {
+  if (o->plan && (o->labels || o->data || o->init || o->output))
+    cli_fatal(VN_E_ARGUMENT, "--plan only looks at the cases: no --data, --labels, --init and -o "
+                             "beside it");
+  if (o->plan) return;
+  if (o->memory_bytes) cli_fatal(VN_E_ARGUMENT, "--memory-limit goes with --plan");
   if (!o->labels && !o->data)
     cli_fatal(VN_E_ARGUMENT, "what to train on is missing: --data CASES.csv or --labels DIR; try "
                              "--help");
