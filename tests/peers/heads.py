@@ -8,10 +8,12 @@ import gzip
 import json
 import os
 import plistlib
+import shutil
 import sys
 
 import nibabel as nib
 import numpy as np
+from scipy import ndimage
 
 out = sys.argv[1]
 
@@ -43,6 +45,17 @@ def nifti(name, pattern):
     im = nib.load(f)
     d = np.asanyarray(im.dataobj)
     save(name, d, im.affine)
+
+
+def mask_of(name, pattern):
+    """SPM's brain mask, a share of brain in each voxel, on the grid of a scan that is saved already."""
+    (f,) = glob.glob(pattern)
+    scan, mask = nib.load(os.path.join(out, name + ".nii.gz")), nib.load(f)
+    to = np.linalg.inv(mask.affine) @ scan.affine
+    share = ndimage.affine_transform(
+        mask.get_fdata(), to[:3, :3], to[:3, 3], output_shape=scan.shape, order=1
+    )
+    save(name + "-mask", ndimage.binary_fill_holes(share > 0.5).astype(np.uint8), scan.affine)
 
 
 def minc_raw(name, stem):
@@ -89,4 +102,8 @@ nifti("epi_pycortex", "pc/*/filestore/db/S1/transforms/fullhead/reference.nii.gz
 nifti("t1avg_pydeface", "pd/pydeface/data/mean_reg2mean.nii.gz")
 for n, f in (("t2avg_spm", "canonical/avg152T2"), ("pdavg_spm", "canonical/avg152PD")):
     nifti(n, "spmctf/fsroot/_spm/cleaned/spm/%s.nii" % f)
+    mask_of(n, "spmctf/fsroot/_spm/cleaned/spm/toolbox/FieldMap/brainmask.nii")
+for kind in ("pia_lh", "pia_rh", "wm_lh", "wm_rh"):
+    (f,) = glob.glob("pc/*/filestore/db/S1/surfaces/%s.gii" % kind)
+    shutil.copyfile(f, os.path.join(out, "t1_pycortex-%s.gii" % kind))
 nifti("t1_itk", "deb/insighttoolkit5-examples/**/KmeansTest_T1UCharRaw.nii.gz")

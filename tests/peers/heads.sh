@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Real heads (and a few averages) out of packages, as NIfTI files, for testing models/brain.onnx; none
-# of them was seen in training.
+# of them was seen in training. Beside two averages lies SPM's brain mask, beside t1_pycortex the
+# subject's own surfaces; heads_score.py takes them.
 #
-#   tests/peers/heads.sh FOLDER [PYTHON]        PYTHON: one with numpy and nibabel; else one is made
+#   tests/peers/heads.sh FOLDER [PYTHON]        PYTHON: one with numpy, scipy, nibabel; else one is made
 #
 # file                    package                                           licence
 # ct_invesalius           Debian invesalius-examples 3.1.99998-4            GPL-2
@@ -20,7 +21,7 @@ python=${2:-}
 scratch=$(mktemp -d) && trap 'rm -rf "$scratch"' EXIT
 chmod 777 "$scratch" && cd "$scratch"
 if [ -z "$python" ]; then
-  python3 -m venv v && v/bin/pip -q install numpy nibabel
+  python3 -m venv v && v/bin/pip -q install numpy scipy nibabel
   python=$scratch/v/bin/python
 fi
 fetch() { "$python" -m pip -q --disable-pip-version-check download --no-deps -d w "$@"; }
@@ -39,5 +40,5 @@ fetch --no-binary pycortex pycortex==1.4.0
 "$python" -m zipfile -e w/pydeface-*.whl pd
 "$python" -m zipfile -e w/spm_runtime-*.whl spm
 "$python" -m zipfile -e spm/spm_runtime/_spm/_spm.ctf spmctf >/dev/null
-tar xzf w/pycortex-1.4.0.tar.gz -C pc --wildcards '*.nii.gz'
+tar xzf w/pycortex-1.4.0.tar.gz -C pc --wildcards '*.nii.gz' '*/surfaces/*.gii'
 "$python" "$here/heads.py" "$out"
