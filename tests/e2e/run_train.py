@@ -128,6 +128,21 @@ def full_disk():
     assert not list(folder.glob(".full*")), "a part of a file is left"
 
 
+def validated():
+    """On scans of its own: those that the label maps could be of. The weights stay what they are."""
+    head = nibabel.load(folder / "labels" / "0.nii.gz")
+    values = np.asanyarray(head.dataobj)
+    for name, voxels in (("scan", 40.0 * (values > 0) + values % 7), ("brain", np.isin(values, (2, 3)))):
+        nibabel.save(nibabel.Nifti1Image(voxels.astype(np.float32), head.affine), folder / f"{name}.nii.gz")
+    (folder / "scans.csv").write_text("image,label\nscan.nii.gz,brain.nii.gz\n")
+    words = ["-q", "--log", folder / "v.csv", "--validate-every", "6", "--validation", folder / "scans.csv"]
+    assert trained("validated.onnx", *words) == whole
+    rows = (folder / "v.validation.csv").read_text().splitlines()
+    assert len(rows) == 3 and all("scan.nii.gz" in row for row in rows[1:]), rows
+    refused(2, "with --labels those of --validation", "x.onnx", "-q", "--log", folder / "x.csv", "--validate-every", "6")
+
+
+validated()
 full_disk()
 refused(4, "of another run: that has --width 2, this one --width 4", "whole.onnx", "-q", "--resume", "--width", "4")
 refused(4, "--seed 3", "whole.onnx", "-q", "--resume", "--seed", "4")

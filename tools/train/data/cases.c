@@ -358,7 +358,7 @@ static enum vn_status rows_take(struct vnt_list *list, const char *csv, struct v
   if (cases->spec.n_intensity > 1 && cases->spec.n_intensity != cases->channels)
     return vn_fail(diag, VN_E_ARGUMENT, "%s: rules for intensities: %zu, but %zu channels",
                    vnt_path_end(csv), cases->spec.n_intensity, cases->channels);
-  if (cases->n_training) return VN_OK;
+  if (cases->n_training || (cases->spec.validation && cases->count)) return VN_OK;
   return vn_fail(diag, VN_E_FORMAT, "%s: there is no case to train on", vnt_path_end(csv));
 }
 
@@ -389,11 +389,13 @@ enum vn_status vnt_cases_open(const char *csv, const struct vnt_cases_spec *spec
   cases->store.limit_bytes = spec->memory_bytes;
   enum vn_status status = spec_check(spec, diag);
   if (!status) status = vnt_list_read(csv, &list, diag);
+  for (size_t i = 0; i < list.count && spec->validation; i++) list.row[i].validation = true;
   if (!status && spec->folds) status = vnt_list_fold(&list, csv, spec->fold, spec->folds, diag);
   if (!status) status = vnt_list_order(&list, csv, spec->channels, diag);
   if (!status) status = rows_take(&list, csv, cases, diag);
   vnt_list_close(&list);
   if (!status) status = cases_load(cases, csv, pool, diag);
+  if (!status && spec->validation) return VN_OK;
   for (size_t i = 0; i < cases->n_training && !status; i++)
     if (cases->items[cases->training[i]].present) return VN_OK;
   return status ? status

@@ -34,6 +34,7 @@ struct vnt_cases_spec {
   const struct vnt_labels *labels; /* borrowed */
   const char *channels;            /* their order, "t1; t2"; NULL: the list's */
   size_t fold, folds;              /* cases_list.h; folds 0: the list's own split */
+  bool validation;                 /* all of them are for it, and there is no split */
   const char *store_path;          /* see store.h */
   uint64_t memory_bytes;           /* the store's limit */
 };

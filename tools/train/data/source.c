@@ -122,14 +122,16 @@ static void augment_choose(const struct vnt_samples_spec *spec, struct vnt_augme
   augment->side_axis = 2 - (int)strcspn(spec->orientation, "LR"); /* of d h w */
 }
 
-static enum vn_status cases_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
-                                 struct vnt_samples *s, FILE *list, struct vn_diag *diag) {
+/* Reads the list of spec->data, or that of spec->validation. */
+static enum vn_status cases_read(const struct vnt_samples_spec *spec, struct vn_pool *pool,
+                                 struct vnt_samples *s, struct vn_diag *diag) {
   struct vn_intensity_rule rules[VNT_CHANNELS_MOST];
   struct vnt_cases_spec cases = {.intensity = rules,
                                  .labels = spec->classes,
                                  .channels = spec->channels,
                                  .fold = spec->fold,
                                  .folds = spec->folds,
+                                 .validation = !spec->data,
                                  .store_path = spec->store_path,
                                  .memory_bytes = spec->memory_bytes};
   memcpy(cases.spacing_mm, spec->spacing_mm, sizeof cases.spacing_mm);
@@ -139,8 +141,16 @@ static enum vn_status cases_open(const struct vnt_samples_spec *spec, struct vn_
                    spec->orientation);
   memcpy(cases.orientation, spec->orientation, sizeof cases.orientation);
   enum vn_status status = rules_parse(spec->intensity, rules, &cases.n_intensity, diag);
-  if (!status) status = vnt_cases_open(spec->data, &cases, pool, &s->cases, diag);
+  if (!status)
+    status =
+        vnt_cases_open(spec->data ? spec->data : spec->validation, &cases, pool, &s->cases, diag);
   s->cases.spec.intensity = NULL; /* which end here */
+  return status;
+}
+
+static enum vn_status cases_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
+                                 struct vnt_samples *s, FILE *list, struct vn_diag *diag) {
+  const enum vn_status status = cases_read(spec, pool, s, diag);
   if (status) return status;
   s->channels = s->cases.channels;
   for (size_t i = 0; i < s->cases.n_training; i++) {
@@ -165,6 +175,7 @@ enum vn_status vnt_samples_open(const struct vnt_samples_spec *spec, struct vn_p
   if (!out) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   enum vn_status status = spec->labels ? maps_open(spec, pool, samples, out, diag)
                                        : cases_open(spec, pool, samples, out, diag);
+  if (!status && spec->labels && spec->validation) status = cases_read(spec, pool, samples, diag);
   if (!vn_printed_close(out, &list) && !status)
     status = vn_fail(diag, VN_E_MEMORY, "out of memory");
   samples->list = list.text;

@@ -100,6 +100,7 @@ static const char help[] =
     "                         distance, mean distance of surfaces (ASSD) and the share of\n"
     "                         them within --tolerance (NSD) go to LOG.validation.csv, and\n"
     "                         the model of the best mean Dice is kept as MODEL.best.onnx\n"
+    "  --validation FILE      with --labels: a list as for --data, of scans to validate on\n"
     "  --tolerance MM         of the NSD (2)\n"
     "  --validation-maps DIR  the label maps of the last validation\n"
     "  --log FILE             CSV: a row for each step\n"
@@ -166,6 +167,7 @@ enum {
   MEMORY,
   FOLD,
   TOLERANCE,
+  VALIDATION,
   MAPS,
   IGNORE,
   WEIGHTS,
@@ -218,6 +220,7 @@ static const struct option longs[] = {
     {"memory-limit", required_argument, NULL, MEMORY},
     {"fold", required_argument, NULL, FOLD},
     {"tolerance", required_argument, NULL, TOLERANCE},
+    {"validation", required_argument, NULL, VALIDATION},
     {"validation-maps", required_argument, NULL, MAPS},
     {"ignore", required_argument, NULL, IGNORE},
     {"class-weights", required_argument, NULL, WEIGHTS},
@@ -315,6 +318,7 @@ static void text_option(struct vnt_options *o, int option) {
       {TABLE, &o->label_table},
       {PLAN, &o->plan},
       {MAPS, &o->maps_folder},
+      {VALIDATION, &o->validation},
       {EXPECT, &o->expect},
       {ORIENTATION, &o->orientation},
       {INTENSITY, &o->intensity},
@@ -452,16 +456,18 @@ static void labels_complete(struct vnt_options *o) {
   static const char brain[] = /* heads of adults, from the chin or the neck up */
       "extent 100 320 120 320 80 350; ml 1 800 2100; share 1 0.03 0.6; pieces 1 2; surface 1 8.8";
   if (o->data) cli_fatal(VN_E_ARGUMENT, "--data and --labels: one of the two");
-  if (o->validate_every)
-    cli_fatal(VN_E_ARGUMENT, "--validate-every needs scans of --data, whose split says validation");
+  if (o->validate_every && !o->validation)
+    cli_fatal(VN_E_ARGUMENT, "--validate-every needs scans: with --labels those of --validation "
+                             "CASES.csv");
   if (o->prepared[0] || o->prepared[2])
     cli_fatal(VN_E_ARGUMENT, "--orientation and --intensity go with --data: scans of --labels are "
                              "rendered as RAS and 'percentile 0.5 99.5'");
   if (o->classes && o->classes != 2)
     cli_fatal(VN_E_ARGUMENT, "--labels: the classes are 2, background and brain");
-  if (o->label_table || o->ignored >= 0 || o->foreground >= 0 || o->cache_bytes || o->folds)
-    cli_fatal(VN_E_ARGUMENT,
-              "--label-table, --ignore, --foreground, --cache-limit and --fold go with --data");
+  if (o->foreground >= 0 || o->cache_bytes || o->folds)
+    cli_fatal(VN_E_ARGUMENT, "--foreground, --cache-limit and --fold go with --data");
+  if ((o->label_table || o->ignored >= 0) && !o->validation)
+    cli_fatal(VN_E_ARGUMENT, "--label-table and --ignore go with --data, or with --validation");
   if (!o->prepared[1]) o->spacing_mm[0] = o->spacing_mm[1] = o->spacing_mm[2] = 2;
   if (!o->spacing_mm[0] || o->spacing_mm[0] != o->spacing_mm[1] ||
       o->spacing_mm[0] != o->spacing_mm[2])
@@ -515,6 +521,9 @@ static void complete(struct vnt_options *o) {
     cli_fatal(VN_E_ARGUMENT, "--charts and --validate-every need --log FILE.csv");
   if (o->maps_folder && !o->validate_every)
     cli_fatal(VN_E_ARGUMENT, "--validation-maps goes with --validate-every");
+  if (o->validation && (o->data || !o->validate_every))
+    cli_fatal(VN_E_ARGUMENT, "--validation goes with --labels and --validate-every; a list of "
+                             "--data says by its column split what is for validation");
   if (!o->checkpoint) o->checkpoint = cli_joined(o->output, ".ckpt", "");
 }
 

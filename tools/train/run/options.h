@@ -13,9 +13,9 @@ struct vnt_options {
   const char *orientation, *intensity, *label_names, *label_table, *expect;
   double spacing_mm[3]; /* x y z along the orientation; all 0: each scan's own */
   size_t width, stages, batch, threads, feed_threads;
-  size_t classes;                  /* 0 until it is settled: not given */
-  size_t patch[3], model_patch[3]; /* d h w; model_patch 0 until it is settled */
-  const char *maps_folder;
+  size_t classes;                       /* 0 until it is settled: not given */
+  size_t patch[3], model_patch[3];      /* d h w; model_patch 0 until it is settled */
+  const char *validation, *maps_folder; /* validation: a list beside --labels */
   double tolerance_mm;
   size_t fold, folds; /* folds 0: the list's own split */
   double rate, dropout, freeze, clip, average, foreground, timeout_s; /* foreground below 0: the

@@ -195,7 +195,7 @@ static void notes_print(const struct vnt_run *run) {
   for (size_t i = 0; i < cases->count; i++)
     if (*cases->items[i].note)
       cli_note("%s: %s", cases->items[i].image_path[0], cases->items[i].note);
-  for (size_t class = 1; cases->count && class < run->labels->classes; class ++) {
+  for (size_t class = 1; cases->n_training && class < run->labels->classes; class ++) {
     bool there = false;
     for (size_t i = 0; i < cases->n_training && !there; i++) {
       const struct vnt_case *item = &cases->items[cases->training[i]];
@@ -217,6 +217,7 @@ static void samples_open(struct vnt_run *run) {
   const struct vnt_samples_spec spec = {
       .labels = o->labels,
       .data = o->data,
+      .validation = o->validation,
       .patch = o->patch,
       .spacing_mm = {o->spacing_mm[2], o->spacing_mm[1], o->spacing_mm[0]},
       .orientation = o->orientation,

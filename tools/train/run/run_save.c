@@ -45,10 +45,11 @@ static void files_check(const struct vnt_run *run) {
     cli_files_add(&files, outputs[i], true);
   cli_files_add(&files, o->init, false);
   cli_files_add(&files, o->data, false);
+  cli_files_add(&files, o->validation, false);
   cli_files_add(&files, o->label_table, false);
   for (size_t i = 0; i < s->n_maps; i++) cli_files_add(&files, s->map_path[i], false);
   for (size_t i = 0; i < s->cases.count; i++) {
-    for (size_t c = 0; c < s->channels; c++)
+    for (size_t c = 0; c < s->cases.channels; c++)
       cli_files_add(&files, s->cases.items[i].image_path[c], false);
     cli_files_add(&files, s->cases.items[i].label_path, false);
   }
