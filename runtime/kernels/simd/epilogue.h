@@ -35,19 +35,32 @@ VEC_INLINE struct vn_epi vn_epi_open(const struct vn_epilogue *e, size_t channel
   return b;
 }
 
-VEC_INLINE vec vn_epi_act(uint32_t kind, vec param, vec x) {
+/* n vectors, a constant of at most VEC_CHAINS; in place. */
+VEC_INLINE void vn_epi_act_each(uint32_t kind, vec param, vec *x, const size_t n) {
+  vec y[VEC_CHAINS];
   switch (kind) {
   case VN_ACT_RELU:
-    return vec_max(vec_zero(), x);
+    VEC_EACH x[i] = vec_max(vec_zero(), x[i]);
+    break;
   case VN_ACT_PRELU:
-    return vec_select_gt(x, vec_zero(), x, x * param);
+    VEC_EACH x[i] = vec_select_gt(x[i], vec_zero(), x[i], x[i] * param);
+    break;
   case VN_ACT_ELU:
-    return vec_select_gt(x, vec_zero(), x, vec_expm1(vec_min(vec_zero(), x)) * param);
+    VEC_EACH y[i] = vec_min(vec_zero(), x[i]);
+    vec_expm1_each(y, n);
+    VEC_EACH x[i] = vec_select_gt(x[i], vec_zero(), x[i], y[i] * param);
+    break;
   case VN_ACT_SIGMOID:
-    return vec_set1(1.f) / (vec_set1(1.f) + vec_exp(vec_zero() - x));
+    VEC_EACH x[i] = vec_set1(1.f) / (vec_set1(1.f) + vec_exp(vec_zero() - x[i]));
+    break;
   default:
-    return x;
+    break;
   }
+}
+
+VEC_INLINE vec vn_epi_act(uint32_t kind, vec param, vec x) {
+  vn_epi_act_each(kind, param, &x, 1);
+  return x;
 }
 
 /* The residual's channels for output pixel `pixel` = ((n*D + d)*H + h)*W + w. */
@@ -60,10 +73,31 @@ VEC_INLINE vec vn_epi_residual(const struct vn_epi *b, size_t pixel) {
   return vec_load(lane);
 }
 
-VEC_INLINE vec vn_epi_apply(const struct vn_epi *b, vec x, size_t pixel) {
-  x = vn_epi_act(b->kind[0], b->param[0], x + b->bias);
-  if (b->residual) x = x + vn_epi_residual(b, pixel);
-  return vn_epi_act(b->kind[1], b->param[1], x);
+/* n vectors, a constant of at most VEC_CHAINS, of pixels `step` apart; in place. */
+VEC_INLINE void vn_epi_apply_each(const struct vn_epi *b, vec *x, const size_t n, size_t pixel,
+                                  size_t step) {
+  VEC_EACH x[i] = x[i] + b->bias;
+  vn_epi_act_each(b->kind[0], b->param[0], x, n);
+  if (b->residual) VEC_EACH x[i] = x[i] + vn_epi_residual(b, pixel + i * step);
+  vn_epi_act_each(b->kind[1], b->param[1], x, n);
 }
+
+VEC_INLINE vec vn_epi_apply(const struct vn_epi *b, vec x, size_t pixel) {
+  vn_epi_apply_each(b, &x, 1, pixel, 0);
+  return x;
+}
+
+/* Sums of a rectangle of pixels, for the block's channels. */
+struct vn_epi_pixels {
+  const float *sum;
+  size_t pixel;                                 /* the first */
+  size_t columns, column_step, column_sum_step; /* pixels; floats */
+  size_t rows, row_step, row_sum_step;
+};
+
+/* epilogue.c: epilogue and store; `stream`: past the caches, where vectors are whole. */
+#define vn_epi_finish VN_ISA_NAME(epi_finish)
+void vn_epi_finish(const struct vn_epi *epi, const struct vn_tensor *out, bool stream,
+                   const struct vn_epi_pixels *pixels);
 
 #endif

@@ -9,6 +9,7 @@
  * Channels are summed in the same order whatever the vectors' width: each of 16 lanes by itself,
  * and then the lanes. A narrower vector is a part of 16 lanes. */
 #include "fft.h"
+#include "turned_epilogue.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -142,19 +143,14 @@ static void some_columns(const struct head *k, const struct fft_strip *at, size_
 /* ---- the output ---- */
 
 /* One h of the VEC_LANES pixels from `pixel` on, of which `count` exist: all of d. */
-static void finish(const struct head *k, const struct vn_epi *e, const float *sums, size_t pixel,
-                   size_t count, size_t depth) {
-  const struct vn_tensor *out = &k->f.conv.out;
-  const size_t plane = out->dim[VN_H] * out->dim[VN_W], outputs = k->f.channels_out;
-  float pixels[VEC_LANES * VEC_LANES];
+VEC_INLINE void finish(const struct vn_conv *conv, const size_t outputs, const float *sums,
+                       size_t pixel, size_t count, size_t depth) {
+  const size_t plane = conv->out.dim[VN_H] * conv->out.dim[VN_W];
   for (size_t d = 0; d < depth; d++, pixel += plane) {
-    for (size_t o = 0; o < outputs; o++)
-      for (size_t i = 0; i < count; i++)
-        pixels[i * VEC_LANES + o] = sums[(o * FFT_TILE + d) * VEC_LANES + i];
-    for (size_t i = 0; i < count; i++) {
-      const vec y = vn_epi_apply(e, vec_load_n(pixels + i * VEC_LANES, outputs), pixel + i);
-      vec_store_n((float *)out->data + (pixel + i) * out->stride, y, outputs);
-    }
+    vec y[FFT_HEAD_OUTPUTS];
+    VEC_UNROLL for (size_t o = 0; o < outputs; o++) y[o] =
+        vec_load(sums + (o * FFT_TILE + d) * VEC_LANES);
+    turned_finish(conv, outputs, pixel, count, y);
   }
 }
 
@@ -168,7 +164,6 @@ static void head_output(const struct head *k, const struct fft_strip *at, float 
   const size_t columns = smaller(at->tiles * FFT_TILE, size[2] - at->w);
   const size_t depth = smaller(FFT_TILE, size[0] - at->d),
                height = smaller(FFT_TILE, size[1] - at->h);
-  const struct vn_epi e = vn_epi_open(&k->f.conv.epilogue, 0, outputs);
   float *planes = scratch + k->planes_at, sums[FFT_HEAD_OUTPUTS * FFT_TILE * VEC_LANES];
   for (size_t x = 0; x < columns; x += VEC_LANES) {
     for (size_t o = 0; o < outputs; o++)
@@ -179,7 +174,11 @@ static void head_output(const struct head *k, const struct fft_strip *at, float 
       for (size_t o = 0; o < outputs; o++)
         fft_output_depth(planes + o * PLANES_ELEMS + h * VEC_LANES,
                          sums + o * FFT_TILE * VEC_LANES);
-      finish(k, &e, sums, row + x, smaller(VEC_LANES, columns - x), depth);
+      const size_t count = smaller(VEC_LANES, columns - x);
+      if (outputs == 1)
+        finish(&k->f.conv, 1, sums, row + x, count, depth);
+      else
+        finish(&k->f.conv, 2, sums, row + x, count, depth);
     }
   }
 }

@@ -38,32 +38,35 @@ struct target {
   size_t pixel, depth, height, plane; /* plane: pixels from one d to the next */
 };
 
-/* The outputs along d of one pixel of a plane. */
-VEC_INLINE void finish(const struct fft *f, const struct vn_epi *e, const struct target *t,
-                       size_t pixel, const float *from, const int stream) {
-  const size_t stride = f->conv.out.stride;
-  float *out = (float *)f->conv.out.data + pixel * stride + e->channel;
-  for (size_t k = 0; k < t->depth; k++, pixel += t->plane, out += t->plane * stride) {
-    const vec x = vn_epi_apply(e, vec_load(from + k * VEC_LANES), pixel);
-    if (stream)
-      vec_stream(out, x);
-    else
-      vec_store_k(out, x, e->count);
-  }
+/* Beside one h of this column its share of the rows of the column after the next, and the next
+ * one's residual, of which no prefetcher sees a pattern. */
+VEC_INLINE void look_ahead(const struct fft *f, const struct vn_epi *e, const struct target *t,
+                           size_t pixel, size_t h, const float *rows) {
+  const size_t end = (h + 1) * FFT_ROWS / t->height;
+  for (size_t k = h * FFT_ROWS / t->height; rows && k < end; k++)
+    for (size_t i = 0; i < FFT_PAIR; i += FFT_LINE) vec_prefetch_l2(rows + k * f->row + i);
+  if (!e->residual) return;
+  const float *residual = e->residual + (pixel + 1) * e->residual_stride;
+  for (size_t k = 0; k < t->depth; k++)
+    vec_prefetch_l2(residual + k * t->plane * e->residual_stride);
 }
 
 /* One vector of one column. */
 static void column(const struct fft *f, const struct vn_epi *e, const struct target *t, size_t w,
-                   const float *in) {
+                   const float *in, const float *later) {
   float planes[FFT_POINTS * FFT_TILE * VEC_LANES], out[FFT_TILE * VEC_LANES];
   fft_output_h(in, f->row, VEC_LANES, planes);
   for (size_t h = 0; h < t->height; h++) {
     const size_t pixel = t->pixel + h * f->conv.out.dim[VN_W] + w;
+    look_ahead(f, e, t, pixel, h, later);
     fft_output_depth(planes + h * VEC_LANES, out);
-    if (f->stream && e->count == VEC_LANES)
-      finish(f, e, t, pixel, out, 1);
-    else
-      finish(f, e, t, pixel, out, 0);
+    vn_epi_finish(e, &f->conv.out, f->stream,
+                  &(struct vn_epi_pixels){.sum = out,
+                                          .pixel = pixel,
+                                          .columns = t->depth,
+                                          .column_step = t->plane,
+                                          .column_sum_step = VEC_LANES,
+                                          .rows = 1});
   }
 }
 
@@ -84,9 +87,6 @@ void fft_output(const struct fft *f, const struct fft_strip *at, const float *st
       const float *in = strip + x * f->column + c * FFT_PAIR;
       const struct vn_epi e = vn_epi_open(&f->conv.epilogue, c * VEC_LANES,
                                           smaller(f->channels_out - c * VEC_LANES, VEC_LANES));
-      for (size_t k = 0; x + 2 < end && k < FFT_ROWS; k++)
-        for (size_t i = 0; i < FFT_PAIR; i += FFT_LINE)
-          vec_prefetch_l2(in + 2 * f->column + k * f->row + i);
-      column(f, &e, &t, x, in);
+      column(f, &e, &t, x, in, x + 2 < end ? in + 2 * f->column : NULL);
     }
 }

@@ -1,7 +1,6 @@
 /* Convolution 1x1x1 to a few outputs, with pixels in the lanes: one or two outputs would leave most
  * of a vector of channels idle. Sums are in the order of product.c's, and so are the bits. */
-#include "epilogue.h"
-#include "turn.h"
+#include "turned_epilogue.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -41,27 +40,10 @@ VEC_INLINE void sums(const struct few *k, const size_t outputs, size_t pixel, si
   }
 }
 
-static vec act(const struct vn_epilogue *e, int i, size_t channel, vec x) {
-  const bool prelu = e->act[i].kind == VN_ACT_PRELU;
-  return vn_epi_act(e->act[i].kind, vec_set1(prelu ? e->act[i].slope[channel] : e->act[i].alpha),
-                    x);
-}
-
 VEC_INLINE void block(const struct few *k, const size_t outputs, size_t pixel, size_t count) {
-  const struct vn_epilogue *e = &k->conv.epilogue;
-  const size_t wrap = e->residual.dim[VN_C];
-  struct vn_tensor out = k->conv.out;
-  float results[MOST_OUTPUTS * VEC_LANES], residual[TURN_MOST * VEC_LANES];
   vec y[MOST_OUTPUTS];
-  out.dim[VN_C] = outputs; /* a constant, which spares turn_out its question */
   sums(k, outputs, pixel, count, y);
-  if (e->residual.data) turn_in(&e->residual, pixel, count, residual);
-  VEC_UNROLL for (size_t o = 0; o < outputs; o++) {
-    y[o] = act(e, 0, o, e->bias ? y[o] + vec_set1(e->bias[o]) : y[o] + vec_zero());
-    if (e->residual.data) y[o] = y[o] + vec_load(residual + o % wrap * VEC_LANES);
-    vec_store(results + o * VEC_LANES, act(e, 1, o, y[o]));
-  }
-  turn_out(&out, pixel, count, results);
+  turned_finish(&k->conv, outputs, pixel, count, y);
 }
 
 static void few_run(const void *state, size_t job, void *scratch) {

@@ -3,6 +3,7 @@ set(VN_SIMD_SOURCES
   kernels/simd/depthwise.c
   kernels/simd/direct.c
   kernels/simd/down.c
+  kernels/simd/epilogue.c
   kernels/simd/fft.c
   kernels/simd/fft_cut.c
   kernels/simd/fft_head.c

@@ -104,7 +104,6 @@ static void accumulate_any(const struct wino_axis *a, size_t freq, size_t n, con
 struct target {
   size_t channel, lanes, pixel; /* of the first output */
   size_t count[3];              /* outputs that exist */
-  float *out;
 };
 
 static struct target target_of(const struct wino *w, const struct wino_job *job, size_t tile,
@@ -119,37 +118,24 @@ static struct target target_of(const struct wino *w, const struct wino_job *job,
   t.pixel = ((job->n * ax[0].out + at[0]) * ax[1].out + at[1]) * ax[2].out + at[2];
   for (size_t a = 0; a < 3; a++)
     t.count[a] = ax[a].out - at[a] < ax[a].m ? ax[a].out - at[a] : ax[a].m;
-  t.out = (float *)w->conv.out.data + t.pixel * w->conv.out.stride + t.channel;
   return t;
 }
 
 /* Epilogue and store. */
-VEC_INLINE void finish(const struct wino *w, const struct target *t, const float *done,
-                       const int stream) {
+static void finish(const struct wino *w, const struct target *t, const float *done) {
   const struct wino_axis *ax = w->axis;
-  const size_t row = ax[2].out, plane = ax[1].out * row, stride = w->conv.out.stride;
+  const size_t row = ax[2].out;
   const struct vn_epi e = vn_epi_open(&w->conv.epilogue, t->channel, t->lanes);
   for (size_t z = 0; z < t->count[0]; z++)
-    for (size_t y = 0; y < t->count[1]; y++) {
-      const size_t at = z * plane + y * row;
-      const float *from = done + (z * ax[1].m + y) * ax[2].m * VEC_LANES;
-      for (size_t x = 0; x < t->count[2]; x++) {
-        vec v = vn_epi_apply(&e, vec_load(from + x * VEC_LANES), t->pixel + at + x);
-        if (stream)
-          vec_stream(t->out + (at + x) * stride, v);
-        else
-          vec_store_k(t->out + (at + x) * stride, v, t->lanes);
-      }
-    }
-}
-
-static void finish_any(const struct wino *w, const struct wino_job *job, size_t tile,
-                       size_t vec_index, const float *done) {
-  const struct target t = target_of(w, job, tile, vec_index);
-  if (w->stream && t.lanes == VEC_LANES)
-    finish(w, &t, done, 1);
-  else
-    finish(w, &t, done, 0);
+    vn_epi_finish(&e, &w->conv.out, w->stream,
+                  &(struct vn_epi_pixels){.sum = done + z * ax[1].m * ax[2].m * VEC_LANES,
+                                          .pixel = t->pixel + z * ax[1].out * row,
+                                          .columns = t->count[2],
+                                          .column_step = 1,
+                                          .column_sum_step = VEC_LANES,
+                                          .rows = t->count[1],
+                                          .row_step = row,
+                                          .row_sum_step = ax[2].m * VEC_LANES});
 }
 
 void wino_output(const struct wino *w, const struct wino_job *job, size_t freq, int last,
@@ -165,7 +151,9 @@ void wino_output(const struct wino *w, const struct wino_job *job, size_t freq, 
       pass_h_any(h, m + i * w->m_row + o * VEC_LANES, w->m_freq, x->t, half);
       pass_w_any(x, half, h->m, y);
       accumulate_any(d, freq, n, y, pair + at, sums, last ? done : sums);
-      if (last) finish_any(w, job, i, o, done);
+      if (!last) continue;
+      const struct target t = target_of(w, job, i, o);
+      finish(w, &t, done);
     }
   if (last && w->stream) vec_stream_end();
 }

@@ -113,32 +113,45 @@ VEC_INLINE float vec_sum(vec x) {
   return s;
 }
 
-/* x = n ln 2 + r; yields e^r - 1 and 2^n. x in [-87.3, 88]; within 1 ulp of e^r - 1. */
-VEC_INLINE vec vec_exp_parts(vec x, vec *pow2) {
-  vec n = vec_round(x * vec_set1(1.44269504f));
-  vec r = vec_fnma(n, vec_set1(0.693359375f), x);
-  r = vec_fnma(n, vec_set1(-2.12194440e-4f), r);
-  vec p = vec_set1(1.f / 5040);
-  p = vec_fma(p, r, vec_set1(1.f / 720));
-  p = vec_fma(p, r, vec_set1(1.f / 120));
-  p = vec_fma(p, r, vec_set1(1.f / 24));
-  p = vec_fma(p, r, vec_set1(1.f / 6));
-  p = vec_fma(p, r, vec_set1(0.5f));
-  p = vec_fma(p * r, r, r);
-  *pow2 = vec_pow2(n);
-  return p;
+/* Exponentials side by side: one alone is a chain of twenty operations, each of which waits for the
+ * one before. */
+enum { VEC_CHAINS = 4 };
+#define VEC_EACH VEC_UNROLL for (size_t i = 0; i < n; i++)
+
+/* n vectors, a constant of at most VEC_CHAINS. x = k ln 2 + r; yields e^r - 1 and 2^k. x in [-87.3,
+ * 88]; within 1 ulp of e^r - 1. */
+VEC_INLINE void vec_exp_parts(const vec *x, const size_t n, vec *p, vec *pow2) {
+  vec r[VEC_CHAINS], k[VEC_CHAINS];
+  VEC_EACH k[i] = vec_round(x[i] * vec_set1(1.44269504f));
+  VEC_EACH r[i] = vec_fnma(k[i], vec_set1(0.693359375f), x[i]);
+  VEC_EACH r[i] = vec_fnma(k[i], vec_set1(-2.12194440e-4f), r[i]);
+  VEC_EACH pow2[i] = vec_pow2(k[i]);
+  VEC_EACH p[i] = vec_fma(vec_set1(1.f / 5040), r[i], vec_set1(1.f / 720));
+  VEC_EACH p[i] = vec_fma(p[i], r[i], vec_set1(1.f / 120));
+  VEC_EACH p[i] = vec_fma(p[i], r[i], vec_set1(1.f / 24));
+  VEC_EACH p[i] = vec_fma(p[i], r[i], vec_set1(1.f / 6));
+  VEC_EACH p[i] = vec_fma(p[i], r[i], vec_set1(0.5f));
+  VEC_EACH p[i] = vec_fma(p[i] * r[i], r[i], r[i]);
 }
 
-/* e^x - 1, exact to about 2 ulp also near 0, for x <= 88; below -80: -1. */
+/* e^x - 1, exact to about 2 ulp also near 0, for x <= 88; below -80: -1. In place. */
+VEC_INLINE void vec_expm1_each(vec *x, const size_t n) {
+  vec p[VEC_CHAINS], s[VEC_CHAINS];
+  VEC_EACH x[i] = vec_min(vec_set1(88.f), vec_max(vec_set1(-80.f), x[i]));
+  vec_exp_parts(x, n, p, s);
+  VEC_EACH x[i] = vec_fma(p[i], s[i], s[i] - vec_set1(1.f));
+}
 VEC_INLINE vec vec_expm1(vec x) {
-  vec s, p = vec_exp_parts(vec_min(vec_set1(88.f), vec_max(vec_set1(-80.f), x)), &s);
-  return vec_fma(p, s, s - vec_set1(1.f));
+  vec_expm1_each(&x, 1);
+  return x;
 }
 
 /* e^x to about 2 ulp; from 88 on e^88, below -87.3: 0. */
 VEC_INLINE vec vec_exp(vec x) {
   const vec low = vec_set1(-87.3f);
-  vec s, p = vec_exp_parts(vec_min(vec_set1(88.f), vec_max(low, x)), &s);
+  const vec inside = vec_min(vec_set1(88.f), vec_max(low, x));
+  vec s, p;
+  vec_exp_parts(&inside, 1, &p, &s);
   return vec_select_gt(low, x, vec_zero(), vec_fma(p, s, s));
 }
 
