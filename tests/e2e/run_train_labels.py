@@ -111,6 +111,35 @@ def folds_are_parts():
     refused(2, "--fold: expected a whole number from 0 to 2", "--fold", "3/3", data="folds.csv")
 
 
+def channels_have_names():
+    """The names of the columns are the model's; a list in another order is brought into it."""
+    random = np.random.default_rng(5)
+    for number in range(2):
+        for name in ("t2", "flair"):
+            image = random.normal(0, 20, (32, 28, 24)).astype(np.float32)
+            nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), folder / f"s{number}_{name}.nii.gz")
+    cases = [f"s{n}.nii.gz,s{n}_t2.nii.gz,s{n}_flair.nii.gz,label.nii.gz" for n in range(2)]
+    (folder / "three.csv").write_text("image_t1,image_t2,image_flair,label\n" + "\n".join(cases))
+    turned = [",".join(case.split(",")[i] for i in (2, 3, 0, 1)) for case in cases]
+    (folder / "turned.csv").write_text("image_FLAIR,label,image_T1,image_T2\n" + "\n".join(turned))
+    small = ["--patch", "16x16x16", "--stages", "2", "-q"]
+    three, _ = train("three.onnx", *small, "--steps", "3", "--threads", "1", "--intensity", "zscore; none; window -50 50",
+                     "--charts", folder / "three", "--log", folder / "three.csv.log", data="three.csv")
+    assert three == train("three2.onnx", *small, "--steps", "3", "--threads", "3", "--intensity",
+                          "zscore; none; window -50 50", data="three.csv")[0]
+    assert call("vnetc", folder / "three.onnx", "-o", folder / "three.plan")[0] == 0
+    told = call("vnetc", folder / "three.onnx", "-o", folder / "three.plan")[1]
+    told += call("vnet-plan", folder / "three.plan")[1]
+    assert "width=9" in told and "in=3" in told and "vnet.channels = t1; t2; flair" in told and "zscore; none; window" in told, told
+    more = ["--patch", "16x16x16", "--init", folder / "three.onnx", "--steps", "2", "--threads", "1", "-q"]
+    assert train("m1.onnx", *more, data="three.csv")[0] == train("m2.onnx", *more, data="turned.csv")[0]
+    words = ["--label-table", folder / "table.csv", "--init", folder / "three.onnx"]
+    status, _, err = call("vnet-train", "--data", folder / "cases.csv", "-o", folder / "no.onnx", *words)
+    assert status == 2 and "scans of 3 channels, the data has 1" in err, err
+    refused(2, "rules for intensities: 2, but 3 channels", "--label-table", folder / "table.csv", "--intensity",
+            "zscore; none", "--width", "3", data="three.csv")
+
+
 def plans_can_be_followed():
     """Of three CTs, one of them with thick slices: the command that is printed trains."""
     random = np.random.default_rng(4)
@@ -194,6 +223,7 @@ def refusals():
 phantoms_make()
 a_table_says_it_all()
 folds_are_parts()
+channels_have_names()
 plans_can_be_followed()
 means_are_resumed()
 heads_are_changed()

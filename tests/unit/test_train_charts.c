@@ -278,6 +278,13 @@ enum {
 };
 
 /* 1 in a box from low to 5, axes d h w. */
+static enum vn_status slices_write(int fd, const float *image, const uint8_t *target,
+                                   const uint8_t *predicted, const size_t dim[3], size_t samples,
+                                   struct vn_diag *diag) {
+  const struct vnt_slices slices = {image, target, predicted, dim, samples, NULL};
+  return vnt_chart_slices(fd, &slices, diag);
+}
+
 static void box_fill(uint8_t *map, size_t low_d, size_t low_h, size_t low_w) {
   for (size_t i = 0; i < ELEMS; i++)
     map[i] = i / SIDE / SIDE >= low_d && i / SIDE / SIDE <= 5 && i / SIDE % SIDE >= low_h &&
@@ -289,8 +296,7 @@ static struct image slices_draw(const float *image, const uint8_t *target, const
   static const size_t dim[3] = {SIDE, SIDE, SIDE};
   struct vn_diag diag;
   const int fd = png_create();
-  if (vnt_chart_slices(fd, image, target, predicted, dim, samples, &diag))
-    fail_msg("%s", diag.text);
+  if (slices_write(fd, image, target, predicted, dim, samples, &diag)) fail_msg("%s", diag.text);
   close(fd);
   return image_read();
 }
@@ -338,17 +344,49 @@ static void outlines_are_where_labels_are(void **state) {
   free(p.rgb);
 }
 
+/* Of several labels each has its colour, the target in a row above the prediction, and the legend
+ * has a name for each; what is ignored is neither. */
+static void labels_have_colours(void **state) {
+  (void)state;
+  static const uint8_t red[3] = {200, 0, 0}, green[3] = {0, 160, 0};
+  static float image[ELEMS];
+  static uint8_t target[ELEMS], predicted[ELEMS];
+  const size_t dim[3] = {SIDE, SIDE, SIDE};
+  struct vn_palette labels;
+  struct vn_diag diag;
+  assert_int_equal(vn_palette_parse("[{\"value\":1,\"name\":\"a\",\"colour\":\"#c80000\"},"
+                                    "{\"value\":2,\"name\":\"b\",\"colour\":\"#00a000\"}]",
+                                    3, &labels, &diag),
+                   VN_OK);
+  box_fill(target, 2, 2, 2);
+  for (size_t i = 0; i < ELEMS; i++) predicted[i] = (uint8_t)(2 * target[i]);
+  target[0] = 255;
+  const struct vnt_slices slices = {image, target, predicted, dim, 1, &labels};
+  const int fd = png_create();
+  assert_int_equal(vnt_chart_slices(fd, &slices, &diag), VN_OK);
+  close(fd);
+  struct image p = image_read();
+  const size_t below = TOP + SIDE * ZOOM + (TOP - 8) / 2 + 8; /* a gap and a line of text further */
+  pixel_is(&p, LEFT + 2 * ZOOM, TOP + 3 * ZOOM, red);
+  pixel_is(&p, LEFT + 2 * ZOOM, below + 3 * ZOOM, green);
+  const size_t outline = 3 * (4 * 4 * ZOOM - 4); /* of a square of four voxels, in three cuts */
+  assert_int_equal(pixels_of(&p, red), 24 * 6 + outline);
+  assert_int_equal(pixels_of(&p, green), 24 * 6 + outline);
+  free(p.rgb);
+  vn_palette_close(&labels);
+}
+
 static void slices_of_nothing_are_refused(void **state) {
   (void)state;
   static const float image[1] = {0};
   static const uint8_t map[1] = {0};
   struct vn_diag diag;
   const size_t wide[3] = {1, 1025, 1}, flat[3] = {1, 0, 1}, one[3] = {1, 1, 1};
-  assert_int_equal(vnt_chart_slices(-1, image, map, map, wide, 1, &diag), VN_E_ARGUMENT);
-  assert_int_equal(vnt_chart_slices(-1, image, map, map, flat, 1, &diag), VN_E_ARGUMENT);
-  assert_int_equal(vnt_chart_slices(-1, image, map, map, one, 0, &diag), VN_E_ARGUMENT);
+  assert_int_equal(slices_write(-1, image, map, map, wide, 1, &diag), VN_E_ARGUMENT);
+  assert_int_equal(slices_write(-1, image, map, map, flat, 1, &diag), VN_E_ARGUMENT);
+  assert_int_equal(slices_write(-1, image, map, map, one, 0, &diag), VN_E_ARGUMENT);
   const int fd = png_create();
-  assert_int_equal(vnt_chart_slices(fd, image, map, map, one, 1, &diag), VN_OK);
+  assert_int_equal(slices_write(fd, image, map, map, one, 1, &diag), VN_OK);
   close(fd);
 }
 
@@ -361,8 +399,7 @@ static void full_disks_are_told(void **state) {
   text_write(log_path, plain);
   assert_int_equal(vnt_chart_curves(fd, log_path, NULL, NULL, &diag), VN_E_IO);
   assert_non_null(strstr(diag.text, "No space left"));
-  assert_int_equal(vnt_chart_slices(fd, image, map, map, (const size_t[]){1, 1, 1}, 1, &diag),
-                   VN_E_IO);
+  assert_int_equal(slices_write(fd, image, map, map, (const size_t[]){1, 1, 1}, 1, &diag), VN_E_IO);
   close(fd);
 }
 
@@ -393,6 +430,7 @@ int main(void) {
       cmocka_unit_test(one_row_is_drawn),
       cmocka_unit_test(malformed_logs_are_refused),
       cmocka_unit_test(outlines_are_where_labels_are),
+      cmocka_unit_test(labels_have_colours),
       cmocka_unit_test(slices_of_nothing_are_refused),
       cmocka_unit_test(full_disks_are_told),
   };

@@ -61,7 +61,8 @@ static const char help[] =
     "\n"
     "Network:\n"
     "  --member NAME          monai (default), vnet, vnet-2016, vnet-caffe, mattmacy\n"
-    "  --width N              channels of the first stage (8)\n"
+    "  --width N              channels of the first stage (8, or the next multiple of the\n"
+    "                         scans' channels)\n"
     "  --stages N             from the full grid to the coarsest (4)\n"
     "  --init MODEL.onnx      start from a model of the family instead; classes, names,\n"
     "                         orientation, spacing, intensity and --model-patch are the\n"
@@ -329,6 +330,7 @@ static void text_option(struct vnt_options *o, int option) {
   if (option == ORIENTATION) o->prepared[0] = true;
   if (option == INTENSITY) o->prepared[2] = true;
   if (option == LOSS) o->losing = true;
+  if (option == WIDTH) o->wide = true;
   if (option == MEMBER || option == WIDTH || option == STAGES) o->shaped = true;
   if (option == PATCH) cli_shape("--patch", optarg, o->patch);
   if (option == MODEL_PATCH) cli_shape("--model-patch", optarg, o->model_patch);

@@ -32,6 +32,7 @@ struct vnt_options {
   bool shaped;      /* --member, --width or --stages was given */
   bool prepared[3]; /* --orientation, --spacing, --intensity were given */
   bool losing;      /* --loss was given */
+  bool wide;        /* --width was given */
 };
 
 /* Reads the command line; --help, --version and mistakes end the program. Strings are argv's or

@@ -184,11 +184,13 @@ static bool patch_propose(const struct survey *s, uint64_t limit, struct proposa
 }
 
 static void network_propose(const struct survey *s, uint64_t limit, struct proposal *p) {
-  for (p->width = 16; p->width >= 8; p->width /= 2) {
+  const size_t channels = s->list.channels;
+  for (size_t width = 16; width >= 8; width /= 2) {
+    p->width = (width + channels - 1) / channels * channels; /* as the network's first sum asks */
     bool half = patch_propose(s, limit, p);
     for (int a = 0; a < 3; a++)
       half = half && 2 * p->patch[a] >= (p->scan[a] < PATCH_MOST ? p->scan[a] : PATCH_MOST);
-    if (half || (p->width == 8 && p->bytes <= limit)) return;
+    if (half || (width == 8 && p->bytes <= limit)) return;
   }
   cli_fatal(VN_E_MEMORY, "not even the smallest patch fits %.0f MiB; see --memory-limit",
             (double)limit / 0x1p20);

@@ -56,15 +56,25 @@ static size_t channels_count(struct vnt_run *run) {
 static void graph_build(struct vnt_run *run, struct vnc_graph *graph) {
   struct vnc_spec spec;
   struct vn_diag diag;
-  const struct vnt_options *o = &run->options;
+  struct vnt_options *o = &run->options;
   const uint64_t patch[3] = {o->patch[0], o->patch[1], o->patch[2]};
+  const size_t channels = channels_count(run);
   cli_check(vnc_spec_init(&spec, o->member, (uint32_t)o->stages, &diag), &diag);
+  if (!o->wide) o->width = (o->width + channels - 1) / channels * channels;
   spec.width = (uint32_t)o->width;
-  spec.in_channels = (uint32_t)channels_count(run);
+  spec.in_channels = (uint32_t)channels;
   spec.classes = (uint32_t)o->classes;
   spec.tail = VNC_TAIL_SOFTMAX;
   cli_check(vnc_model_build(&spec, patch, o->seed, graph, &diag), &diag);
   snprintf(run->member, sizeof run->member, "%s", spec.member);
+}
+
+/* As the options' other strings it lives as long as the program; the graph's own move as it grows.
+ */
+static const char *kept(const char *text) {
+  const char *copy = strdup(text);
+  if (!copy) cli_fatal(VN_E_MEMORY, "out of memory");
+  return copy;
 }
 
 /* What the command line does not say of how scans are prepared is the model's, or the defaults. */
@@ -74,8 +84,8 @@ static void prepared_take(struct vnt_run *run) {
   const char *intensity = vnc_graph_meta_value(&run->graph, "vnet.intensity");
   const char *spacing = vnc_graph_meta_value(&run->graph, "vnet.spacing_mm");
   double mm[3];
-  if (o->data && o->init && !o->prepared[0] && orientation) o->orientation = orientation;
-  if (o->data && o->init && !o->prepared[2] && intensity) o->intensity = intensity;
+  if (o->data && o->init && !o->prepared[0] && orientation) o->orientation = kept(orientation);
+  if (o->data && o->init && !o->prepared[2] && intensity) o->intensity = kept(intensity);
   if (o->init && !o->prepared[1] && spacing && vn_numbers_parse(spacing, mm, 3) == 3)
     memcpy(o->spacing_mm, mm, sizeof mm);
   if (!o->orientation) o->orientation = "RAS";

@@ -248,7 +248,6 @@ static void charts_write(struct vnt_run *run) {
   cli_output_open(&output, path);
   cli_check(vnt_chart_curves(output.fd, o->log, run->scores_path, &labels, &diag), &diag);
   cli_output_commit(&output);
-  vn_palette_close(&labels);
   free(path);
   const size_t voxels = run->share * run->samples.voxels, channels = run->samples.channels;
   uint8_t *predicted = malloc(voxels);
@@ -258,12 +257,13 @@ static void charts_write(struct vnt_run *run) {
   predict(run, predicted);
   path = renamed(o->charts, "", "-slices.png");
   cli_output_open(&output, path);
-  cli_check(vnt_chart_slices(output.fd, image, run->target, predicted, o->patch, run->share, &diag),
-            &diag);
+  const struct vnt_slices slices = {image, run->target, predicted, o->patch, run->share, &labels};
+  cli_check(vnt_chart_slices(output.fd, &slices, &diag), &diag);
   cli_output_commit(&output);
   free(path);
   free(image);
   free(predicted);
+  vn_palette_close(&labels);
 }
 
 /* ---- all ---- */

@@ -30,14 +30,19 @@ enum vn_status vnt_chart_curves(int fd, const char *log_csv, const char *validat
                                 const struct vn_palette *labels, struct vn_diag *diag);
 
 /* Three slices (across d, h and w) through the middle of each sample, outlines between labels:
- * target, prediction, and where the two agree. As in picture.h the larger index is left and on top,
- * so that samples in RAS appear in the radiological convention. Grey is from the 0.5th to the
- * 99.5th percentile of the sample.
- *
- * image, target, predicted: [samples][d][h][w], borrowed; predicted may be NULL. At least one
- * sample, sides from 1 to 1024. VN_E_ARGUMENT, VN_E_IO, VN_E_MEMORY. */
-enum vn_status vnt_chart_slices(int fd, const float *image, const uint8_t *target,
-                                const uint8_t *predicted, const size_t dim[3], size_t samples,
-                                struct vn_diag *diag);
+ * target, prediction, and where the two agree. Of more labels than two each has its colour, and
+ * target and prediction a row each. As in picture.h the larger index is left and on top, so that
+ * samples in RAS appear in the radiological convention. Grey is from the 0.5th to the 99.5th
+ * percentile of the sample. */
+struct vnt_slices {
+  const float *image;                /* [samples][d][h][w], as are … */
+  const uint8_t *target, *predicted; /* … these; predicted may be NULL */
+  const size_t *dim;                 /* d h w, each from 1 to 1024 */
+  size_t samples;                    /* at least one */
+  const struct vn_palette *labels;   /* NULL: there are two */
+};
+
+/* VN_E_ARGUMENT, VN_E_IO, VN_E_MEMORY. */
+enum vn_status vnt_chart_slices(int fd, const struct vnt_slices *slices, struct vn_diag *diag);
 
 #endif
