@@ -1,6 +1,6 @@
 /* Reads the text form back (graph_text.c tells the form). Bytes are not trusted: whatever does not
- * fit is refused with the line it stands in, and the graph that results has passed vnc_graph_check.
- */
+ * fit is refused with the line it stands in, and the graph that results has passed
+ * vnc_graph_check. */
 #include "graph.h"
 
 #include <ctype.h>

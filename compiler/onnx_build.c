@@ -57,8 +57,8 @@ char *vnc_build_text(struct vnc_build *b, const char *text) {
   return copy;
 }
 
-/* Appends a pointer to an array of pointers of any type, which grows whenever *n is a power of two.
- */
+/* Appends a pointer to an array of pointers of any type, which grows whenever *n is a power of
+ * two. */
 static bool pointer_append(struct vnc_build *b, void *array, size_t *n, const void *item) {
   char *grown;
   memcpy(&grown, array, sizeof grown);

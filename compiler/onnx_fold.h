@@ -25,8 +25,8 @@ enum vn_status vnc_fold_sizes(const struct vnc_folding *f, const struct vnc_tens
 void vnc_fold_copy(struct vnc_folding *f, uint64_t to, const struct vnc_tensor *t, uint64_t from);
 /* Coordinates of element `index`. */
 void vnc_fold_unravel(const struct vnc_tensor *t, uint64_t index, uint64_t at[VNC_TENSOR_RANK]);
-/* The element of t at `at`, which is of rank `rank`: broadcast from the right, repeated by modulo.
- */
+/* The element of t at `at`, which is of rank `rank`: broadcast from the right, repeated by
+ * modulo. */
 uint64_t vnc_fold_ravel(const struct vnc_tensor *t, const uint64_t *at, size_t rank);
 
 /* onnx_fold_layout.c */

@@ -1,8 +1,7 @@
 /* Makes every concat along c pure aliasing: each part becomes a tensor that its producer writes
  * straight into the whole, at a channel offset. A part that cannot live there (a network input, a
- * tensor that is already part of a concat, the same tensor twice) is copied first. Runs
- * when nothing rewires the graph any more, so that memplan.c and plan_write.c meet no other kind.
- */
+ * tensor that is already part of a concat, the same tensor twice) is copied first. Runs when
+ * nothing rewires the graph any more, so that memplan.c and plan_write.c meet no other kind. */
 #include "passes.h"
 
 #include <stdlib.h>

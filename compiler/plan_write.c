@@ -1,6 +1,6 @@
 /* Writes the plan's bytes: the mirror of runtime/plan_load.c, both told by schemas/plan.md. The
- * graph has been through every pass: no LEAKY, PReLU of one slope or concat along c is left to
- * compute. */
+ * graph has been through every pass. LEAKY and PReLU of one slope are written with a slope for each
+ * channel; a concat along c, whose parts lie in place, needs no step. */
 #include "memplan.h"
 
 #include "plan.h"

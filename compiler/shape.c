@@ -1,6 +1,6 @@
 /* Shape inference on five axes, with ONNX's rules. The importer calls it node by node; builders and
- * parsed graphs call it once. Every product is bounded, so that later arithmetic cannot overflow.
- */
+ * parsed graphs call it once. Every product is bounded, so that later arithmetic cannot
+ * overflow. */
 #include "graph.h"
 
 /* What a plan can hold (plan.md). */

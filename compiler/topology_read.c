@@ -1,6 +1,6 @@
 /* Reads a graph backwards, from the outputs to the scan, as stages: convolutions, their sum, the
- * way down or up. Called by topology.c, which compares; judges nothing that a stage could contain.
- */
+ * way down or up. Called by topology.c, which compares; judges nothing that a stage could
+ * contain. */
 #include "topology.h"
 
 #include <ctype.h>

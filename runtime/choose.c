@@ -9,7 +9,7 @@
  *               kernel = stride down, direct, xnnpack, plain C
  *               other           direct, xnnpack, plain C
  *     DECONV3D                  up, plain C
- *     other ops                 simd, plain C
+ *     other ops                 elementwise, softmax, plain C
  *
  * Transforms run where the step names them: which ones, and of what tile, is the compiler's choice,
  * for they decide about the last bits, which are the same on every machine.
@@ -182,8 +182,9 @@ enum vn_status vn_exec_choose(const struct vn_exec *exec, size_t index,
   memset(prepared, 0, sizeof *prepared);
   if (s->op == VN_OP_CONV3D || s->op == VN_OP_DECONV3D) return conv_choose(exec, s, prepared, diag);
   const struct vn_simple simple = simple_of(exec, s);
+  const bool vectors = exec->simd && s->algo != VN_ALGO_REF;
   enum vn_status status = VN_E_UNSUPPORTED;
-  if (exec->simd && exec->simd->simple && s->algo != VN_ALGO_REF)
-    status = exec->simd->simple(&simple, prepared, diag);
+  if (vectors) status = exec->simd->elementwise(&simple, prepared, diag);
+  if (vectors && status == VN_E_UNSUPPORTED) status = exec->simd->softmax(&simple, prepared, diag);
   return status == VN_E_UNSUPPORTED ? vn_simple_ref(&simple, prepared, diag) : status;
 }

@@ -1,7 +1,7 @@
 /* Opens and runs execs: one arena, one scratch per thread, one pool, one prepared kernel per step.
  * choose.c picks kernels, packed.c keeps their weights, exec_io.c knows where ports lie, and copies
- * them. Nothing is allocated while a plan runs. Jobs are handed out, and watched, by pool.c alone.
- */
+ * them. Nothing is allocated while a plan runs. Jobs are handed out, and watched, by pool.c
+ * alone. */
 #include "exec.h"
 
 #include "cpu.h"

@@ -26,8 +26,8 @@ struct vn_exec {
 enum vn_status vn_exec_choose(const struct vn_exec *exec, size_t index,
                               struct vn_prepared *prepared, struct vn_diag *diag);
 
-/* exec_io.c: the plan's tensor as a view of the arena; a port's dense array into it, or out of it.
- */
+/* exec_io.c: the plan's tensor as a view of the arena; a port's dense array into it, or out of
+ * it. */
 struct vn_tensor vn_exec_tensor(const struct vn_exec *exec, uint32_t id);
 void vn_exec_copy_port(const struct vn_exec *exec, const struct plan_port *port, const void *source,
                        void *target);

@@ -1,8 +1,7 @@
 /* How floats are computed while our code runs: rounding to nearest, denormals flushed to zero, no
  * traps, whatever the host's thread has set; in files' readers and writers, where each voxel
  * counts, with denormals as they are. Private. On a machine without such a register the host's mode
- * stays.
- */
+ * stays. */
 #ifndef VNET_FLOAT_MODE_H
 #define VNET_FLOAT_MODE_H
 

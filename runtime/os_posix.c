@@ -78,8 +78,8 @@ static bool number_read(const char *root, const char *folder, const char *name, 
   return read;
 }
 
-/* The number behind a key, in a file that has one on a line, perhaps beside others; 0: not there.
- */
+/* The number behind a key, in a file that has one on a line, perhaps beside others; 0: not
+ * there. */
 static uint64_t number_of(const char *root, const char *folder, const char *name, const char *key) {
   FILE *file = file_under(root, folder, name);
   uint64_t number = 0, value;

@@ -24,8 +24,8 @@ struct vn_part {
 /* VN_E_IO, VN_E_MEMORY. Sentences begin with the path. */
 enum vn_status vn_part_create(struct vn_part *part, const char *path, struct vn_diag *diag);
 
-/* All of `bytes` to a part's or any other descriptor, whatever the number of write calls. VN_E_IO.
- */
+/* All of `bytes` to a part's or any other descriptor, whatever the number of write calls.
+ * VN_E_IO. */
 enum vn_status vn_part_write(int fd, const void *bytes, size_t size, struct vn_diag *diag);
 
 /* Gives it its name, replacing what was there; or removes it, on failure. */

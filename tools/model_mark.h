@@ -1,6 +1,6 @@
 /* How a plan says which model it was made from: vnetc writes the mark into the plan's metadata, and
- * plan_find.c, which compiles models on the fly, knows by it whether a plan is still the model's.
- */
+ * plan_find.c, which compiles models on the fly, knows by it whether a plan is still the
+ * model's. */
 #ifndef VNET_MODEL_MARK_H
 #define VNET_MODEL_MARK_H
 

@@ -1,6 +1,6 @@
 /* vnet-model: writes an untrained member of the family as ONNX, for trials, tests and as a start
- * for training. What the members are is compiler/family.c's; how they are built, models/build.c's.
- */
+ * for training. What the members are is compiler/family.c's; how they are built,
+ * models/build.c's. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>

@@ -39,8 +39,8 @@ void plane_layout(const struct scan *scan, enum plane_kind kind, struct plane *p
 /* 1 to vox[THROUGH], growing upwards, to the front, to the right. */
 size_t plane_slice(const struct plane *plane, const size_t vox[3]);
 
-/* Where things are in an area of width x height: screen = origin + (voxels from the edge) * scale.
- */
+/* Where things are in an area of width x height: screen = origin + (voxels from the edge) *
+ * scale. */
 struct plane_fit {
   double origin[2], scale[2];
 };

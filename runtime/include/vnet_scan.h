@@ -47,8 +47,7 @@ VN_SCAN_API void vn_scan_close(struct vn_scan **file);
 /* Fills *image, whose size the caller has set: dense, i fastest, world RAS; float32 voxels that
  * belong to the file, NULL until they are loaded. A NIfTI file's affine is its sform, else its
  * qform with the absolute values of pixdim (0: 1 mm). World is UNKNOWN where vn_scan_unoriented
- * says why.
- */
+ * says why. */
 VN_SCAN_API void vn_scan_image(const struct vn_scan *file, struct vn_image *image);
 
 /* NULL: the file says how the scan lies; else a sentence's end for a person: "has neither sform nor
@@ -79,8 +78,8 @@ VN_SCAN_API enum vn_status vn_scan_set_geometry(struct vn_scan *file, const char
  * where no format is named. */
 VN_SCAN_API const char *vn_scan_name(const char *path, size_t *stem);
 
-/* May a result be called this? Its format is what its name says: .nii, .nii.gz, .nrrd, .mgh, .mgz.
- */
+/* May a result be called this? Its format is what its name says: .nii, .nii.gz, .nrrd, .mgh,
+ * .mgz. */
 VN_SCAN_API bool vn_scan_writable(const char *name);
 
 /* A result on its way to a file. */

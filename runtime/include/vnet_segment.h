@@ -63,8 +63,8 @@ struct vn_image {
 
 /* ---- segmenter ---- */
 
-/* A plan made ready for images: threads, memory and the model's metadata, for any number of runs.
- */
+/* A plan made ready for images: threads, memory and the model's metadata, for any number of
+ * runs. */
 struct vn_segmenter;
 
 /* Opens an exec (vn_exec_open says what may be asked of it) and reads the metadata. `options` may

@@ -123,7 +123,8 @@ struct vn_simd {
   vn_conv_prepare_fn *pointwise; /* 1x1x1 */
   vn_conv_prepare_fn *down;      /* kernel = stride, no padding, no dilation, no groups */
   vn_conv_prepare_fn *up;        /* transposed, kernel = stride, no padding, no groups */
-  vn_simple_prepare_fn *simple;  /* ACT, AFFINE, ADD, SOFTMAX over c, ARGMAX over c … */
+  vn_simple_prepare_fn *elementwise; /* ACT, AFFINE, ADD */
+  vn_simple_prepare_fn *softmax;     /* SOFTMAX, LOGSOFTMAX, ARGMAX over c */
 };
 
 /* F(isa) for each instruction set of this machine's family, best first. */

@@ -92,8 +92,8 @@ static size_t header_end(const char *text, size_t size) {
   return 0;
 }
 
-/* The text of the header, ended by a zero. A header whose data are elsewhere may end with the file.
- */
+/* The text of the header, ended by a zero. A header whose data are elsewhere may end with the
+ * file. */
 static enum vn_status text_read(struct vn_stream *stream, struct header *h, struct vn_diag *diag) {
   enum vn_status status = vn_stream_seek(stream, 0, false, diag);
   for (size_t room = 4096, used = 0, got; !status; room *= 4) {

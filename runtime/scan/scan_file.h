@@ -20,8 +20,8 @@ struct vn_text {
   int size;
 };
 
-/* What results must carry over word by word. Pieces of `text`; of size 0 where the file has none.
- */
+/* What results must carry over word by word. Pieces of `text`; of size 0 where the file has
+ * none. */
 struct vn_nrrd {
   char *text;
   struct vn_text space, space_dimension, origin, space_units, units;
@@ -107,8 +107,8 @@ bool vn_name_ends(const char *name, const char *ending); /* in letters of either
 
 /* ---- what is no scan (scan_sniff.c) ---- */
 
-/* The refusal of a file that begins like this. `path` is for formats that are known by name only.
- */
+/* The refusal of a file that begins like this. `path` is for formats that are known by name
+ * only. */
 enum vn_status vn_content_refuse(const char *path, const unsigned char *bytes, size_t size,
                                  struct vn_diag *diag);
 /* The refusal of an open folder. */

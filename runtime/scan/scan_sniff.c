@@ -56,8 +56,8 @@ static bool is_text(const unsigned char *bytes, size_t size) {
   return true;
 }
 
-/* ONNX is protobuf: the version of its format, then the name of who made it, each behind its tag.
- */
+/* ONNX is protobuf: the version of its format, then the name of who made it, each behind its
+ * tag. */
 static bool is_onnx(const unsigned char *b, size_t size) {
   return size > 8 && b[0] == 0x08 && b[1] < 0x20 && (b[2] == 0x12 || b[2] == 0x3A || b[2] == 0x42);
 }

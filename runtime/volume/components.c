@@ -130,8 +130,8 @@ static void largest_find(const struct pieces *p, uint32_t *keep) {
   }
 }
 
-/* Removes the pieces below `least_vox` and, with `keep`, those that are not a label's chosen one.
- */
+/* Removes the pieces below `least_vox` and, with `keep`, those that are not a label's chosen
+ * one. */
 static uint64_t pieces_remove(struct pieces *p, const struct vn_label_map *map, uint64_t least_vox,
                               const uint32_t *keep) {
   uint64_t removed = 0;

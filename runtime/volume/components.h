@@ -1,8 +1,8 @@
 /* Clean-up of a label map by connected pieces: 26 neighbours, each label by itself, label 0 never
  * touched. Memory grows with the runs of equal labels along x, not with the voxels: at most 24
  * bytes a run and 8 a row, and 16 a run more for a moment where the allocator cannot grow in place.
- * Organs make a few runs a row; in the worst noise every voxel is a run. Called by
- * segment.c when the network is done. */
+ * Organs make a few runs a row; in the worst noise every voxel is a run. Called by segment.c when
+ * the network is done. */
 #ifndef VNET_COMPONENTS_H
 #define VNET_COMPONENTS_H
 

@@ -1,7 +1,6 @@
 /* What a model's `vnet.expect` says is plausible of a scan and of its labels, checked. A result
- * that is not is still a result: the sentence here is a warning. Called by segment.c
- * and judge.c. The syntax,
- * clauses between semicolons, each at most once for a label:
+ * that is not is still a result: the sentence here is a warning. Called by segment.c and judge.c.
+ * The syntax, clauses between semicolons, each at most once for a label:
  *
  *   extent X X Y Y Z Z      the scan's extent in mm, least and most along each letter of
  *                           vnet.orientation (or i, j, k)

@@ -101,8 +101,8 @@ size_t vn_grid_scratch(const struct vn_grid *grid, const size_t extent[3]) {
   return (rows + 1) * columns;
 }
 
-/* to[x] = sum over the taps of d of the scan's voxel (z, y, begin + x). `one` has room for a row.
- */
+/* to[x] = sum over the taps of d of the scan's voxel (z, y, begin + x). `one` has room for a
+ * row. */
 static void row_gather(const struct vn_grid *grid, const struct vn_voxels *voxels,
                        const struct vn_walk *walk, size_t d, size_t y, size_t begin, size_t count,
                        float *one, float *to) {

@@ -1,5 +1,5 @@
-/* From vnet.intensity and a scan's voxels to the four numbers that normalise it; see intensity.h.
- */
+/* From vnet.intensity and a scan's voxels to the four numbers that normalise it; see
+ * intensity.h. */
 #include "intensity.h"
 
 #include <float.h>

@@ -71,8 +71,8 @@ enum vn_status vn_survey_finite(const struct vn_image *image, const struct vn_su
                                 struct vn_diag *diag);
 
 /* Over the scan's own voxels, where none is bad or they are mended. VN_E_UNSUPPORTED for a scan
- * with nothing to tell apart: all voxels equal, or both percentiles; VN_E_MEMORY, VN_E_CANCELLED.
- */
+ * with nothing to tell apart: all voxels equal, or both percentiles; VN_E_MEMORY,
+ * VN_E_CANCELLED. */
 enum vn_status vn_intensity_fit(const struct vn_intensity_rule *rule, const struct vn_image *image,
                                 const struct vn_survey *survey, struct vn_stage *stage,
                                 struct vn_intensity *intensity, struct vn_diag *diag);

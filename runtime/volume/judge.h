@@ -27,8 +27,8 @@ double vn_judge_ns(const struct vn_expect *expect);
 enum vn_status vn_judge_open(struct vn_judge *judge, struct vn_diag *diag);
 void vn_judge_close(struct vn_judge *judge);
 
-/* Pieces as the network finds them, before clean-up takes some away. VN_E_MEMORY, VN_E_CANCELLED.
- */
+/* Pieces as the network finds them, before clean-up takes some away. VN_E_MEMORY,
+ * VN_E_CANCELLED. */
 enum vn_status vn_judge_pieces(struct vn_judge *judge, struct vn_diag *diag);
 
 /* The rest, of the labels that are given out; voxels above `level` are not background. Appends

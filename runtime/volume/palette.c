@@ -1,5 +1,5 @@
-/* A reader for the little JSON of vnet.labels; see palette.h. The text comes with
- * a model from anywhere: depth and lengths are bounded. */
+/* A reader for the little JSON of vnet.labels; see palette.h. The text comes with a model from
+ * anywhere: depth and lengths are bounded. */
 #include "palette.h"
 
 #include <stdbool.h>

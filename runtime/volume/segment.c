@@ -96,8 +96,8 @@ static enum vn_status output_choose(struct vn_segmenter *s, struct vn_diag *diag
   return vn_fail(diag, VN_E_UNSUPPORTED, "no output of the network has the grid of its input");
 }
 
-/* Does the network itself end in probabilities? A logarithm or plain scores become so by softmax.
- */
+/* Does the network itself end in probabilities? A logarithm or plain scores become so by
+ * softmax. */
 static bool ends_in_softmax(const struct vn_exec *exec) {
   static const char *const moves[] = {"argmax", "cast", "copy"};
   size_t i = vn_exec_steps(exec);

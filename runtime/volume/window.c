@@ -296,8 +296,8 @@ static void plane_hand_on(void *context, size_t job) {
 
 /* ---- the run ---- */
 
-/* Rough, for progress alone: nanoseconds of a thread for each voxel, and for each of its classes.
- */
+/* Rough, for progress alone: nanoseconds of a thread for each voxel, and for each of its
+ * classes. */
 static struct work work_of(const struct vn_window_job *job, const struct run *run) {
   const double classes = (double)run->classes;
   const double window = (double)(run->patch[0] * run->patch[1] * run->patch[2]);

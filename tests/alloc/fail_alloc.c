@@ -201,8 +201,8 @@ SHOWN int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, vo
   return real.pthread_create(thread, attributes, run, context);
 }
 
-/* Whether results outlive the machine is not what is looked at, and waiting for a disk takes long.
- */
+/* Whether results outlive the machine is not what is looked at, and waiting for a disk takes
+ * long. */
 SHOWN int fsync(int fd) {
   (void)fd;
   return 0;

@@ -3,8 +3,8 @@
  * library before a program (LD_PRELOAD), where sweep.py gives the orders.
  *
  * A site is the call stack of an allocation (up to the function that called fail_begin, in its
- * thread), as a number that is the same in every process. An
- * order names the nth allocation of a site, so that threads may come in any order. */
+ * thread), as a number that is the same in every process. An order names the nth allocation of a
+ * site, so that threads may come in any order. */
 #ifndef FAIL_ALLOC_H
 #define FAIL_ALLOC_H
 

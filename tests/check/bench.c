@@ -13,9 +13,9 @@
 
 static struct limits { double flops, bytes; /* per second, all threads */ } limits;
 
-double bench_now(void) {
+static double seconds(clockid_t clock) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(clock, &t);
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -58,12 +58,14 @@ void bench_limits(const char *isa, const struct vn_simd *simd, struct vn_pool *p
   p.from = calloc(COPY_ELEMS, sizeof(float));
   p.to = calloc(COPY_ELEMS, sizeof(float));
   for (int turn = 0; p.from && p.to && turn < 5; turn++) {
-    double begin = bench_now();
+    double begin = seconds(CLOCK_MONOTONIC);
     vn_pool_run(pool, threads, fma_job, &p);
-    limits.flops = fmax(limits.flops, p.fma(1) * TURNS * (double)threads / (bench_now() - begin));
-    begin = bench_now();
+    const double fma = seconds(CLOCK_MONOTONIC) - begin;
+    limits.flops = fmax(limits.flops, p.fma(1) * TURNS * (double)threads / fma);
+    begin = seconds(CLOCK_MONOTONIC);
     vn_pool_run(pool, COPY_PARTS, copy_job, &p);
-    limits.bytes = fmax(limits.bytes, 2. * COPY_ELEMS * sizeof(float) / (bench_now() - begin));
+    const double copy = seconds(CLOCK_MONOTONIC) - begin;
+    limits.bytes = fmax(limits.bytes, 2. * COPY_ELEMS * sizeof(float) / copy);
   }
   free(p.from);
   free(p.to);
@@ -79,11 +81,9 @@ struct crew {
   unsigned char *scratch;
 };
 
-static double step_once(void *context) {
+static void step_once(void *context) {
   const struct crew *c = context;
-  const double begin = bench_now();
   vn_prepared_run(c->p, c->pool, c->scratch, c->p->scratch_bytes, NULL);
-  return bench_now() - begin;
 }
 
 /* Memory as the arena has it, in large pages. NULL: not to be had. */
@@ -94,19 +94,24 @@ void *bench_memory(size_t bytes) {
   return memory;
 }
 
-/* The best of at least three, unless they take seconds, and of half a second's worth. */
-double bench_seconds(double (*once)(void *context), void *context) {
-  double best = INFINITY, sum = 0;
+/* The least of at least three, unless they take seconds, and of half a second's worth. */
+struct bench_time bench_time(void (*once)(void *context), void *context) {
+  struct bench_time least = {INFINITY, INFINITY};
+  double sum = 0;
   for (int i = 0; (i < 3 && sum < 3) || (sum < 0.5 && i < 1000); i++) {
-    const double t = once(context);
-    best = fmin(best, t);
-    sum += t;
+    const double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+    once(context);
+    const double took = seconds(CLOCK_MONOTONIC) - wall;
+    least.cpu = fmin(least.cpu, seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu);
+    least.wall = fmin(least.wall, took);
+    sum += took;
   }
-  return best;
+  return least;
 }
 
 /* Packing left out. Closes the step. */
-static double step_seconds(struct vn_prepared *p, const float *weight, struct vn_pool *pool) {
+static struct bench_time step_time(struct vn_prepared *p, const float *weight,
+                                   struct vn_pool *pool) {
   const size_t scratch_bytes = p->scratch_bytes * vn_pool_threads(pool);
   unsigned char *scratch = bench_memory(scratch_bytes + p->shared_bytes + 64);
   void *packed = p->pack ? bench_memory(p->packed_bytes) : NULL;
@@ -117,23 +122,25 @@ static double step_seconds(struct vn_prepared *p, const float *weight, struct vn
     p->pack(p->state, pool, weight, packed, NULL);
     p->use(p->state, packed);
   }
-  const double best = ready ? bench_seconds(step_once, &crew) : INFINITY;
+  struct bench_time least = {INFINITY, INFINITY};
+  if (ready) least = bench_time(step_once, &crew);
   free(packed);
   free(scratch);
   p->close(p->state);
-  return best;
+  return least;
 }
 
-void bench_report(const char *family, const char *kernel, const char *what, double seconds,
+void bench_report(const char *family, const char *kernel, const char *what, struct bench_time time,
                   double flops, double bytes) {
   const double least = fmax(flops / limits.flops, bytes / limits.bytes);
-  printf("%-10s %-22s %-26s %9.3f ms", family, kernel, what, seconds * 1e3);
+  printf("%-11s %-22s %-26s %9.3f ms, %9.3f of CPU", family, kernel, what, time.wall * 1e3,
+         time.cpu * 1e3);
   if (flops > 0)
-    printf(" %8.1f GF/s", flops / seconds * 1e-9);
+    printf(" %8.1f GF/s", flops / time.wall * 1e-9);
   else
     printf(" %13s", "");
-  printf(" %6.1f GB/s", bytes / seconds * 1e-9);
-  if (limits.flops > 0) printf(" %5.0f %% of the limit", least / seconds * 100);
+  printf(" %6.1f GB/s", bytes / time.wall * 1e-9);
+  if (limits.flops > 0) printf(" %5.0f %% of the limit", least / time.wall * 100);
   putchar('\n');
   fflush(stdout);
 }
@@ -251,7 +258,7 @@ static void bench_conv(const struct family *f, const struct shape *s, struct vn_
   const double pixels = (double)(s->grid[0] * s->grid[1] * s->grid[2]);
   const double weights = taps * (double)(s->in * s->out / c.groups);
   if (!f->conv(&c, &p, NULL))
-    bench_report(f->name, p.name, what, step_seconds(&p, c.weight, pool), 2 * pixels * weights,
+    bench_report(f->name, p.name, what, step_time(&p, c.weight, pool), 2 * pixels * weights,
                  4 * ((double)(tensor_elems(&c.in) + tensor_elems(&c.out)) + weights));
   free(c.in.data);
   free(c.out.data);
@@ -259,15 +266,22 @@ static void bench_conv(const struct family *f, const struct shape *s, struct vn_
 }
 
 static const struct {
+  const char *family;
   uint32_t op, act;
   size_t channels, second;
 } simples[] = {
-    {VN_OP_ACT, VN_ACT_PRELU, 32, 0}, {VN_OP_ACT, VN_ACT_ELU, 32, 0},
-    {VN_OP_ACT, VN_ACT_PRELU, 2, 0},  {VN_OP_AFFINE, 0, 32, 0},
-    {VN_OP_ADD, 0, 32, 32},           {VN_OP_ADD, VN_ACT_PRELU, 16, 1},
-    {VN_OP_SOFTMAX, 0, 2, 0},         {VN_OP_SOFTMAX, 0, 4, 0},
-    {VN_OP_SOFTMAX, 0, 32, 0},        {VN_OP_LOGSOFTMAX, 0, 2, 0},
-    {VN_OP_ARGMAX, 0, 2, 0},          {VN_OP_ARGMAX, 0, 32, 0},
+    {"elementwise", VN_OP_ACT, VN_ACT_PRELU, 32, 0},
+    {"elementwise", VN_OP_ACT, VN_ACT_ELU, 32, 0},
+    {"elementwise", VN_OP_ACT, VN_ACT_PRELU, 2, 0},
+    {"elementwise", VN_OP_AFFINE, 0, 32, 0},
+    {"elementwise", VN_OP_ADD, 0, 32, 32},
+    {"elementwise", VN_OP_ADD, VN_ACT_PRELU, 16, 1},
+    {"softmax", VN_OP_SOFTMAX, 0, 2, 0},
+    {"softmax", VN_OP_SOFTMAX, 0, 4, 0},
+    {"softmax", VN_OP_SOFTMAX, 0, 32, 0},
+    {"softmax", VN_OP_LOGSOFTMAX, 0, 2, 0},
+    {"softmax", VN_OP_ARGMAX, 0, 2, 0},
+    {"softmax", VN_OP_ARGMAX, 0, 32, 0},
 };
 
 static void bench_simple(const struct family *f, size_t i, struct vn_pool *pool) {
@@ -290,7 +304,7 @@ static void bench_simple(const struct family *f, size_t i, struct vn_pool *pool)
   snprintf(what, sizeof what, "%s %s c %zu%s", vn_op_text(s.op),
            simples[i].act ? vn_act_text(simples[i].act) : "", c, second == 1 ? " + 1" : "");
   if (!f->simple(&s, &p, NULL))
-    bench_report(f->name, p.name, what, step_seconds(&p, NULL, pool), 0,
+    bench_report(f->name, p.name, what, step_time(&p, NULL, pool), 0,
                  4. * (double)(tensor_elems(&s.in[0]) + (second ? tensor_elems(&s.in[1]) : 0) +
                                tensor_elems(&s.out)));
   free(s.in[0].data);
@@ -305,8 +319,6 @@ void bench(const struct family *family, struct vn_pool *pool) {
   for (size_t i = 0;
        family->conv && strstr(anyone, family->name) && i < sizeof others / sizeof *others; i++)
     bench_conv(family, &others[i], pool);
-  for (size_t i = 0;
-       family->simple && strcmp(family->name, "ref-simple") && i < sizeof simples / sizeof *simples;
-       i++)
-    bench_simple(family, i, pool);
+  for (size_t i = 0; family->simple && i < sizeof simples / sizeof *simples; i++)
+    if (!strcmp(simples[i].family, family->name)) bench_simple(family, i, pool);
 }

@@ -1,5 +1,5 @@
 /* Speed of the backward kernels, beside what the machine could do: gradients of weights on layers
- * of a training patch, and what is done element by element. */
+ * of a training patch, what is done element by element, and the optimiser's step. */
 #include "check.h"
 
 #include <math.h>
@@ -36,11 +36,9 @@ struct gradient {
   void *memory;
 };
 
-static double gradient_once(void *context) {
+static void gradient_once(void *context) {
   struct gradient *g = context;
-  const double begin = bench_now();
   g->w.run(g->w.state, g->pool, g->memory);
-  return bench_now() - begin;
 }
 
 static void bench_wgrad(const struct family *f, const struct shape *s, struct vn_pool *pool) {
@@ -71,7 +69,7 @@ static void bench_wgrad(const struct family *f, const struct shape *s, struct vn
     const double bytes =
         4 * ((double)(tensor_elems(&spec.in) + tensor_elems(&spec.grad_out)) + weights);
     if (g.memory)
-      bench_report(f->name, g.w.name, what, bench_seconds(gradient_once, &g), 2 * pixels * weights,
+      bench_report(f->name, g.w.name, what, bench_time(gradient_once, &g), 2 * pixels * weights,
                    bytes);
     free(g.memory);
     g.w.close(g.w.state);
@@ -113,11 +111,9 @@ static void pixels_job(void *context, size_t job, size_t slot) {
   if (b->op == 7) b->k->moments(&p, &b->x, &b->y, b->row, sums);
 }
 
-static double pixels_once(void *context) {
+static void pixels_once(void *context) {
   struct pixels *b = context;
-  const double begin = bench_now();
   vn_pool_run(b->pool, PARTS, pixels_job, b);
-  return bench_now() - begin;
 }
 
 static void bench_pixels(const struct family *f, size_t channels, struct vn_pool *pool) {
@@ -132,7 +128,7 @@ static void bench_pixels(const struct family *f, size_t channels, struct vn_pool
   for (b.op = 0; b.sums && b.op < sizeof ops / sizeof *ops; b.op++) {
     char what[64];
     snprintf(what, sizeof what, "%s c %zu", ops[b.op], channels);
-    bench_report(f->name, f->pixels->name, what, bench_seconds(pixels_once, &b), 0,
+    bench_report(f->name, f->pixels->name, what, bench_time(pixels_once, &b), 0,
                  4. * tensors[b.op] * (double)tensor_elems(&b.x));
   }
   free(b.sums);
@@ -142,9 +138,54 @@ static void bench_pixels(const struct family *f, size_t channels, struct vn_pool
   free(row.data);
 }
 
+/* ---- the optimiser ---- */
+
+enum { ADAMW_ELEMS = 1 << 23 }; /* in parts, as above */
+
+struct optimiser {
+  const struct vn_backward *k;
+  struct vn_pool *pool;
+  struct vn_adamw step;
+};
+
+static void adamw_job(void *context, size_t job, size_t slot) {
+  const struct optimiser *o = context;
+  (void)slot;
+  o->k->adamw(&o->step, job * (ADAMW_ELEMS / PARTS), (job + 1) * (ADAMW_ELEMS / PARTS));
+}
+
+static void adamw_once(void *context) {
+  struct optimiser *o = context;
+  vn_pool_run(o->pool, PARTS, adamw_job, o);
+}
+
+static void bench_adamw(const struct family *f, struct vn_pool *pool) {
+  const size_t dim[VN_AXES] = {1, ADAMW_ELEMS, 1, 1, 1};
+  float *array[4];
+  for (int k = 0; k < 4; k++) array[k] = bench_tensor(dim, ADAMW_ELEMS).data;
+  for (size_t i = 0; i < ADAMW_ELEMS; i++) array[1][i] *= array[1][i];
+  struct optimiser o = {f->adamw,
+                        pool,
+                        {.scale = 1,
+                         .keep_first = 0.9f,
+                         .keep_second = 0.999f,
+                         .keep = 1,
+                         .step = 1e-4f,
+                         .root = 1,
+                         .epsilon = 1e-8f,
+                         .first = array[0],
+                         .second = array[1],
+                         .param = array[2],
+                         .grad = array[3]}};
+  bench_report(f->name, f->adamw->name, "8 M weights", bench_time(adamw_once, &o), 0,
+               7. * sizeof(float) * ADAMW_ELEMS);
+  for (int k = 0; k < 4; k++) free(array[k]);
+}
+
 void bench_backward(const struct family *family, struct vn_pool *pool) {
   for (size_t i = 0; family->wgrad && i < sizeof shapes / sizeof *shapes; i++)
     if (!strcmp(shapes[i].family, family->name)) bench_wgrad(family, &shapes[i], pool);
   for (size_t channels = 16; family->pixels && channels <= 32; channels *= 2)
     bench_pixels(family, channels, pool);
+  if (family->adamw) bench_adamw(family, pool);
 }

@@ -51,10 +51,10 @@ bool tensor_gaps_equal(const struct fenced_tensor *f, const unsigned char *befor
 
 /* ---- run.c ---- */
 
-/* Packs a prepared step's `weight` (NULL: it has none), alone and on two threads, and runs it, job
- * by job in order and again in another order; the bits must be equal and nobody else's memory
- * changed. Runs do not see weights that have been packed. NULL: well; else what was wrong. Closes
- * the step. */
+/* Packs a prepared step's `weight` (NULL: it has none), alone and on threads, and runs it, job by
+ * job in order, again in another order, and on threads; the bits must be equal and nobody else's
+ * memory changed. Runs do not see weights that have been packed. NULL: well; else what was wrong.
+ * Closes the step. */
 const char *run_prepared(struct vn_prepared *p, struct fence *weight, struct fenced_tensor *out,
                          struct random *r);
 
@@ -77,7 +77,7 @@ void oracle_simple(const struct vn_simple *s, const float *in0, const float *in1
 /* Elements as the gradient has them: [out c][kd][kh][kw][in c]. */
 void oracle_wgrad(const struct vn_wgrad_spec *s, struct oracle *o);
 
-/* ---- conv.c, simple.c; of the backward pass wgrad.c, pixels.c: one random case ---- */
+/* ---- conv.c, simple.c; of training wgrad.c, pixels.c, adamw.c: one random case ---- */
 
 struct family {
   const char *name;
@@ -85,7 +85,7 @@ struct family {
   vn_conv_prepare_fn *conv; /* or */
   vn_simple_prepare_fn *simple;
   vn_wgrad_fn *wgrad;
-  const struct vn_backward *pixels;
+  const struct vn_backward *pixels, *adamw;
 };
 
 enum outcome { OUTCOME_RIGHT, OUTCOME_DECLINED, OUTCOME_WRONG };
@@ -95,6 +95,7 @@ enum outcome check_conv(const struct family *family, uint64_t seed);
 enum outcome check_simple(const struct family *family, uint64_t seed);
 enum outcome check_wgrad(const struct family *family, uint64_t seed);
 enum outcome check_pixels(const struct family *family, uint64_t seed);
+enum outcome check_adamw(const struct family *family, uint64_t seed);
 
 /* What is being run, for the message when it fails or crashes. */
 extern char check_case[512];
@@ -105,13 +106,15 @@ extern char check_case[512];
 void bench_limits(const char *isa, const struct vn_simd *simd, struct vn_pool *pool);
 void bench(const struct family *family, struct vn_pool *pool);
 void bench_backward(const struct family *family, struct vn_pool *pool);
-/* What both have: random elements in large pages; the best of some calls of `once`, which returns
- * what it took; a row. */
+/* What both have: random elements in large pages; the least that some calls of `once` took; a
+ * row. */
 struct vn_tensor bench_tensor(const size_t dim[VN_AXES], size_t stride);
-double bench_seconds(double (*once)(void *context), void *context);
-void bench_report(const char *family, const char *kernel, const char *what, double seconds,
-                  double flops, double bytes);
-double bench_now(void);
 void *bench_memory(size_t bytes);
+struct bench_time {
+  double wall, cpu; /* seconds; cpu: of all threads */
+};
+struct bench_time bench_time(void (*once)(void *context), void *context);
+void bench_report(const char *family, const char *kernel, const char *what, struct bench_time time,
+                  double flops, double bytes);
 
 #endif

@@ -1,12 +1,14 @@
 /* Random convolutions: a problem that the family covers, run between fences, against the oracle. */
 #include "check.h"
 
+#include "cost.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_MACS = 4000000, MOST_EDGE = 20 };
+enum { MOST_MACS = 4000000, MOST_EDGE = 20, FFT_ROUND = VN_FFT_TILES * VN_FFT_TILE };
 
 struct problem {
   struct fenced_tensor in, out, residual;
@@ -50,6 +52,7 @@ static void shape_channels(const struct family *f, struct random *r, struct shap
   s->in = random_channels(r, 300);
   s->out = random_channels(r, 300);
   if (is(f, "winograd") && random_below(r, 3) == 0) s->in = random_in(r, 1, 9);
+  if (is(f, "pointwise") && random_below(r, 4) == 0) s->out = random_in(r, 1, 3);
   if (!is(f, "depthwise") && !(is(f, "direct") && random_below(r, 6) == 0)) return;
   s->groups = random_channels(r, 300);
   s->in = s->out = 1;
@@ -84,11 +87,13 @@ static struct shape shape_random(const struct family *f, struct random *r) {
   shape_taps(f, r, &s);
   shape_channels(f, r, &s);
   for (int i = 0; i < 3; i++) s.narrow[i] = random_in(r, 1, MOST_EDGE);
-  if (is(f, "fft")) s.narrow[random_below(r, 3)] = random_in(r, 1, 18 * MOST_EDGE);
+  const size_t along = is(f, "fft") ? random_below(r, 4) : 3; /* a grid of many tiles; 3: none */
+  if (along < 3) s.narrow[along] = random_in(r, FFT_ROUND + 1, 18 * MOST_EDGE);
   size_t *shrinkable[] = {&s.in, &s.out, &s.narrow[0], &s.narrow[1], &s.narrow[2], &s.n, &s.groups};
   while (shape_macs(&s) > MOST_MACS) {
-    size_t *which = shrinkable[random_below(r, s.groups > 3 ? 7 : 6)];
-    *which = random_in(r, (*which + 1) / 2, *which);
+    const size_t i = random_below(r, s.groups > 3 ? 7 : 6);
+    if (along == 2 && i == 4) continue; /* rows of few strips are what several rounds share */
+    *shrinkable[i] = random_in(r, (*shrinkable[i] + 1) / 2, *shrinkable[i]);
   }
   shape_grid(f, r, &s);
   return s;
@@ -145,6 +150,7 @@ static void epilogue_random(struct problem *p, struct random *r) {
 
 static void problem_random(const struct family *f, struct random *r, struct problem *p) {
   static const size_t tiles[] = {1, 2, 4, 4, 6};
+  const bool usual = random_below(r, 3) == 0; /* the tile that most layers have */
   const struct shape s = shape_random(f, r);
   const size_t *in = f->transposed ? s.narrow : s.wide, *out = f->transposed ? s.wide : s.narrow;
   const size_t in_dim[VN_AXES] = {s.n, s.in * s.groups, in[0], in[1], in[2]};
@@ -164,7 +170,7 @@ static void problem_random(const struct family *f, struct random *r, struct prob
     p->conv.stride[i] = s.stride[i];
     p->conv.dilation[i] = s.dilation[i];
     p->conv.pad[i] = s.pad[i];
-    p->conv.tile[i] = tiles[random_below(r, s.kernel[0] == 3 ? 5 : 4)];
+    p->conv.tile[i] = usual ? 4 : tiles[random_below(r, s.kernel[0] == 3 ? 5 : 4)];
   }
   if (s.in < 10 && random_below(r, 2)) /* which has a kernel of its own up to 8 */
     for (int i = 0; i < 3; i++) p->conv.tile[i] = i ? 4 : 1;
@@ -230,7 +236,8 @@ static double share_inside(const struct vn_conv *c) {
 }
 
 /* Winograd, FFT: rms of the error against the rms that the sum has on average, at most `most`, and
- * no outlier. What the border cuts off the sum it does not cut off the error. */
+ * no outlier; slopes of two PReLUs make up to four of one. What the border cuts off the sum it
+ * cut off the error. */
 static const char *compare_rms(const struct problem *p, const struct oracle *o, double most) {
   double error = 0, usual = 0, worst = 0;
   const size_t n = tensor_elems(&p->out.t);
@@ -244,7 +251,7 @@ static const char *compare_rms(const struct problem *p, const struct oracle *o, 
   }
   error = sqrt(error / (double)n);
   usual = sqrt(usual / (double)n / share_inside(&p->conv));
-  if (error <= most * usual + 1e-7 && worst <= 10 * most * usual + 1e-6) return NULL;
+  if (error <= most * usual + 1e-7 && worst <= 20 * most * usual + 1e-6) return NULL;
   const size_t used = strlen(check_case);
   snprintf(check_case + used, sizeof check_case - used,
            ": error rms %.3g, worst %.3g of the output", error / usual, worst / usual);

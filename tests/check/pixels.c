@@ -248,9 +248,9 @@ static const char *compare_sums(const struct problem *p) {
       first_size += e.first_size;
       second_size += e.second_size;
     }
-    if (!(fabs(sums[c] - first) <= 1e-6 * first_size)) return wrong(0, c, sums[c], first);
+    if (!(fabs(sums[c] - first) <= 1e-6 * first_size + 1e-37)) return wrong(0, c, sums[c], first);
     const double y = sums[p->p.channels + c];
-    if (!(fabs(y - second) <= 1e-6 * second_size)) return wrong(1, c, y, second);
+    if (!(fabs(y - second) <= 1e-6 * second_size + 1e-37)) return wrong(1, c, y, second);
   }
   return NULL;
 }

@@ -29,8 +29,8 @@ static const char help[] =
     "vnet-check [options]: kernels against an oracle, and their speed\n"
     "  --isa NAME       ref, portable, avx2, avx512 or neon; default: all that this machine has\n"
     "  --filter TEXT    only families whose name contains it: ref ref-up ref-simple xnnpack\n"
-    "                   winograd lean fft direct depthwise pointwise down up simple\n"
-    "                   wgrad-winograd wgrad-product pixels\n"
+    "                   winograd lean fft direct depthwise pointwise down up elementwise\n"
+    "                   softmax wgrad-winograd wgrad-product pixels adamw\n"
     "  --seed N         default: from the clock; it is printed\n"
     "  --count N        problems per family, default 120\n"
     "  --case N         one problem alone\n"
@@ -57,6 +57,7 @@ static bool family_check(const struct family *f, const char *isa, const struct o
     counts[f->simple   ? check_simple(f, seed)
            : f->wgrad  ? check_wgrad(f, seed)
            : f->pixels ? check_pixels(f, seed)
+           : f->adamw  ? check_adamw(f, seed)
                        : check_conv(f, seed)]++;
   }
   const bool looked_at = o->only >= 0 || counts[OUTCOME_DECLINED] * 2 < o->count || o->count < 20;
@@ -84,10 +85,12 @@ static bool isa_check(const char *isa, const struct vn_simd *simd, const struct 
       {.name = "pointwise", .conv = simd ? simd->pointwise : NULL},
       {.name = "down", .conv = simd ? simd->down : NULL},
       {.name = "up", .conv = simd ? simd->up : NULL, .transposed = true},
-      {.name = "simple", .simple = simd ? simd->simple : NULL},
+      {.name = "elementwise", .simple = simd ? simd->elementwise : NULL},
+      {.name = "softmax", .simple = simd ? simd->softmax : NULL},
       {.name = "wgrad-winograd", .wgrad = backward ? backward->winograd : NULL},
       {.name = "wgrad-product", .wgrad = backward ? backward->product : NULL},
-      {.name = "pixels", .pixels = backward}};
+      {.name = "pixels", .pixels = backward},
+      {.name = "adamw", .adamw = backward}};
   const struct family *families = simd ? vectors : plain;
   const size_t n = simd ? sizeof vectors / sizeof *vectors : sizeof plain / sizeof *plain;
   struct vn_pool *pool = NULL;
@@ -100,7 +103,7 @@ static bool isa_check(const char *isa, const struct vn_simd *simd, const struct 
   if (o->bench) bench_limits(isa, simd, pool);
   for (size_t i = 0; i < n; i++) {
     if (o->filter && !strstr(families[i].name, o->filter)) continue;
-    const bool back = families[i].wgrad || families[i].pixels;
+    const bool back = families[i].wgrad || families[i].pixels || families[i].adamw;
     if (!families[i].conv && !families[i].simple && !back) continue;
     if (o->bench)
       (back ? bench_backward : bench)(&families[i], pool);

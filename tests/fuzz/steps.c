@@ -374,12 +374,13 @@ static struct vn_exec *exec_open(const struct vn_plan *plan, const char *isa) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static const char *const isas[] = {"avx512", "avx2", "portable", NULL};
+#define NAME(isa) #isa,
+  static const char *const isas[] = {VN_EACH_ISA(NAME) NULL};
   struct maker m = {.bytes = {data, size}};
   struct vn_plan *plan = NULL;
   struct vn_diag diag = {""};
   size_t plan_bytes;
-  const char *isa = isas[fuzz_take(&m.bytes, 4)];
+  const char *isa = isas[fuzz_take(&m.bytes, sizeof isas / sizeof *isas)];
   void *bytes = make_plan(&m, &plan_bytes);
   if (vn_plan_open_memory(bytes, plan_bytes, &plan, &diag))
     fuzz_broken("a legal plan is refused: %s", diag.text);

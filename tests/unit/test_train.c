@@ -48,8 +48,8 @@ struct trainer {
 };
 
 /* As train_golden.py has it. The phase of 0.4 is one for which no PReLU's argument lies so near to
- * 0, where it matters, that rounding moves it to the other side: one voxel's is 1e-3 of a gradient.
- */
+ * 0, where it matters, that rounding moves it to the other side: one voxel's is 1e-3 of a
+ * gradient. */
 static void batch_fill(struct trainer *t) {
   float *x = t->net.input.data;
   for (int n = 0; n < BATCH; n++)
@@ -135,8 +135,8 @@ static void compare(const struct trainer *t, size_t stride, const float *have, c
     for (size_t i = 0; i < t->net.elems; i++) total += pow((double)have[i], 2);
     norm = sqrt(norm);
     /* The gradient of a bias or a slope is thousands of terms that cancel, all of them before
-     * BatchNorm: what they are sums of is held to 1e-4, and so they are to 1e-6 of all gradients.
-     */
+     * BatchNorm: what they are sums of is held to 1e-4, and so they are to 1e-6 of all
+     * gradients. */
     scale = norm + (t->graph.consts[id].rank == 5 ? 1e-4 : 1e-2) * sqrt(total);
     double most = 1e-4 * scale;
     if (!norms && is_idle(&t->graph, id)) most = fmax(most, STEPS * ADAMW_RATE);
@@ -394,8 +394,8 @@ static void losses_of_next_to_nothing(void **state) {
   vnt_machine_close(&m);
 }
 
-/* They differ by sample and step, come back with their numbers, and at probability 0 drop nothing.
- */
+/* They differ by sample and step, come back with their numbers, and at probability 0 drop
+ * nothing. */
 static void masks_are_the_samples_own(void **state) {
   (void)state;
   static struct trainer t;

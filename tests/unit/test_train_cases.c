@@ -1,6 +1,6 @@
 /* Pairs of scan and label map: read as nibabel and numpy read them, refused with the right
- * sentence, drawn evenly. Run by tests/e2e/run_cases.py, which writes the
- * folder that is the argument. */
+ * sentence, drawn evenly. Run by tests/e2e/run_cases.py, which writes the folder that is the
+ * argument. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

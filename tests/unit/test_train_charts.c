@@ -1,6 +1,6 @@
 /* The trainer's charts, read back by libpng's simplified reader: a value's stroke is where its
- * value is, resumed and torn logs are drawn as whole ones, malformed ones refused by path and line.
- */
+ * value is, resumed and torn logs are drawn as whole ones, malformed ones refused by path and
+ * line. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -153,8 +153,8 @@ static void classes_have_curves(void **state) {
   vn_palette_close(&labels);
 }
 
-/* 99 steps at 0.5 and one at 1000 of 0.25: the spike leaves the panel, the mean of three follows.
- */
+/* 99 steps at 0.5 and one at 1000 of 0.25: the spike leaves the panel, the mean of three
+ * follows. */
 static void spikes_do_not_flatten_the_rest(void **state) {
   (void)state;
   static char text[8000];

@@ -2,8 +2,7 @@
  * to xmm15, by the calling convention), for every instruction set and kernel of a plan; and numbers
  * in files are read the same whatever the host's locale is.
  *
- *   calls PLAN SCAN.nrrd LABELS.nii.gz
- */
+ *   calls PLAN SCAN.nrrd LABELS.nii.gz */
 #include <locale.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -9,7 +9,7 @@ _vnet() {
   --mirror) values='none d h w dh dw hw dhw' ;;
   --topology) values='vnet vnet-2016 vnet-caffe monai mattmacy any' ;;
   --member) values='vnet vnet-2016 vnet-caffe monai mattmacy' ;;
-  --conv) values='auto winograd fft direct xnnpack ref' ;;
+  --conv) values='auto winograd lean fft direct xnnpack ref' ;;
   --tail) values='none softmax logsoftmax' ;;
   --act) values='prelu elu' ;;
   --slopes) values='layer channel' ;;

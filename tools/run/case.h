@@ -1,6 +1,6 @@
 /* One scan through the network, from its file to all its results. Used by vnet-run for one scan and
- * by many.c for a list; run_case never ends the program, so that one bad scan does not end a list.
- */
+ * by many.c for a list; run_case never ends the program, so that one bad scan does not end a
+ * list. */
 #ifndef VNET_RUN_CASE_H
 #define VNET_RUN_CASE_H
 

@@ -23,8 +23,8 @@ enum {
 };
 
 /* A row of slices: view axis `across` runs to the left, `down` runs up, `through` from slice to
- * slice. Axes are 0, 1, 2: d, h, w of a view in RAS, so that the larger index is left and on top.
- */
+ * slice. Axes are 0, 1, 2: d, h, w of a view in RAS, so that the larger index is left and on
+ * top. */
 struct row {
   int across, down, through;
   char marks[4]; /* left right top bottom */
@@ -180,8 +180,8 @@ static void marks_draw(struct drawing *p, const struct row *row, size_t left, si
       canvas_text(&p->canvas, x[i], y[i], 1, ink, (const char[]){marks[i], '\0'});
 }
 
-/* Where the slice's centre lies along the row's world axis, in mm; its index where that is unknown.
- */
+/* Where the slice's centre lies along the row's world axis, in mm; its index where that is
+ * unknown. */
 static void caption_draw(struct drawing *p, const struct row *row, size_t slice, size_t left,
                          size_t top) {
   size_t at[3] = {p->view.dim[0] / 2, p->view.dim[1] / 2, p->view.dim[2] / 2}, ijk[3];

@@ -1,7 +1,7 @@
 /* Direct convolution: any kernel, stride, padding, dilation and groups.
  *
- * For the first layer of one channel, for tiny grids and for what the other kernels do not take;
- * elsewhere Winograd needs fewer products. A job is a few output rows of one plane. It copies the
+ * For tiny grids and for what the other kernels do not take; elsewhere Winograd and FFT need fewer
+ * products. A job is a few output rows of one plane. It copies the
  * input rows that they see into scratch, with zeros at both ends, and then is a matrix product:
  * pixels by (taps * channels) by outputs. */
 #include "epilogue.h"

@@ -1,4 +1,5 @@
-/* The input side of the FFT convolution: along d and h. Called by fft.c.
+/* The input side of the FFT convolution: along d and h. Called by fft.c and,
+ * in its two halves, by fft_head.c.
  *
  * A few columns at a time: along d from 20 rows of the input into a stage that fits the second
  * cache, from there along h. Reads the input with zeros around it; writes scratch only. */

@@ -1,5 +1,5 @@
-/* The output side of the FFT convolution: back along h and d, epilogue and store. Called by fft.c.
- */
+/* The output side of the FFT convolution: back along h and d, epilogue and store. Called by
+ * fft.c and, in its two halves, by fft_head.c. */
 #include "fft.h"
 
 /* Real frequencies along d, 0 or 10: from half of those along h. */

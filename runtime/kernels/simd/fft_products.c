@@ -2,8 +2,11 @@
  * frequencies a small complex matrix product over the input channels, and back. Called by fft.c.
  *
  * Weights w are taken as their conjugates, for this is a correlation, and three real products do
- * for each complex one: x conj(w) has re = p + q and im = p - r with p = (re x + im x) re w, q = im
- * x (im w - re w), r = re x (re w + im w); the sums over the channels are taken before.
+ * for each complex one. x conj(w) has re = p + q and im = p - r, with
+ *
+ *   p = (re x + im x) re w,  q = im x (im w - re w),  r = re x (re w + im w)
+ *
+ * The sums over the channels are taken before.
  *
  * Weights are kept with their 5 by 5 taps along h and w, a quarter of a quarter of their
  * frequencies, which are made here for all tiles of the part. What the next row needs is fetched

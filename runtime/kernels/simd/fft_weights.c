@@ -1,6 +1,6 @@
 /* Weights of the FFT convolution: transformed along d in double, for heads along h, too, divided by
  * what the inverse transforms multiply with, and packed for fft_products.c or fft_head.c. Called by
- * fft.c once, when an exec is opened. */
+ * fft.c and fft_head.c when weights are packed. */
 #include "fft.h"
 
 #include <string.h>

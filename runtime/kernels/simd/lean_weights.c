@@ -1,5 +1,5 @@
 /* Weights of the lean Winograd convolution: transformed along d alone, in double. Called by lean.c
- * once, when an exec is opened. */
+ * when weights are packed. */
 #include "lean.h"
 
 struct packing {

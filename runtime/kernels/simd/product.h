@@ -30,8 +30,8 @@ struct product *VN_ISA_NAME(product_new)(const struct vn_conv *conv, size_t taps
 void VN_ISA_NAME(product_prepare)(struct product *p, const char *name,
                                   struct vn_prepared *prepared);
 
-/* One tap or block of taps moved as a whole: no groups, no dilation, no padding, stride = kernel.
- */
+/* One tap or block of taps moved as a whole: no groups, no dilation, no padding, stride =
+ * kernel. */
 VEC_INLINE bool product_covers(const struct vn_conv *c) {
   for (int i = 0; i < 3; i++)
     if (c->kernel[i] != c->stride[i] || c->pad[i] || (c->kernel[i] > 1 && c->dilation[i] != 1))

@@ -9,7 +9,7 @@ vn_conv_prepare_fn VN_ISA_NAME(winograd), VN_ISA_NAME(lean), VN_ISA_NAME(fft);
 vn_conv_prepare_fn VN_ISA_NAME(depthwise), VN_ISA_NAME(direct);
 vn_conv_prepare_fn VN_ISA_NAME(pointwise), VN_ISA_NAME(pointwise_few);
 vn_conv_prepare_fn VN_ISA_NAME(down), VN_ISA_NAME(up);
-vn_simple_prepare_fn VN_ISA_NAME(simple);
+vn_simple_prepare_fn VN_ISA_NAME(elementwise), VN_ISA_NAME(softmax);
 
 /* Is the output so large that it should bypass the caches, and laid out so that it can? */
 VEC_INLINE bool vn_wants_stream(const struct vn_tensor *out) {

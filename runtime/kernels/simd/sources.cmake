@@ -3,6 +3,7 @@ set(VN_SIMD_SOURCES
   kernels/simd/depthwise.c
   kernels/simd/direct.c
   kernels/simd/down.c
+  kernels/simd/elementwise.c
   kernels/simd/epilogue.c
   kernels/simd/fft.c
   kernels/simd/fft_cut.c
@@ -17,7 +18,7 @@ set(VN_SIMD_SOURCES
   kernels/simd/pointwise.c
   kernels/simd/pointwise_few.c
   kernels/simd/product.c
-  kernels/simd/simple.c
+  kernels/simd/softmax.c
   kernels/simd/table.c
   kernels/simd/up.c
   kernels/simd/winograd.c

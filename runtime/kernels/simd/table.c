@@ -13,5 +13,6 @@ const struct vn_simd VN_ISA_NAME(simd) = {
     .pointwise = VN_ISA_NAME(pointwise),
     .down = VN_ISA_NAME(down),
     .up = VN_ISA_NAME(up),
-    .simple = VN_ISA_NAME(simple),
+    .elementwise = VN_ISA_NAME(elementwise),
+    .softmax = VN_ISA_NAME(softmax),
 };

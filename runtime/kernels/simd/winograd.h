@@ -61,8 +61,8 @@ void wino_job_at(const struct wino *w, size_t index, struct wino_job *job);
 bool wino_pack(const struct wino *w, struct vn_pool *pool, const float *weight, float *packed,
                struct vn_watch *watch);
 
-/* winograd_input.c: B^T along depth for the whole job; then for one depth frequency along h and w.
- */
+/* winograd_input.c: B^T along depth for the whole job; then for one depth frequency along h and
+ * w. */
 void wino_input_depth(const struct wino *w, const struct wino_job *job, float *planes);
 void wino_input_plane(const struct wino *w, const struct wino_job *job, const float *plane,
                       float *v);
@@ -72,8 +72,8 @@ void wino_gemm(const struct wino *w, const struct wino_job *job, const float *v,
                float *m);
 
 /* winograd_output.c: A^T along h and w for one depth frequency, accumulated into the outputs along
- * depth. Frequencies in the order 0, t - 1, 1, 2 … t - 2; with the `last` one epilogue and store.
- */
+ * depth. Frequencies in the order 0, t - 1, 1, 2 … t - 2; with the `last` one epilogue and
+ * store. */
 void wino_output(const struct wino *w, const struct wino_job *job, size_t freq, int last,
                  const float *m, float *pair, float *acc);
 

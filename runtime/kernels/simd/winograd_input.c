@@ -1,6 +1,7 @@
 /* The input side of the Winograd convolution: B^T along depth, then along w and h.
  *
- * Called by winograd.c. Reads the input with zeros around it; writes scratch only. */
+ * Called by winograd.c and lean.c, and for weight gradients. Reads the input with zeros around it;
+ * writes scratch only. */
 #include "winograd.h"
 #include "winograd_1d.h"
 

@@ -1,6 +1,6 @@
 /* The output side of the Winograd convolution: A^T along h and w for one depth frequency,
  * accumulation into the outputs of the depth axis, and with the last one epilogue and store. Called
- * by winograd.c. */
+ * by winograd.c and lean.c. */
 #include "winograd.h"
 #include "winograd_1d.h"
 

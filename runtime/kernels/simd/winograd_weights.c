@@ -1,5 +1,5 @@
 /* Weights of the Winograd convolution: G along each axis, in double, packed for winograd_gemm.c.
- * Called by winograd.c once, when an exec is opened. */
+ * Called by winograd.c when weights are packed. */
 #include "winograd.h"
 
 #include "gemm.h"

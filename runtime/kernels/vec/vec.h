@@ -2,7 +2,7 @@
  * and the names that must differ between instruction sets.
  *
  * Each vec_<isa>.h gives:
- *   vec, VEC_LANES, VEC_REGISTERS; the operators + - * / work on vec
+ *   vec, VEC_LANES (4, 8 or 16), VEC_REGISTERS, VEC_INLINE; the operators + - * / work on vec
  *   vec_zero, vec_set1(x)
  *   vec_load(p), vec_store(p, v)             any alignment
  *   vec_load_n(p, k), vec_store_n(p, v, k)   0 <= k < VEC_LANES floats; lanes from k on read as 0;
@@ -13,7 +13,7 @@
  *   vec_round(x)                             to nearest even, |x| < 2^22
  *   vec_pow2(x)                              2^x for integral x in [-126, 127]
  *   vec_store_i32(p, x, k)                   0 <= k <= VEC_LANES integral values as int32
- * To add an instruction set: such a header, and a line of CMake. */
+ * ../README.md says what else an instruction set takes. */
 #ifndef VNET_VEC_H
 #define VNET_VEC_H
 

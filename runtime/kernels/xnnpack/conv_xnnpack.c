@@ -86,8 +86,8 @@ static bool variant_is(const struct state *s, size_t i, struct variant v) {
   return i < s->n_variants && s->variants[i].lo == v.lo && s->variants[i].hi == v.hi;
 }
 
-/* Sets variants and variant_of; false: out of memory or too many. Neighbours mostly see the same.
- */
+/* Sets variants and variant_of; false: out of memory or too many. Neighbours mostly see the
+ * same. */
 static bool variants_list(struct state *s) {
   size_t width = s->conv.out.dim[VN_W];
   s->n_variants = 0;
@@ -249,8 +249,8 @@ static void *turn_await(void *lock) {
   return NULL;
 }
 
-/* Can so many threads be alive together? A pthreadpool waits for ever for one that did not start.
- */
+/* Can so many threads be alive together? A pthreadpool waits for ever for one that did not
+ * start. */
 static bool threads_start(size_t count) {
   pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
   pthread_t *list = malloc(count * sizeof *list);

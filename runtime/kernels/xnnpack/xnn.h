@@ -41,8 +41,8 @@ static inline enum xnn_status xnn_shape(xnn_operator_t op, const struct xnn_plac
 #endif
 }
 
-/* Before each run: where to read and write. Allocates nothing for a size that xnn_shape has seen.
- */
+/* Before each run: where to read and write. Allocates nothing for a size that xnn_shape has
+ * seen. */
 static inline enum xnn_status xnn_point(xnn_operator_t op, const struct xnn_place *p,
                                         pthreadpool_t pool) {
 #if VN_XNN_API == 2022

@@ -19,8 +19,8 @@ struct vnt_field {
 /* Draws a field for `patch` (d h w) with control points every step[i] voxels along axis i, each
  * normal with standard deviation `sd`; at the points themselves the field's own is sd / sqrt(8).
  * step[i] == patch[i] / 2 is what SimpleITK calls a mesh of two cells along that axis. False when
- * out of memory or with more than VNT_FIELD_POINTS_MOST points along w. To be closed in any case.
- */
+ * out of memory or with more than VNT_FIELD_POINTS_MOST points along w. To be closed in any
+ * case. */
 bool vnt_field_make(struct vnt_field *field, const size_t patch[3], const double step[3], double sd,
                     struct vnt_random *r);
 

@@ -24,8 +24,8 @@ int vnt_other_side(int value) {
   return value;
 }
 
-/* ---- closing: grow by a ball and shrink by it again, then fill what the outside cannot reach ----
- */
+/* ---- closing: grow by a ball and shrink by it again, then fill what the outside cannot reach
+ * ---- */
 
 /* As large as sulci and fissures are wide, so that what remains is the brain's hull; not so large
  * that it bridges from the temporal lobes to the cerebellum and the stem. */

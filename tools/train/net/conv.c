@@ -1,5 +1,5 @@
 /* A trainable convolution: the runtime's kernels forward and, with turned weights, for the gradient
- * of the input; wgrad.c or wproduct.c for the gradient of the weights. See ops.h. */
+ * of the input; backward/ there for the gradient of the weights. See ops.h. */
 #include "ops.h"
 
 #include <stdio.h>

@@ -51,8 +51,8 @@ static float sigmoid_of(const struct job *job, const float *s) {
   return 1 / (1 + (float)vn_exp(-(double)x));
 }
 
-/* Probabilities of all classes into p; yields the logarithm of the label's where it is asked for.
- */
+/* Probabilities of all classes into p; yields the logarithm of the label's where it is asked
+ * for. */
 static double probabilities(const struct job *job, const float *s, size_t label, float *p) {
   const bool logarithm = job->spec->cross_entropy != 0;
   if (single(job)) {

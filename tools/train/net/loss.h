@@ -8,8 +8,8 @@
 enum { VNT_LOSS_CLASSES_MOST = 256, VNT_LOSS_IGNORED = 255 };
 
 enum vnt_loss_kind {
-  /* Milletari et al.: 1 - 2 sum(p g) / (sum p^2 + sum g^2), p the softmax probability of class 1.
-   */
+  /* Milletari et al.: 1 - 2 sum(p g) / (sum p^2 + sum g^2), p the softmax probability of class
+   * 1. */
   VNT_LOSS_DICE,
   /* 1 - (2 sum(p g) + 1) / (sum p^2 + sum g^2 + 1), p the sigmoid of the one channel, or of the
    * difference of two. */

@@ -11,8 +11,8 @@
 #include "graph.h"
 #include "ops.h"
 
-/* A parameter, in the order of the graph's nodes: elements [offset, offset + elems) of the arrays.
- */
+/* A parameter, in the order of the graph's nodes: elements [offset, offset + elems) of the
+ * arrays. */
 struct vnt_param {
   const char *name; /* the graph's */
   size_t offset, elems;
@@ -68,8 +68,8 @@ void vnt_net_dropout(struct vnt_net *net, double probability, uint64_t seed, uin
 
 void vnt_net_forward(struct vnt_net *net);
 /* Fills `grad`, or `grad_sum` where there is one. `done` (may be NULL) hears of each parameter
- * whose gradient is complete, last layers first, so that it can be sent while the rest is computed.
- */
+ * whose gradient is complete, last layers first, so that it can be sent while the rest is
+ * computed. */
 void vnt_net_backward(struct vnt_net *net, void (*done)(void *context, size_t param),
                       void *context);
 

@@ -126,8 +126,8 @@ static struct wait wait_begin(void) {
   return (struct wait){.last = seconds()};
 }
 
-/* False when it has been too long. Others need the core, perhaps the very rank that is waited for.
- */
+/* False when it has been too long. Others need the core, perhaps the very rank that is waited
+ * for. */
 static bool wait_on(struct wait *wait) {
   const double now = seconds();
   wait->passed += fmin(now - wait->last, 0.1);

@@ -28,8 +28,8 @@ enum vn_status vnt_model_resize(struct vnc_graph *graph, const size_t patch[3],
 /* Metadata `key`, in the place of what was there; value NULL: only takes it away. */
 void vnt_model_meta(struct vnc_graph *graph, const char *key, const char *value);
 
-/* The bytes (to be freed) of the model at `model_patch`; the graph is back at `patch` afterwards.
- */
+/* The bytes (to be freed) of the model at `model_patch`; the graph is back at `patch`
+ * afterwards. */
 struct vnt_model_export {
   const char *name;
   const size_t *patch, *model_patch; /* [3] */

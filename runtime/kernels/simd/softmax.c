@@ -1,11 +1,11 @@
-/* The other ops on vectors: activations, scaling and sums element by element; softmax and argmax
- * over channels with a pixel per lane. What is rare (other axes and broadcasts, copies, casts,
- * normalisation) is left to ref/, whose results these equal within rounding, NaN and ties alike. */
-#include "epilogue.h"
+/* Softmax, its logarithm and argmax over channels: a pixel per lane, or pixels as they lie where
+ * channels fill the lanes. Other axes, and argmax that takes the last of equals, are left to ref/,
+ * whose results these equal within rounding, NaN and ties alike. */
 #include "simd.h"
 #include "turn.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,148 +21,7 @@ static size_t pixels_of(const struct vn_tensor *t) {
   return t->dim[VN_N] * t->dim[VN_D] * t->dim[VN_H] * t->dim[VN_W];
 }
 
-/* ---- element by element ----
- *
- * Work lies in rows of `width` floats. A row is a pixel, or, where no tensor has gaps, a long run
- * of them: narrow pixels would leave lanes idle. What belongs to channels is laid out in tables for
- * the whole row. */
-struct rows {
-  struct vn_simple s;
-  size_t count, width, last; /* rows; floats in each, and in the last one */
-  size_t group;              /* channels of in[1] where it has fewer than in[0]: a row's part */
-  size_t job_rows;
-  size_t step[3];  /* floats from row to row: in[0], in[1], out */
-  float *table[2]; /* PRELU's slopes, or scale and shift; padded by a vector */
-};
-
-/* n floats at x, y and b, the row's elements from `at` on. `one`: b is one value for all. */
-VEC_INLINE void row_part(const struct rows *k, const uint32_t op, const uint32_t kind,
-                         const bool one, const float *x, const float *b, float *y, size_t at,
-                         size_t n) {
-  const vec alpha = vec_set1(k->s.epilogue.act[op == VN_OP_ADD].alpha);
-  for (size_t i = 0; i < n; i += VEC_LANES) {
-    vec v = vec_load_k(x + i, n - i);
-    if (op == VN_OP_AFFINE) v = v * vec_load(k->table[0] + at + i) + vec_load(k->table[1] + at + i);
-    if (op == VN_OP_ADD) v = v + (one ? vec_set1(*b) : vec_load_k(b + i, n - i));
-    v = vn_epi_act(kind, kind == VN_ACT_PRELU ? vec_load(k->table[0] + at + i) : alpha, v);
-    vec_store_k(y + i, v, n - i);
-  }
-}
-
-VEC_INLINE void rows_run(const struct rows *k, size_t job, const uint32_t op, const uint32_t kind,
-                         const bool one) {
-  const size_t first = job * k->job_rows, end = smaller(k->count, first + k->job_rows);
-  for (size_t r = first; r < end; r++) {
-    const size_t n = r + 1 == k->count ? k->last : k->width, part = smaller(k->group, n);
-    const float *x = (const float *)k->s.in[0].data + r * k->step[0];
-    const float *b = op == VN_OP_ADD ? (const float *)k->s.in[1].data + r * k->step[1] : NULL;
-    float *y = (float *)k->s.out.data + r * k->step[2];
-    for (size_t at = 0; at < n; at += part) row_part(k, op, kind, one, x + at, b, y + at, at, part);
-  }
-}
-
-#define EACH_ROWS(F)                                                                               \
-  F(AFFINE, NONE, 0)                                                                               \
-  F(ACT, RELU, 0)                                                                                  \
-  F(ACT, PRELU, 0)                                                                                 \
-  F(ACT, ELU, 0)                                                                                   \
-  F(ACT, SIGMOID, 0)                                                                               \
-  F(ADD, NONE, 0)                                                                                  \
-  F(ADD, RELU, 0)                                                                                  \
-  F(ADD, PRELU, 0)                                                                                 \
-  F(ADD, ELU, 0)                                                                                   \
-  F(ADD, SIGMOID, 0)                                                                               \
-  F(ADD, NONE, 1)                                                                                  \
-  F(ADD, RELU, 1)                                                                                  \
-  F(ADD, PRELU, 1)                                                                                 \
-  F(ADD, ELU, 1)                                                                                   \
-  F(ADD, SIGMOID, 1)
-
-#define DEFINE(OP, KIND, ONE)                                                                      \
-  static void run_##OP##_##KIND##_##ONE(const void *state, size_t job, void *scratch) {            \
-    (void)scratch;                                                                                 \
-    rows_run(state, job, VN_OP_##OP, VN_ACT_##KIND, ONE);                                          \
-  }
-EACH_ROWS(DEFINE)
-
-static void rows_close(void *state) {
-  struct rows *k = state;
-  if (!k) return;
-  free(k->table[0]);
-  free(k->table[1]);
-  free(k);
-}
-
-/* The channels' values over and over, for a whole row and a vector's reach beyond it. */
-static float *table_new(const struct rows *k, const float *values) {
-  const size_t channels = k->s.out.dim[VN_C];
-  float *table = malloc((k->width + VEC_LANES) * sizeof *table);
-  for (size_t i = 0; table && i < k->width + VEC_LANES; i++) table[i] = values[i % channels];
-  return table;
-}
-
-/* Rows by pixel; longer ones where every tensor is dense. */
-static void rows_measure(struct rows *k) {
-  const struct vn_tensor *t[3] = {&k->s.in[0], &k->s.in[1], &k->s.out};
-  const size_t channels = k->s.out.dim[VN_C], all = pixels_of(&k->s.out);
-  const bool second = k->s.op == VN_OP_ADD;
-  size_t pixels = channels < JOB_ELEMS / 16 ? JOB_ELEMS / 16 / channels : 1;
-  for (int i = 0; i < 3; i++)
-    if ((i != 1 || second) && (t[i]->stride != channels || t[i]->dim[VN_C] != channels)) pixels = 1;
-  k->width = pixels * channels;
-  k->count = ceil_div(all, pixels);
-  k->last = (all - (k->count - 1) * pixels) * channels;
-  k->job_rows = k->width < JOB_ELEMS ? JOB_ELEMS / k->width : 1;
-  k->group = second && k->s.in[1].dim[VN_C] > 1 ? k->s.in[1].dim[VN_C] : channels;
-  if (k->group == channels) k->group = k->width;
-  for (int i = 0; i < 3; i++) k->step[i] = t[i]->stride * pixels;
-}
-
-static enum vn_status rows_prepare(const struct vn_simple *s, struct vn_prepared *prepared,
-                                   struct vn_diag *diag) {
-  static const struct {
-    uint32_t op, kind;
-    bool one;
-    void (*run)(const void *, size_t, void *);
-  } runs[] = {
-#define ENTRY(OP, KIND, ONE) {VN_OP_##OP, VN_ACT_##KIND, ONE, run_##OP##_##KIND##_##ONE},
-      EACH_ROWS(ENTRY)};
-  const bool add = s->op == VN_OP_ADD;
-  const bool one = add && s->in[1].dim[VN_C] == 1 && s->out.dim[VN_C] > 1;
-  const uint32_t kind = s->op == VN_OP_AFFINE ? VN_ACT_NONE : s->epilogue.act[add].kind;
-  size_t f = 0;
-  while (f < sizeof runs / sizeof *runs &&
-         (runs[f].op != s->op || runs[f].kind != kind || runs[f].one != one))
-    f++;
-  if (f == sizeof runs / sizeof *runs)
-    return vn_fail(diag, VN_E_UNSUPPORTED, "simple: no vector body for this activation");
-  for (int a = 0; add && a < VN_AXES; a++)
-    if (a != VN_C && s->in[1].dim[a] != s->out.dim[a])
-      return vn_fail(diag, VN_E_UNSUPPORTED, "simple: a sum that broadcasts along c alone");
-  struct rows *k = calloc(1, sizeof *k);
-  if (!k) return vn_fail(diag, VN_E_MEMORY, "simple: out of memory");
-  k->s = *s;
-  rows_measure(k);
-  const float *values[2] = {s->op == VN_OP_AFFINE  ? s->scale
-                            : kind == VN_ACT_PRELU ? s->epilogue.act[add].slope
-                                                   : NULL,
-                            s->op == VN_OP_AFFINE ? s->shift : NULL};
-  for (int i = 0; i < 2; i++)
-    if (values[i] && !(k->table[i] = table_new(k, values[i]))) {
-      rows_close(k);
-      return vn_fail(diag, VN_E_MEMORY, "simple: out of memory");
-    }
-  *prepared = (struct vn_prepared){.name = "simple " VN_ISA_TEXT,
-                                   .jobs = ceil_div(k->count, k->job_rows),
-                                   .state_bytes = sizeof *k + 2 * k->width * sizeof(float),
-                                   .run = runs[f].run,
-                                   .close = rows_close,
-                                   .state = k};
-  return VN_OK;
-}
-
-/* ---- along channels: VEC_LANES pixels at a time, turned so that a vector holds one channel ----
- */
+/* ---- VEC_LANES pixels at a time, turned so that a vector holds one channel ---- */
 
 struct lanes {
   struct vn_simple s;
@@ -170,8 +29,8 @@ struct lanes {
 };
 
 /* Natural logarithm of each x >= 1, or NaN: x = 2^e * m, m in [sqrt(1/2), sqrt(2)); with
- * s = (m - 1) / (m + 1), log m = 2 (s + s^3 / 3 + s^5 / 5 ...). Plain C that compilers vectorise.
- */
+ * s = (m - 1) / (m + 1), log m = 2 (s + s^3 / 3 + s^5 / 5 ...). Plain C that compilers
+ * vectorise. */
 static vec log_of(vec x) {
   float value[VEC_LANES];
   vec_store(value, x);
@@ -219,10 +78,14 @@ VEC_INLINE void softmax_block(size_t channels, const bool logarithm, float *t) {
 
 VEC_INLINE void softmax_run(const struct lanes *k, size_t job, float *t, const bool logarithm) {
   const size_t end = smaller(k->pixels, (job + 1) * k->job_pixels);
+  const size_t channels = k->s.in[0].dim[VN_C];
   for (size_t p = job * k->job_pixels; p < end; p += VEC_LANES) {
     const size_t count = smaller(end - p, VEC_LANES);
     turn_in(&k->s.in[0], p, count, t);
-    softmax_block(k->s.in[0].dim[VN_C], logarithm, t);
+    if (channels == 2) /* most networks: a constant spares the sums their tree */
+      softmax_block(2, logarithm, t);
+    else
+      softmax_block(channels, logarithm, t);
     turn_out(&k->s.out, p, count, t);
   }
 }
@@ -259,8 +122,10 @@ static void run_argmax(const void *state, size_t job, void *scratch) {
   }
 }
 
-/* ---- softmax along channels that lie as they are: a vector holds whole pixels of 2, 4, 8 …
- * channels, or a pixel fills vectors. No turning, but channels must fill the lanes well. */
+/* ---- channels as they lie ----
+ *
+ * A vector holds whole pixels of 2, 4, 8 … channels, or a pixel fills vectors. No turning, but
+ * channels must fill the lanes well. */
 
 struct whole {
   struct vn_simple s;
@@ -364,7 +229,7 @@ static enum vn_status whole_prepare(const struct vn_simple *s, struct vn_prepare
   const size_t channels = s->in[0].dim[VN_C];
   const size_t pixels = channels > VEC_LANES / 2 ? 1 : VEC_LANES / channels; /* in a unit */
   struct whole *k = malloc(sizeof *k);
-  if (!k) return vn_fail(diag, VN_E_MEMORY, "simple: out of memory");
+  if (!k) return vn_fail(diag, VN_E_MEMORY, "softmax: out of memory");
   *k = (struct whole){.s = *s,
                       .units = ceil_div(pixels_of(&s->in[0]), pixels),
                       .width = pixels * channels,
@@ -376,7 +241,6 @@ static enum vn_status whole_prepare(const struct vn_simple *s, struct vn_prepare
   for (size_t l = 0; l < VEC_LANES; l++)
     k->beyond[l] = l <= (k->width - 1) % VEC_LANES ? 0.f : -INFINITY;
   *prepared = (struct vn_prepared){
-      .name = "simple " VN_ISA_TEXT,
       .jobs = ceil_div(k->units, k->job_units),
       .scratch_bytes = ceil_div((k->width + VEC_LANES) * sizeof(float), 64) * 64,
       .state_bytes = sizeof *k,
@@ -389,19 +253,12 @@ static enum vn_status whole_prepare(const struct vn_simple *s, struct vn_prepare
 static enum vn_status lanes_prepare(const struct vn_simple *s, struct vn_prepared *prepared,
                                     struct vn_diag *diag) {
   const size_t channels = s->in[0].dim[VN_C];
-  if (s->axis != VN_C || s->more_axes || channels > MOST_CHANNELS)
-    return vn_fail(diag, VN_E_UNSUPPORTED, "simple: along c, of at most %d channels",
-                   MOST_CHANNELS);
-  if (s->op == VN_OP_ARGMAX && s->select_last)
-    return vn_fail(diag, VN_E_UNSUPPORTED, "simple: argmax takes the first of equals");
-  if (whole_covers(s)) return whole_prepare(s, prepared, diag);
   struct lanes *k = malloc(sizeof *k);
-  if (!k) return vn_fail(diag, VN_E_MEMORY, "simple: out of memory");
+  if (!k) return vn_fail(diag, VN_E_MEMORY, "softmax: out of memory");
   *k = (struct lanes){.s = *s, .pixels = pixels_of(&s->in[0])};
   k->job_pixels = ceil_div(ceil_div(JOB_ELEMS, channels), VEC_LANES) * VEC_LANES;
   *prepared =
-      (struct vn_prepared){.name = "simple " VN_ISA_TEXT,
-                           .jobs = ceil_div(k->pixels, k->job_pixels),
+      (struct vn_prepared){.jobs = ceil_div(k->pixels, k->job_pixels),
                            .scratch_bytes = ceil_div(channels * VEC_LANES * sizeof(float), 64) * 64,
                            .state_bytes = sizeof *k,
                            .run = s->op == VN_OP_ARGMAX    ? run_argmax
@@ -412,18 +269,17 @@ static enum vn_status lanes_prepare(const struct vn_simple *s, struct vn_prepare
   return VN_OK;
 }
 
-enum vn_status VN_ISA_NAME(simple)(const struct vn_simple *simple, struct vn_prepared *prepared,
-                                   struct vn_diag *diag) {
-  switch (simple->op) {
-  case VN_OP_ACT:
-  case VN_OP_AFFINE:
-  case VN_OP_ADD:
-    return rows_prepare(simple, prepared, diag);
-  case VN_OP_SOFTMAX:
-  case VN_OP_LOGSOFTMAX:
-  case VN_OP_ARGMAX:
-    return lanes_prepare(simple, prepared, diag);
-  default:
-    return vn_fail(diag, VN_E_UNSUPPORTED, "simple: no vector body for %s", vn_op_text(simple->op));
-  }
+enum vn_status VN_ISA_NAME(softmax)(const struct vn_simple *s, struct vn_prepared *prepared,
+                                    struct vn_diag *diag) {
+  if (s->op != VN_OP_SOFTMAX && s->op != VN_OP_LOGSOFTMAX && s->op != VN_OP_ARGMAX)
+    return vn_fail(diag, VN_E_UNSUPPORTED, "softmax: no body for %s", vn_op_text(s->op));
+  if (s->axis != VN_C || s->more_axes || s->in[0].dim[VN_C] > MOST_CHANNELS)
+    return vn_fail(diag, VN_E_UNSUPPORTED, "softmax: along c, of at most %d channels",
+                   MOST_CHANNELS);
+  if (s->op == VN_OP_ARGMAX && s->select_last)
+    return vn_fail(diag, VN_E_UNSUPPORTED, "softmax: argmax takes the first of equals");
+  const enum vn_status status =
+      (whole_covers(s) ? whole_prepare : lanes_prepare)(s, prepared, diag);
+  snprintf(prepared->name, sizeof prepared->name, "%s " VN_ISA_TEXT, vn_op_text(s->op));
+  return status;
 }
