@@ -1,6 +1,6 @@
 /* vnet-model: writes an untrained member of the family as ONNX, for trials, tests and as a start
  * for training. What the members are is compiler/family.c's; how they are built,
- * models/vnet.c's. */
+ * models/build.c's. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "cli.h"
 #include "compile.h"
 #include "intensity.h"
-#include "models/vnet.h"
+#include "models/build.h"
 #include "palette.h"
 #include "part.h"
 

@@ -1,8 +1,9 @@
 /* vnet-train: scans with label maps, or label maps alone, in; a trained V-Net as ONNX out. What a
- * run is made of is in train/. */
+ * run is made of is in train/run. */
 #include <stdio.h>
 
 #include "cli.h"
+#include "plan.h"
 #include "run.h"
 
 static void press(void *cancel) {
@@ -13,6 +14,10 @@ int main(int argc, char **argv) {
   static struct vnt_run run;
   cli_start("vnet-train");
   const struct vnt_options options = vnt_options_parse(argc, argv);
+  if (options.plan) {
+    vnt_plan_print(&options);
+    return VN_OK;
+  }
   vnt_comm_open(options.timeout_s);
   vnt_run_open(&run, &options);
   cli_on_interrupt(press, run.cancel);

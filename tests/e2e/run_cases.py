@@ -114,6 +114,15 @@ np.interp(a, landmarks(a), landmarks(b)).astype(np.float32).tofile(folder / "mat
     b'b_seg.nii.gz,train,"b, 2.nii"')
 (folder / "plain.csv").write_text("image,label\na.nii.gz,a_seg.nii\n")
 
+# A second channel that is the first one's negative, and a case without labels.
+save("negative.nii", 300 - a_image, a_affine, np.float32)
+(folder / "channels.csv").write_text("image_t1,label,image_T2\na.nii.gz,a_seg.nii,negative.nii\n"
+                                     "a.nii.gz,none,negative.nii\n")
+values = np.array([0, 17, 53, 3000, 99], np.int32)[a_label]
+save("values.nii", values, a_affine, np.int32)
+(folder / "values.csv").write_text("image,label\na.nii.gz,values.nii\n")
+(folder / "table.csv").write_text("class,value,mirror,name\n1,17,2,left\n2,53,1,\n2,3000,,right\nignore,99,,\n")
+
 for name, value in (("lowest", a_image[2:].min()), ("filled", -20000)):  # two border columns
     ends = a_image.copy()
     ends[:2] = value
@@ -163,8 +172,7 @@ cases = [
     ("image,label\na.nii.gz,minus.nii\n", FORMAT, "line 2: {}minus.nii: voxel 3 4 5 is -1, and the labels are 0 to 4"),
     ("image,label\na.nii.gz,half.nii\n", FORMAT, "voxel 3 4 5 is 1.5, not a whole number from 0 to 4"),
     (split + "a.nii.gz,half.nii,validation\n", FORMAT, "line 3: {}half.nii: voxel 3 4 5 is 1.5"),
-    ("image,label\na.nii.gz,nothing.nii.gz\n", FORMAT, "line 2: {}nothing.nii.gz: nothing is labelled"),
-    (split + "a.nii.gz,nothing.nii.gz,validation\n", FORMAT, "line 3: {}nothing.nii.gz: nothing is labelled"),
+    ("image,label\na.nii.gz,nothing.nii.gz\na.nii.gz,none\n", FORMAT, "nothing is labelled in any case to train on"),
     ("image,label\nnan.nii,a_seg.nii\n", FORMAT, "line 2: {}nan.nii: 1 of 44616 voxels are NaN"),
     (split + "nan.nii,a_seg.nii,validation\n", FORMAT, "line 3: {}nan.nii: 1 of 44616 voxels are NaN"),
     ("image,label\nflat.nii,a_seg.nii\n", UNSUPPORTED, "line 2: {}flat.nii: percentiles 0.5 and 99.5"),
@@ -179,21 +187,27 @@ cases = [
     ("image,label\n" + good + "\n\nabsent.nii,a_seg.nii\n", IO, "line 4: {}absent.nii: No such file"),
     # Of several the first in the list, though the others fail sooner.
     ("image,label\n" + good + "\nnan.nii,a_seg.nii\n" + 6 * "absent.nii,a_seg.nii\n", FORMAT, "line 3: {}nan.nii"),
-    ("image,label\na.nii.gz,nothing.nii.gz\n" + 6 * "absent.nii,a_seg.nii\n", FORMAT, "line 2: {}nothing"),
+    ("image,label\na.nii.gz,five.nii\n" + 6 * "absent.nii,a_seg.nii\n", FORMAT, "line 2: {}five"),
     ("image,label,split\n" + good + ",validation\n", FORMAT, ".csv: there is no case to train on"),
     ("image,label\n", FORMAT, "there is no case to train on"),
     ("", FORMAT, "it is empty"),
-    (good + "\n", FORMAT, "line 1: column 'a.nii.gz' is none of image, label and split"),
+    (good + "\n", FORMAT, "line 1: column 'a.nii.gz' is none of image, image_NAME, label and split"),
     ("image;label\n", FORMAT, "column 'image;label' is none of"),
     ("image,label,Split\n", FORMAT, "column 'Split' is none of"),
     ("image,label,image\n", FORMAT, "line 1: column 'image' is there twice"),
     ("image,split\n", FORMAT, "line 1: there is no column 'label'"),
     ("image,label,split\n" + good + ",test\n", FORMAT, "line 2: split is 'test', neither train nor validation"),
     ("image,label,split\n" + good + "\n", FORMAT, "line 2: fields: 2, but 3 columns"),
-    ("image,label\na.nii.gz,\n", FORMAT, "line 2: no label"),
+    ("image,label\na.nii.gz,\n", FORMAT, "line 2: no label; of a case where nothing is labelled"),
+    ("image_t1,image_t2,label\na.nii.gz,,a_seg.nii\n", FORMAT, "line 2: no image of the channel t2"),
+    ("image_t1,image,label\na.nii.gz,a.nii.gz,a_seg.nii\n", FORMAT, "line 1: the column 'image' is one of several"),
+    ("image_t1,image_T1,label\na.nii.gz,a.nii.gz,a_seg.nii\n", FORMAT, "column 'image_T1' is there twice"),
+    ("image_a;b,label\na.nii.gz,a_seg.nii\n", FORMAT, "none of = / ;"),
+    ("image_t1,image_t2,label\na.nii.gz,small.nii,a_seg.nii\n", FORMAT, "{}small.nii has 43 x 39 x 26 voxels"),
+    ("image_t1,image_t2,label\na.nii.gz,moved.nii,a_seg.nii\n", FORMAT, "{}moved.nii lies elsewhere than its image"),
     ('image,label\n"a.nii.gz,a_seg.nii\n', FORMAT, "line 2: a quote is not closed"),
     ('image,label\n"a.nii.gz"x,a_seg.nii\n', FORMAT, "line 2: text after a closing quote"),
-    ("image,label\n" + 20 * "," + "\n", FORMAT, "line 2: more than 16 fields"),
+    ("image,label\n" + 70 * "," + "\n", FORMAT, "line 2: more than 64 fields"),
     ("image,label\na\0.nii,a_seg.nii\n", FORMAT, "line 2: a control character"),
     ("image,label\ra.nii,a_seg.nii\r", FORMAT, "line 1: a control character"),
     ("image,label\n" + "x" * (17 << 20), FORMAT, "more than 16 MiB"),

@@ -26,6 +26,7 @@ cases 20 256
 cases_fast 120 256
 table 20 256
 table_fast 120 256
+values 20 1024
 checkpoint 10 512
 npy 20 512
 list 30 512

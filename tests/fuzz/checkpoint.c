@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                         .n_running = RUNNING};
   struct vnt_optim optim = {.kind = VNT_ADAMW, .first = first, .second = second, .elems = ELEMS};
   struct vnt_progress progress = {0};
-  const struct vnt_checkpoint checkpoint = {&net, &optim, &progress, "member vnet\nseed 1\n"};
+  const struct vnt_checkpoint checkpoint = {&net, &optim, NULL, &progress, "member vnet\nseed 1\n"};
   struct vn_diag diag = {""};
   int fd;
   const char *again = fuzz_output(&fd);

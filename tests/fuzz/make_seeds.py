@@ -90,6 +90,9 @@ for name, array in (("f4", np.zeros((2, 3), "<f4")), ("i8", np.arange(5)), ("sca
 # ---- tables, lists, texts ----
 
 put("cases", "split", "image,label,split\na.nii,b.nii,train\n\"c,\"\"d\"\"\",e.nii,validation\n")
+put("values", "table", "value,class,name,colour,mirror\n17,1,left,#c83232,2\n53,2,right,#3232c8,1\n"
+    "10,3,\"grey, all\",,\n49,3,,,\n77,ignore,,,\nothers,0,,,\n")
+put("values", "plain", "class,value\n1,1\n2,2\n")
 put("cases", "plain", "\xef\xbb\xbflabel, image\r\n x y ,/z\r\n\n")
 put("list", "folders", "# scans\na/T1.nii.gz\r\nb/T1.nii.gz\n\na/T1.nii\n./b//../a/T1.nii\n/x/t1_seg.NII\n")
 put("table", "log", "step,loss,dice,rate,seconds\n1,0.5,nan,1e-3,2\n2,0.25,.5,1e-3,4\n")

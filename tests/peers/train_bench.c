@@ -14,7 +14,7 @@
 #include "net.h"
 #include "optim.h"
 #include "random.h"
-#include "models/vnet.h"
+#include "models/build.h"
 
 struct bench {
   struct vnc_spec spec;

@@ -300,26 +300,31 @@ static void gradients_of_sums(void **state) {
 }
 
 /* BatchNorm as a function of everything, in double: sum of weights * output. */
-static double norm_loss(const double *x, const float *g, const float *b, const float *w, size_t n,
-                        size_t c, double eps) {
+static double norm_loss(const double *x, const struct vnt_norm *norm, const float *w, size_t n,
+                        size_t c) {
+  const float *g = norm->scale, *b = norm->shift;
+  const double eps = norm->epsilon, t = norm->settled;
   double loss = 0;
   for (size_t k = 0; k < c; k++) {
     double mean = 0, var = 0;
     for (size_t i = 0; i < n; i++) mean += x[i * c + k] / (double)n;
     for (size_t i = 0; i < n; i++) var += (x[i * c + k] - mean) * (x[i * c + k] - mean) / (double)n;
+    const double inv = (1 - t) / sqrt(var + eps) + t / sqrt((double)norm->running_var[k] + eps);
+    mean = (1 - t) * mean + t * (double)norm->running_mean[k];
     for (size_t i = 0; i < n; i++)
-      loss += (double)w[i * c + k] *
-              ((double)g[k] * (x[i * c + k] - mean) / sqrt(var + eps) + (double)b[k]);
+      loss += (double)w[i * c + k] * ((double)g[k] * (x[i * c + k] - mean) * inv + (double)b[k]);
   }
   return loss;
 }
 
+/* Of the batch's statistics alone, and of those that are on their way to the running ones. */
 static void norms(const struct vnt_machine *m) {
-  for (int round = 0; round < 4; round++) {
+  for (int round = 0; round < 6; round++) {
+    const double t = round % 3 == 0 ? 0 : round % 3 == 1 ? 0.25 : 0.9;
     size_t dhw[3] = {2, 3 + noise(3), 4 + noise(40)}, c = 1 + noise(5);
-    float g[5], b[5], rm[5] = {0}, rv[5] = {1, 1, 1, 1, 1}, mean[5], inv[5];
+    float g[5], b[5], rm[5] = {0}, rv[5] = {1, 1, 1, 1, 1}, own[10], used[10];
     for (int i = 0; i < 5; i++) g[i] = 1 + real() / 2, b[i] = real();
-    struct vnt_norm norm = {g, b, rm, rv, mean, inv, 1e-5, 0.1, false};
+    struct vnt_norm norm = {g, b, rm, rv, own, own + 5, used, used + 5, 1e-5, 0.1, t};
     struct box x = box_make(2, dhw, c, true, true), y = box_make(2, dhw, c, false, false);
     struct box dy = box_make(2, dhw, c, false, true), dx = box_make(2, dhw, c, false, false);
     for (size_t i = 0; i < pixels(&x.t); i++) /* a mean far from 0, as images have */
@@ -329,15 +334,15 @@ static void norms(const struct vnt_machine *m) {
     float *vx = dense(&x.t), *w = dense(&dy.t);
     double *wide = malloc(elems * 8), *want = malloc(elems * 8);
     for (size_t i = 0; i < elems; i++) wide[i] = (double)vx[i];
+    vnt_norm_forward(m, &norm, &x.t, &y.t, NULL, scratch);
     for (size_t i = 0; i < elems; i++) {
       double h = 1e-5, keep = wide[i];
       wide[i] = keep + h;
-      double up = norm_loss(wide, g, b, w, n, c, 1e-5);
+      double up = norm_loss(wide, &norm, w, n, c);
       wide[i] = keep - h;
-      want[i] = (up - norm_loss(wide, g, b, w, n, c, 1e-5)) / (2 * h);
+      want[i] = (up - norm_loss(wide, &norm, w, n, c)) / (2 * h);
       wide[i] = keep;
     }
-    vnt_norm_forward(m, &norm, &x.t, &y.t, NULL, scratch);
     vnt_norm_backward(m, &norm, &x.t, &dy.t, &dx.t, false, NULL, scratch, gs, gb);
     float *have = dense(&dx.t), *vy = dense(&y.t);
     assert_true(error_of(have, want, elems) < 1e-4);
@@ -345,8 +350,10 @@ static void norms(const struct vnt_machine *m) {
       double mu = 0, var = 0, bias = 0, scale = 0;
       for (size_t i = 0; i < n; i++) mu += wide[i * c + k] / (double)n;
       for (size_t i = 0; i < n; i++) var += pow(wide[i * c + k] - mu, 2) / (double)n;
+      const double used_mu = (1 - t) * mu + t * (double)rm[k];
+      const double used_inv = (1 - t) / sqrt(var + 1e-5) + t / sqrt((double)rv[k] + 1e-5);
       for (size_t i = 0; i < n; i++) {
-        double hat = (wide[i * c + k] - mu) / sqrt(var + 1e-5);
+        double hat = (wide[i * c + k] - used_mu) * used_inv;
         bias += (double)w[i * c + k];
         scale += (double)w[i * c + k] * hat;
         assert_true(fabs((double)vy[i * c + k] - ((double)g[k] * hat + (double)b[k])) < 1e-5);
@@ -364,10 +371,10 @@ static void norms(const struct vnt_machine *m) {
 static void frozen_norms(const struct vnt_machine *m) {
   enum { CHANNELS = 5 };
   const size_t dhw[3] = {3, 4, 9};
-  float g[CHANNELS], b[CHANNELS], rm[CHANNELS], rv[CHANNELS], mean[CHANNELS], inv[CHANNELS];
+  float g[CHANNELS], b[CHANNELS], rm[CHANNELS], rv[CHANNELS], own[2 * CHANNELS], used[2 * CHANNELS];
   for (int i = 0; i < CHANNELS; i++)
     g[i] = 1 + real() / 2, b[i] = real(), rm[i] = real(), rv[i] = 2 + real();
-  struct vnt_norm norm = {g, b, rm, rv, mean, inv, 1e-5, 0.1, true};
+  struct vnt_norm norm = {g, b, rm, rv, own, own + CHANNELS, used, used + CHANNELS, 1e-5, 0.1, 1};
   struct box x = box_make(2, dhw, CHANNELS, true, true),
              y = box_make(2, dhw, CHANNELS, false, false);
   struct box dy = box_make(2, dhw, CHANNELS, false, true);

@@ -13,7 +13,7 @@
 
 #include "compile.h"
 #include "passes.h"
-#include "models/vnet.h"
+#include "models/build.h"
 
 static char folder[64], path[96];
 

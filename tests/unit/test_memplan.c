@@ -3,7 +3,7 @@
 #include "compile.h"
 #include "memplan.h"
 #include "passes.h"
-#include "models/vnet.h"
+#include "models/build.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

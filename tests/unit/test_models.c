@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "models/vnet.h"
+#include "models/build.h"
 
 static void build(const struct vnc_spec *spec, const uint64_t patch[3], uint64_t seed,
                   struct vnc_graph *g) {

@@ -1,4 +1,4 @@
-/* Which member a graph is, and where it departs. Graphs come from models/vnet.c and are bent here;
+/* Which member a graph is, and where it departs. Graphs come from models/build.c and are bent here;
  * that exports by PyTorch are recognised is the fixtures' business (tests/e2e/fixtures.py). */
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "compile.h"
-#include "models/vnet.h"
+#include "models/build.h"
 
 static struct vnc_spec spec_of(const char *member) {
   struct vnc_spec spec;

@@ -14,7 +14,7 @@
 #include "net.h"
 #include "npy.h"
 #include "optim.h"
-#include "models/vnet.h"
+#include "models/build.h"
 
 #ifndef GOLDEN_DIR
 #error "GOLDEN_DIR names tests/golden"
@@ -77,9 +77,11 @@ static void trainer_open(struct trainer *t, const struct recipe *recipe, size_t 
       vnc_graph_check(&t->graph, &diag) || vnt_machine_open(isa, threads, &t->machine, &diag) ||
       vnt_net_open(&t->machine, &t->graph, BATCH, &t->net, &diag))
     fail_msg("%s", diag.text);
-  t->loss = (struct vnt_loss_spec){VNT_LOSS_DICE, 0};
-  if (strcmp(member, "vnet-caffe") == 0) t->loss = (struct vnt_loss_spec){VNT_LOSS_MULTI_DICE, 0.5};
-  if (strcmp(member, "mattmacy") == 0) t->loss = (struct vnt_loss_spec){VNT_LOSS_SIGMOID_DICE, 0};
+  t->loss = (struct vnt_loss_spec){.kind = VNT_LOSS_DICE};
+  if (strcmp(member, "vnet-caffe") == 0)
+    t->loss = (struct vnt_loss_spec){.kind = VNT_LOSS_MULTI_DICE, .cross_entropy = 0.5};
+  if (strcmp(member, "mattmacy") == 0)
+    t->loss = (struct vnt_loss_spec){.kind = VNT_LOSS_SIGMOID_DICE};
   batch_fill(t);
 }
 
@@ -279,16 +281,20 @@ static void any_slope_is_trained(void **state) {
   trainer_close(&t);
 }
 
-/* loss.h's formulas in double. */
+/* loss.h's formulas in double; the weighted mean is torch.nn.CrossEntropyLoss's, with its
+ * ignore_index. */
 static double loss_reference(const struct vnt_loss_spec *spec, const double *scores,
                              const uint8_t *labels, size_t voxels, size_t channels) {
   const bool sigmoid = spec->kind == VNT_LOSS_SIGMOID_DICE;
   const bool multi = spec->kind == VNT_LOSS_MULTI_DICE;
   const double smooth = sigmoid ? 1 : multi ? 1e-5 : 0;
-  double pg[4] = {0}, pp[4] = {0}, gg[4] = {0}, entropy = 0, dice = 0;
+  static const double ones[4] = {1, 1, 1, 1};
+  const double *weight = spec->class_weight ? spec->class_weight : ones;
+  double pg[4] = {0}, pp[4] = {0}, gg[4] = {0}, entropy = 0, dice = 0, all = 0, of_classes = 0;
   const size_t classes = channels == 1 ? 2 : channels, last = multi ? classes : 2;
   for (size_t i = 0; i < voxels; i++) {
     double p[4], sum = 0;
+    if (labels[i] == VNT_LOSS_IGNORED) continue;
     for (size_t c = 0; c < classes; c++)
       sum += p[c] = channels > 1 ? exp(scores[i * channels + c]) : c ? exp(scores[i]) : 1;
     for (size_t c = 0; c < classes; c++) {
@@ -296,21 +302,33 @@ static double loss_reference(const struct vnt_loss_spec *spec, const double *sco
       p[c] /= sum;
       pg[c] += p[c] * g, pp[c] += p[c] * p[c], gg[c] += g;
     }
-    entropy -= log(p[labels[i]]) / (double)voxels;
+    entropy -= weight[labels[i]] * log(p[labels[i]]);
+    all += weight[labels[i]];
   }
-  for (size_t c = 1; c < last; c++) dice += 1 - (2 * pg[c] + smooth) / (pp[c] + gg[c] + smooth);
-  return dice / (double)(last - 1) + spec->cross_entropy * entropy;
+  for (size_t c = 1; c < last; c++) {
+    dice += weight[c] * (1 - (2 * pg[c] + smooth) / (pp[c] + gg[c] + smooth));
+    of_classes += weight[c];
+  }
+  return dice / of_classes + spec->cross_entropy * entropy / all;
 }
 
 static void gradients_of_losses(void **state) {
   (void)state;
+  static const double weights[4] = {0.5, 3, 1, 2};
   static const struct {
     struct vnt_loss_spec spec;
     size_t channels;
-  } cases[] = {{{VNT_LOSS_DICE, 0}, 2},           {{VNT_LOSS_DICE, 0.7}, 2},
-               {{VNT_LOSS_SIGMOID_DICE, 0}, 1},   {{VNT_LOSS_SIGMOID_DICE, 0.5}, 1},
-               {{VNT_LOSS_SIGMOID_DICE, 0.5}, 2}, {{VNT_LOSS_MULTI_DICE, 0}, 4},
-               {{VNT_LOSS_MULTI_DICE, 1}, 3}};
+    bool ignoring; /* every fifth voxel */
+  } cases[] = {{{VNT_LOSS_DICE, 0, NULL}, 2, false},
+               {{VNT_LOSS_DICE, 0.7, NULL}, 2, false},
+               {{VNT_LOSS_DICE, 0.7, weights}, 2, true},
+               {{VNT_LOSS_SIGMOID_DICE, 0, NULL}, 1, false},
+               {{VNT_LOSS_SIGMOID_DICE, 0.5, NULL}, 1, false},
+               {{VNT_LOSS_SIGMOID_DICE, 0.5, weights}, 1, true},
+               {{VNT_LOSS_SIGMOID_DICE, 0.5, NULL}, 2, false},
+               {{VNT_LOSS_MULTI_DICE, 0, NULL}, 4, false},
+               {{VNT_LOSS_MULTI_DICE, 0.5, weights}, 4, true},
+               {{VNT_LOSS_MULTI_DICE, 1, NULL}, 3, false}};
   enum { COUNT = 3 * 5 * 7 };
   struct vnt_machine m;
   assert_int_equal(vnt_machine_open(NULL, 2, &m, NULL), VN_OK);
@@ -324,7 +342,9 @@ static void gradients_of_losses(void **state) {
     const struct vn_tensor g = {.data = grad, .dim = {1, channels, 3, 5, 7}, .stride = channels};
     for (size_t i = 0; i < elems; i++) wide[i] = scores[i] = (float)(3 * sin(7.1 * (double)i));
     for (size_t i = 0; i < COUNT; i++)
-      labels[i] = (uint8_t)(i * i % (channels == 1 ? 2 : channels));
+      labels[i] = cases[k].ignoring && i % 5 == 3
+                      ? VNT_LOSS_IGNORED
+                      : (uint8_t)(i * i % (channels == 1 ? 2 : channels));
     assert_int_equal(vnt_loss_run(&m, &cases[k].spec, &t, labels, &g, &loss, NULL), VN_OK);
     const double want = loss_reference(&cases[k].spec, wide, labels, COUNT, channels);
     assert_true(fabs(loss.loss - want) < 1e-6 * want);
@@ -352,7 +372,8 @@ static void losses_of_next_to_nothing(void **state) {
   uint8_t labels[8] = {0};
   struct vnt_machine m;
   struct vnt_loss loss;
-  const struct vnt_loss_spec paper = {VNT_LOSS_DICE, 0}, several = {VNT_LOSS_MULTI_DICE, 0};
+  const struct vnt_loss_spec paper = {.kind = VNT_LOSS_DICE},
+                             several = {.kind = VNT_LOSS_MULTI_DICE};
   const struct vn_tensor t = {.data = scores, .dim = {1, 2, 2, 2, 2}, .stride = 2};
   const struct vn_tensor g = {.data = grad, .dim = {1, 2, 2, 2, 2}, .stride = 2};
   for (int i = 0; i < 16; i++) scores[i] = i % 2 ? 0 : 7; /* sum p^2 = 7e-6 */
@@ -365,6 +386,11 @@ static void losses_of_next_to_nothing(void **state) {
   scores[1] = scores[3] = scores[15] = 9;
   assert_int_equal(vnt_loss_run(&m, &several, &t, labels, &g, &loss, NULL), VN_OK);
   assert_true(fabs(loss.dice - 4.0 / 6) < 1e-12);
+  assert_true(loss.class[1].samples == 1 && fabs(loss.class[1].dice - 4.0 / 6) < 1e-12);
+  memset(labels, VNT_LOSS_IGNORED, sizeof labels); /* then there is nothing to learn */
+  assert_int_equal(vnt_loss_run(&m, &several, &t, labels, &g, &loss, NULL), VN_OK);
+  assert_true(loss.loss == 0 && loss.class[1].samples == 0);
+  for (int i = 0; i < 16; i++) assert_true(grad[i] == 0);
   vnt_machine_close(&m);
 }
 

@@ -19,18 +19,22 @@ static uint8_t halves[3][CUBE], target[3][CUBE];
 
 /* Scans that hold their own coordinate along an axis, label 1 from 20 on: what is sampled from them
  * is where it was sampled. */
+static struct vnt_channel ramp_channel[3];
+
 static struct vnt_source ramp_source(int axis) {
-  struct vnt_source source = {.image = ramp[axis],
+  struct vnt_channel *channel = &ramp_channel[axis];
+  struct vnt_source source = {.channel = channel,
+                              .channels = 1,
                               .target = halves[axis],
                               .dim = {N, N, N},
-                              .spacing_mm = {1, 1, 1},
-                              .intensity = {0, 1, -INFINITY, INFINITY}};
+                              .spacing_mm = {1, 1, 1}};
+  *channel = (struct vnt_channel){.image = ramp[axis], .intensity = {0, 1, -INFINITY, INFINITY}};
   for (size_t i = 0; i < CUBE; i++) {
     const size_t at = axis == 0 ? i / N / N : axis == 1 ? i / N % N : i % N;
     ramp[axis][i] = (float)at;
     halves[axis][i] = at >= N / 2;
   }
-  assert_int_equal(vnt_landmarks_find(ramp[axis], CUBE, &source.landmarks, NULL), VN_OK);
+  assert_int_equal(vnt_landmarks_find(ramp[axis], CUBE, &channel->landmarks, NULL), VN_OK);
   return source;
 }
 
@@ -170,7 +174,7 @@ static void outside_is_padding(void **state) {
     ramp[2][i] = 5 + (float)(i % 7);
     halves[2][i] = 1;
   }
-  assert_int_equal(vnt_landmarks_find(ramp[2], CUBE, &source.landmarks, NULL), VN_OK);
+  assert_int_equal(vnt_landmarks_find(ramp[2], CUBE, &ramp_channel[2].landmarks, NULL), VN_OK);
   const struct vnt_patch patch = {{44, 24, 20}, {-2, 20, 30}};
   vnt_augment_defaults(&augment, patch.size);
   augment.affine_p = augment.bend_p = 0;
@@ -203,7 +207,8 @@ static void intensities_are_as_asked(void **state) {
     for (size_t w = 1; w < N; w++) assert_true(v[w] > v[w - 1]);
     assert_true(fabsf(v[0]) < 1e-6f);
     /* The ramp's 1st percentile is 0.4 of the way to 1, its 99th 38.6: y = x^g between them. */
-    const double low = (double)source.landmarks.low, high = (double)source.landmarks.high;
+    const double low = (double)source.channel->landmarks.low,
+                 high = (double)source.channel->landmarks.high;
     const double g = log(((double)v[20] - low) / (high - low)) / log((20 - low) / (high - low));
     for (size_t w = 1; w < N; w++)
       assert_true(fabs(low + (high - low) * pow(((double)w - low) / (high - low), g) -

@@ -17,8 +17,9 @@
 #include "window.h"
 
 static const char *folder;
-static const struct vnt_cases_spec plain = {
-    .orientation = "RAS", .intensity = {VN_INTENSITY_PERCENTILE, 0.5, 99.5}, .classes = 5};
+static const struct vn_intensity_rule percentiles = {VN_INTENSITY_PERCENTILE, 0.5, 99.5};
+static struct vnt_cases_spec plain = {
+    .orientation = "RAS", .intensity = &percentiles, .n_intensity = 1};
 static struct vnt_augment augment;
 
 static const char *path_of(const char *name) {
@@ -61,9 +62,9 @@ static void compare(const struct vnt_case *item, const char *name, bool own, flo
   uint8_t *target = file_read(file, elems);
   size_t open = 0;
   for (size_t i = 0; i < elems; i++) {
-    assert_true(fabsf(image[i] - item->image[i]) <= tolerance);
+    assert_true(fabsf(image[i] - item->channel[0].image[i]) <= tolerance);
     open += target[i] == 255;
-    assert_true(target[i] == 255 || target[i] == item->target[i]);
+    assert_true(target[i] == 255 || target[i] == item->source.target[i]);
   }
   assert_true(open < elems / 100);
   free(dim);
@@ -83,10 +84,10 @@ static void scans_are_numpys(void **state) {
     assert_int_equal(cases.training[1], 2);
     compare(&cases.items[0], "a", own, own ? 2e-7f : 2e-6f);
     compare(&cases.items[2], "b", own, own ? 4e-7f : 2e-6f);
-    assert_true(cases.items[1].validation && !cases.items[1].image && !cases.items[1].target);
+    assert_true(cases.items[1].validation && !cases.items[1].channel && !cases.items[1].block.data);
     assert_int_equal(cases.items[1].line, 4);
-    assert_string_equal(cases.items[1].image_path, path_of("c.nii.gz"));
-    assert_string_equal(cases.items[2].image_path, path_of("b, 2.nii"));
+    assert_string_equal(cases.items[1].image_path[0], path_of("c.nii.gz"));
+    assert_string_equal(cases.items[2].image_path[0], path_of("b, 2.nii"));
     vnt_cases_close(&cases);
   }
   static const char *const more[] = {"plain.csv", "nearly.csv"};
@@ -102,12 +103,13 @@ static void scans_are_numpys(void **state) {
 static void filling_is_left_out(void **state) {
   (void)state;
   struct vnt_cases_spec spec = plain;
-  spec.intensity = (struct vn_intensity_rule){VN_INTENSITY_PERCENTILE, 0, 100};
+  spec.intensity = &(struct vn_intensity_rule){VN_INTENSITY_PERCENTILE, 0, 100};
   spec.spacing_mm[0] = 1.3;
   struct vnt_cases low = cases_open("lowest.csv", &spec), filled = cases_open("filled.csv", &spec);
   const struct vnt_source *a = &low.items[0].source, *b = &filled.items[0].source;
-  assert_memory_equal(&a->intensity, &b->intensity, sizeof a->intensity);
-  assert_memory_equal(a->image, b->image, a->dim[0] * a->dim[1] * a->dim[2] * sizeof(float));
+  assert_memory_equal(&a->channel->intensity, &b->channel->intensity, sizeof a->channel->intensity);
+  assert_memory_equal(a->channel->image, b->channel->image,
+                      a->dim[0] * a->dim[1] * a->dim[2] * sizeof(float));
   vnt_cases_close(&low);
   vnt_cases_close(&filled);
 }
@@ -127,7 +129,7 @@ static void samples_are_windows(void **state) {
   assert_int_equal(vnt_scan_orient(&scan, "RAS", &view, NULL), VN_OK);
   const double spacing_mm[3] = {1.3, view.spacing_mm[1], view.spacing_mm[2]};
   assert_int_equal(vn_grid_make(&view, spacing_mm, &grid, NULL), VN_OK);
-  assert_int_equal(vnt_intensity_fit(&spec.intensity, &scan.image, &intensity, NULL), VN_OK);
+  assert_int_equal(vnt_intensity_fit(spec.intensity, &scan.image, &intensity, NULL), VN_OK);
   const struct vn_voxels voxels = vn_voxels_of(&scan.image);
   const struct vn_walk walk = vn_view_walk(&grid.view, scan.image.stride);
   /* The second is longer than the scan along h, the third everywhere. */
@@ -225,7 +227,8 @@ static void mangled_lists_are_survived(void **state) {
     const enum vn_status status = vnt_list_read(path, &list, &diag);
     assert_true(status == VN_OK || (status == VN_E_FORMAT && strstr(diag.text, "mangled.csv")));
     for (size_t i = 0; i < list.count && status == VN_OK; i++)
-      assert_true(*list.row[i].image && *list.row[i].label && list.row[i].line > 1);
+      assert_true(**list.row[i].image && (!list.row[i].label || *list.row[i].label) &&
+                  list.row[i].line > 1);
     accepted += status == VN_OK;
     vnt_list_close(&list);
   }
@@ -237,11 +240,16 @@ static void specs_are_checked(void **state) {
   struct vnt_cases cases;
   struct vn_diag diag;
   struct vnt_cases_spec spec = plain;
-  spec.classes = 1;
-  assert_int_equal(vnt_cases_open(path_of("plain.csv"), &spec, NULL, &cases, &diag), VN_E_ARGUMENT);
-  spec.classes = 257;
-  assert_int_equal(vnt_cases_open(path_of("plain.csv"), &spec, NULL, &cases, &diag), VN_E_ARGUMENT);
-  spec = plain;
+  static const struct {
+    size_t classes;
+    int ignored;
+  } bad[] = {{1, -1}, {257, -1}, {256, 300}, {5, 4}, {5, 65536}};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    struct vnt_labels *labels;
+    assert_int_equal(vnt_labels_plain(bad[i].classes, bad[i].ignored, &labels, &diag),
+                     VN_E_ARGUMENT);
+    vnt_labels_close(&labels);
+  }
   spec.spacing_mm[1] = -1;
   assert_int_equal(vnt_cases_open(path_of("plain.csv"), &spec, NULL, &cases, &diag), VN_E_ARGUMENT);
   spec.spacing_mm[1] = 100;
@@ -250,9 +258,9 @@ static void specs_are_checked(void **state) {
   assert_non_null(strstr(diag.text, "line 2: "));
   vnt_cases_close(&cases);
   for (int i = 0; i < 3; i++) spec.spacing_mm[i] = 6;
-  assert_int_equal(vnt_cases_open(path_of("dust.csv"), &spec, NULL, &cases, &diag),
-                   VN_E_UNSUPPORTED);
-  assert_non_null(strstr(diag.text, "dust.nii: nothing of its labels is left"));
+  assert_int_equal(vnt_cases_open(path_of("dust.csv"), &spec, NULL, &cases, &diag), VN_E_FORMAT);
+  assert_non_null(
+      strstr(cases.items[0].note, "dust.nii: nothing of it is labelled at this spacing"));
   vnt_cases_close(&cases);
 }
 
@@ -348,6 +356,148 @@ static void samples_are_their_index(void **state) {
   vnt_cases_close(&cases);
 }
 
+/* ---- channels, labels, memory ---- */
+
+/* The second channel is the first one's negative, before and after any change of shape: that is
+ * common to both. What is done to intensities is not. */
+static void channels_share_their_shape(void **state) {
+  (void)state;
+  enum { D = 12, H = 20, W = 24, ELEMS = D * H * W };
+  static float image[2 * ELEMS], alone[ELEMS];
+  static uint8_t target[ELEMS], alone_target[ELEMS];
+  const size_t patch[3] = {D, H, W};
+  struct vnt_cases both = cases_open("channels.csv", &plain), one = cases_open("plain.csv", &plain);
+  assert_int_equal(both.channels, 2);
+  assert_string_equal(both.channel_name[0], "t1");
+  assert_string_equal(both.channel_name[1], "T2");
+  assert_int_equal(both.items[1].present, 0);
+  both.n_training = 1; /* as in the other list */
+  struct vnt_augment shape = {.flip = {0.5, 0.5, 0.5}, .affine_p = 1, .rotate_deg = 20};
+  vnt_normals_fill(&shape.normals);
+  for (uint64_t index = 0; index < 10; index++) {
+    shape.noise_p = index == 9 ? 1 : 0;
+    shape.noise = 0.1;
+    assert_int_equal(vnt_cases_sample(&both, &shape, patch, 7, index, NULL, image, target, NULL),
+                     VN_OK);
+    assert_int_equal(
+        vnt_cases_sample(&one, &shape, patch, 7, index, NULL, alone, alone_target, NULL), VN_OK);
+    assert_memory_equal(target, alone_target, sizeof target);
+    double apart = 0;
+    for (size_t i = 0; i < ELEMS; i++) {
+      assert_true(image[2 * i] == alone[i]);
+      const double sum = (double)image[2 * i] + (double)image[2 * i + 1];
+      if (sum != 0) apart = fmax(apart, fabs(sum - 1)); /* 0 and 0 is outside */
+    }
+    assert_true(index == 9 ? apart > 0.01 : apart < 1e-3);
+  }
+  vnt_cases_close(&one);
+  struct vnt_cases_spec spec = plain;
+  spec.channels = "t2; T1"; /* a model's order */
+  struct vnt_cases turned = cases_open("channels.csv", &spec);
+  assert_string_equal(turned.channel_name[0], "T2");
+  assert_memory_equal(turned.items[0].channel[1].image, both.items[0].channel[0].image,
+                      ELEMS * sizeof(float));
+  vnt_cases_close(&turned);
+  vnt_cases_close(&both);
+  struct vn_diag diag;
+  spec.channels = "t1; flair";
+  assert_int_equal(vnt_cases_open(path_of("channels.csv"), &spec, NULL, &turned, &diag),
+                   VN_E_ARGUMENT);
+  assert_non_null(strstr(diag.text, "the channel flair"));
+  vnt_cases_close(&turned);
+}
+
+/* Several values are one class, one is ignored, and left is right in a mirror. */
+static void tables_say_what_values_mean(void **state) {
+  (void)state;
+  enum { D = 26, H = 39, W = 44, ELEMS = D * H * W };
+  static float image[ELEMS];
+  static uint8_t target[ELEMS];
+  struct vnt_cases_spec spec = plain;
+  struct vnt_labels *table;
+  struct vnt_cases cases = cases_open("plain.csv", &plain);
+  static const uint8_t class_of[5] = {0, 1, 2, 2, VNT_IGNORED}, other[3] = {0, 2, 1};
+  assert_int_equal(vnt_labels_read(path_of("table.csv"), &table, NULL), VN_OK);
+  assert_true(table->classes == 3 && table->ignores && table->sided);
+  assert_string_equal(table->json, "[{\"value\":1,\"name\":\"left\",\"colour\":\"#e6b400\"},"
+                                   "{\"value\":2,\"name\":\"right\",\"colour\":\"#3c78d8\"}]");
+  spec.labels = table;
+  struct vnt_cases classes = cases_open("values.csv", &spec);
+  const struct vnt_source *a = &cases.items[0].source, *b = &classes.items[0].source;
+  const size_t *dim = a->dim, elems = product(dim);
+  for (size_t i = 0; i < elems; i++) assert_int_equal(b->target[i], class_of[a->target[i]]);
+  assert_int_equal(classes.items[0].present, 2);
+  for (int sided = 0; sided < 2; sided++) {
+    const struct vnt_augment flip = {
+        .flip = {0, 0, 1}, .other_side = sided ? table->other_side : NULL, .side_axis = 2};
+    const struct vnt_patch whole = {.size = {dim[0], dim[1], dim[2]}};
+    assert_true(elems <= ELEMS);
+    assert_int_equal(vnt_augment_apply(&flip, b, NULL, &whole, 1, 1, NULL, image, target, NULL),
+                     VN_OK);
+    for (size_t i = 0; i < elems; i++) {
+      const uint8_t from = b->target[i - i % dim[2] + dim[2] - 1 - i % dim[2]];
+      assert_int_equal(target[i], sided && from < 3 ? other[from] : from);
+    }
+  }
+  vnt_cases_close(&cases);
+  vnt_cases_close(&classes);
+  vnt_labels_close(&table);
+}
+
+static void bad_tables_are_refused(void **state) {
+  (void)state;
+  static const char *const bad[][2] = {
+      {"value,class\n1,1\n1,2\n", "line 3: the value 1 is there twice"},
+      {"value,class\n1,2\n", "no value is class 1"},
+      {"value,class\n1,0\n", "no class but the background"},
+      {"value,class\n1,x\n", "class 'x': expected 0 to 254, or ignore"},
+      {"value,class\n-1,1\n", "value '-1': expected 0 to 65535"},
+      {"value,class\n70000,1\n", "value '70000'"},
+      {"value,class\nothers,0\nothers,1\n", "value 'others'"},
+      {"value,class,mirror\n1,1,2\n2,2,\n", "class 1 is mirrored to 2, but 2 not to 1"},
+      {"value,class,mirror\n1,1,2\n3,1,1\n", "mirrored to 2 already"},
+      {"value,class,name\n1,1,a\n2,1,b\n", "the class has the name 'a' already"},
+      {"value,class,colour\n1,1,red\n", "colour 'red': expected #rrggbb"},
+      {"value,colour\n", "there is no column 'class'"},
+      {"value,class,value\n", "column 'value'"},
+  };
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    FILE *file = fopen(path_of("bad_table.csv"), "w");
+    struct vnt_labels *labels;
+    struct vn_diag diag = {{0}};
+    assert_non_null(file);
+    fputs(bad[i][0], file);
+    fclose(file);
+    const enum vn_status status = vnt_labels_read(path_of("bad_table.csv"), &labels, &diag);
+    if (!status || !strstr(diag.text, bad[i][1]) || !strstr(diag.text, "bad_table.csv"))
+      fail_msg("%s: %d '%s'", bad[i][0], status, status ? diag.text : "");
+    vnt_labels_close(&labels);
+  }
+}
+
+/* What does not fit lies in files that nobody sees, and is the same. */
+static void cases_lie_where_there_is_room(void **state) {
+  (void)state;
+  struct vnt_cases_spec spec = plain;
+  char store[2048];
+  snprintf(store, sizeof store, "%s", path_of("store"));
+  struct vnt_cases all = cases_open("good.csv", &plain);
+  spec.store_path = store;
+  spec.memory_bytes = all.items[0].block.bytes; /* one of the two */
+  struct vnt_cases some = cases_open("good.csv", &spec);
+  assert_int_equal((some.items[0].block.fd >= 0) + (some.items[2].block.fd >= 0), 1);
+  for (size_t i = 0; i < 3; i += 2)
+    assert_memory_equal(all.items[i].block.data, some.items[i].block.data,
+                        all.items[i].block.bytes);
+  vnt_cases_close(&some);
+  snprintf(store, sizeof store, "%s", path_of("absent/store"));
+  struct vn_diag diag;
+  assert_int_equal(vnt_cases_open(path_of("good.csv"), &spec, NULL, &some, &diag), VN_E_IO);
+  assert_non_null(strstr(diag.text, "no room for a case"));
+  vnt_cases_close(&some);
+  vnt_cases_close(&all);
+}
+
 /* ---- what is done to a sample ---- */
 
 static void matching_is_numpys(void **state) {
@@ -401,13 +551,18 @@ static void matching_is_with_another(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(scans_are_numpys),        cmocka_unit_test(samples_are_windows),
-      cmocka_unit_test(bad_cases_are_refused),   cmocka_unit_test(mangled_lists_are_survived),
-      cmocka_unit_test(specs_are_checked),       cmocka_unit_test(sampling_is_balanced),
-      cmocka_unit_test(samples_are_their_index), cmocka_unit_test(matching_is_numpys),
-      cmocka_unit_test(filling_is_left_out),     cmocka_unit_test(matching_is_with_another),
+      cmocka_unit_test(scans_are_numpys),           cmocka_unit_test(samples_are_windows),
+      cmocka_unit_test(bad_cases_are_refused),      cmocka_unit_test(mangled_lists_are_survived),
+      cmocka_unit_test(specs_are_checked),          cmocka_unit_test(sampling_is_balanced),
+      cmocka_unit_test(samples_are_their_index),    cmocka_unit_test(matching_is_numpys),
+      cmocka_unit_test(filling_is_left_out),        cmocka_unit_test(matching_is_with_another),
+      cmocka_unit_test(channels_share_their_shape), cmocka_unit_test(tables_say_what_values_mean),
+      cmocka_unit_test(bad_tables_are_refused),     cmocka_unit_test(cases_lie_where_there_is_room),
   };
   if (argc != 2) return 2;
   folder = argv[1];
+  struct vnt_labels *five;
+  if (vnt_labels_plain(5, -1, &five, NULL)) return 2;
+  plain.labels = five;
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,7 +71,8 @@ static struct image curves_draw(const char *log, const char *scores) {
   text_write(log_path, log);
   if (scores) text_write(score_path, scores);
   const int fd = png_create();
-  if (vnt_chart_curves(fd, log_path, scores ? score_path : NULL, &diag)) fail_msg("%s", diag.text);
+  if (vnt_chart_curves(fd, log_path, scores ? score_path : NULL, NULL, &diag))
+    fail_msg("%s", diag.text);
   close(fd);
   return image_read();
 }
@@ -96,7 +97,7 @@ static void strokes_are_where_values_are(void **state) {
   struct image image = curves_draw(
       plain, "step,case,label,dice,hd95_mm\n"
              "50,\"one, \"\"two\"\"\",1,0.2,3\n50,three,1,0.4,nan\n100,three,1,0.6,nan\n");
-  assert_true(image.width == 1000 && image.height == 640);
+  assert_true(image.width > 1000 && image.height == 640);
   pixel_is(&image, 84 + 669, 62, blue);
   pixel_is(&image, 84 + 669, 292 + 49, blue);
   pixel_is(&image, 84 + 200, 292 + 49, white); /* before the first step */
@@ -111,6 +112,45 @@ static void strokes_are_where_values_are(void **state) {
   pixel_is(&image, 84 + 669, 292 + 49, blue);
   assert_int_equal(pixels_of(&image, orange), 0);
   free(image.rgb);
+}
+
+/* A curve for each class, in its colour, broken where it is in no sample; named in the legend,
+ * which lies beside the panels. */
+static void classes_have_curves(void **state) {
+  (void)state;
+  static const uint8_t red[3] = {200, 0, 0}, green[3] = {0, 160, 0};
+  struct vn_palette labels;
+  struct vn_diag diag;
+  assert_int_equal(vn_palette_parse("[{\"value\":1,\"name\":\"a\",\"colour\":\"#c80000\"},"
+                                    "{\"value\":2,\"name\":\"b\",\"colour\":\"#00a000\"}]",
+                                    3, &labels, &diag),
+                   VN_OK);
+  text_write(log_path, "step,loss,dice,rate,dice_1,dice_2\n"
+                       "25,1,0.5,0.001,0.25,0.75\n50,1,0.5,0.001,0.25,nan\n"
+                       "75,1,0.5,0.001,0.25,0.75\n100,1,0.5,0.001,0.25,0.75\n");
+  text_write(score_path, "step,label,dice,hd95_mm\n50,1,0.1,3\n50,2,0.9,nan\n");
+  const int fd = png_create();
+  if (vnt_chart_curves(fd, log_path, score_path, &labels, &diag)) fail_msg("%s", diag.text);
+  close(fd);
+  struct image image = image_read();
+  pixel_is(&image, 84 + 334, 292 + 147, red); /* 0.25, between 25 and 50 */
+  pixel_is(&image, 84 + 780, 292 + 49, green);
+  pixel_is(&image, 84 + 446 + 60, 292 + 49, white); /* nothing at 50 */
+  pixel_is(&image, 84 + 446, 292 + 176, red);       /* 0.1, in validation */
+  pixel_is(&image, 84 + 446, 292 + 20, green);
+  size_t marks[2] = {0, 0};
+  for (size_t y = 0; y < image.height; y++)
+    for (size_t x = 1000; x < image.width; x++) {
+      const unsigned char *at = image.rgb + (y * image.width + x) * 3;
+      marks[0] += memcmp(at, red, 3) == 0;
+      marks[1] += memcmp(at, green, 3) == 0;
+    }
+  assert_true(marks[0] > 40 && marks[1] > 40);
+  free(image.rgb);
+  text_write(log_path, plain);
+  assert_int_equal(vnt_chart_curves(-1, log_path, NULL, &labels, &diag), VN_E_FORMAT);
+  assert_non_null(strstr(diag.text, "no column is named 'dice_1'"));
+  vn_palette_close(&labels);
 }
 
 /* 99 steps at 0.5 and one at 1000 of 0.25: the spike leaves the panel, the mean of three
@@ -141,14 +181,14 @@ static void raw_rows_are_faint(void **state) {
   size_t drawn = 0;
   for (size_t y = 345; y < 435; y++) /* from top to bottom in half of the columns, and not beyond */
     for (size_t x = 90; x < 500; x++)
-      drawn += memcmp(image.rgb + (y * 1000 + x) * 3, white, 3) != 0;
+      drawn += memcmp(image.rgb + (y * image.width + x) * 3, white, 3) != 0;
   assert_true(drawn > 90 * 410 / 4);
   assert_true(pixels_of(&image, pale_blue) > 20);
   pixel_is(&image, 300, 320, white);
   pixel_is(&image, 300, 460, white);
   size_t strong[2] = {1000, 0}; /* the mean of 23 stays near 0.5 */
   for (size_t y = 292; y < 400; y++) {
-    if (memcmp(image.rgb + (y * 1000 + 400) * 3, blue, 3) != 0) continue;
+    if (memcmp(image.rgb + (y * image.width + 400) * 3, blue, 3) != 0) continue;
     strong[0] = y < strong[0] ? y : strong[0];
     strong[1] = y;
   }
@@ -171,7 +211,8 @@ static void odd_logs_are_drawn_as_whole_ones(void **state) {
   text_write(log_path, plain);
   struct image image = curves_draw(plain, NULL);
   const int fd = png_create();
-  assert_int_equal(vnt_chart_curves(fd, log_path, "/nonexistent/validation.csv", &diag), VN_OK);
+  assert_int_equal(vnt_chart_curves(fd, log_path, "/nonexistent/validation.csv", NULL, &diag),
+                   VN_OK);
   close(fd);
   images_equal(image, image_read());
 }
@@ -189,7 +230,7 @@ static void refused(const char *log, const char *scores, enum vn_status status,
   text_write(log_path, log);
   if (scores) text_write(score_path, scores);
   const char *path = scores ? score_path : log_path;
-  const enum vn_status is = vnt_chart_curves(-1, log_path, scores ? score_path : NULL, &diag);
+  const enum vn_status is = vnt_chart_curves(-1, log_path, scores ? score_path : NULL, NULL, &diag);
   if (is != status || strncmp(diag.text, path, strlen(path)) != 0 || !strstr(diag.text, reason))
     fail_msg("%d: '%s', not %s", is, diag.text, reason);
 }
@@ -220,9 +261,9 @@ static void malformed_logs_are_refused(void **state) {
   refused(plain, "step,label,dice,hd95_mm\n1,1,0.5,x\n", VN_E_FORMAT, "line 2: 'x'");
   struct vn_diag diag;
   assert_int_equal(unlink(log_path), 0);
-  assert_int_equal(vnt_chart_curves(-1, log_path, NULL, &diag), VN_E_IO);
+  assert_int_equal(vnt_chart_curves(-1, log_path, NULL, NULL, &diag), VN_E_IO);
   assert_non_null(strstr(diag.text, log_path));
-  assert_int_equal(vnt_chart_curves(-1, "/", NULL, &diag), VN_E_IO);
+  assert_int_equal(vnt_chart_curves(-1, "/", NULL, NULL, &diag), VN_E_IO);
 }
 
 /* ---- slices ---- */
@@ -237,6 +278,13 @@ enum {
 };
 
 /* 1 in a box from low to 5, axes d h w. */
+static enum vn_status slices_write(int fd, const float *image, const uint8_t *target,
+                                   const uint8_t *predicted, const size_t dim[3], size_t samples,
+                                   struct vn_diag *diag) {
+  const struct vnt_slices slices = {image, target, predicted, dim, samples, NULL};
+  return vnt_chart_slices(fd, &slices, diag);
+}
+
 static void box_fill(uint8_t *map, size_t low_d, size_t low_h, size_t low_w) {
   for (size_t i = 0; i < ELEMS; i++)
     map[i] = i / SIDE / SIDE >= low_d && i / SIDE / SIDE <= 5 && i / SIDE % SIDE >= low_h &&
@@ -248,8 +296,7 @@ static struct image slices_draw(const float *image, const uint8_t *target, const
   static const size_t dim[3] = {SIDE, SIDE, SIDE};
   struct vn_diag diag;
   const int fd = png_create();
-  if (vnt_chart_slices(fd, image, target, predicted, dim, samples, &diag))
-    fail_msg("%s", diag.text);
+  if (slices_write(fd, image, target, predicted, dim, samples, &diag)) fail_msg("%s", diag.text);
   close(fd);
   return image_read();
 }
@@ -297,17 +344,49 @@ static void outlines_are_where_labels_are(void **state) {
   free(p.rgb);
 }
 
+/* Of several labels each has its colour, the target in a row above the prediction, and the legend
+ * has a name for each; what is ignored is neither. */
+static void labels_have_colours(void **state) {
+  (void)state;
+  static const uint8_t red[3] = {200, 0, 0}, green[3] = {0, 160, 0};
+  static float image[ELEMS];
+  static uint8_t target[ELEMS], predicted[ELEMS];
+  const size_t dim[3] = {SIDE, SIDE, SIDE};
+  struct vn_palette labels;
+  struct vn_diag diag;
+  assert_int_equal(vn_palette_parse("[{\"value\":1,\"name\":\"a\",\"colour\":\"#c80000\"},"
+                                    "{\"value\":2,\"name\":\"b\",\"colour\":\"#00a000\"}]",
+                                    3, &labels, &diag),
+                   VN_OK);
+  box_fill(target, 2, 2, 2);
+  for (size_t i = 0; i < ELEMS; i++) predicted[i] = (uint8_t)(2 * target[i]);
+  target[0] = 255;
+  const struct vnt_slices slices = {image, target, predicted, dim, 1, &labels};
+  const int fd = png_create();
+  assert_int_equal(vnt_chart_slices(fd, &slices, &diag), VN_OK);
+  close(fd);
+  struct image p = image_read();
+  const size_t below = TOP + SIDE * ZOOM + (TOP - 8) / 2 + 8; /* a gap and a line of text further */
+  pixel_is(&p, LEFT + 2 * ZOOM, TOP + 3 * ZOOM, red);
+  pixel_is(&p, LEFT + 2 * ZOOM, below + 3 * ZOOM, green);
+  const size_t outline = 3 * (4 * 4 * ZOOM - 4); /* of a square of four voxels, in three cuts */
+  assert_int_equal(pixels_of(&p, red), 24 * 6 + outline);
+  assert_int_equal(pixels_of(&p, green), 24 * 6 + outline);
+  free(p.rgb);
+  vn_palette_close(&labels);
+}
+
 static void slices_of_nothing_are_refused(void **state) {
   (void)state;
   static const float image[1] = {0};
   static const uint8_t map[1] = {0};
   struct vn_diag diag;
   const size_t wide[3] = {1, 1025, 1}, flat[3] = {1, 0, 1}, one[3] = {1, 1, 1};
-  assert_int_equal(vnt_chart_slices(-1, image, map, map, wide, 1, &diag), VN_E_ARGUMENT);
-  assert_int_equal(vnt_chart_slices(-1, image, map, map, flat, 1, &diag), VN_E_ARGUMENT);
-  assert_int_equal(vnt_chart_slices(-1, image, map, map, one, 0, &diag), VN_E_ARGUMENT);
+  assert_int_equal(slices_write(-1, image, map, map, wide, 1, &diag), VN_E_ARGUMENT);
+  assert_int_equal(slices_write(-1, image, map, map, flat, 1, &diag), VN_E_ARGUMENT);
+  assert_int_equal(slices_write(-1, image, map, map, one, 0, &diag), VN_E_ARGUMENT);
   const int fd = png_create();
-  assert_int_equal(vnt_chart_slices(fd, image, map, map, one, 1, &diag), VN_OK);
+  assert_int_equal(slices_write(fd, image, map, map, one, 1, &diag), VN_OK);
   close(fd);
 }
 
@@ -318,10 +397,9 @@ static void full_disks_are_told(void **state) {
   struct vn_diag diag = {""};
   const int fd = open("/dev/full", O_WRONLY);
   text_write(log_path, plain);
-  assert_int_equal(vnt_chart_curves(fd, log_path, NULL, &diag), VN_E_IO);
+  assert_int_equal(vnt_chart_curves(fd, log_path, NULL, NULL, &diag), VN_E_IO);
   assert_non_null(strstr(diag.text, "No space left"));
-  assert_int_equal(vnt_chart_slices(fd, image, map, map, (const size_t[]){1, 1, 1}, 1, &diag),
-                   VN_E_IO);
+  assert_int_equal(slices_write(fd, image, map, map, (const size_t[]){1, 1, 1}, 1, &diag), VN_E_IO);
   close(fd);
 }
 
@@ -345,12 +423,14 @@ static int files_remove(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(strokes_are_where_values_are),
+      cmocka_unit_test(classes_have_curves),
       cmocka_unit_test(spikes_do_not_flatten_the_rest),
       cmocka_unit_test(raw_rows_are_faint),
       cmocka_unit_test(odd_logs_are_drawn_as_whole_ones),
       cmocka_unit_test(one_row_is_drawn),
       cmocka_unit_test(malformed_logs_are_refused),
       cmocka_unit_test(outlines_are_where_labels_are),
+      cmocka_unit_test(labels_have_colours),
       cmocka_unit_test(slices_of_nothing_are_refused),
       cmocka_unit_test(full_disks_are_told),
   };

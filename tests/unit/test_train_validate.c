@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "compile.h"
-#include "models/vnet.h"
+#include "models/build.h"
 #include "npy.h"
 #include "random.h"
 #include "validate.h"
@@ -104,7 +104,9 @@ static int ascending(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static double slow95(const struct vnt_map_pair *m, const uint8_t *from, const uint8_t *to) {
+/* The 95th percentile; to sums: of distances, of those within the tolerance, and their count. */
+static double slow95(const struct vnt_map_pair *m, const uint8_t *from, const uint8_t *to,
+                     double sums[3]) {
   static double all[4096];
   const size_t *dim = m->dim, elems = dim[0] * dim[1] * dim[2];
   size_t count = 0;
@@ -120,6 +122,7 @@ static double slow95(const struct vnt_map_pair *m, const uint8_t *from, const ui
                   hypot(hypot(d * m->spacing_mm[0], h * m->spacing_mm[1]), w * m->spacing_mm[2]));
     }
     all[count++] = best;
+    sums[0] += best, sums[1] += best <= m->tolerance_mm, sums[2]++;
   }
   qsort(all, count, sizeof *all, ascending);
   const double place = 0.95 * (double)(count - 1), low = floor(place);
@@ -129,10 +132,12 @@ static double slow95(const struct vnt_map_pair *m, const uint8_t *from, const ui
 
 static void distances_are_those_of_all_pairs(void **state) {
   (void)state;
+  size_t within = 0;
   for (uint32_t trial = 0; trial < 60; trial++) {
     struct vnt_random r = vnt_random_open(5, trial, 0);
     uint8_t maps[2][12 * 12 * 12];
-    struct vnt_map_pair pair = {.target = maps[0], .predicted = maps[1]};
+    struct vnt_map_pair pair = {
+        .target = maps[0], .predicted = maps[1], .tolerance_mm = vnt_random_real(&r, 0, 4)};
     struct vnt_score score;
     size_t elems = 1;
     for (int a = 0; a < 3; a++) {
@@ -146,21 +151,29 @@ static void distances_are_those_of_all_pairs(void **state) {
       maps[m][vnt_random_below(&r, elems)] = 1;
     }
     assert_int_equal(vnt_maps_score(&pair, 2, NULL, &score, NULL), VN_OK);
-    const double slow = fmax(slow95(&pair, maps[0], maps[1]), slow95(&pair, maps[1], maps[0]));
+    double sums[3] = {0};
+    const double slow =
+        fmax(slow95(&pair, maps[0], maps[1], sums), slow95(&pair, maps[1], maps[0], sums));
+    assert_true(fabs(score.assd_mm - sums[0] / sums[2]) < 1e-9 * (1 + score.assd_mm));
+    assert_true(fabs(score.nsd - sums[1] / sums[2]) < 1e-12);
+    within += score.nsd > 0 && score.nsd < 1;
     if (!(fabs(score.hd95_mm - slow) <= 1e-12 * (1 + slow)))
       fail_msg("trial %u: %.17g mm, all pairs %.17g", trial, score.hd95_mm, slow);
   }
+  assert_true(within > 10);
 }
 
 static void absent_labels_are_told(void **state) {
   (void)state;
   static const uint8_t none[8] = {0}, one[8] = {0, 0, 0, 1}, other[8] = {0, 3, 0, 0, 0, 0, 0, 1};
-  struct vnt_map_pair maps = {none, none, {2, 2, 2}, {1, 2, 3}};
+  struct vnt_map_pair maps = {none, none, {2, 2, 2}, {1, 2, 3}, 0.5};
   struct vnt_score s[2];
   assert_int_equal(vnt_maps_score(&maps, 3, NULL, s, NULL), VN_OK);
+  assert_true(s[0].nsd == 1 && s[0].assd_mm == 0);
   assert_true(s[0].dice == 1 && s[0].hd95_mm == 0 && s[1].dice == 1 && s[1].hd95_mm == 0);
   maps.predicted = one;
   assert_int_equal(vnt_maps_score(&maps, 3, NULL, s, NULL), VN_OK);
+  assert_true(s[0].nsd == 0 && isnan(s[0].assd_mm));
   assert_true(s[0].dice == 0 && isnan(s[0].hd95_mm) && s[1].dice == 1);
   maps.target = other; /* label 3 is nobody's business */
   assert_int_equal(vnt_maps_score(&maps, 3, NULL, s, NULL), VN_OK);
@@ -229,6 +242,23 @@ static void case_write(const struct golden *g, float shift_mm, float strange) {
 static const char *const images[2] = {image_path, image_path}, *const labels[2] = {label_path,
                                                                                    label_path};
 
+/* Every value its own class; closed with the program. */
+static const struct vnt_labels *classes_of(size_t classes) {
+  static struct vnt_labels *all[8];
+  if (!all[classes]) assert_int_equal(vnt_labels_plain(classes, -1, &all[classes], NULL), VN_OK);
+  return all[classes];
+}
+
+static struct vnt_validation validation_of(size_t count, size_t classes, size_t threads) {
+  return (struct vnt_validation){.image_paths = images,
+                                 .label_paths = labels,
+                                 .count = count,
+                                 .channels = 1,
+                                 .labels = classes_of(classes),
+                                 .tolerance_mm = 2,
+                                 .threads = threads};
+}
+
 struct witness {
   const struct golden *golden;
   size_t seen, press_at;
@@ -256,13 +286,16 @@ static void whole_scans_are_scored(void **state) {
       struct vnt_score scores[2][CLASSES - 1], alone[CLASSES - 1];
       struct vn_diag diag;
       struct witness witness = {.golden = &g};
-      struct vnt_validation v = {images, labels, 2, CLASSES, NULL, threads, seen, &witness, NULL};
+      struct vnt_validation v = validation_of(2, CLASSES, threads);
+      v.seen = seen;
+      v.context = &witness;
       memset(scores, 0, sizeof scores);
       if (validate(&v, scores[0], &diag)) fail_msg("%s", diag.text);
       assert_int_equal(witness.seen, 2);
       for (int l = 0; l < CLASSES - 1; l++) score_check(&scores[1][l], g.score[l]);
       /* And with spacings rounded to the file's float32, the same bits as without threads. */
       for (int a = 0; a < 3; a++) g.maps.spacing_mm[a] = (double)(float)g.maps.spacing_mm[a];
+      g.maps.tolerance_mm = 2;
       assert_int_equal(vnt_maps_score(&g.maps, CLASSES, NULL, alone, NULL), VN_OK);
       assert_memory_equal(scores[0], alone, sizeof alone);
       assert_memory_equal(scores[0], scores[1], sizeof alone);
@@ -281,7 +314,10 @@ static void validation_can_be_stopped(void **state) {
   for (size_t at = 0; at <= 2; at++) { /* before all, between the scans, after all */
     struct witness w = {.golden = &g, .press_at = at};
     assert_int_equal(vn_cancel_create(&w.cancel, NULL), VN_OK);
-    struct vnt_validation v = {images, labels, 2, CLASSES, NULL, 1, seen, &w, w.cancel};
+    struct vnt_validation v = validation_of(2, CLASSES, 1);
+    v.seen = seen;
+    v.context = &w;
+    v.cancel = w.cancel;
     if (at == 0) vn_cancel_press(w.cancel);
     assert_int_equal(validate(&v, scores[0], &diag), at < 2 ? VN_E_CANCELLED : VN_OK);
     assert_int_equal(w.seen, at);
@@ -295,7 +331,7 @@ static void built_graphs_are_validated(void **state) {
   (void)state;
   enum { SIZE = 24, ELEMS = SIZE * SIZE * SIZE };
   static float voxels[ELEMS], truth[ELEMS];
-  const struct vnt_map_pair grid = {NULL, NULL, {SIZE, SIZE, SIZE}, {1, 1, 1}};
+  const struct vnt_map_pair grid = {NULL, NULL, {SIZE, SIZE, SIZE}, {1, 1, 1}, 2};
   struct vnt_random r = vnt_random_open(8, 0, 0);
   for (int i = 0; i < ELEMS; i++) {
     voxels[i] = (float)vnt_random_real(&r, 0, 1);
@@ -315,7 +351,7 @@ static void built_graphs_are_validated(void **state) {
     vnc_graph_meta(&model, "vnet.spacing_mm", "1.5 1.5 1.5");
     vnc_graph_meta(&model, "vnet.orientation", "RAS");
     vnc_graph_meta(&model, "vnet.intensity", "zscore");
-    const struct vnt_validation v = {images, labels, 1, 2, NULL, threads, NULL, NULL, NULL};
+    const struct vnt_validation v = validation_of(1, 2, threads);
     if (vnt_validate(&model, &v, &score, &diag)) fail_msg("%s", diag.text);
     vnc_graph_free(&model);
     if (threads == 1) first = score;
@@ -336,7 +372,7 @@ static void refused(struct vnt_validation *v, enum vn_status status, const char 
 static void bad_cases_are_named(void **state) {
   (void)state;
   struct golden g, small;
-  struct vnt_validation v = {images, labels, 1, CLASSES, NULL, 1, NULL, NULL, NULL};
+  struct vnt_validation v = validation_of(1, CLASSES, 1);
   golden_open(0, &g);
   golden_open(1, &small);
   case_write(&g, 0, 4);
@@ -353,9 +389,9 @@ static void bad_cases_are_named(void **state) {
   free(empty);
   refused(&v, VN_E_FORMAT, label_path, "22x18x14 voxels, but its scan");
   case_write(&g, 0, -1);
-  v.classes = 3;
+  v.labels = classes_of(3);
   refused(&v, VN_E_ARGUMENT, "the network tells 4 classes apart", "3 are to be");
-  v.classes = CLASSES;
+  v.labels = classes_of(CLASSES);
   assert_int_equal(unlink(label_path), 0);
   refused(&v, VN_E_IO, label_path, "No such file");
   assert_int_equal(truncate(image_path, 1000), 0);
@@ -374,6 +410,10 @@ static int files_make(void **state) {
 
 static int files_remove(void **state) {
   (void)state;
+  for (size_t classes = 2; classes <= CLASSES; classes++) {
+    struct vnt_labels *labels_used = (struct vnt_labels *)(uintptr_t)classes_of(classes);
+    vnt_labels_close(&labels_used);
+  }
   unlink(image_path);
   unlink(label_path);
   return rmdir(folder);

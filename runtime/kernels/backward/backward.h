@@ -1,5 +1,5 @@
 /* What training adds to the runtime's kernels, one table per instruction set. Never part of the
- * runtime library: tools/train/kernels and tests/check use it. */
+ * runtime library: tools/train/net and tests/check use it. */
 #ifndef VNET_BACKWARD_H
 #define VNET_BACKWARD_H
 

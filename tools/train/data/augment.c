@@ -62,7 +62,11 @@ struct sample {
   const struct vnt_augment *augment;
   const struct vnt_source *source;
   const struct vnt_patch *patch;
-  double affine[3][4]; /* patch voxel (d h w 1) to the scan's */
+  uint64_t seed, index;
+  double affine[3][4];               /* patch voxel (d h w 1) to the scan's */
+  bool swapped;                      /* left and right, by a flip */
+  size_t at;                         /* the channel under way … */
+  const struct vnt_channel *channel; /* … which is this */
   bool bent, curved, biased;
   struct vnt_field bend[3], bias;
   struct vnt_curve *curve;
@@ -73,9 +77,14 @@ struct sample {
   uint8_t *outside; /* 1: not in the scan */
 };
 
-static struct vnt_random chance(uint64_t seed, uint64_t index, enum stream stream,
-                                double probability, bool *happens) {
-  struct vnt_random r = vnt_random_open(seed, index, (uint32_t)stream);
+/* Of the first channel and of all together the stream itself, of the others one that nobody has. */
+static struct vnt_random draws(const struct sample *s, enum stream stream) {
+  return vnt_random_open(s->seed, s->index, (uint32_t)stream + ((uint32_t)s->at << 8));
+}
+
+static struct vnt_random chance(const struct sample *s, enum stream stream, double probability,
+                                bool *happens) {
+  struct vnt_random r = draws(s, stream);
   *happens = vnt_random_real(&r, 0, 1) < probability;
   return r;
 }
@@ -105,17 +114,19 @@ static void turn_draw(const struct vnt_augment *a, struct vnt_random *r, double 
   memcpy(m, turned, sizeof turned);
 }
 
-static void affine_draw(struct sample *s, uint64_t seed, uint64_t index) {
+static void affine_draw(struct sample *s) {
   const struct vnt_augment *a = s->augment;
   double m[3][3] = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}};
   bool happens = false;
   if (a) {
-    struct vnt_random r = chance(seed, index, STREAM_AFFINE, a->affine_p, &happens);
+    struct vnt_random r = chance(s, STREAM_AFFINE, a->affine_p, &happens);
     if (happens) turn_draw(a, &r, m);
-    r = vnt_random_open(seed, index, STREAM_FLIP);
-    for (int j = 0; j < 3; j++)
-      if (vnt_random_real(&r, 0, 1) < a->flip[j])
-        for (int i = 0; i < 3; i++) m[i][j] = -m[i][j];
+    r = draws(s, STREAM_FLIP);
+    for (int j = 0; j < 3; j++) {
+      if (vnt_random_real(&r, 0, 1) >= a->flip[j]) continue;
+      for (int i = 0; i < 3; i++) m[i][j] = -m[i][j];
+      s->swapped = s->swapped || (a->other_side && j == a->side_axis);
+    }
   }
   for (int i = 0; i < 3; i++) {
     s->affine[i][3] = (double)s->patch->start[i] + 0.5 * (double)(s->patch->size[i] - 1);
@@ -126,19 +137,30 @@ static void affine_draw(struct sample *s, uint64_t seed, uint64_t index) {
   }
 }
 
-static bool fields_draw(struct sample *s, uint64_t seed, uint64_t index) {
+/* Two cells along each axis. A patch of one voxel has nothing to bend over. */
+static void cells_of(const struct sample *s, double step[3]) {
+  for (int i = 0; i < 3; i++) step[i] = fmax(0.5, 0.5 * (double)s->patch->size[i]);
+}
+
+static bool bend_draw(struct sample *s) {
   const struct vnt_augment *a = s->augment;
+  double step[3];
   if (!a) return true;
-  const size_t *size = s->patch->size;
-  /* Two cells along each axis. A patch of one voxel has nothing to bend over. */
-  const double step[3] = {fmax(0.5, 0.5 * (double)size[0]), fmax(0.5, 0.5 * (double)size[1]),
-                          fmax(0.5, 0.5 * (double)size[2])};
-  struct vnt_random r = chance(seed, index, STREAM_BEND, a->bend_p, &s->bent);
+  cells_of(s, step);
+  struct vnt_random r = chance(s, STREAM_BEND, a->bend_p, &s->bent);
   for (int i = 0; i < 3 && s->bent; i++)
-    if (!vnt_field_make(&s->bend[i], size, step, a->bend_vox, &r)) return false;
-  r = chance(seed, index, STREAM_BIAS, a->bias_p, &s->biased);
+    if (!vnt_field_make(&s->bend[i], s->patch->size, step, a->bend_vox, &r)) return false;
+  return true;
+}
+
+static bool bias_draw(struct sample *s) {
+  const struct vnt_augment *a = s->augment;
+  double step[3];
+  if (!a) return true;
+  cells_of(s, step);
+  struct vnt_random r = chance(s, STREAM_BIAS, a->bias_p, &s->biased);
   const double sd = vnt_random_real(&r, 0, a->bias);
-  return !s->biased || vnt_field_make(&s->bias, size, step, sd, &r);
+  return !s->biased || vnt_field_make(&s->bias, s->patch->size, step, sd, &r);
 }
 
 /* The scan's coordinates of row (d, h), d h w. */
@@ -179,7 +201,7 @@ static void row_sample(const struct sample *s, float at[3][ROW_MOST], float *ima
       nearest += (size_t)(int)(x + 0.5f) * step[i];
       next[i] = part[i] > 0 ? step[i] : 0; /* at the last voxel there is none */
     }
-    const float *v = source->image + corner, *low = v + next[1], *deep = v + next[0];
+    const float *v = s->channel->image + corner, *low = v + next[1], *deep = v + next[0];
     const float *both = deep + next[1];
     const size_t e = next[2];
     const float a = v[0] + part[2] * (v[e] - v[0]), b = low[0] + part[2] * (low[e] - low[0]);
@@ -187,7 +209,8 @@ static void row_sample(const struct sample *s, float at[3][ROW_MOST], float *ima
     const float f = both[0] + part[2] * (both[e] - both[0]);
     const float ab = a + part[1] * (b - a), cf = c + part[1] * (f - c);
     image[w] = ab + part[0] * (cf - ab);
-    target[w] = in ? source->target[nearest] : 0;
+    const uint8_t label = in ? source->target[nearest] : 0;
+    target[w] = s->swapped ? s->augment->other_side[label] : label;
     outside[w] = !in;
   }
 }
@@ -209,26 +232,26 @@ static void row_render(void *context, size_t job, size_t slot) {
   if (s->curved)
     for (size_t w = 0; w < n; w++) image[w] = vnt_curve_at(s->curve, image[w]);
   if (!s->biased) return;
-  const float least = s->source->landmarks.value[0];
+  const float least = s->channel->landmarks.value[0];
   vnt_field_row(&s->bias, d, h, n, at[0]);
   for (size_t w = 0; w < n; w++) image[w] = least + (image[w] - least) * exp_about(at[0][w]);
 }
 
 /* ---- intensities ---- */
 
-static bool curve_draw(struct sample *s, const struct vnt_source *other, uint64_t seed,
-                       uint64_t index) {
+static bool curve_draw(struct sample *s, const struct vnt_source *other) {
   const struct vnt_augment *a = s->augment;
   if (!a) return true;
   bool match, gamma;
-  struct vnt_random r = chance(seed, index, STREAM_CONTRAST, a->match_p, &match);
+  struct vnt_random r = chance(s, STREAM_CONTRAST, a->match_p, &match);
   gamma = vnt_random_real(&r, 0, 1) < a->gamma_p;
   const double exponent = gamma ? vn_exp(a->gamma * vnt_random_normal(&r)) : 1;
   match = match && other;
   if (!match && !gamma) return true;
   s->curve = malloc(sizeof *s->curve);
   if (!s->curve) return false;
-  vnt_curve_make(s->curve, &s->source->landmarks, match ? &other->landmarks : NULL, exponent);
+  vnt_curve_make(s->curve, &s->channel->landmarks, match ? &other->channel[s->at].landmarks : NULL,
+                 exponent);
   s->curved = true;
   return true;
 }
@@ -246,18 +269,18 @@ static bool filter_run(struct sample *s, struct vn_taps *taps, bool made, int ax
   return made;
 }
 
-static bool filters_run(struct sample *s, uint64_t seed, uint64_t index, struct vn_pool *pool) {
+static bool filters_run(struct sample *s, struct vn_pool *pool) {
   const struct vnt_augment *a = s->augment;
   if (!a) return true;
   const size_t *size = s->patch->size;
   bool happens, good = true;
   struct vn_taps taps = {0};
-  struct vnt_random r = chance(seed, index, STREAM_BLUR, a->blur_p, &happens);
+  struct vnt_random r = chance(s, STREAM_BLUR, a->blur_p, &happens);
   const double sd = vnt_random_real(&r, 0, a->blur_vox);
   /* Less than this changes a neighbour's weight by 4e-6. */
   for (int i = 0; i < 3 && happens && sd > 0.2; i++)
     good = good && filter_run(s, &taps, vnt_taps_blur(&taps, size[i], sd), i, pool);
-  r = chance(seed, index, STREAM_SLICES, a->slices_p, &happens);
+  r = chance(s, STREAM_SLICES, a->slices_p, &happens);
   const double thick = vnt_random_real(&r, 1, fmax(1, a->slices));
   const size_t only = vnt_random_below(&r, 6); /* 0 to 2: along this axis; others: along all */
   for (int i = 0; i < 3 && happens && thick > 1; i++)
@@ -270,7 +293,7 @@ static bool filters_run(struct sample *s, uint64_t seed, uint64_t index, struct 
 static void row_finish(void *context, size_t row, size_t slot) {
   const struct sample *s = context;
   const size_t n = s->patch->size[2], eights = (n + 7) / 8;
-  const struct vn_intensity *limit = &s->source->intensity;
+  const struct vn_intensity *limit = &s->channel->intensity;
   float *image = s->image + row * n, eight[8];
   const uint8_t *outside = s->outside + row * n;
   (void)slot;
@@ -287,40 +310,62 @@ static void row_finish(void *context, size_t row, size_t slot) {
   }
 }
 
-static void noise_draw(struct sample *s, uint64_t seed, uint64_t index) {
+static void noise_draw(struct sample *s) {
   const struct vnt_augment *a = s->augment;
   if (!a) return;
   bool happens;
-  struct vnt_random r = chance(seed, index, STREAM_NOISE, a->noise_p, &happens);
-  const double range = (double)s->source->landmarks.high - (double)s->source->landmarks.low;
+  struct vnt_random r = chance(s, STREAM_NOISE, a->noise_p, &happens);
+  const double range = (double)s->channel->landmarks.high - (double)s->channel->landmarks.low;
   if (happens) s->noise_sd = (float)(vnt_random_real(&r, 0, a->noise) * range);
-  s->grain = vnt_random_open(seed, index, STREAM_GRAIN);
+  s->grain = draws(s, STREAM_GRAIN);
+}
+
+/* One channel of it: s->image and s->other are a plane's, and may have changed places after it. */
+static bool channel_make(struct sample *s, size_t c, const struct vnt_source *other,
+                         struct vn_pool *pool) {
+  const size_t rows = s->patch->size[0] * s->patch->size[1];
+  s->at = c;
+  s->channel = &s->source->channel[c];
+  s->noise_sd = 0;
+  s->curved = false;
+  noise_draw(s);
+  bool good = bias_draw(s) && curve_draw(s, other);
+  if (good) {
+    vn_pool_run(pool, rows, row_render, s);
+    good = filters_run(s, pool);
+    vn_pool_run(pool, rows, row_finish, s);
+  }
+  vnt_field_close(&s->bias);
+  free(s->curve);
+  s->curve = NULL;
+  return good;
 }
 
 enum vn_status vnt_augment_apply(const struct vnt_augment *augment, const struct vnt_source *source,
                                  const struct vnt_source *other, const struct vnt_patch *patch,
                                  uint64_t seed, uint64_t index, struct vn_pool *pool, float *image,
                                  uint8_t *target, struct vn_diag *diag) {
-  const size_t *size = patch->size, elems = size[0] * size[1] * size[2];
+  const size_t *size = patch->size, elems = size[0] * size[1] * size[2], n = source->channels;
   if (size[2] > ROW_MOST)
     return vn_fail(diag, VN_E_UNSUPPORTED, "patches of %zu along w: at most %d", size[2], ROW_MOST);
-  struct sample s = {
-      .augment = augment, .source = source, .patch = patch, .image = image, .target = target};
-  float *buffer = s.other = malloc(elems * sizeof *buffer);
+  struct sample s = {.augment = augment,
+                     .source = source,
+                     .patch = patch,
+                     .seed = seed,
+                     .index = index,
+                     .target = target};
+  float *buffer = malloc((n > 1 ? 2 : 1) * elems * sizeof *buffer);
+  s.image = n > 1 && buffer ? buffer + elems : image;
+  s.other = buffer;
   s.outside = malloc(elems);
-  affine_draw(&s, seed, index);
-  noise_draw(&s, seed, index);
-  bool good =
-      buffer && s.outside && fields_draw(&s, seed, index) && curve_draw(&s, other, seed, index);
-  if (good) {
-    vn_pool_run(pool, size[0] * size[1], row_render, &s);
-    good = filters_run(&s, seed, index, pool);
-    vn_pool_run(pool, size[0] * size[1], row_finish, &s);
-    if (s.image != image) memcpy(image, s.image, elems * sizeof *image);
+  affine_draw(&s);
+  bool good = buffer && s.outside && bend_draw(&s);
+  for (size_t c = 0; c < n && good; c++) {
+    good = channel_make(&s, c, other, pool);
+    if (s.image == image) continue;
+    for (size_t i = 0; i < elems; i++) image[i * n + c] = s.image[i];
   }
   for (int i = 0; i < 3; i++) vnt_field_close(&s.bend[i]);
-  vnt_field_close(&s.bias);
-  free(s.curve);
   free(s.outside);
   free(buffer);
   return good ? VN_OK : vn_fail(diag, VN_E_MEMORY, "out of memory for a sample");

@@ -13,7 +13,8 @@
  *   slices    low resolution: averaged over and interpolated between thicker slices, along one axis
  *             or (half of them) all
  *   noise     normal
- * Geometry is one resampling of the stored scan: linear, nearest for labels. What lies outside the
+ * Geometry is one resampling of the stored scan: linear, nearest for labels. It is common to the
+ * channels of a scan; all that follows is drawn for each by itself. What lies outside the
  * scan is 0 with label 0 after everything else, as window.c pads; and intensities end within the
  * limits that the intensity rule clips to. */
 #ifndef VNET_TRAIN_AUGMENT_H
@@ -36,6 +37,10 @@ struct vnt_augment {
   double slices_p, slices; /* voxels in a slice, largest */
   double noise_p, noise;   /* sd, largest, of the scan's 1st to 99th percentile */
   struct vnt_normals normals;
+  /* The class that a class is when a sample is flipped along this axis (d h w: 0 1 2), where labels
+   * tell left from right; NULL: they do not. Borrowed. */
+  const uint8_t *other_side;
+  int side_axis;
 };
 
 /* For patches of d h w: about nnU-Net's probabilities, and bends that do not fold (Choi and Lee's
@@ -62,13 +67,17 @@ enum vn_status vnt_landmarks_find(const float *voxels, size_t elems,
                                   struct vnt_landmarks *landmarks, struct vn_diag *diag);
 
 /* A training scan on the model's grid, normalised; all borrowed. */
+struct vnt_channel {
+  const float *image;            /* [d][h][w] */
+  struct vn_intensity intensity; /* its limits hold for what comes out */
+  struct vnt_landmarks landmarks;
+};
 struct vnt_source {
-  const float *image;    /* [d][h][w] */
+  const struct vnt_channel *channel; /* [channels] */
+  size_t channels;
   const uint8_t *target; /* [d][h][w] */
   size_t dim[3];
   double spacing_mm[3];
-  struct vn_intensity intensity; /* its limits hold for what comes out */
-  struct vnt_landmarks landmarks;
 };
 
 struct vnt_patch {
@@ -76,7 +85,8 @@ struct vnt_patch {
   ptrdiff_t start[3]; /* on the scan's grid; negative where it is padded */
 };
 
-/* Fills image and target [d][h][w] with the patch as sample `index` under `seed` is augmented;
+/* Fills image [d][h][w][channel] and target [d][h][w] with the patch as sample `index` under `seed`
+ * is augmented;
  * `augment` may be NULL (a plain copy), `other` is the scan to match (NULL: none). The result
  * depends on everything but the pool, which may be NULL. VN_E_MEMORY, VN_E_UNSUPPORTED: a patch of
  * more than 512 along w. */

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cases_list.h"
 #include "fail.h"
 #include "grid.h"
 #include "scan.h"
@@ -25,11 +24,15 @@ struct loading {
 
 /* One case on its way. */
 struct pair {
+  struct vnt_cases *cases;
   const struct vnt_cases_spec *spec;
   struct vnt_case *item;
   struct vnt_scan image, label;
+  struct vn_image first;   /* the first channel's, without voxels: the case's grid */
   struct vn_voxels voxels; /* of the image, without filling */
   struct vn_grid grid;
+  float *planes;        /* [channels][d][h][w], of the item's block … */
+  uint8_t *target;      /* … [d][h][w], likewise */
   uint8_t *voxel_label; /* of the scan's voxels along the network's axes */
   struct vn_diag *diag;
 };
@@ -40,11 +43,14 @@ static const char *label_name(const struct pair *p) {
   return vnt_path_end(p->item->label_path);
 }
 
-static enum vn_status grids_compare(const struct pair *p) {
-  const struct vn_image *a = &p->image.image, *b = &p->label.image;
+/* Does the file lie on the grid of the case's first image? */
+static enum vn_status grids_compare(const struct pair *p, const struct vn_image *b,
+                                    const char *path) {
+  const struct vn_image *a = &p->first;
   if (memcmp(a->dim, b->dim, sizeof a->dim))
     return vn_fail(p->diag, VN_E_FORMAT, "%s has %zu x %zu x %zu voxels, its image %zu x %zu x %zu",
-                   label_name(p), b->dim[0], b->dim[1], b->dim[2], a->dim[0], a->dim[1], a->dim[2]);
+                   vnt_path_end(path), b->dim[0], b->dim[1], b->dim[2], a->dim[0], a->dim[1],
+                   a->dim[2]);
   double most = 0, spacing_mm[3];
   vn_image_spacing(a, spacing_mm);
   const double smallest = fmin(fmin(spacing_mm[0], spacing_mm[1]), spacing_mm[2]);
@@ -71,27 +77,32 @@ static enum vn_status grids_compare(const struct pair *p) {
   return vn_fail(p->diag, VN_E_FORMAT,
                  "%s lies elsewhere than its image: voxel %zu %zu %zu is at %.6g %.6g %.6g mm, "
                  "the image's at %.6g %.6g %.6g mm, %.3g voxels apart",
-                 label_name(p), voxel[0], voxel[1], voxel[2], at[1][0], at[1][1], at[1][2],
+                 vnt_path_end(path), voxel[0], voxel[1], voxel[2], at[1][0], at[1][1], at[1][2],
                  at[0][0], at[0][1], at[0][2], most);
+}
+
+/* A voxel whose value means nothing. */
+static enum vn_status value_refuse(const struct pair *p, size_t i, float v) {
+  const size_t *dim = p->label.image.dim, most = p->spec->labels->classes - 1;
+  const bool whole = v == floorf(v);
+  if (p->spec->labels->table)
+    return vn_fail(p->diag, VN_E_FORMAT,
+                   "%s: voxel %zu %zu %zu is %g, which the table of labels does not name; a row "
+                   "'others' says what such values mean",
+                   label_name(p), i % dim[0], i / dim[0] % dim[1], i / dim[0] / dim[1], (double)v);
+  return vn_fail(p->diag, VN_E_FORMAT, "%s: voxel %zu %zu %zu is %g, %s to %zu%s", label_name(p),
+                 i % dim[0], i / dim[0] % dim[1], i / dim[0] / dim[1], (double)v,
+                 whole ? "and the labels are 0" : "not a whole number from 0", most,
+                 whole ? ", as many as --classes and --init have; --label-table says what other "
+                         "values mean"
+                       : "");
 }
 
 static enum vn_status values_check(const struct pair *p) {
   const float *voxels = vnt_scan_voxels(&p->label);
-  const size_t *dim = p->label.image.dim;
-  const float most = (float)(p->spec->classes - 1);
-  bool empty = true;
-  for (size_t i = 0; i < vn_image_elems(&p->label.image); i++) {
-    const float v = voxels[i];
-    empty = empty && v == 0;
-    if (v >= 0 && v <= most && v == floorf(v)) continue;
-    return vn_fail(p->diag, VN_E_FORMAT, "%s: voxel %zu %zu %zu is %g, %s to %zu%s", label_name(p),
-                   i % dim[0], i / dim[0] % dim[1], i / dim[0] / dim[1], (double)v,
-                   v == floorf(v) ? "and the labels are 0" : "not a whole number from 0",
-                   p->spec->classes - 1,
-                   v == floorf(v) ? ", as many as --classes and --init have" : "");
-  }
-  if (!empty) return VN_OK;
-  return vn_fail(p->diag, VN_E_FORMAT, "%s: nothing is labelled, every voxel is 0", label_name(p));
+  for (size_t i = 0; i < vn_image_elems(&p->label.image); i++)
+    if (vnt_class_of(p->spec->labels, voxels[i]) < 0) return value_refuse(p, i, voxels[i]);
+  return VN_OK;
 }
 
 /* ---- to the model's grid ---- */
@@ -107,32 +118,47 @@ static enum vn_status grid_lay(struct pair *p) {
     spacing_mm[i] = p->spec->spacing_mm[i] > 0 ? p->spec->spacing_mm[i] : view.spacing_mm[i];
   if (!status) status = vn_grid_make(&view, spacing_mm, &p->grid, &inner);
   if (!status) return VN_OK;
-  return vn_fail(p->diag, status, "%s: %.300s", vnt_path_end(p->item->image_path), inner.text);
+  return vn_fail(p->diag, status, "%s: %.300s", vnt_path_end(p->item->image_path[0]), inner.text);
 }
 
 static enum vn_status out_of_memory(const struct pair *p) {
-  return vn_fail(p->diag, VN_E_MEMORY, "out of memory for %s", vnt_path_end(p->item->image_path));
+  return vn_fail(p->diag, VN_E_MEMORY, "out of memory for %s",
+                 vnt_path_end(p->item->image_path[0]));
 }
 
-static enum vn_status image_place(struct pair *p) {
-  struct vnt_source *source = &p->item->source;
+/* Room for what is kept of the case. */
+static enum vn_status source_open(struct pair *p) {
+  struct vnt_case *item = p->item;
+  const size_t *dim = p->grid.dim, elems = dim[0] * dim[1] * dim[2], n = p->cases->channels;
+  item->channel = calloc(n, sizeof *item->channel);
+  if (!item->channel) return out_of_memory(p);
+  const enum vn_status status =
+      vnt_store_take(&p->cases->store, elems * (n * sizeof(float) + 1), &item->block, p->diag);
+  if (status) return status;
+  p->planes = item->block.data;
+  p->target = (uint8_t *)(p->planes + n * elems);
+  item->source = (struct vnt_source){.channel = item->channel,
+                                     .channels = n,
+                                     .target = p->target,
+                                     .dim = {dim[0], dim[1], dim[2]}};
+  memcpy(item->source.spacing_mm, p->grid.spacing_mm, sizeof item->source.spacing_mm);
+  return VN_OK;
+}
+
+static enum vn_status image_place(struct pair *p, size_t c) {
+  struct vnt_channel *channel = &p->item->channel[c];
   const size_t *dim = p->grid.dim, start[2] = {0}, plane = dim[1] * dim[2];
   const struct vn_walk walk = vn_view_walk(&p->grid.view, p->image.image.stride);
   float *scratch = malloc(vn_grid_scratch(&p->grid, dim) * sizeof *scratch);
-  float *image = p->item->image = malloc(dim[0] * plane * sizeof *image);
-  if (!scratch || !image) {
-    free(scratch);
-    return out_of_memory(p);
-  }
+  if (!scratch) return out_of_memory(p);
+  float *image = p->planes + c * dim[0] * plane;
   for (size_t d = 0; d < dim[0]; d++)
     vn_grid_sample(&p->grid, &p->voxels, &walk, d, start, dim + 1, scratch, image + d * plane);
   free(scratch);
   for (size_t i = 0; i < dim[0] * plane; i++)
-    image[i] = vn_intensity_apply(&source->intensity, image[i]);
-  source->image = image;
-  memcpy(source->dim, dim, sizeof source->dim);
-  memcpy(source->spacing_mm, p->grid.spacing_mm, sizeof source->spacing_mm);
-  return vnt_landmarks_find(image, dim[0] * plane, &source->landmarks, p->diag);
+    image[i] = vn_intensity_apply(&channel->intensity, image[i]);
+  channel->image = image;
+  return vnt_landmarks_find(image, dim[0] * plane, &channel->landmarks, p->diag);
 }
 
 /* The label with the largest weight among the taps of a grid point. */
@@ -178,24 +204,22 @@ static void label_row(const struct pair *p, struct ballot *b, size_t d, size_t h
 }
 
 static enum vn_status target_place(struct pair *p) {
-  struct vnt_case *item = p->item;
   const struct vn_view *view = &p->grid.view;
   const size_t *dim = p->grid.dim;
   const float *voxels = vnt_scan_voxels(&p->label);
   const struct vn_walk walk = vnt_scan_walk(&p->label, view);
   uint8_t *from = p->voxel_label = malloc(vn_image_elems(&p->label.image));
-  item->target = malloc(dim[0] * dim[1] * dim[2]);
-  if (!from || !item->target) return out_of_memory(p);
+  if (!from) return out_of_memory(p);
   for (size_t d = 0; d < view->dim[0]; d++)
     for (size_t h = 0; h < view->dim[1]; h++)
       for (size_t w = 0; w < view->dim[2]; w++)
-        *from++ = (uint8_t)voxels[walk.origin + (ptrdiff_t)d * walk.step[0] +
-                                  (ptrdiff_t)h * walk.step[1] + (ptrdiff_t)w * walk.step[2]];
+        *from++ = (uint8_t)vnt_class_of(
+            p->spec->labels, voxels[walk.origin + (ptrdiff_t)d * walk.step[0] +
+                                    (ptrdiff_t)h * walk.step[1] + (ptrdiff_t)w * walk.step[2]]);
   struct ballot ballot = {0};
   for (size_t d = 0; d < dim[0]; d++)
     for (size_t h = 0; h < dim[1]; h++)
-      label_row(p, &ballot, d, h, item->target + (d * dim[1] + h) * dim[2]);
-  item->source.target = item->target;
+      label_row(p, &ballot, d, h, p->target + (d * dim[1] + h) * dim[2]);
   return VN_OK;
 }
 
@@ -203,19 +227,21 @@ static enum vn_status target_place(struct pair *p) {
 static enum vn_status target_count(struct pair *p) {
   struct vnt_case *item = p->item;
   const size_t planes = p->grid.dim[0], plane = p->grid.dim[1] * p->grid.dim[2];
-  item->before = calloc(p->spec->classes * (planes + 1), sizeof *item->before);
-  item->label = malloc(p->spec->classes);
+  const size_t classes = p->spec->labels->classes;
+  item->before = calloc(classes * (planes + 1), sizeof *item->before);
+  item->label = malloc(classes);
   if (!item->before || !item->label) return out_of_memory(p);
   for (size_t i = 0; i < planes * plane; i++)
-    item->before[item->target[i] * (planes + 1) + i / plane + 1]++;
-  for (size_t c = 0; c < p->spec->classes; c++) {
+    if (p->target[i] < classes) item->before[p->target[i] * (planes + 1) + i / plane + 1]++;
+  for (size_t c = 0; c < classes; c++) {
     uint64_t *before = item->before + c * (planes + 1);
     for (size_t d = 0; d < planes; d++) before[d + 1] += before[d];
     if (c && before[planes]) item->label[item->present++] = (uint8_t)c;
   }
-  if (item->present) return VN_OK;
-  return vn_fail(p->diag, VN_E_UNSUPPORTED,
-                 "%s: nothing of its labels is left at the model's spacing", label_name(p));
+  if (!item->present && item->label_path)
+    vn_say(item->note, sizeof item->note, "%.100s: nothing of it is labelled at this spacing",
+           label_name(p));
+  return VN_OK;
 }
 
 /* ---- a case ---- */
@@ -225,29 +251,54 @@ static void note_take(struct pair *p, const struct vnt_scan *scan, const char *p
   if (note) vn_say(p->item->note, sizeof p->item->note, "%.100s: %s", vnt_path_end(path), note);
 }
 
-static enum vn_status pair_load(struct pair *p) {
+static enum vn_status channel_load(struct pair *p, size_t c) {
   struct vnt_case *item = p->item;
-  enum vn_status status = vnt_scan_open(item->image_path, &p->image, p->diag);
-  if (!status) status = vnt_scan_open(item->label_path, &p->label, p->diag);
-  if (status) return status;
-  note_take(p, &p->image, item->image_path);
-  note_take(p, &p->label, item->label_path);
-  status = grids_compare(p);
-  if (!status) status = grid_lay(p);
+  const struct vnt_cases_spec *spec = p->spec;
+  const char *path = item->image_path[c];
+  struct vn_intensity intensity;
+  struct vn_diag inner;
+  enum vn_status status = VN_OK;
+  if (c) status = vnt_scan_open(path, &p->image, p->diag); /* the first is open */
+  if (!status) note_take(p, &p->image, path);
+  if (!status && c) status = grids_compare(p, &p->image.image, path);
   if (!status) status = vnt_scan_load(&p->image, NULL, p->diag);
   if (status) return status;
-  struct vn_diag inner;
-  status = vnt_scan_fit(&p->spec->intensity, &p->image, &p->voxels, &item->source.intensity,
-                        item->note, sizeof item->note, &inner);
-  if (status)
-    return vn_fail(p->diag, status, "%s: %.300s", vnt_path_end(item->image_path), inner.text);
-  if (!item->validation) status = image_place(p);
-  vnt_scan_close(&p->image); /* its voxels, before those of the labels */
-  if (!status) status = vnt_scan_load(&p->label, NULL, p->diag);
-  if (!status) status = values_check(p);
-  if (!status && !item->validation) status = target_place(p);
-  if (!status && !item->validation) status = target_count(p);
+  status = vnt_scan_fit(&spec->intensity[spec->n_intensity > 1 ? c : 0], &p->image, &p->voxels,
+                        &intensity, item->note, sizeof item->note, &inner);
+  if (status) return vn_fail(p->diag, status, "%s: %.300s", vnt_path_end(path), inner.text);
+  if (!item->validation) {
+    item->channel[c].intensity = intensity;
+    status = image_place(p, c);
+  }
+  vnt_scan_close(&p->image); /* its voxels, before those of the next and of the labels */
   return status;
+}
+
+static enum vn_status labels_load(struct pair *p) {
+  const struct vnt_case *item = p->item;
+  enum vn_status status = VN_OK;
+  if (item->label_path) {
+    note_take(p, &p->label, item->label_path);
+    status = vnt_scan_load(&p->label, NULL, p->diag);
+    if (!status) status = values_check(p);
+    if (!status && !item->validation) status = target_place(p);
+  } else if (!item->validation) {
+    memset(p->target, 0, p->grid.dim[0] * p->grid.dim[1] * p->grid.dim[2]);
+  }
+  return status || item->validation ? status : target_count(p);
+}
+
+static enum vn_status pair_load(struct pair *p) {
+  struct vnt_case *item = p->item;
+  enum vn_status status = vnt_scan_open(item->image_path[0], &p->image, p->diag);
+  if (status) return status;
+  p->first = p->image.image;
+  if (item->label_path) status = vnt_scan_open(item->label_path, &p->label, p->diag);
+  if (!status && item->label_path) status = grids_compare(p, &p->label.image, item->label_path);
+  if (!status) status = grid_lay(p);
+  if (!status && !item->validation) status = source_open(p);
+  for (size_t c = 0; c < p->cases->channels && !status; c++) status = channel_load(p, c);
+  return status ? status : labels_load(p);
 }
 
 static void case_load(void *context, size_t index, size_t slot) {
@@ -255,8 +306,10 @@ static void case_load(void *context, size_t index, size_t slot) {
   (void)slot;
   if (index > atomic_load(&loading->first_bad)) return;
   struct vn_diag inner = {{0}};
-  struct pair p = {
-      .spec = &loading->cases->spec, .item = &loading->cases->items[index], .diag = &inner};
+  struct pair p = {.cases = loading->cases,
+                   .spec = &loading->cases->spec,
+                   .item = &loading->cases->items[index],
+                   .diag = &inner};
   const enum vn_status status = pair_load(&p);
   vnt_scan_close(&p.image);
   vnt_scan_close(&p.label);
@@ -273,9 +326,6 @@ static void case_load(void *context, size_t index, size_t slot) {
 /* ---- all of them ---- */
 
 static enum vn_status spec_check(const struct vnt_cases_spec *spec, struct vn_diag *diag) {
-  if (spec->classes < 2 || spec->classes > VNT_CLASSES_MOST)
-    return vn_fail(diag, VN_E_ARGUMENT, "%zu classes: 2 to %d can be learnt from label maps",
-                   spec->classes, VNT_CLASSES_MOST);
   for (int i = 0; i < 3; i++)
     if (!(spec->spacing_mm[i] >= 0 && isfinite(spec->spacing_mm[i])))
       return vn_fail(diag, VN_E_ARGUMENT, "a spacing of %g mm", spec->spacing_mm[i]);
@@ -290,17 +340,25 @@ static enum vn_status rows_take(struct vnt_list *list, const char *csv, struct v
   if (!cases->items || !cases->training)
     return vn_fail(diag, VN_E_MEMORY, "out of memory for the list of cases");
   cases->count = list->count;
+  cases->channels = list->channels;
+  memcpy(cases->channel_name, list->channel, sizeof list->channel);
+  memset(list->channel, 0, sizeof list->channel);
   for (size_t i = 0; i < list->count; i++) {
     struct vnt_list_row *row = &list->row[i];
-    cases->items[i] = (struct vnt_case){.image_path = row->image,
+    cases->items[i] = (struct vnt_case){.block.fd = -1,
+                                        .image_path = row->image,
                                         .label_path = row->label,
                                         .line = row->line,
                                         .validation = row->validation};
-    row->image = row->label = NULL;
+    row->image = NULL;
+    row->label = NULL;
     if (!row->validation) cases->training[cases->n_training++] = i;
   }
   cases->n_validation = list->count - cases->n_training;
-  if (cases->n_training) return VN_OK;
+  if (cases->spec.n_intensity > 1 && cases->spec.n_intensity != cases->channels)
+    return vn_fail(diag, VN_E_ARGUMENT, "%s: rules for intensities: %zu, but %zu channels",
+                   vnt_path_end(csv), cases->spec.n_intensity, cases->channels);
+  if (cases->n_training || (cases->spec.validation && cases->count)) return VN_OK;
   return vn_fail(diag, VN_E_FORMAT, "%s: there is no case to train on", vnt_path_end(csv));
 }
 
@@ -327,25 +385,37 @@ enum vn_status vnt_cases_open(const char *csv, const struct vnt_cases_spec *spec
                               struct vn_pool *pool, struct vnt_cases *cases, struct vn_diag *diag) {
   struct vnt_list list = {0};
   *cases = (struct vnt_cases){.spec = *spec};
+  cases->store.path = spec->store_path;
+  cases->store.limit_bytes = spec->memory_bytes;
   enum vn_status status = spec_check(spec, diag);
   if (!status) status = vnt_list_read(csv, &list, diag);
+  for (size_t i = 0; i < list.count && spec->validation; i++) list.row[i].validation = true;
+  if (!status && spec->folds) status = vnt_list_fold(&list, csv, spec->fold, spec->folds, diag);
+  if (!status) status = vnt_list_order(&list, csv, spec->channels, diag);
   if (!status) status = rows_take(&list, csv, cases, diag);
   vnt_list_close(&list);
   if (!status) status = cases_load(cases, csv, pool, diag);
-  return status;
+  if (!status && spec->validation) return VN_OK;
+  for (size_t i = 0; i < cases->n_training && !status; i++)
+    if (cases->items[cases->training[i]].present) return VN_OK;
+  return status ? status
+                : vn_fail(diag, VN_E_FORMAT, "%s: nothing is labelled in any case to train on",
+                          vnt_path_end(csv));
 }
 
 void vnt_cases_close(struct vnt_cases *cases) {
   if (!cases) return;
   for (size_t i = 0; i < cases->count; i++) {
     struct vnt_case *item = &cases->items[i];
+    for (size_t c = 0; c < cases->channels; c++) free(item->image_path[c]);
     free(item->image_path);
     free(item->label_path);
-    free(item->image);
-    free(item->target);
+    free(item->channel);
+    vnt_block_free(&item->block);
     free(item->before);
     free(item->label);
   }
+  for (size_t c = 0; c < cases->channels; c++) free(cases->channel_name[c]);
   free(cases->items);
   free(cases->training);
   *cases = (struct vnt_cases){0};

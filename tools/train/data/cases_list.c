@@ -2,207 +2,222 @@
  * would train on what is there to be tested. */
 #include "cases_list.h"
 
-#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-#include "input.h"
 #include "os.h"
+#include "printed.h"
+#include "random.h"
 
-enum { BYTES_MOST = 16 << 20, FIELDS_MOST = 16 };
-enum column { COLUMN_IMAGE, COLUMN_LABEL, COLUMN_SPLIT, COLUMNS };
-static const char *const names[COLUMNS] = {"image", "label", "split"};
-
-struct reader {
-  const char *path, *shown; /* shown: its end, for sentences */
-  size_t line;
-  char *field[FIELDS_MOST];
-  size_t fields;
-  size_t at[COLUMNS], columns; /* field of each column, SIZE_MAX: none; fields of the header */
-  struct vn_diag *diag;
+struct taker {
+  const char *path;
+  struct vnt_list *list;
+  size_t image[VNT_CHANNELS_MOST], label, split; /* fields; SIZE_MAX: none */
 };
 
-const char *vnt_path_end(const char *path) {
-  const size_t length = strlen(path);
-  return length > 100 ? path + length - 100 : path;
+static enum vn_status out_of_memory(struct vn_diag *diag) {
+  return vn_fail(diag, VN_E_MEMORY, "out of memory for the list of cases");
 }
 
-static enum vn_status file_read(struct reader *r, char **text, size_t *bytes) {
-  const char *reason;
-  FILE *file = vn_input_open(r->path, &reason);
-  if (!file) return vn_fail(r->diag, vn_io_status(errno), "%s: %s", r->shown, reason);
-  enum vn_status status = VN_OK;
-  size_t room = 0;
-  for (;;) {
-    if (*bytes + 2 > room) {
-      char *more = realloc(*text, room = room ? 2 * room : 1 << 16);
-      if (!more) {
-        status = vn_fail(r->diag, VN_E_MEMORY, "out of memory for the list of cases");
-        break;
-      }
-      *text = more;
-    }
-    const size_t got = fread(*text + *bytes, 1, room - *bytes - 1, file);
-    *bytes += got;
-    if (got == 0) break;
-    if (*bytes > BYTES_MOST) {
-      status = vn_fail(r->diag, VN_E_FORMAT, "%s: more than 16 MiB: not a list of cases", r->shown);
-      break;
-    }
-  }
-  if (!status && ferror(file))
-    status = vn_fail(r->diag, vn_io_status(errno), "%s: %s", r->shown, strerror(errno));
-  fclose(file);
-  if (!status) (*text)[*bytes] = '\0';
-  return status;
-}
+/* ---- the head ---- */
 
-static char *blanks_skip(char *at) {
-  return at + strspn(at, " \t");
-}
-
-/* A quoted field in place; returns what follows it, NULL without a closing quote. */
-static char *quoted_take(char *at, char **field) {
-  char *to = *field = ++at;
-  for (; *at && !(*at == '"' && at[1] != '"'); at++) {
-    if (*at == '"') at++;
-    *to++ = *at;
-  }
-  if (!*at) return NULL;
-  *to = '\0';
-  return blanks_skip(at + 1);
-}
-
-static char *plain_take(char *at, char **field) {
-  *field = at;
-  char *end = at + strcspn(at, ","), *last = end;
-  while (last > at && (last[-1] == ' ' || last[-1] == '\t')) last--;
-  if (last < end) *last = '\0';
-  return end;
-}
-
-/* One line to r->field. */
-static enum vn_status fields_split(struct reader *r, char *at) {
-  for (r->fields = 0;;) {
-    if (r->fields == FIELDS_MOST)
-      return vn_fail(r->diag, VN_E_FORMAT, "%s, line %zu: more than %d fields", r->shown, r->line,
-                     FIELDS_MOST);
-    at = blanks_skip(at);
-    char **field = &r->field[r->fields++];
-    at = *at == '"' ? quoted_take(at, field) : plain_take(at, field);
-    if (!at || (*at && *at != ','))
-      return vn_fail(r->diag, VN_E_FORMAT, "%s, line %zu: %s", r->shown, r->line,
-                     at ? "text after a closing quote" : "a quote is not closed on its line");
-    if (!*at) return VN_OK;
-    *at++ = '\0';
-  }
-}
-
-static enum vn_status header_take(struct reader *r) {
-  for (int c = 0; c < COLUMNS; c++) r->at[c] = SIZE_MAX;
-  r->columns = r->fields;
-  for (size_t f = 0; f < r->fields; f++) {
-    int c = 0;
-    while (c < COLUMNS && strcmp(r->field[f], names[c])) c++;
-    if (c == COLUMNS)
-      return vn_fail(r->diag, VN_E_FORMAT,
-                     "%s, line %zu: column '%.60s' is none of image, label and split, which the "
-                     "first line has to name, separated by commas",
-                     r->shown, r->line, r->field[f]);
-    if (r->at[c] != SIZE_MAX)
-      return vn_fail(r->diag, VN_E_FORMAT, "%s, line %zu: column '%s' is there twice", r->shown,
-                     r->line, names[c]);
-    r->at[c] = f;
-  }
-  for (int c = 0; c < COLUMN_SPLIT; c++)
-    if (r->at[c] == SIZE_MAX)
-      return vn_fail(r->diag, VN_E_FORMAT, "%s, line %zu: there is no column '%s'", r->shown,
-                     r->line, names[c]);
+/* image, or image_NAME for the channel NAME. */
+static enum vn_status channel_take(struct taker *t, const struct vnt_csv_row *row, size_t field,
+                                   struct vn_diag *diag) {
+  struct vnt_list *list = t->list;
+  const char *name = row->field[field] + strlen("image");
+  if (list->channels == VNT_CHANNELS_MOST)
+    return vn_fail(diag, VN_E_FORMAT, "%s, line %zu: more than %d channels", row->file, row->line,
+                   VNT_CHANNELS_MOST);
+  if (list->channels && (!*name || !list->channel[0]))
+    return vn_fail(diag, VN_E_FORMAT,
+                   "%s, line %zu: the column 'image' is one of several: channels are called "
+                   "image_NAME, such as image_t1,image_t2",
+                   row->file, row->line);
+  if (strpbrk(name, "=/;") || strlen(name) > 64)
+    return vn_fail(
+        diag, VN_E_FORMAT,
+        "%s, line %zu: column '%.60s': a channel's name has at most 63 bytes and none of "
+        "= / ;",
+        row->file, row->line, row->field[field]);
+  if (*name && !(list->channel[list->channels] = strdup(name + 1))) return out_of_memory(diag);
+  t->image[list->channels++] = field;
   return VN_OK;
 }
 
+static enum vn_status head_take(struct taker *t, const struct vnt_csv_row *row,
+                                struct vn_diag *diag) {
+  for (size_t f = 0; f < row->fields; f++) {
+    const char *name = row->field[f];
+    enum vn_status status = VN_OK;
+    for (size_t k = 0; k < f; k++)
+      if (strcasecmp(row->field[k], name) == 0)
+        return vn_fail(diag, VN_E_FORMAT, "%s, line %zu: column '%.60s' is there twice", row->file,
+                       row->line, name);
+    if (strcmp(name, "label") == 0)
+      t->label = f;
+    else if (strcmp(name, "split") == 0)
+      t->split = f, t->list->split = true;
+    else if (strcmp(name, "image") == 0 || (strncmp(name, "image_", 6) == 0 && name[6]))
+      status = channel_take(t, row, f, diag);
+    else
+      return vn_fail(diag, VN_E_FORMAT,
+                     "%s, line %zu: column '%.60s' is none of image, image_NAME, label and split, "
+                     "which the first line has to name, separated by commas",
+                     row->file, row->line, name);
+    if (status) return status;
+  }
+  if (!t->list->channels || t->label == SIZE_MAX)
+    return vn_fail(diag, VN_E_FORMAT, "%s, line %zu: there is no column '%s'", row->file, row->line,
+                   t->list->channels ? "label" : "image");
+  return VN_OK;
+}
+
+/* ---- cases ---- */
+
 /* `name` in the list's folder; NULL when out of memory. */
-static char *path_make(const struct reader *r, const char *name) {
-  const int folder = vn_os_is_full(name) ? 0 : (int)(vn_os_name(r->path) - r->path);
+static char *path_make(const struct taker *t, const char *name) {
+  const int folder = vn_os_is_full(name) ? 0 : (int)(vn_os_name(t->path) - t->path);
   char *path;
-  if (asprintf(&path, "%.*s%s", folder, r->path, name) < 0) return NULL;
+  if (asprintf(&path, "%.*s%s", folder, t->path, name) < 0) return NULL;
   return vn_os_slashes(path);
 }
 
-static enum vn_status row_take(struct reader *r, struct vnt_list *list) {
-  if (r->fields != r->columns)
-    return vn_fail(r->diag, VN_E_FORMAT, "%s, line %zu: fields: %zu, but %zu columns", r->shown,
-                   r->line, r->fields, r->columns);
-  for (int c = 0; c < COLUMN_SPLIT; c++)
-    if (!*r->field[r->at[c]])
-      return vn_fail(r->diag, VN_E_FORMAT, "%s, line %zu: no %s", r->shown, r->line, names[c]);
-  const char *split = r->at[COLUMN_SPLIT] == SIZE_MAX ? "train" : r->field[r->at[COLUMN_SPLIT]];
-  const bool validation = strcmp(split, "validation") == 0;
-  if (!validation && strcmp(split, "train"))
-    return vn_fail(r->diag, VN_E_FORMAT,
-                   "%s, line %zu: split is '%.60s', neither train nor validation", r->shown,
-                   r->line, split);
+static enum vn_status fields_check(const struct taker *t, const struct vnt_csv_row *row,
+                                   struct vn_diag *diag) {
+  for (size_t c = 0; c < t->list->channels; c++)
+    if (!*row->field[t->image[c]])
+      return vn_fail(diag, VN_E_FORMAT, "%s, line %zu: no image%s%.60s", row->file, row->line,
+                     t->list->channel[c] ? " of the channel " : "",
+                     t->list->channel[c] ? t->list->channel[c] : "");
+  if (!*row->field[t->label])
+    return vn_fail(diag, VN_E_FORMAT,
+                   "%s, line %zu: no label; of a case where nothing is labelled, such as a healthy "
+                   "control, it is 'none'",
+                   row->file, row->line);
+  const char *split = t->split == SIZE_MAX ? "train" : row->field[t->split];
+  if (strcmp(split, "validation") && strcmp(split, "train"))
+    return vn_fail(diag, VN_E_FORMAT,
+                   "%s, line %zu: split is '%.60s', neither train nor validation", row->file,
+                   row->line, split);
+  return VN_OK;
+}
+
+static enum vn_status case_take(struct taker *t, const struct vnt_csv_row *row,
+                                struct vn_diag *diag) {
+  struct vnt_list *list = t->list;
+  const enum vn_status status = fields_check(t, row, diag);
+  if (status) return status;
   /* Twice the room at every power of two. */
   if ((list->count & (list->count - 1)) == 0) {
     const size_t room = list->count ? 2 * list->count : 1;
     struct vnt_list_row *more = realloc(list->row, room * sizeof *more);
-    if (!more) return vn_fail(r->diag, VN_E_MEMORY, "out of memory for the list of cases");
+    if (!more) return out_of_memory(diag);
     list->row = more;
   }
-  struct vnt_list_row *row = &list->row[list->count++];
-  *row = (struct vnt_list_row){.line = r->line, .validation = validation};
-  row->image = path_make(r, r->field[r->at[COLUMN_IMAGE]]);
-  row->label = path_make(r, r->field[r->at[COLUMN_LABEL]]);
-  if (!row->image || !row->label)
-    return vn_fail(r->diag, VN_E_MEMORY, "out of memory for the list of cases");
-  return VN_OK;
+  struct vnt_list_row *item = &list->row[list->count++];
+  *item = (struct vnt_list_row){.line = row->line};
+  item->validation = t->split != SIZE_MAX && strcmp(row->field[t->split], "validation") == 0;
+  item->image = calloc(list->channels, sizeof *item->image);
+  if (!item->image) return out_of_memory(diag);
+  for (size_t c = 0; c < list->channels; c++)
+    if (!(item->image[c] = path_make(t, row->field[t->image[c]]))) return out_of_memory(diag);
+  if (strcmp(row->field[t->label], "none") == 0) return VN_OK;
+  item->label = path_make(t, row->field[t->label]);
+  return item->label ? VN_OK : out_of_memory(diag);
 }
 
-static enum vn_status lines_take(struct reader *r, char *text, size_t bytes,
-                                 struct vnt_list *list) {
-  enum vn_status status = VN_OK;
-  char *end = text + bytes, *next;
-  if (strncmp(text, "\xEF\xBB\xBF", 3) == 0) text += 3; /* a byte order mark */
-  for (; text < end && !status; text = next) {
-    char *stop = memchr(text, '\n', (size_t)(end - text));
-    next = stop ? stop + 1 : end;
-    r->line++;
-    if (!stop) stop = end;
-    if (stop > text && stop[-1] == '\r') stop--;
-    /* Nor may they get into a sentence, and from there to a terminal. */
-    for (const char *c = text; c < stop; c++)
-      if (((unsigned char)*c < ' ' && *c != '\t') || *c == '\x7F')
-        return vn_fail(r->diag, VN_E_FORMAT,
-                       "%s, line %zu: a control character: not a list of cases", r->shown, r->line);
-    *stop = '\0';
-    if (!*blanks_skip(text)) continue;
-    status = fields_split(r, text);
-    if (!status) status = r->columns ? row_take(r, list) : header_take(r);
-  }
-  if (!status && !r->columns)
-    return vn_fail(r->diag, VN_E_FORMAT, "%s: it is empty: the first line has to be image,label",
-                   r->shown);
-  return status;
+static enum vn_status line_take(void *context, const struct vnt_csv_row *row,
+                                struct vn_diag *diag) {
+  return row->columns ? case_take(context, row, diag) : head_take(context, row, diag);
 }
 
 enum vn_status vnt_list_read(const char *path, struct vnt_list *list, struct vn_diag *diag) {
-  struct reader r = {.path = path, .shown = vnt_path_end(path), .diag = diag};
-  char *text = NULL;
-  size_t bytes = 0;
+  struct taker taker = {.path = path, .list = list, .label = SIZE_MAX, .split = SIZE_MAX};
+  const struct vnt_csv csv = {"a list of cases", "image,label", line_take, &taker};
   *list = (struct vnt_list){0};
-  enum vn_status status = file_read(&r, &text, &bytes);
-  if (!status) status = lines_take(&r, text, bytes, list);
-  free(text);
-  return status;
+  return vnt_csv_read(path, &csv, diag);
 }
 
 void vnt_list_close(struct vnt_list *list) {
   for (size_t i = 0; i < list->count; i++) {
+    for (size_t c = 0; list->row[i].image && c < list->channels; c++) free(list->row[i].image[c]);
     free(list->row[i].image);
     free(list->row[i].label);
   }
+  for (size_t c = 0; c < list->channels; c++) free(list->channel[c]);
   free(list->row);
   *list = (struct vnt_list){0};
+}
+
+/* ---- folds ---- */
+
+enum { STREAM_FOLDS = 0x464F4C44 };
+
+enum vn_status vnt_list_fold(struct vnt_list *list, const char *path, size_t fold, size_t folds,
+                             struct vn_diag *diag) {
+  if (list->split)
+    return vn_fail(diag, VN_E_ARGUMENT,
+                   "%s: its column 'split' says what is for validation: no --fold beside it",
+                   vnt_path_end(path));
+  if (list->count < folds)
+    return vn_fail(diag, VN_E_ARGUMENT, "%s: cases: %zu, which are not enough for %zu folds",
+                   vnt_path_end(path), list->count, folds);
+  size_t *order = malloc(list->count * sizeof *order);
+  if (!order) return out_of_memory(diag);
+  struct vnt_random r = vnt_random_open(0, list->count, STREAM_FOLDS);
+  for (size_t i = 0; i < list->count; i++) { /* Fisher and Yates */
+    const size_t at = vnt_random_below(&r, i + 1);
+    order[i] = order[at];
+    order[at] = i;
+  }
+  for (size_t i = 0; i < list->count; i++) list->row[order[i]].validation = i % folds == fold;
+  free(order);
+  return VN_OK;
+}
+
+/* ---- the channels' order ---- */
+
+char *vnt_list_channels(const struct vnt_list *list) {
+  struct vn_printed text;
+  if (!list->channels || !list->channel[0]) return NULL;
+  FILE *out = vn_printed_open(&text);
+  for (size_t c = 0; out && c < list->channels; c++)
+    fprintf(out, "%s%s", c ? "; " : "", list->channel[c]);
+  return vn_printed_close(out, &text) ? text.text : NULL;
+}
+
+static void channels_swap(struct vnt_list *list, size_t a, size_t b) {
+  char *name = list->channel[a];
+  list->channel[a] = list->channel[b];
+  list->channel[b] = name;
+  for (size_t i = 0; i < list->count; i++) {
+    char *path = list->row[i].image[a];
+    list->row[i].image[a] = list->row[i].image[b];
+    list->row[i].image[b] = path;
+  }
+}
+
+enum vn_status vnt_list_order(struct vnt_list *list, const char *path, const char *channels,
+                              struct vn_diag *diag) {
+  if (!channels || !list->channels || !list->channel[0]) return VN_OK;
+  for (size_t c = 0; c < list->channels; c++) {
+    channels += strspn(channels, "; ");
+    size_t length = strcspn(channels, ";"), found = c;
+    while (length && channels[length - 1] == ' ') length--;
+    while (found < list->channels &&
+           (strncasecmp(list->channel[found], channels, length) || list->channel[found][length]))
+      found++;
+    if (!length || found == list->channels)
+      return vn_fail(diag, VN_E_ARGUMENT,
+                     "%s: the model of --init has the channel %.*s, which no column is named after "
+                     "(image_%.*s)",
+                     vnt_path_end(path), (int)length, channels, (int)length, channels);
+    channels_swap(list, c, found);
+    channels += strcspn(channels, ";");
+  }
+  return VN_OK;
 }

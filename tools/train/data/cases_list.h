@@ -2,28 +2,44 @@
 #ifndef VNET_TRAIN_CASES_LIST_H
 #define VNET_TRAIN_CASES_LIST_H
 
-#include "vnet_status.h"
+#include "csv.h"
 
 #include <stdbool.h>
-#include <stddef.h>
+
+enum { VNT_CHANNELS_MOST = 32 };
 
 struct vnt_list_row {
-  size_t line;         /* from 1 */
-  char *image, *label; /* paths, with the list's folder before relative ones; owned */
+  size_t line;  /* from 1 */
+  char **image; /* [channels] paths, with the list's folder before relative ones; owned */
+  char *label;  /* likewise; NULL: none, nothing is labelled */
   bool validation;
 };
 
 struct vnt_list {
   struct vnt_list_row *row;
-  size_t count;
+  size_t count, channels;
+  bool split;                       /* it has the column */
+  char *channel[VNT_CHANNELS_MOST]; /* the channels' names; of a single one it may be NULL */
 };
 
-/* Of a path in a sentence: its last 100 bytes, where the name is. */
-const char *vnt_path_end(const char *path);
-
-/* At most 16 MiB. Fills *list, to be closed in any case. VN_E_IO, VN_E_FORMAT (the sentence names
- * the line), VN_E_MEMORY. */
+/* Fills *list, to be closed in any case. VN_E_IO, VN_E_FORMAT (the sentence names the line),
+ * VN_E_MEMORY. */
 enum vn_status vnt_list_read(const char *path, struct vnt_list *list, struct vn_diag *diag);
 void vnt_list_close(struct vnt_list *list);
+
+/* Splits the cases into `folds` parts of equal size but for one, and has part `fold` for
+ * validation: a permutation of the rows that depends on their number alone. VN_E_ARGUMENT: the list
+ * splits them itself, or has too few. */
+enum vn_status vnt_list_fold(struct vnt_list *list, const char *path, size_t fold, size_t folds,
+                             struct vn_diag *diag);
+
+/* The channels' names as the metadata `vnet.channels` has them, "t1; t2", to be freed; NULL: they
+ * have none, or memory is short. */
+char *vnt_list_channels(const struct vnt_list *list);
+/* Brings the channels into the order of such a text; letters of either case are the same. Nothing
+ * where one of the two has no names. VN_E_ARGUMENT: other channels; the sentence names file and
+ * channel. */
+enum vn_status vnt_list_order(struct vnt_list *list, const char *path, const char *channels,
+                              struct vn_diag *diag);
 
 #endif

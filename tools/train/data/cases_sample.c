@@ -19,7 +19,7 @@ static void voxel_find(const struct vnt_case *item, uint8_t label, uint64_t rank
       high = middle;
   }
   rank -= before[low];
-  const uint8_t *row = item->target + low * dim[1] * dim[2];
+  const uint8_t *row = item->source.target + low * dim[1] * dim[2];
   for (size_t h = 0;; h++, row += dim[2]) {
     size_t count = 0;
     for (size_t w = 0; w < dim[2]; w++) count += row[w] == label;
@@ -41,7 +41,8 @@ static const struct vnt_case *place_draw(const struct vnt_cases *cases,
       &cases->items[cases->training[vnt_random_below(r, cases->n_training)]];
   const size_t *dim = item->source.dim;
   size_t centre[3];
-  const bool centred = vnt_random_real(r, 0, 1) < (augment ? augment->foreground : 0);
+  const bool wanted = vnt_random_real(r, 0, 1) < (augment ? augment->foreground : 0);
+  const bool centred = wanted && item->present;
   if (centred) {
     const uint8_t label = item->label[vnt_random_below(r, item->present)];
     const uint64_t count = item->before[label * (dim[0] + 1) + dim[0]];

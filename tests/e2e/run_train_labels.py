@@ -1,0 +1,232 @@
+"""vnet-train on label maps as people have them: a table from values to classes, voxels to be ignored, a case
+without labels, left and right; a Dice for each class; a running mean of the weights, resumed; a new head on an
+old body; cases on disk; what it refuses.
+
+    run_train_labels.py BIN_DIR
+"""
+import csv
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import nibabel
+import numpy as np
+
+bin_dir = pathlib.Path(sys.argv[1])
+scratch = tempfile.TemporaryDirectory(prefix="vnet-train-labels-")
+folder = pathlib.Path(scratch.name)
+SMALL = ["--patch", "16x16x16", "--width", "2", "--stages", "2", "-q"]
+
+
+def call(program, *words):
+    done = subprocess.run([str(bin_dir / program), *map(str, words)], capture_output=True, text=True, timeout=600)
+    return done.returncode, done.stdout, done.stderr
+
+
+def train(output, *words, data="cases.csv", table="table.csv"):
+    words = [*words, *(["--label-table", folder / table] if table else [])]
+    status, _, err = call("vnet-train", "--data", folder / data, "-o", folder / output, *words)
+    assert status == 0, err
+    return (folder / output).read_bytes(), err
+
+
+def refused(status, text, *words, data="cases.csv"):
+    got, _, err = call("vnet-train", "--data", folder / data, "-o", folder / "no.onnx", *SMALL, "--steps", "2", *words)
+    assert got == status and text in err and err.count("\n") == 1, (got, err)
+    assert not (folder / "no.onnx").exists()
+
+
+def rows(path):
+    return list(csv.DictReader(open(folder / path)))
+
+
+def phantoms_make():
+    """Two balls, of values 17 on the left and 53 on the right, a shell around them of 3000 and 3001."""
+    random = np.random.default_rng(3)
+    x, y, z = np.ogrid[-16:16, -14:14, -12:12]  # RAS: the left has small x
+    left, right = ((x - s * 7) ** 2 + y**2 + z**2 < 20 for s in (-1, 1))
+    shell = (x**2 + y**2 + z**2 > 150) & (x**2 + y**2 + z**2 < 220)
+    label = np.select([left, right, shell & (y > 0), shell], [17, 53, 3000, 3001], 0).astype(np.int16)
+    for number in range(3):
+        image = 100 * (label == 17) + 100 * (label == 53) + 50 * shell + random.normal(0, 12, label.shape)
+        if number == 2:
+            image = random.normal(0, 12, label.shape)
+        nibabel.save(nibabel.Nifti1Image(image.astype(np.float32), np.eye(4)), folder / f"s{number}.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(label, np.eye(4)), folder / "label.nii.gz")
+    (folder / "cases.csv").write_text("image,label,split\ns0.nii.gz,label.nii.gz,train\ns2.nii.gz,none,train\n"
+                                      "s1.nii.gz,label.nii.gz,validation\ns2.nii.gz,none,validation\n")
+    (folder / "table.csv").write_text("value,class,name,colour,mirror\n17,1,left,#c80000,2\n53,2,right,#00c800,1\n"
+                                      "3000,3,shell,#0000c8,\n3001,3,,,\n")
+    (folder / "short.csv").write_text("value,class\n17,1\n53,2\n")
+    (folder / "rest.csv").write_text("value,class,name\n17,1,ball\n53,1,\nothers,ignore,\n")
+
+
+def a_table_says_it_all():
+    words = [*SMALL, "--steps", "20", "--log", folder / "t.csv", "--validate-every", "10", "--charts", folder / "t",
+             "--class-weights", "1,1,1,2", "--foreground", "0.9", "--clip", "2", "--ema", "0.5"]
+    whole, _ = train("t.onnx", *words, "--threads", "1")
+    assert whole == train("t2.onnx", *words, "--threads", "3", "--feed-threads", "2")[0]
+    assert call("vnetc", folder / "t.onnx", "-o", folder / "t.plan")[0] == 0
+    told = call("vnet-plan", folder / "t.plan")[1]
+    for text in ("classes=4", '"value":2,"name":"right","colour":"#00c800"', '"value":3,"name":"shell"'):
+        assert text in told, told
+    log, scores = rows("t.csv"), rows("t.validation.csv")
+    assert all({"dice_1", "dice_2", "dice_3"} <= row.keys() for row in log)
+    dice = np.array([[float(row[f"dice_{c}"]) for c in (1, 2, 3)] for row in log])
+    assert np.isnan(dice).any() and np.nanmax(dice) <= 1 and np.isfinite(dice).any(axis=0).all()
+    assert len(scores) == 2 * 2 * 3
+    for row in scores:  # of the empty case: 1 and 0 where nothing is found, else 0 and nan
+        if "s2" in row["case"]:
+            assert (row["dice"], row["hd95_mm"]) in (("1.000000", "0.000"), ("0.000000", "nan")), row
+    other, _ = train("other.onnx", *words[:-2], "--threads", "1")  # without the running mean
+    assert other != whole
+
+
+def folds_are_parts():
+    """Every case is validated in one of the folds; saved maps are what was scored."""
+    (folder / "folds.csv").write_text("image,label\n" + "s0.nii.gz,label.nii.gz\n" * 4 + "s2.nii.gz,none\n")
+    lines = []
+    for fold in range(3):
+        words = [*SMALL, "--steps", "3", "--log", folder / "f.csv", "--validate-every", "3", "--fold", f"{fold}/3",
+                 "--validation-maps", folder / f"maps{fold}", "--threads", "1"]
+        train("f.onnx", *words, data="folds.csv")
+        maps = sorted((folder / f"maps{fold}").iterdir())
+        lines += [int(path.name.split("-")[0]) for path in maps]
+        scores = rows("f.validation.csv")
+        assert len(scores) == 3 * len(maps) and all(0 <= float(row["nsd"]) <= 1 for row in scores)
+        for path, row in zip(maps, scores[::3]):  # of class 1
+            target = np.asanyarray(nibabel.load(folder / "label.nii.gz").dataobj) == 17
+            image = nibabel.load(path)
+            found = np.asanyarray(image.dataobj) == 1
+            if "-s2" in path.name or not found.any():
+                continue
+            assert (image.affine == np.eye(4)).all()
+            dice = 2 * (found & target).sum() / (found.sum() + target.sum())
+            assert abs(dice - float(row["dice"])) < 1e-5, (dice, row)
+    assert sorted(lines) == [2, 3, 4, 5, 6], lines
+    refused(2, "no --fold beside it", "--fold", "0/2", "--classes", "4")
+    refused(2, "not enough for 9 folds", "--fold", "0/9", data="folds.csv")
+    refused(2, "--fold: expected", "--fold", "2")
+    refused(2, "--fold: expected a whole number from 0 to 2", "--fold", "3/3", data="folds.csv")
+
+
+def channels_have_names():
+    """The names of the columns are the model's; a list in another order is brought into it."""
+    random = np.random.default_rng(5)
+    for number in range(2):
+        for name in ("t2", "flair"):
+            image = random.normal(0, 20, (32, 28, 24)).astype(np.float32)
+            nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), folder / f"s{number}_{name}.nii.gz")
+    cases = [f"s{n}.nii.gz,s{n}_t2.nii.gz,s{n}_flair.nii.gz,label.nii.gz" for n in range(2)]
+    (folder / "three.csv").write_text("image_t1,image_t2,image_flair,label\n" + "\n".join(cases))
+    turned = [",".join(case.split(",")[i] for i in (2, 3, 0, 1)) for case in cases]
+    (folder / "turned.csv").write_text("image_FLAIR,label,image_T1,image_T2\n" + "\n".join(turned))
+    small = ["--patch", "16x16x16", "--stages", "2", "-q"]
+    three, _ = train("three.onnx", *small, "--steps", "3", "--threads", "1", "--intensity", "zscore; none; window -50 50",
+                     "--charts", folder / "three", "--log", folder / "three.csv.log", data="three.csv")
+    assert three == train("three2.onnx", *small, "--steps", "3", "--threads", "3", "--intensity",
+                          "zscore; none; window -50 50", data="three.csv")[0]
+    assert call("vnetc", folder / "three.onnx", "-o", folder / "three.plan")[0] == 0
+    told = call("vnetc", folder / "three.onnx", "-o", folder / "three.plan")[1]
+    told += call("vnet-plan", folder / "three.plan")[1]
+    assert "width=9" in told and "in=3" in told and "vnet.channels = t1; t2; flair" in told and "zscore; none; window" in told, told
+    more = ["--patch", "16x16x16", "--init", folder / "three.onnx", "--steps", "2", "--threads", "1", "-q"]
+    assert train("m1.onnx", *more, data="three.csv")[0] == train("m2.onnx", *more, data="turned.csv")[0]
+    words = ["--label-table", folder / "table.csv", "--init", folder / "three.onnx"]
+    status, _, err = call("vnet-train", "--data", folder / "cases.csv", "-o", folder / "no.onnx", *words)
+    assert status == 2 and "scans of 3 channels, the data has 1" in err, err
+    refused(2, "rules for intensities: 2, but 3 channels", "--label-table", folder / "table.csv", "--intensity",
+            "zscore; none", "--width", "3", data="three.csv")
+
+
+def plans_can_be_followed():
+    """Of three CTs, one of them with thick slices: the command that is printed trains."""
+    random = np.random.default_rng(4)
+    for number, slices in enumerate((20, 20, 5)):
+        label = np.zeros((40, 36, slices), np.uint8)
+        label[10:20, 10:20, 1:-1] = 1
+        image = np.where(label, random.normal(60, 10, label.shape), -1000)
+        grid = np.diag([0.7, 0.7, 60 / slices, 1])
+        nibabel.save(nibabel.Nifti1Image(image.astype(np.int16), grid), folder / f"ct{number}.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(label, grid), folder / f"ct{number}_seg.nii.gz")
+    (folder / "it's.csv").write_text("image,label\n" + "".join(f"ct{n}.nii.gz,ct{n}_seg.nii.gz\n" for n in range(3)))
+    status, told, err = call("vnet-train", "--plan", folder / "it's.csv", "-q", "--memory-limit", "400M")
+    assert status == 0 and not err, err
+    words = told.split("\n", 2)[2]
+    assert "3 cases, 0 without labels" in told and ", CT" in told, told
+    assert "--classes 2 --spacing '0.7 0.7 3'" in words, told  # the tenth percentile of 3, 3 and 12
+    low, high = map(float, words.split("window ")[1].split("'")[0].split())
+    assert 20 < low < 40 and 80 < high < 100, told
+    assert "--patch 24x40x40 --width 16 --stages 4" in words, told
+    command = f"'{bin_dir}'/{words.strip()} --steps 1 --threads 1 -q".replace("MODEL", f"{folder}/planned")
+    subprocess.run(["sh", "-c", command], check=True, timeout=300)
+    assert (folder / "planned.onnx").exists()
+    less = call("vnet-train", "--plan", folder / "it's.csv", "-q", "--memory-limit", "100M")[1]
+    assert "--width 8" in less, less
+    status, told, err = call("vnet-train", "--plan", folder / "it's.csv", "-q", "--memory-limit", "1M")
+    assert status == 6 and "not even the smallest patch" in err and not told, (status, err)
+    refused(2, "--plan only looks", "--plan", folder / "it's.csv")
+
+
+def means_are_resumed():
+    words = [*SMALL, "--optimizer", "sgd", "--rate", "0.01", "--ema", "0.9", "--every", "5", "--threads", "1"]
+    whole, _ = train("whole.onnx", *words, "--steps", "10")
+    half, _ = train("half.onnx", *words, "--steps", "5")
+    again, _ = train("half.onnx", *words, "--steps", "10", "--resume")
+    assert again == whole != half
+    status, _, err = call("vnet-train", "--data", folder / "cases.csv", "-o", folder / "half.onnx", *words, "--steps",
+                          "20", "--resume", "--label-table", folder / "rest.csv")
+    assert status == 4 and "another run" in err, err
+    plain, _ = train("plain.onnx", *words[:-6], "--steps", "10", "--threads", "1")
+    assert plain != whole
+
+
+def heads_are_changed():
+    """The body is the old one, byte for byte, where nothing is learnt."""
+    words = ["--member", "vnet-caffe", *SMALL]
+    old, _ = train("old.onnx", *words, "--steps", "1")
+    again = ["--patch", "16x16x16", "--init", folder / "old.onnx", "--steps", "1", "--rate", "0"]
+    new, note = train("new.onnx", *again, table="rest.csv")
+    assert "tells 4 classes apart: for 2 it gets a new head" in note and "ball" in str(new), note
+    other, _ = train("strange.onnx", *words, "--steps", "1", "--seed", "2")
+    shares = [np.mean([old[i:i + 32] in model for i in range(0, len(old) - 32, 32)]) for model in (new, other)]
+    assert shares[0] > 0.6 and shares[1] < 0.2, shares
+    assert call("vnetc", folder / "new.onnx", "-o", folder / "new.plan")[0] == 0
+    assert "classes=2" in call("vnet-plan", folder / "new.plan")[1]
+    more, _ = train("more.onnx", "--patch", "16x16x16", "--init", folder / "new.onnx", "--steps", "2", "-q")
+    assert call("vnetc", folder / "more.onnx", "-o", folder / "new.plan")[0] == 0
+    assert "classes=4" in call("vnet-plan", folder / "new.plan")[1]
+
+
+def cases_lie_on_disk():
+    words = [*SMALL, "--steps", "4", "--threads", "1"]
+    in_memory, _ = train("memory.onnx", *words)
+    on_disk, _ = train("disk.onnx", *words, "--cache-limit", "1")
+    assert in_memory == on_disk
+    assert not list(folder.glob("*.cases*"))
+
+
+def refusals():
+    table = ["--label-table", folder / "table.csv"]
+    refused(4, "which the table of labels does not name; a row 'others' says what", "--label-table", folder / "short.csv")
+    refused(4, "--label-table says what other values mean", "--classes", "5")
+    refused(2, "the table of labels has 4", *table, "--classes", "3")
+    refused(2, "no --label-names and no --ignore", *table, "--label-names", "a,b,c")
+    refused(2, "3 weights, but 4 classes", *table, "--class-weights", "1,2,3")
+    refused(2, "--class-weights: expected a number", *table, "--class-weights", "1,0,3,4")
+    refused(2, "--ignore 1: that is one of the 3 classes", "--classes", "3", "--ignore", "1")
+    refused(2, "--ema: expected a number", *table, "--ema", "1")
+    refused(3, "No such file", "--label-table", folder / "absent.csv")
+
+
+phantoms_make()
+a_table_says_it_all()
+folds_are_parts()
+channels_have_names()
+plans_can_be_followed()
+means_are_resumed()
+heads_are_changed()
+cases_lie_on_disk()
+refusals()
+print("learnt from a table, with means, under new heads, from disk; refused")

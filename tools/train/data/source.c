@@ -1,0 +1,202 @@
+/* One source of samples over two kinds of data; see source.h. */
+#include "source.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "os.h"
+#include "printed.h"
+#include "vnet_scan.h"
+
+/* ---- label maps ---- */
+
+static bool is_map(const char *name) {
+  return name[0] != '.' && vn_scan_writable(name);
+}
+
+struct reading {
+  struct vnt_labelmap *maps;
+  char *const *path;      /* [maps] */
+  enum vn_status *status; /* [maps] */
+  struct vn_diag *diag;   /* [maps] */
+};
+
+static void map_open(void *context, size_t i, size_t slot) {
+  struct reading *r = context;
+  (void)slot;
+  r->status[i] = vnt_labelmap_open(r->path[i], &r->maps[i], &r->diag[i]);
+}
+
+/* The files of the folder in alphabetical order. */
+static enum vn_status maps_list(const char *folder, char ***path, size_t *count,
+                                struct vn_diag *diag) {
+  char **names;
+  const ptrdiff_t found = vn_os_folder_list(folder, is_map, &names);
+  if (found < 0) return vn_fail(diag, vn_io_status(errno), "%.200s: %s", folder, strerror(errno));
+  enum vn_status status = VN_OK;
+  *path = calloc((size_t)found + 1, sizeof **path);
+  *count = (size_t)found;
+  for (size_t i = 0; i < *count; i++) {
+    if (*path && asprintf(&(*path)[i], "%s/%s", folder, names[i]) < 0) {
+      (*path)[i] = NULL;
+      status = VN_E_MEMORY;
+    }
+    free(names[i]);
+  }
+  free(names);
+  if (!*path || status) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  if (found == 0)
+    return vn_fail(diag, VN_E_ARGUMENT, "%.200s: there is no label map in it", folder);
+  return VN_OK;
+}
+
+/* What a checkpoint knows a file by; that it is there has been seen. */
+static void file_print(FILE *out, const char *path) {
+  struct stat file = {0};
+  if (stat(path, &file)) file.st_size = 0;
+  fprintf(out, "the file %s of %lld bytes\n", vn_os_name(path), (long long)file.st_size);
+}
+
+static enum vn_status maps_read(struct vnt_samples *s, struct reading *r, struct vn_pool *pool,
+                                FILE *list, struct vn_diag *diag) {
+  s->maps = r->maps = calloc(s->n_maps, sizeof *s->maps);
+  r->status = calloc(s->n_maps, sizeof *r->status);
+  r->diag = calloc(s->n_maps, sizeof *r->diag);
+  if (!s->maps || !r->status || !r->diag) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  vn_pool_run(pool, s->n_maps, map_open, r);
+  for (size_t i = 0; i < s->n_maps; i++) {
+    if (r->status[i]) return vn_fail(diag, r->status[i], "%s", r->diag[i].text);
+    file_print(list, r->path[i]);
+  }
+  return VN_OK;
+}
+
+static enum vn_status maps_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
+                                struct vnt_samples *s, FILE *list, struct vn_diag *diag) {
+  struct reading r = {0};
+  enum vn_status status = maps_list(spec->labels, &s->map_path, &s->n_maps, diag);
+  r.path = s->map_path;
+  if (!status) status = maps_read(s, &r, pool, list, diag);
+  free(r.status);
+  free(r.diag);
+  vnt_generator_defaults(&s->generator, spec->patch, spec->spacing_mm[0]);
+  return status;
+}
+
+/* ---- cases ---- */
+
+/* "zscore" or "window -160 240; zscore" to rules[at most VNT_CHANNELS_MOST]. */
+static enum vn_status rules_parse(const char *text, struct vn_intensity_rule *rules, size_t *count,
+                                  struct vn_diag *diag) {
+  char rule[64];
+  for (*count = 0; *count < VNT_CHANNELS_MOST; text++) {
+    text += strspn(text, " ");
+    const size_t length = strcspn(text, ";");
+    size_t used = length;
+    while (used && text[used - 1] == ' ') used--;
+    struct vn_diag inner;
+    snprintf(rule, sizeof rule, "%.*s", (int)(used < sizeof rule ? used : 0), text);
+    if (vn_intensity_parse(rule, &rules[(*count)++], &inner))
+      return vn_fail(diag, VN_E_ARGUMENT,
+                     "--intensity: expected none, zscore, 'percentile A B' or 'window A B', or one "
+                     "for each channel between semicolons, got %.60s",
+                     text);
+    text += length;
+    if (!*text) return VN_OK;
+  }
+  return vn_fail(diag, VN_E_ARGUMENT, "--intensity: more than %d rules", VNT_CHANNELS_MOST);
+}
+
+static void augment_choose(const struct vnt_samples_spec *spec, struct vnt_augment *augment) {
+  if (spec->paper)
+    vnt_augment_paper(augment);
+  else
+    vnt_augment_defaults(augment, spec->patch);
+  for (int a = 0; a < 3; a++) augment->flip[a] = spec->flip[a] ? 0.5 : 0;
+  if (spec->foreground >= 0) augment->foreground = spec->foreground;
+  if (!spec->classes->sided) return;
+  augment->other_side = spec->classes->other_side;
+  augment->side_axis = 2 - (int)strcspn(spec->orientation, "LR"); /* of d h w */
+}
+
+/* Reads the list of spec->data, or that of spec->validation. */
+static enum vn_status cases_read(const struct vnt_samples_spec *spec, struct vn_pool *pool,
+                                 struct vnt_samples *s, struct vn_diag *diag) {
+  struct vn_intensity_rule rules[VNT_CHANNELS_MOST];
+  struct vnt_cases_spec cases = {.intensity = rules,
+                                 .labels = spec->classes,
+                                 .channels = spec->channels,
+                                 .fold = spec->fold,
+                                 .folds = spec->folds,
+                                 .validation = !spec->data,
+                                 .store_path = spec->store_path,
+                                 .memory_bytes = spec->memory_bytes};
+  memcpy(cases.spacing_mm, spec->spacing_mm, sizeof cases.spacing_mm);
+  if (strlen(spec->orientation) != 3)
+    return vn_fail(diag, VN_E_ARGUMENT,
+                   "--orientation: expected three letters such as RAS, got %.20s",
+                   spec->orientation);
+  memcpy(cases.orientation, spec->orientation, sizeof cases.orientation);
+  enum vn_status status = rules_parse(spec->intensity, rules, &cases.n_intensity, diag);
+  if (!status)
+    status =
+        vnt_cases_open(spec->data ? spec->data : spec->validation, &cases, pool, &s->cases, diag);
+  s->cases.spec.intensity = NULL; /* which end here */
+  return status;
+}
+
+static enum vn_status cases_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
+                                 struct vnt_samples *s, FILE *list, struct vn_diag *diag) {
+  const enum vn_status status = cases_read(spec, pool, s, diag);
+  if (status) return status;
+  s->channels = s->cases.channels;
+  for (size_t i = 0; i < s->cases.n_training; i++) {
+    const struct vnt_case *item = &s->cases.items[s->cases.training[i]];
+    for (size_t c = 0; c < s->channels; c++) file_print(list, item->image_path[c]);
+    if (item->label_path) file_print(list, item->label_path);
+    if (!item->label_path) fputs("no label\n", list);
+  }
+  augment_choose(spec, &s->augment);
+  return VN_OK;
+}
+
+/* ---- either ---- */
+
+enum vn_status vnt_samples_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
+                                struct vnt_samples *samples, struct vn_diag *diag) {
+  struct vn_printed list;
+  *samples = (struct vnt_samples){.channels = 1};
+  memcpy(samples->patch, spec->patch, sizeof samples->patch);
+  samples->voxels = spec->patch[0] * spec->patch[1] * spec->patch[2];
+  FILE *out = vn_printed_open(&list);
+  if (!out) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  enum vn_status status = spec->labels ? maps_open(spec, pool, samples, out, diag)
+                                       : cases_open(spec, pool, samples, out, diag);
+  if (!status && spec->labels && spec->validation) status = cases_read(spec, pool, samples, diag);
+  if (!vn_printed_close(out, &list) && !status)
+    status = vn_fail(diag, VN_E_MEMORY, "out of memory");
+  samples->list = list.text;
+  return status;
+}
+
+void vnt_samples_close(struct vnt_samples *samples) {
+  for (size_t i = 0; samples->maps && i < samples->n_maps; i++)
+    vnt_labelmap_close(&samples->maps[i]);
+  for (size_t i = 0; samples->map_path && i < samples->n_maps; i++) free(samples->map_path[i]);
+  free(samples->map_path);
+  free(samples->maps);
+  vnt_cases_close(&samples->cases);
+  free(samples->list);
+  *samples = (struct vnt_samples){0};
+}
+
+enum vn_status vnt_samples_make(const struct vnt_samples *s, uint64_t seed, uint64_t index,
+                                struct vn_pool *pool, float *image, uint8_t *target,
+                                struct vn_diag *diag) {
+  if (s->maps)
+    return vnt_generate(&s->generator, s->maps, s->n_maps, seed, index, pool, image, target, diag);
+  return vnt_cases_sample(&s->cases, &s->augment, s->patch, seed, index, pool, image, target, diag);
+}

@@ -1,0 +1,285 @@
+/* What a run leaves behind; see run.h. Every file but the tables is whole or absent, and the model
+ * is written before the checkpoint: what a resumed run finds is never newer than what it makes. */
+#include "run.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "charts.h"
+#include "cli.h"
+#include "compile.h"
+#include "model_file.h"
+#include "part.h"
+#include "printed.h"
+#include "log.h"
+#include "validate.h"
+
+static const char scores_head[] = "step,case,label,dice,hd95_mm,assd_mm,nsd";
+
+static char *renamed(const char *path, const char *ending, const char *new_ending) {
+  char *text;
+  const size_t cut = cli_ends(path, ending) ? strlen(path) - strlen(ending) : strlen(path);
+  if (asprintf(&text, "%.*s%s", (int)cut, path, new_ending) < 0)
+    cli_fatal(VN_E_MEMORY, "out of memory");
+  return text;
+}
+
+/* No result replaces another one, or what it is made of. */
+static void files_check(const struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  const struct vnt_samples *s = &run->samples;
+  struct cli_files files = {0};
+  char *const charts[2] = {o->charts ? renamed(o->charts, "", "-curves.png") : NULL,
+                           o->charts ? renamed(o->charts, "", "-slices.png") : NULL};
+  const char *const outputs[] = {o->output,
+                                 o->checkpoint,
+                                 o->log,
+                                 charts[0],
+                                 charts[1],
+                                 run->scores_path,
+                                 o->validate_every ? run->best_path : NULL};
+  for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
+    cli_files_add(&files, outputs[i], true);
+  cli_files_add(&files, o->init, false);
+  cli_files_add(&files, o->data, false);
+  cli_files_add(&files, o->validation, false);
+  cli_files_add(&files, o->label_table, false);
+  for (size_t i = 0; i < s->n_maps; i++) cli_files_add(&files, s->map_path[i], false);
+  for (size_t i = 0; i < s->cases.count; i++) {
+    for (size_t c = 0; c < s->cases.channels; c++)
+      cli_files_add(&files, s->cases.items[i].image_path[c], false);
+    cli_files_add(&files, s->cases.items[i].label_path, false);
+  }
+  cli_files_check(&files);
+  free(charts[0]);
+  free(charts[1]);
+}
+
+/* The log's columns: of more classes than one a Dice of each, too. To be freed. */
+static char *log_head(size_t classes) {
+  struct vn_printed text;
+  FILE *out = vn_printed_open(&text);
+  if (out) fputs("step,loss,dice,rate,gradient_norm,seconds", out);
+  for (size_t c = 1; out && classes > 2 && c < classes; c++) fprintf(out, ",dice_%zu", c);
+  if (!vn_printed_close(out, &text)) cli_fatal(VN_E_MEMORY, "out of memory");
+  return text.text;
+}
+
+static void writable(const char *path) {
+  struct cli_output output;
+  cli_output_open(&output, path);
+  cli_output_drop(&output);
+}
+
+void vnt_run_outputs(struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  run->best_path = renamed(o->output, ".onnx", ".best.onnx");
+  if (o->validate_every) run->scores_path = renamed(o->log, ".csv", ".validation.csv");
+  files_check(run);
+  writable(o->output);
+  writable(o->checkpoint);
+  if (!o->log) return;
+  char *head = log_head(o->classes);
+  run->log = vnt_log_open(o->log, head, o->resume, run->optim.steps);
+  free(head);
+  if (!o->validate_every) return;
+  if (o->maps_folder && mkdir(o->maps_folder, 0777) && errno != EEXIST)
+    cli_fatal(vn_io_status(errno), "%s: %s", o->maps_folder, strerror(errno));
+  fclose(vnt_log_open(run->scores_path, scores_head, o->resume, (uint64_t)run->progress.validated));
+}
+
+void vnt_run_log(struct vnt_run *run, const struct vnt_loss *loss, double rate, double norm,
+                 double seconds) {
+  if (!run->log) return;
+  fprintf(run->log, "%llu,%.7f,%.6f,%.3e,%.4f,%.4f", (unsigned long long)run->optim.steps,
+          loss->loss, loss->dice, rate, norm, seconds);
+  for (size_t c = 1; run->options.classes > 2 && c < run->options.classes; c++)
+    if (loss->class[c].samples > 0)
+      fprintf(run->log, ",%.6f", loss->class[c].dice / loss->class[c].samples);
+    else
+      fputs(",nan", run->log);
+  fputc('\n', run->log);
+  vnt_log_flush(run->log, run->options.log);
+}
+
+/* ---- the model ---- */
+
+/* The weights and their means change places. */
+static void average_swap(struct vnt_run *run) {
+  float *const of[2] = {run->net.param, run->net.running};
+  const size_t elems[2] = {run->net.elems, run->net.n_running};
+  for (size_t k = 0, at = 0; run->average && k < 2; at += elems[k++])
+    for (size_t i = 0; i < elems[k]; i++) {
+      const float mean = run->average[at + i];
+      run->average[at + i] = of[k][i];
+      of[k][i] = mean;
+    }
+}
+
+static void model_write(struct vnt_run *run, const char *path) {
+  const struct vnt_options *o = &run->options;
+  const struct vnt_model_export options = {run->member, o->patch, o->model_patch, o->float16};
+  struct cli_output output;
+  struct vn_diag diag;
+  void *bytes;
+  size_t size;
+  average_swap(run);
+  vnt_net_store(&run->net);
+  average_swap(run);
+  for (size_t i = 0; i < run->dropped.n_consts; i++)
+    memcpy(run->graph.consts[i].data, run->dropped.consts[i].data,
+           (size_t)vnc_const_elems(&run->graph.consts[i]) * sizeof(float));
+  cli_check(vnt_model_bytes(&run->graph, &options, &bytes, &size, &diag), &diag);
+  cli_output_open(&output, path);
+  if (vn_part_write(output.fd, bytes, size, &diag))
+    cli_fatal(VN_E_IO, "%s: %s; what was there before is whole", path, diag.text);
+  cli_output_commit(&output);
+  free(bytes);
+}
+
+/* ---- validation ---- */
+
+/* Rows for all cases; returns the mean Dice. */
+static double scores_print(const struct vnt_run *run, const struct vnt_validation *v,
+                           const struct vnt_score *scores) {
+  FILE *out = vnt_log_open(run->scores_path, scores_head, true, (uint64_t)run->progress.validated);
+  const size_t labels = v->labels->classes - 1;
+  double sum = 0;
+  for (size_t i = 0; i < v->count * labels; i++) {
+    sum += scores[i].dice;
+    fprintf(out, "%llu,", (unsigned long long)run->optim.steps);
+    cli_csv_text(out, v->image_paths[i / labels * v->channels]);
+    fprintf(out, ",%zu,%.6f,", i % labels + 1, scores[i].dice);
+    fprintf(out, isfinite(scores[i].hd95_mm) ? "%.3f,%.4f" : "nan,nan", scores[i].hd95_mm,
+            scores[i].assd_mm);
+    fprintf(out, ",%.6f\n", scores[i].nsd);
+  }
+  vnt_log_sync(out, run->scores_path);
+  fclose(out);
+  return sum / (double)(v->count * labels);
+}
+
+static enum vn_status scores_make(struct vnt_run *run, struct vnt_validation *v,
+                                  struct vnt_score *scores, struct vn_diag *diag) {
+  const struct vnt_options *o = &run->options;
+  const struct vnc_import_options import = {
+      .patch = {o->model_patch[0], o->model_patch[1], o->model_patch[2]}};
+  struct vnc_graph model;
+  vnc_graph_init(&model);
+  enum vn_status status = vnc_onnx_import(o->output, &import, &model, diag); /* as users will */
+  if (!status) status = vnt_validate(&model, v, scores, diag);
+  vnc_graph_free(&model);
+  return status;
+}
+
+void vnt_run_validate(struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  const struct vnt_cases *cases = &run->samples.cases;
+  const uint64_t step = run->optim.steps;
+  if (!o->validate_every || !step || (step % o->validate_every && step != o->steps)) return;
+  if (run->progress.validated >= (double)step || vn_cancel_pressed(run->cancel)) return;
+  const size_t channels = cases->channels;
+  const char **paths = calloc((channels + 1) * cases->n_validation, sizeof *paths);
+  struct vnt_score *scores = calloc(cases->n_validation * (o->classes - 1), sizeof *scores);
+  size_t *lines = calloc(cases->n_validation, sizeof *lines);
+  if (!paths || !scores || !lines) cli_fatal(VN_E_MEMORY, "out of memory");
+  struct vnt_validation v = {.image_paths = paths,
+                             .label_paths = paths + channels * cases->n_validation,
+                             .channels = channels,
+                             .labels = run->labels,
+                             .tolerance_mm = o->tolerance_mm,
+                             .maps_folder = o->maps_folder,
+                             .lines = lines,
+                             .isa = o->isa,
+                             .threads = run->machine.threads,
+                             .cancel = run->cancel};
+  for (size_t i = 0; i < cases->count; i++) {
+    if (!cases->items[i].validation) continue;
+    lines[v.count] = cases->items[i].line;
+    for (size_t c = 0; c < channels; c++)
+      paths[v.count * channels + c] = cases->items[i].image_path[c];
+    paths[channels * cases->n_validation + v.count++] = cases->items[i].label_path;
+  }
+  struct vn_diag diag;
+  model_write(run, o->output);
+  const enum vn_status status = scores_make(run, &v, scores, &diag);
+  if (status != VN_E_CANCELLED) {
+    cli_check(status, &diag);
+    const double mean = scores_print(run, &v, scores);
+    run->progress.validated = (double)step;
+    if (mean > run->progress.best_score || !run->progress.best_step) {
+      run->progress.best_score = mean;
+      run->progress.best_step = (double)step;
+      model_write(run, run->best_path);
+    }
+  }
+  free(paths);
+  free(lines);
+  free(scores);
+}
+
+/* ---- charts ---- */
+
+/* The label of the highest score at every voxel of the batch. */
+static void predict(const struct vnt_run *run, uint8_t *predicted) {
+  const struct vn_tensor *t = &run->net.output;
+  const size_t voxels = run->share * run->samples.voxels, classes = t->dim[VN_C];
+  for (size_t i = 0; i < voxels; i++) {
+    const float *score = (const float *)t->data + i * t->stride;
+    size_t best = 0;
+    for (size_t c = 1; c < classes; c++)
+      if (score[c] > score[best]) best = c;
+    predicted[i] = (uint8_t)(classes == 1 ? score[0] > 0 : best);
+  }
+}
+
+static void charts_write(struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  struct cli_output output;
+  struct vn_diag diag;
+  struct vn_palette labels;
+  char *path = renamed(o->charts, "", "-curves.png");
+  cli_check(vn_palette_parse(vnc_graph_meta_value(&run->graph, "vnet.labels"), o->classes, &labels,
+                             &diag),
+            &diag);
+  cli_output_open(&output, path);
+  cli_check(vnt_chart_curves(output.fd, o->log, run->scores_path, &labels, &diag), &diag);
+  cli_output_commit(&output);
+  free(path);
+  const size_t voxels = run->share * run->samples.voxels, channels = run->samples.channels;
+  uint8_t *predicted = malloc(voxels);
+  float *image = malloc(voxels * sizeof *image); /* the first channel */
+  if (!predicted || !image) cli_fatal(VN_E_MEMORY, "out of memory");
+  for (size_t i = 0; i < voxels; i++) image[i] = ((const float *)run->net.input.data)[i * channels];
+  predict(run, predicted);
+  path = renamed(o->charts, "", "-slices.png");
+  cli_output_open(&output, path);
+  const struct vnt_slices slices = {image, run->target, predicted, o->patch, run->share, &labels};
+  cli_check(vnt_chart_slices(output.fd, &slices, &diag), &diag);
+  cli_output_commit(&output);
+  free(path);
+  free(image);
+  free(predicted);
+  vn_palette_close(&labels);
+}
+
+/* ---- all ---- */
+
+void vnt_run_save(struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  const struct vnt_checkpoint checkpoint = {&run->net, &run->optim, run->average, &run->progress,
+                                            run->identity};
+  struct cli_output output;
+  struct vn_diag diag;
+  if (run->log) vnt_log_sync(run->log, o->log);
+  model_write(run, o->output);
+  cli_output_open(&output, o->checkpoint);
+  if (vnt_checkpoint_write(output.fd, &checkpoint, &diag))
+    cli_fatal(VN_E_IO, "%s: %s; the checkpoint before it is whole", o->checkpoint, diag.text);
+  cli_output_commit(&output);
+  run->saved = true;
+  if (o->charts && run->fed) charts_write(run);
+}
