@@ -1,6 +1,6 @@
 /* The family's specification: what each member is made of, at any width and number of stages.
- * Read by topology.c, which compares graphs with it, and by models/build.c, which builds graphs from
- * it. Knows no graph itself. */
+ * Read by topology.c, which compares graphs with it, and by models/build.c, which builds graphs
+ * from it. Knows no graph itself. */
 #ifndef VNC_FAMILY_H
 #define VNC_FAMILY_H
 
