@@ -1,5 +1,5 @@
 /* Files of one case as the network's channels: which file is which. A word is a file's name, or
- * NAME=FILE with a name of the model's channels (vnet.channels). Used by list.c and case.c.
+ * NAME=FILE with a name of the model's channels (vnet.channels). Used by list_*.c and case.c.
  *
  * A file tells its channel by what its name ends in, before the ending of its format: nnU-Net's
  * number of four digits (case_0000.nii.gz, case_0001.nii.gz), or the channel's name, in letters of
