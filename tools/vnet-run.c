@@ -167,10 +167,6 @@ static enum vn_status scan_run(struct run_session *session, const struct run_ent
                             .picture = copy_of(o->picture)};
   if (!files.labels) cli_fatal(VN_E_MEMORY, "out of memory");
   names_check(&files);
-  if (files.regions && !session->info.regions)
-    cli_fatal(VN_E_UNSUPPORTED,
-              "%s: the network's labels exclude each other: it has no regions that may overlap",
-              files.regions);
   files_check(session, &files);
   enum vn_status status = run_read(session, &files, &input, &diag);
   if (status == VN_OK && !o->quiet) note_intensity(session->plan);
@@ -189,6 +185,10 @@ static enum vn_status scans_run(struct run_session *session, struct run_list *li
   if (session->channels.count == 1) run_options_check(o, run_options_many(o));
   run_list_settle(list, o, &session->channels);
   run_options_check(o, !list->single);
+  if ((o->regions || o->region_maps) && !session->info.regions)
+    cli_fatal(VN_E_UNSUPPORTED,
+              "%s: the network's labels exclude each other: it has no regions that may overlap",
+              o->regions ? o->regions : "--region-maps");
   session_tells(session, !list->single);
   if (list->single) return scan_run(session, &list->entry[0]);
   if (!o->quiet && comm_rank() == 0) note_intensity(session->plan);

@@ -298,6 +298,15 @@ def regions_overlap():
     assert b"sizes: 20 18 13 3\n" in (folder / "each.nrrd").read_bytes()
     refused(5, "exclude each other", plan("levels"), scan, "--regions", folder / "no.nii")
     refused(2, "are for one scan", plan("regions"), scan, "--output-dir", folder / "d", "--regions", folder / "no.nii")
+    refused(2, "many scans", plan("regions"), scan, "--region-maps")
+    # Of many scans, each one's beside its label map; a second run takes neither for a scan.
+    save("many/a.nii", values)
+    save("many/b.nii", values[::-1])
+    refused(5, "exclude each other", plan("levels"), folder / "many", "--output-dir", folder / "many", "--region-maps")
+    for _ in range(2):
+        text = run(plan("regions"), folder / "many", "--output-dir", folder / "many", "--region-maps")
+        assert "2 scans, 0 failed" in text, text
+    assert np.array_equal(labels_of(folder / "many" / "a.regions.nii.gz"), each)
 
 
 for test in (files_are_channels, inputs_are_channels, threads_change_nothing, wrong_cases_are_refused,

@@ -29,8 +29,8 @@ bool run_is_scan(const char *path) {
 }
 
 bool run_is_labels(const char *path) {
-  static const char *const words[] = {"seg",   "dseg",   "probseg",  "mask",
-                                      "label", "labels", "labelmap", "segmentation"};
+  static const char *const words[] = {"seg",    "dseg",     "probseg",      "mask",   "label",
+                                      "labels", "labelmap", "segmentation", "regions"};
   const char *base = run_base(path);
   const size_t stem = run_stem(base);
   for (size_t i = 0; i < sizeof words / sizeof *words; i++) {

@@ -28,6 +28,7 @@ static const char help[] =
     "  --scores FILE          class probabilities, x y z class, in such a file, too\n"
     "  --scores-type TYPE     uint16 (scaled; the default) or float32\n"
     "  --regions FILE         regions that may overlap: x y z region, 1 inside\n"
+    "  --region-maps          many scans: such a file beside each label map\n"
     "  --report FILE          JSON: the run, and measures of each label\n"
     "  --csv FILE             a row for each label\n"
     "  --picture FILE         PNG: slices with outlines (many scans: no FILE)\n"
@@ -76,6 +77,7 @@ enum {
   SCORES = 256,
   SCORES_TYPE,
   REGIONS,
+  REGION_MAPS,
   REPORT,
   CSV,
   PICTURE,
@@ -115,6 +117,7 @@ static const struct option longs[] = {
     {"scores", required_argument, NULL, SCORES},
     {"scores-type", required_argument, NULL, SCORES_TYPE},
     {"regions", required_argument, NULL, REGIONS},
+    {"region-maps", no_argument, NULL, REGION_MAPS},
     {"report", required_argument, NULL, REPORT},
     {"csv", required_argument, NULL, CSV},
     {"picture", optional_argument, NULL, PICTURE},
@@ -210,6 +213,9 @@ static void option_take(struct run_options *o, int option) {
     break;
   case REGIONS:
     o->regions = optarg;
+    break;
+  case REGION_MAPS:
+    o->region_maps = true;
     break;
   case REPORT:
     o->report = optarg;
@@ -342,9 +348,9 @@ void run_options_check(const struct run_options *o, bool many) {
     cli_fatal(VN_E_ARGUMENT,
               "of many scans each one's results are named after it: -o, --scores, --regions, "
               "--report, --csv, --json and a name for --picture are for one scan");
-  if (!many && (o->resume || o->recursive || o->excludes))
-    cli_fatal(VN_E_ARGUMENT,
-              "--resume, --recursive and --exclude are for many scans, with --output-dir");
+  if (!many && (o->resume || o->recursive || o->excludes || o->region_maps))
+    cli_fatal(VN_E_ARGUMENT, "--resume, --recursive, --exclude and --region-maps are for many "
+                             "scans, with --output-dir");
   if (!many && o->pictures && !o->picture)
     cli_fatal(VN_E_ARGUMENT, "--picture lacks its file: a .png");
 }

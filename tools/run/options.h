@@ -17,6 +17,7 @@ struct run_options {
   size_t tensors, outputs;
   const char *list, *output_dir; /* many scans */
   bool recursive, resume;
+  bool region_maps;                       /* many scans: each one's regions, too */
   const char *geometry;                   /* how a scan lies; see vn_scan_set_geometry */
   const char *exclude[RUN_EXCLUDES_MOST]; /* patterns of names and paths */
   size_t excludes;
