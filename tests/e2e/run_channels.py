@@ -289,6 +289,10 @@ def regions_overlap():
     assert np.abs(p[..., 1:] - sigmoid).max() < 1e-5
     assert np.abs(p[..., 0] - (1 - sigmoid.max(3))).max() < 1e-5
     assert [label["name"] for label in report["labels"]] == ["background", "core", "whole", "enhancing"]
+    assert [(r["region"], r["name"]) for r in report["regions"]] == [(1, "core"), (2, "whole"), (3, "enhancing")]
+    assert [r["voxels"] for r in report["regions"]] == each.reshape(-1, 3).sum(0).tolist()
+    assert np.allclose([r["mean"] for r in report["regions"]], [values[each[..., i] > 0].mean() for i in range(3)], 1e-5)
+    assert [label["voxels"] for label in report["labels"]] == np.bincount(labels_of(out).ravel(), minlength=4).tolist()
     # Without vnet.labels a later region lies over an earlier one.
     run(plan("regions_plain"), scan, "-q")
     assert np.array_equal(labels_of(out)[sure], np.select([enhancing, whole, core], [3, 2, 1], 0)[sure])
@@ -305,6 +309,9 @@ def regions_overlap():
     refused(5, "exclude each other", plan("levels"), folder / "many", "--output-dir", folder / "many", "--region-maps")
     for _ in range(2):
         text = run(plan("regions"), folder / "many", "--output-dir", folder / "many", "--region-maps")
+        rows = (folder / "many" / "a.seg.csv").read_text().splitlines()
+        assert [row.split(",")[3] for row in rows[1:]] == ["0", "1", "2", "3", "region 1", "region 2", "region 3"]
+        assert [int(row.split(",")[5]) for row in rows[5:]] == each.reshape(-1, 3).sum(0).tolist()
         assert "2 scans, 0 failed" in text, text
     assert np.array_equal(labels_of(folder / "many" / "a.regions.nii.gz"), each)
 

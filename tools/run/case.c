@@ -84,10 +84,8 @@ static enum vn_status orientation_check(const struct run_session *session,
 }
 
 /* What the case holds beside the segmenter's own memory: voxels, labels, regions. */
-static uint64_t case_bytes(const struct run_session *session, const struct run_files *files,
-                           const struct run_input *input) {
-  uint64_t bytes = (uint64_t)elems_of(input) *
-                   (label_bytes(session) + (files->regions ? session->info.regions : 0));
+static uint64_t case_bytes(const struct run_session *session, const struct run_input *input) {
+  uint64_t bytes = (uint64_t)elems_of(input) * (label_bytes(session) + session->info.regions);
   for (size_t i = 0; i < input->count; i++) {
     const size_t *dim = input->image[i].dim;
     bytes += (uint64_t)dim[0] * dim[1] * dim[2] * sizeof(float);
@@ -96,14 +94,14 @@ static uint64_t case_bytes(const struct run_session *session, const struct run_f
 }
 
 /* The figure is known before a voxel is read. */
-static enum vn_status memory_count(const struct run_session *session, const struct run_files *files,
-                                   struct run_input *input, struct vn_diag *diag) {
+static enum vn_status memory_count(const struct run_session *session, struct run_input *input,
+                                   struct vn_diag *diag) {
   const struct run_options *o = session->options;
   const uint64_t limit = o->exec.memory_limit_bytes;
   enum vn_status status = vn_segmenter_memory(session->segmenter, input->images, input->count,
                                               &o->segment, &input->memory_bytes, diag);
   if (status) return status;
-  input->memory_bytes += case_bytes(session, files, input);
+  input->memory_bytes += case_bytes(session, input);
   if (limit && input->memory_bytes > limit)
     return vn_fail(diag, VN_E_MEMORY, "takes %.0f MiB, the limit is %.0f MiB",
                    (double)input->memory_bytes / 1048576, (double)limit / 1048576);
@@ -171,7 +169,7 @@ static enum vn_status files_open(const struct run_session *session, struct run_f
   if (!status) status = images_find(session, files, input, diag);
   if (status) return status;
   images_fill(input);
-  return named(memory_count(session, files, input, &inner), files->scan[0], &inner, diag);
+  return named(memory_count(session, input, &inner), files->scan[0], &inner, diag);
 }
 
 enum vn_status run_read(const struct run_session *session, struct run_files *files,
@@ -402,6 +400,25 @@ static void note_print(const struct run_session *session, const struct run_files
 
 /* ---- the work ---- */
 
+/* A region alone is a label map of two. */
+static enum vn_status measure(const struct run_session *session, const struct run_input *input,
+                              struct run_result *result, struct vn_diag *diag) {
+  const size_t labels = session->info.labels, regions = session->info.regions;
+  result->measures = calloc(labels + regions, sizeof *result->measures);
+  if (!result->measures) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  enum vn_status status =
+      vn_measure_labels(&input->image[0], &result->map, labels, result->measures, diag);
+  for (size_t i = 0; i < regions && status == VN_OK; i++) {
+    struct vn_measure both[2];
+    const struct vn_label_map alone = {.size = sizeof alone,
+                                       .data = (char *)result->map.regions + i * elems_of(input),
+                                       .elem_bytes = 1};
+    status = vn_measure_labels(&input->image[0], &alone, 2, both, diag);
+    result->measures[labels + i] = both[1];
+  }
+  return status;
+}
+
 static enum vn_status scan_segment(const struct run_session *session, const struct run_files *files,
                                    const struct run_input *input, struct run_result *result,
                                    struct vn_diag *diag) {
@@ -416,10 +433,7 @@ static enum vn_status scan_segment(const struct run_session *session, const stru
   cli_interrupt_at_once(true); /* what follows does not ask for the button */
   if (vn_cancel_pressed(session->cancel)) return vn_fail(diag, VN_E_CANCELLED, "cancelled");
   uint64_t start = vn_os_now_ns();
-  result->measures = calloc(session->info.labels, sizeof *result->measures);
-  if (!result->measures) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  status = vn_measure_labels(&input->image[0], &result->map, session->info.labels, result->measures,
-                             &inner);
+  status = measure(session, input, result, &inner);
   result->measure_ns = vn_os_now_ns() - start;
   return named(status, files->scan[0], &inner, diag);
 }
@@ -430,7 +444,8 @@ static enum vn_status map_open(const struct run_session *session, const struct r
   *map = (struct vn_label_map){.size = sizeof *map, .elem_bytes = label_bytes(session)};
   map->data = malloc(elems_of(input) * map->elem_bytes);
   if (!map->data) return vn_fail(diag, VN_E_MEMORY, "out of memory for the labels");
-  if (files->regions && !(map->regions = calloc(session->info.regions, elems_of(input))))
+  const size_t regions = session->info.regions;
+  if (regions && !(map->regions = calloc(regions, elems_of(input))))
     return vn_fail(diag, VN_E_MEMORY, "out of memory for the regions");
   return files->scores ? scores_open(session, files, input, map, scores_bytes, diag) : VN_OK;
 }

@@ -109,11 +109,25 @@ static void work_print(struct cli_json *json, const struct run_session *session,
   cli_json_close(json, '}');
 }
 
-static void label_print(struct cli_json *json, size_t label, const char *name,
-                        const struct vn_measure *m) {
+/* What a measure is of: a label or, after all of them, a region. */
+struct measured {
+  const char *kind, *name;
+  size_t number;
+};
+
+static struct measured measured(const struct run_session *session, size_t index) {
+  const size_t labels = session->info.labels;
+  const bool region = index >= labels;
+  const size_t number = region ? index - labels + 1 : index;
+  return (struct measured){region ? "region" : "label", session->labels[number].name, number};
+}
+
+static void measure_print(struct cli_json *json, const struct run_session *session, size_t index,
+                          const struct vn_measure *m) {
+  const struct measured of = measured(session, index);
   cli_json_open(json, NULL, '{');
-  cli_json_count(json, "label", label);
-  cli_json_text(json, "name", name);
+  cli_json_count(json, of.kind, of.number);
+  cli_json_text(json, "name", of.name);
   cli_json_count(json, "voxels", m->voxels);
   cli_json_real(json, "ml", m->ml, 6);
   real_or_null(json, "mean", m->mean);
@@ -132,9 +146,14 @@ void report_json(FILE *out, const struct run_session *session, const struct run_
   scan_print(&json, session, files, input, &result->report);
   work_print(&json, session, input, result);
   cli_json_open(&json, "labels", '[');
-  for (size_t i = 0; i < session->info.labels; i++)
-    label_print(&json, i, session->labels[i].name, &result->measures[i]);
+  const size_t labels = session->info.labels, all = labels + session->info.regions;
+  for (size_t i = 0; i < labels; i++) measure_print(&json, session, i, &result->measures[i]);
   cli_json_close(&json, ']');
+  if (all > labels) {
+    cli_json_open(&json, "regions", '[');
+    for (size_t i = labels; i < all; i++) measure_print(&json, session, i, &result->measures[i]);
+    cli_json_close(&json, ']');
+  }
   cli_json_close(&json, '}');
 }
 
@@ -143,9 +162,10 @@ void report_json(FILE *out, const struct run_session *session, const struct run_
 void report_tell(FILE *out, const struct run_session *session, const struct run_files *files,
                  const struct run_result *result) {
   cli_line(out, "%s: done in %.1f s", files->labels, cli_seconds());
-  for (size_t i = 1; i < session->info.labels; i++) {
+  for (size_t i = 1; i < session->info.labels + session->info.regions; i++) {
+    const struct measured of = measured(session, i);
     double ml = result->measures[i].ml;
-    cli_line(out, "  label %zu, %s: %.*f ml", i, session->labels[i].name, ml < 10 ? 3 : 1, ml);
+    cli_line(out, "  %s %zu, %s: %.*f ml", of.kind, of.number, of.name, ml < 10 ? 3 : 1, ml);
   }
 }
 
@@ -169,13 +189,14 @@ void report_csv_header(FILE *out) {
 void report_csv_rows(FILE *out, const struct run_session *session, const char *scan,
                      const struct run_result *result) {
   const char *warning = result->report.warning;
-  for (size_t i = 0; i < session->info.labels; i++) {
+  for (size_t i = 0; i < session->info.labels + session->info.regions; i++) {
     const struct vn_measure *m = &result->measures[i];
+    const struct measured of = measured(session, i);
     cli_csv_text(out, scan);
     fputs(*warning ? ",warning," : ",ok,", out);
     cli_csv_text(out, warning);
-    fprintf(out, ",%zu,", i);
-    cli_csv_text(out, session->labels[i].name);
+    fprintf(out, i < session->info.labels ? ",%zu," : ",region %zu,", of.number);
+    cli_csv_text(out, of.name);
     fprintf(out, ",%" PRIu64, (uint64_t)m->voxels);
     number_print(out, m->ml);
     number_print(out, m->mean);

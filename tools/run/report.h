@@ -8,7 +8,8 @@
 
 struct run_result {
   struct vn_label_map map;
-  struct vn_measure *measures; /* [labels] */
+  struct vn_measure
+      *measures; /* [labels], then [regions]: each whole, what others hide of it too */
   struct vn_segment_report report;
   uint64_t measure_ns, write_ns, picture_ns;
 };
@@ -21,7 +22,8 @@ void report_tell(FILE *out, const struct run_session *session, const struct run_
                  const struct run_result *result);
 
 /* Names as cli_csv_text writes them: a row is a line.
- * scan,status,message,label,name,voxels,ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa. Status: ok,
+ * scan,status,message,label,name,voxels,ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa. A row for each
+ * label, then one for each region that may overlap others, whole: "region 1" ... Status: ok,
  * warning (with the message) or failed (why). Nothing in it depends on threads, ranks or time. */
 void report_csv_header(FILE *out);
 void report_csv_rows(FILE *out, const struct run_session *session, const char *scan,
