@@ -91,7 +91,7 @@ INTEGER(u64, uint64_t)
 static const struct element {
   const char *descr;
   size_t bytes;
-  float (*read)(const unsigned char *at); /* NULL: kept as it is */
+  float (*value)(const unsigned char *at); /* NULL: kept as it is */
 } elements[] = {{"<f4", 4, NULL}, {"<i8", 8, NULL}, {"<f2", 2, f16}, {"<f8", 8, f64},
                 {"|u1", 1, u8},   {"|i1", 1, i8},   {"|b1", 1, u8},  {"<u2", 2, u16},
                 {"<i2", 2, i16},  {"<u4", 4, u32},  {"<i4", 4, i32}, {"<u8", 8, u64}};
@@ -106,10 +106,10 @@ static const struct element *element_of(const char *text) {
 static enum vn_status convert(struct npy *array, const struct element *element,
                               struct vn_diag *diag) {
   const unsigned char *from = array->data;
-  if (!element->read) return VN_OK;
+  if (!element->value) return VN_OK;
   float *to = malloc((array->elems + 1) * sizeof *to);
   if (!to) return vn_fail(diag, VN_E_MEMORY, "out of memory for %zu numbers", array->elems);
-  for (size_t i = 0; i < array->elems; i++) to[i] = element->read(from + i * element->bytes);
+  for (size_t i = 0; i < array->elems; i++) to[i] = element->value(from + i * element->bytes);
   free(array->data);
   array->data = to;
   return VN_OK;
