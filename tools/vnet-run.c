@@ -239,6 +239,7 @@ int main(int argc, char **argv) {
   vn_plan_close(&plan);
   vn_cancel_close(&cancel);
   free(plan_path);
+  run_options_close(&o);
   comm_close();
   return (int)status;
 }

@@ -408,7 +408,11 @@ static void more_add(struct run_options *o) {
   if (o->scans == words)
     free(all);
   else
-    o->scan = all;
+    o->scan = o->joined = all;
+}
+
+void run_options_close(struct run_options *o) {
+  free(o->joined);
 }
 
 struct run_options run_options_parse(int argc, char **argv) {

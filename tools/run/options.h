@@ -12,6 +12,7 @@ struct run_options {
   const char *plan, *given; /* given: what stood in its place: it, its name or its model */
   char *const *scan;        /* [scans]: files and folders */
   size_t scans;
+  char **joined;        /* NULL, or the memory of `scan` */
   char *more[RUN_MORE]; /* --second, --third, --fourth: the last of `scan`, too */
   const char *tensor[RUN_TENSORS_MOST], *output[RUN_TENSORS_MOST];
   size_t tensors, outputs;
@@ -35,6 +36,7 @@ struct run_options {
 
 /* Ends the program on --help, --version, --xml and on wrong arguments. */
 struct run_options run_options_parse(int argc, char **argv);
+void run_options_close(struct run_options *options);
 
 /* Many scans, not one? Several words may still be the channels of one (list.h). */
 bool run_options_many(const struct run_options *options);
