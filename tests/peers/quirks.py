@@ -669,6 +669,21 @@ def functions():
 
 
 @run()
+def functions_as_arithmetic():
+    """As exporters write them; and twice what looks like a function of x, but is one of two values."""
+    g = Graph("functions_as_arithmetic", 17)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 2)
+    other = g.node("Neg", x)
+    number = {name: g.constant(np.float32(n), name) for name, n in (("half", 0.5), ("one", 1), ("root", 2 ** 0.5))}
+    bell = g.node("Add", g.node("Erf", g.node("Div", x, number["root"])), number["one"])
+    soft = g.node("Tanh", g.node("Softplus", x))
+    return g.model(
+        g.node("Mul", g.node("Mul", x, bell), number["half"]), g.node("Mul", bell, g.node("Mul", x, number["half"])),
+        g.node("Mul", soft, x), g.node("Mul", x, g.node("Sigmoid", x)),
+        g.node("Mul", g.node("Mul", other, bell), number["half"]), g.node("Mul", other, soft))
+
+
+@run()
 def z_score_in_graph():
     g = Graph("z_score_in_graph", 17)
     x = g.input(1, 2, 3, 4, 5)
