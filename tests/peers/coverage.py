@@ -102,6 +102,8 @@ def ratio(path, plan, session, args):
     """ONNX Runtime's time by ours."""
     x = {port.name: numbers(port, i) for i, port in enumerate(session.get_inputs())}
     ours, theirs = bench.Product(plan, args.build, args.threads, None), []
+    ours.round()  # finds out how many runs make a turn
+    ours.times.clear()
     for _ in range(args.rounds):
         time.sleep(bench.COOL_SECONDS)
         ours.round()

@@ -13,15 +13,19 @@ mkdir -p "$folder"
 grep -v '^#' "$here/table.txt" | while IFS='|' read -r name options _; do
   name=${name// /}
   model=$folder/$name.onnx
-  if [[ $options == *brain* ]]; then
+  read -ra words <<<"$options"
+  compile=()
+  if [[ $options == *fixture* ]]; then
+    model=$here/../../fixtures/models/$name.onnx
+    compile=("${words[@]:1}")
+  elif [[ $options == *brain* ]]; then
     [ -f "$scan" ] || exit 77
     gunzip -c "$scan" >"$folder/$name.nii"
     model=$here/../../../models/brain.onnx
   else
-    # shellcheck disable=SC2086 # options are words
-    "$tools/vnet-model" $options -o "$model"
+    "$tools/vnet-model" "${words[@]}" -o "$model"
   fi
-  "$tools/vnetc" -q "$model" -o "$folder/$name.plan"
+  "$tools/vnetc" -q "$model" "${compile[@]}" -o "$folder/$name.plan"
 done
 [ "$update" = --update ] || exit 0
 
