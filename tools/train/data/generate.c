@@ -78,7 +78,7 @@ struct sample {
   const float *kernel;    /* [2 reach + 1] */
   size_t low[3], high[3]; /* the field of view */
   float noise_sd, gamma;
-  bool rician, negative, dark; /* dark: a negative outside whose field of view is black */
+  bool mirrored, rician, negative, dark; /* dark: a negative outside whose field of view is black */
   struct vn_intensity window;
 };
 
@@ -101,7 +101,8 @@ static void affine_draw(struct sample *s, struct vnt_random *r) {
   const double whole = vnt_random_real(r, 1 - g->scale, 1 + g->scale);
   for (int j = 0; j < 3; j++) {
     double scale = whole * vnt_random_real(r, 1 - g->scale / 2, 1 + g->scale / 2);
-    if (j == 2 && vnt_random_below(r, 2)) scale = -scale;
+    if (j == 2) s->mirrored = vnt_random_below(r, 2);
+    if (j == 2 && s->mirrored) scale = -scale;
     for (int i = 0; i < 3; i++) m[i][j] *= scale;
   }
   const double shift_mm = vnt_random_real(r, 0, 1) < g->far ? g->far_mm : g->shift_mm;
@@ -135,6 +136,7 @@ static void look_draw(struct sample *s, struct vnt_random *r) {
 static void render_row(void *context, size_t job, size_t slot) {
   struct sample *s = context;
   const size_t *n = s->g->patch, *dim = s->map->dim;
+  const uint8_t *sides = s->mirrored ? s->g->other_side : NULL;
   float bend[3][512], eight[8];
   const size_t d = job / n[1], h = job % n[1], row = job * n[2];
   (void)slot;
@@ -153,7 +155,8 @@ static void render_row(void *context, size_t job, size_t slot) {
     const uint8_t structure = inside ? s->map->structure[from] : 0;
     const float v = s->mean[structure] + s->sd[structure] * eight[w % 8];
     s->image[row + w] = inside ? v : 0;
-    s->target[row + w] = inside ? s->map->target[from] : 0;
+    const uint8_t target = inside ? s->map->target[from] : 0;
+    s->target[row + w] = sides ? sides[target] : target;
   }
 }
 

@@ -28,6 +28,8 @@ struct vnt_generator {
   double negative;      /* a share of samples is shown as a photographic negative, half of them with
                            black, not white, outside the field of view */
   struct vnt_normals normals;
+  /* The class that a class is in a mirrored sample; NULL: itself. Borrowed. */
+  const uint8_t *other_side;
 };
 
 void vnt_generator_defaults(struct vnt_generator *g, const size_t patch[3], double spacing_mm);
