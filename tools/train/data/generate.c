@@ -52,7 +52,10 @@ void vnt_generator_defaults(struct vnt_generator *g, const size_t patch[3], doub
                               .far_mm = 70,
                               .bend_mm = 6,
                               .bend_every_mm = 36,
-                              .bias = 0.4,
+                              .flat = 0.12,
+                              .dark = 0.12,
+                              .bias = 0.6,
+                              .bias_every_mm = 40,
                               .blur_vox = 0.9,
                               .slice_mm = 7,
                               .gamma = 0.25,
@@ -130,6 +133,25 @@ static void look_draw(struct sample *s, struct vnt_random *r) {
     const bool black = vnt_random_below(r, 2);
     s->mean[i] = black ? 0 : (float)vnt_random_real(r, 0, 0.2);
     s->sd[i] = black ? 0 : (float)vnt_random_real(r, 0, 0.05);
+  }
+}
+
+/* What a kind of scan does to many structures at once. */
+static void kind_draw(struct sample *s, struct vnt_random *r) {
+  const bool flat = vnt_random_real(r, 0, 1) < s->g->flat;
+  const bool dark = vnt_random_real(r, 0, 1) < s->g->dark;
+  const float contrast = (float)vnt_random_real(r, 0.02, 0.3);
+  const float grey = (float)vnt_random_real(r, 0.1, 0.9), dim = (float)vnt_random_real(r, 0, 0.4);
+  for (size_t i = 0; i < s->map->structures; i++) {
+    const int value = s->map->value[i];
+    if (flat && vnt_is_inside(value)) {
+      s->mean[i] = grey + contrast * (s->mean[i] - grey);
+      s->sd[i] *= contrast;
+    }
+    if (dark && value && !vnt_is_inside(value)) {
+      s->mean[i] *= dim;
+      s->sd[i] *= dim;
+    }
   }
 }
 
@@ -261,6 +283,7 @@ static bool sample_draw(struct sample *s, uint64_t seed, uint64_t index) {
     made = vnt_field_make(&s->bend[i], g->patch, step, bend / s->map->spacing_mm[i], &r) && made;
   struct vnt_random look = vnt_random_open(seed, index, STREAM_LOOK);
   look_draw(s, &look);
+  kind_draw(s, &look);
   s->noise_sd = (float)vnt_random_real(&look, 0, g->noise);
   s->rician = vnt_random_below(&look, 2);
   /* A scanner's negative is padded with black by whoever cuts windows from it; a picture turned
@@ -271,7 +294,7 @@ static bool sample_draw(struct sample *s, uint64_t seed, uint64_t index) {
   s->gamma = (float)vn_exp(g->gamma * vnt_random_normal(&look));
   view_draw(s, &look);
   const double bias = vnt_random_real(&look, 0, g->bias);
-  const double wide = 50 / g->spacing_mm;
+  const double wide = vnt_random_real(&look, 1, 2) * g->bias_every_mm / g->spacing_mm;
   made =
       vnt_field_make(&s->bias, g->patch, (const double[]){wide, wide, wide}, bias, &look) && made;
   s->texture = vnt_random_open(seed, index, STREAM_TEXTURE);

@@ -20,7 +20,11 @@ struct vnt_generator {
   double far, far_mm;   /* a share of samples is shifted as much as this: windows of a large scan */
   double bend_mm;       /* largest sd of the control points' displacements */
   double bend_every_mm; /* between control points */
+  double flat;          /* a share of samples whose brain is almost one grey, as in CT */
+  double dark;          /* a share of samples that are dark around the brain, as where fat is
+                           suppressed, and in EPI */
   double bias;          /* largest sd of the logarithm of the bias field */
+  double bias_every_mm; /* between its control points, at least; at most twice that */
   double blur_vox;      /* largest sd of the isotropic blur */
   double slice_mm;      /* thickest slices */
   double gamma;         /* sd of its logarithm */

@@ -14,6 +14,10 @@ int vnt_is_brain(int value) {
   return value > 0 && value < 500 && value != 24 && value != 165 && value != 258 && value != 259;
 }
 
+int vnt_is_inside(int value) {
+  return vnt_is_brain(value) || value == 24;
+}
+
 int vnt_other_side(int value) {
   static const int pairs[][2] = {{2, 41},  {3, 42},  {4, 43},  {5, 44},  {7, 46},    {8, 47},
                                  {10, 49}, {11, 50}, {12, 51}, {13, 52}, {17, 53},   {18, 54},

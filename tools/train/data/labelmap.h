@@ -20,6 +20,9 @@ struct vnt_labelmap {
 /* Is this FreeSurfer value brain: its tissues, nuclei and ventricles, without the outer CSF? */
 int vnt_is_brain(int value);
 
+/* Is it brain, or CSF around it? */
+int vnt_is_inside(int value);
+
 /* The value on the other side of the head; itself where there is none. */
 int vnt_other_side(int value);
 
