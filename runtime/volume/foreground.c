@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-static const double around_mm = 4;
+static const double around_mm = 3;
 enum { VOXELS = 500 }; /* of a plane: one of them has to be foreground */
 
 enum vn_status vn_foreground_parse(const char *text, float *level, struct vn_diag *diag) {

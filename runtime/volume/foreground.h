@@ -3,7 +3,7 @@
  *
  * Foreground is what the network would see above that level, intensities as `vnet.intensity` has
  * them. Along each axis the box goes from the first to the last plane in which at least one voxel
- * of 500 is foreground, and 4 mm further: noise and ghosts in the air are no reason to look there,
+ * of 500 is foreground, and 3 mm further: noise and ghosts in the air are no reason to look there,
  * and the vertex above such a plane is a fraction of a millimetre. Of several channels, the
  * box holds that of each. A scan that has no such plane is looked at whole. */
 #ifndef VNET_FOREGROUND_H
