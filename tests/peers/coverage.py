@@ -176,7 +176,11 @@ def main():
     print(f"| --- | --- | --- |{' --- |' if args.time else ''}")
     for name in args.what or [*models.CASES, *unets.NETWORKS]:
         given = pathlib.Path(name)
-        paths = sorted(given.glob("*.onnx")) if given.is_dir() else [given if given.exists() else exported(name, args)]
+        try:
+            paths = sorted(given.glob("*.onnx")) if given.is_dir() else [given if given.exists() else exported(name, args)]
+        except Exception as error:  # an exporter's own limits
+            print(f"| {name} | | PyTorch's exporter: {str(error).splitlines()[0][:120]} |{' |' if args.time else ''}", flush=True)
+            continue
         for path in paths:
             taken, said, times, good = row(name, path, args)
             failed |= not good
