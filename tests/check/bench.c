@@ -210,6 +210,7 @@ static const struct shape shapes[] = {
     {"winograd", 16, 16, {64, 64, 64}, .kernel = 3, .dilation = 16},
     {"spread", 64, 16, {16, 16, 16}, .kernel = 3, .stride = 2},
     {"spread", 32, 3, {32, 32, 32}, .kernel = 3, .stride = 2},
+    {"spread", 32, 3, {16, 32, 64}, .kernel = 3, .stride = 2},
     {"spread", 32, 32, {32, 32, 32}, .kernel = 3, .stride = 2, .groups = 32},
 };
 

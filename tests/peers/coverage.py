@@ -172,7 +172,7 @@ def main():
     torch.set_num_threads(args.threads)
 
     failed = False
-    print(f"| network | taken | largest difference |{' time |' if args.time else ''}")
+    print(f"| network | taken | largest difference |{' times as fast |' if args.time else ''}")
     print(f"| --- | --- | --- |{' --- |' if args.time else ''}")
     for name in args.what or [*models.CASES, *unets.NETWORKS]:
         given = pathlib.Path(name)
@@ -184,7 +184,7 @@ def main():
         for path in paths:
             taken, said, times, good = row(name, path, args)
             failed |= not good
-            title = path.stem if given.exists() else name
+            title = path.stem if given.exists() else unets.TITLES.get(name, f"`{name}`")
             print(f"| {title} | {taken} | {said}{'' if good else ' WRONG'} |{f' {times} |' if args.time else ''}", flush=True)
     sys.exit(failed)
 

@@ -327,7 +327,7 @@ static bool covers(const struct vn_conv *c) {
   return taps <= SPREAD_TAPS;
 }
 
-/* A few outputs have their pixels in the lanes, if they are enough to fill some. */
+/* A few outputs have their pixels in the lanes, if they are enough to fill a vector. */
 static enum spread_lanes lanes_of(const struct vn_conv *c) {
   const size_t outputs = c->out.dim[VN_C];
   if (c->groups > 1 && outputs == c->groups && c->in.dim[VN_C] == c->groups) return SPREAD_GROUPS;
@@ -340,9 +340,10 @@ enum vn_status VN_ISA_NAME(spread)(const struct vn_conv *conv, struct vn_prepare
   if (!covers(conv))
     return vn_fail(diag, VN_E_UNSUPPORTED, "spread: no dilation, and few taps for an output");
   const enum spread_lanes lanes = lanes_of(conv);
-#if VEC_LANES == 16
+#if VEC_LANES == 16 /* where pixels are the lanes, twice the vectors side by side are the faster   \
+                     */
   const size_t busy = conv->out.dim[VN_C] / (lanes == SPREAD_GROUPS ? 1 : conv->groups);
-  if (busy <= 8 && lanes != SPREAD_PIXELS) return vn_spread_avx2(conv, prepared, diag);
+  if (busy <= 8) return vn_spread_avx2(conv, prepared, diag);
 #endif
   struct spread *k = calloc(1, sizeof *k);
   if (!k) return vn_fail(diag, VN_E_MEMORY, "spread: out of memory");
