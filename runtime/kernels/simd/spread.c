@@ -340,8 +340,7 @@ enum vn_status VN_ISA_NAME(spread)(const struct vn_conv *conv, struct vn_prepare
   if (!covers(conv))
     return vn_fail(diag, VN_E_UNSUPPORTED, "spread: no dilation, and few taps for an output");
   const enum spread_lanes lanes = lanes_of(conv);
-#if VEC_LANES == 16 /* where pixels are the lanes, twice the vectors side by side are the faster   \
-                     */
+#if VEC_LANES == 16 /* pixels as lanes, too, are faster where more sums stand side by side */
   const size_t busy = conv->out.dim[VN_C] / (lanes == SPREAD_GROUPS ? 1 : conv->groups);
   if (busy <= 8) return vn_spread_avx2(conv, prepared, diag);
 #endif
