@@ -95,6 +95,7 @@ static void name(struct vnc_graph *g, uint32_t id) {
   const enum vn_map kind = function_of(g, id, &x);
   if (kind == VN_MAP_COUNT) return;
   const uint32_t first = vnc_graph_args(g, &x, 1);
+  if (g->failed) return;
   struct vnc_node *node = &g->nodes[id];
   node->op = VN_OP_MAP;
   node->kind = (uint32_t)kind;
@@ -106,5 +107,6 @@ static void name(struct vnc_graph *g, uint32_t id) {
 
 enum vn_status vnc_pass_name(struct vnc_graph *g, struct vn_diag *diag) {
   for (uint32_t i = 0; i < g->n_nodes; i++) name(g, i);
-  return vnc_graph_prune(g, diag);
+  return g->failed ? vn_fail(diag, VN_E_MEMORY, "out of memory for the graph")
+                   : vnc_graph_prune(g, diag);
 }
