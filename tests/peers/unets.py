@@ -287,7 +287,7 @@ NETWORKS = {
 TITLES = {
     "plainconv": "nnU-Net PlainConvUNet",
     "resenc": "nnU-Net ResidualEncoderUNet",
-    "resenc-se": "the same with squeeze-excitation",
+    "resenc-se": "nnU-Net ResidualEncoderUNet, squeeze-excitation",
     "monai-unet": "MONAI UNet",
     "monai-unet-res": "MONAI UNet, residual",
     "monai-unet-batch": "MONAI UNet, residual, BatchNorm, Mish",
