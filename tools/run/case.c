@@ -328,10 +328,12 @@ static enum vn_status text_close(FILE *file, const struct cli_output *output,
 static enum vn_status images_write(const struct run_session *session, struct outputs *out,
                                    const struct run_input *input, const struct run_result *result,
                                    struct vn_diag *diag) {
-  char text[80];
+  const size_t models = session->models->count;
+  char text[80], more[32] = "";
   struct vn_diag inner;
-  snprintf(text, sizeof text, "vnet-run %s, plan %016llx", vn_version(),
-           (unsigned long long)vn_plan_checksum(session->plan));
+  if (models > 1) snprintf(more, sizeof more, " and %zu more", models - 1);
+  snprintf(text, sizeof text, "vnet-run %s, plan %.16s%s", vn_version(), session->models->checksum,
+           more);
   const struct vn_scan_result file = {.size = sizeof file,
                                       .like = input->file[0],
                                       .map = &result->map,
