@@ -258,6 +258,12 @@ def many_cases():
         "\t".join(f"{n}={folder}/named/case-{i}_{n.lower()}.nii.gz" for n in NAMES[::-1]) + "\n"
         for i in range(3)))
     right("l7", "{}_flair.seg.nii.gz", words=["--list", table])
+    table.write_text(table.read_text().replace("\t", " ; "))
+    right("l7b", "{}_flair.seg.nii.gz", words=["--list", table])
+    (folder / "a;b.nii").write_bytes((folder / "series" / "case-0.nii.gz").read_bytes())  # one name, not two
+    table.write_text(f"{folder}/a;b.nii\n")
+    run(plan("channels4"), "--list", table, "--output-dir", folder / "l7c")
+    assert np.array_equal(labels_of(folder / "l7c" / "a;b.seg.nii.gz"), cases["case-0"])
     table.write_text("".join(f"{folder}/numbers/case-{i}_0000.nii.gz\n" for i in range(3)))
     right("l8", words=["--list", table])
     # What is not whole is passed over, with a reason.

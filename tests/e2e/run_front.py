@@ -90,7 +90,7 @@ run(door, "file", small, folder / "same" / "o00.nii")
 run(door, "progress", large, folder / "scan.nii.gz")
 run(door, "stop", large, folder / "scan.nii.gz", rounds, "7", most_ms)
 # Channels that lie elsewhere, on a network so small that reading them and bringing them onto one
-# grid is most of a run.
+# grid is a good part of a run.
 channels = plan("channels", "--member", "vnet-2016", "--width", "6", "--stages", "2", "--in-channels", "3", "--patch",
                 "48x64x64", "--orientation", "RAS", "--intensity", "zscore")
 nibabel.save(nibabel.Nifti1Image(np.stack([blobs((84, 80, 72), seed) for seed in (3, 4, 5)], 3),

@@ -51,7 +51,7 @@ static const char help[] =
     "  --strict               a warning (empty, or not what the model expects) is\n"
     "                         exit status 5; everything is written all the same\n"
     "  --list FILE            many scans: the name of one on each line; its channels'\n"
-    "                         files in columns, between tabs\n"
+    "                         files in columns, between tabs or semicolons\n"
     "  --output-dir DIR       where the results of many scans go, in folders as the\n"
     "                         scans have; without it beside each scan\n"
     "  --recursive            scans in the folders of FOLDER, too\n"
