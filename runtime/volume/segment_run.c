@@ -5,8 +5,8 @@
  * them, whose filling, clean-up and expectations count, and its rows are decided by the mean.
  *
  * Label 0 is what the model calls background. Windows with nothing in them, in no channel
- * (source.c), get it unseen. Filling (filling.h) gets it, too, where every image on the first one's
- * grid has some. */
+ * (source.c), get it unseen, as does what lies outside of the foreground's box (foreground.h).
+ * Filling (filling.h) gets it, too, where every image on the first one's grid has some. */
 #include "vnet_segment.h"
 
 #include <math.h>
@@ -15,6 +15,7 @@
 
 #include "components.h"
 #include "float_mode.h"
+#include "foreground.h"
 #include "judge.h"
 #include "options.h"
 #include "segmenter.h"
@@ -369,6 +370,11 @@ static bool cleaned(const struct run *run) {
   return run->options->largest_component || run->options->min_volume_ml > 0;
 }
 
+/* Do windows lie on the foreground's box alone? */
+static bool boxed(const struct run *run) {
+  return run->segmenter->foreground > -INFINITY && !run->options->every_window;
+}
+
 static void stage_fill(struct crew *crew, vn_float_mode host_mode) {
   const struct run *first = crew->run;
   const double elems = (double)vn_image_elems(first_image(first));
@@ -383,7 +389,8 @@ static void stage_fill(struct crew *crew, vn_float_mode host_mode) {
     crew->stage.exec = run->segmenter->exec;
     crew->stage.all += vn_window_work(&run->window);
     for (size_t c = 0; c < run->count; c++)
-      crew->stage.all += vn_source_ns(&run->sources[c], first_image(run));
+      crew->stage.all += vn_source_ns(&run->sources[c], first_image(run)) +
+                         (boxed(run) ? VN_FOREGROUND_NS * elems : 0);
   }
 }
 
@@ -430,7 +437,9 @@ static enum vn_status network_run(struct run *run, struct vn_window_report *repo
   vn_decision_idle(run->verdict.decision, decided);
   run->window.idle = idle;
   run->verdict.idle = decided;
-  enum vn_status status = vn_window_run(&run->window, report, diag);
+  enum vn_status status = VN_OK;
+  if (boxed(run)) status = vn_foreground_find(&run->window, run->segmenter->foreground, diag);
+  if (!status) status = vn_window_run(&run->window, report, diag);
   free(idle);
   return status;
 }
