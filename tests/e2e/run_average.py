@@ -257,8 +257,8 @@ def misfits_are_refused():
     refused(2, "order4.plan: has T2 as channel 1, and the first model T1", [four, other], *channels, *out)
     refused(5, "levels_argmax.plan: the network ends in ArgMax", [first, changed("levels_argmax", "levels_argmax")],
             SCAN, *out)
-    refused(2, "a model's name is empty between the commas", [first, "", first], SCAN, *out)
-    refused(2, "a model's name is empty between the commas", [first, ""], SCAN, *out)
+    refused(2, "a model's name is missing beside a comma", [first, "", first], SCAN, *out)
+    refused(2, "a model's name is missing beside a comma", [first, ""], SCAN, *out)
     refused(3, "absent.plan: there is no such file", [first, "absent.plan"], SCAN, *out)
     refused(2, "is a scan; the plan comes before it", [first, SCAN], SCAN, *out)
     refused(2, "more than 16 models", [first] * 17, SCAN, *out)

@@ -214,8 +214,8 @@ static size_t summary_write(const struct run_session *session, const struct run_
   char warned[48] = "";
   if (warnings) snprintf(warned, sizeof warned, ", %zu with a warning", warnings);
   if (!o->quiet)
-    cli_line(stdout, "%zu scans, %zu failed%s%s%s", list->count, failed, warned,
-             path ? "; every label of every scan is in " : "", path ? path : "");
+    cli_line(stdout, "%zu scan%s, %zu failed%s%s%s", list->count, list->count == 1 ? "" : "s",
+             failed, warned, path ? "; every label of every scan is in " : "", path ? path : "");
   cli_finish_stdout();
   return warnings;
 }

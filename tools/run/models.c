@@ -26,7 +26,9 @@ struct run_models run_models_find(const char *word, bool notes) {
     end = one ? NULL : strchr(at, ',');
     const size_t length = end ? (size_t)(end - at) : strlen(at);
     if (length == 0)
-      cli_fatal(VN_E_ARGUMENT, "%.200s: a model's name is empty between the commas", word);
+      cli_fatal(VN_E_ARGUMENT,
+                "%.200s: a model's name is missing beside a comma, around which no blank may be",
+                word);
     model_find(&models, at, length, notes);
   }
   return models;
