@@ -22,7 +22,7 @@ struct run_models run_models_find(const char *word, bool notes) {
   struct run_models models = {0};
   struct stat there;
   const bool one = stat(word, &there) == 0;
-  for (const char *at = word, *end = word; end; at = end + 1) {
+  for (const char *at = word, *end; at; at = end ? end + 1 : NULL) {
     end = one ? NULL : strchr(at, ',');
     const size_t length = end ? (size_t)(end - at) : strlen(at);
     if (length == 0)
