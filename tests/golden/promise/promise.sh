@@ -13,17 +13,16 @@ mkdir -p "$folder"
 grep -v '^#' "$here/table.txt" | while IFS='|' read -r name options _; do
   name=${name// /}
   model=$folder/$name.onnx
-  read -ra words <<<"$options"
   compile=()
   if [[ $options == *fixture* ]]; then
     model=$here/../../fixtures/models/$name.onnx
-    compile=("${words[@]:1}")
+    read -ra compile <<<"${options#*fixture}"
   elif [[ $options == *brain* ]]; then
     [ -f "$scan" ] || exit 77
     gunzip -c "$scan" >"$folder/$name.nii"
     model=$here/../../../models/brain.onnx
   else
-    "$tools/vnet-model" "${words[@]}" -o "$model"
+    xargs "$tools/vnet-model" -o "$model" <<<"$options"
   fi
   "$tools/vnetc" -q "$model" "${compile[@]}" -o "$folder/$name.plan"
 done
