@@ -46,8 +46,8 @@ VEC_INLINE void vn_epi_act_each(uint32_t kind, vec param, vec *x, const size_t n
     VEC_EACH x[i] = vec_select_gt(x[i], vec_zero(), x[i], x[i] * param);
     break;
   case VN_ACT_ELU:
-    VEC_EACH y[i] = vec_min(vec_zero(), x[i]);
-    vec_expm1_each(y, n);
+    VEC_EACH y[i] = x[i];
+    vec_expm1_each(y, n); /* above 0 it is not asked for */
     VEC_EACH x[i] = vec_select_gt(x[i], vec_zero(), x[i], y[i] * param);
     break;
   case VN_ACT_SIGMOID:
