@@ -21,9 +21,11 @@ enum {
   FFT_TILE = FFT_POINTS - FFT_TAPS + 1,
   FFT_PLANES = FFT_HALF + 2, /* frequencies along d: 0, 10 and those of fft_frequency */
   FFT_ROWS = 2 * FFT_PLANES + FFT_HALF * FFT_POINTS,
-  FFT_PAIR = 2 * VEC_LANES,   /* a complex vector: re, im */
-  FFT_TRIPLE = 3 * VEC_LANES, /* as fft_products.c multiplies it */
-  FFT_LINE = 16               /* floats of a cache line */
+  FFT_PAIR = 2 * VEC_LANES,                       /* a complex vector: re, im */
+  FFT_TRIPLE = 3 * VEC_LANES,                     /* as fft_products.c multiplies it */
+  FFT_HALVES = FFT_POINTS * FFT_TILE * VEC_LANES, /* floats that fft_output_h yields */
+  FFT_BESIDE = 4, /* columns of the output that are finished together */
+  FFT_LINE = 16   /* floats of a cache line */
 };
 static_assert(FFT_TILE - VN_FFT_TILE == 0 && FFT_ROWS - VN_FFT_ROWS == 0 &&
                   FFT_PLANES - VN_FFT_PLANES == 0,
@@ -42,7 +44,7 @@ struct fft {
   size_t row, column, strip;
   size_t stage_columns, stage_h, stage_d;
   size_t v_row, v_freq, m_row, m_freq, u_freq; /* of the products: [frequency][tile][channel] */
-  size_t zeros_at, stage_at, v_at, m_at, u_at, taps_at; /* in the scratch */
+  size_t zeros_at, stage_at, v_at, m_at, u_at, taps_at, planes_at; /* in the scratch */
   size_t rows_at, packed_elems; /* in `packed`, of parts that are jobs: weights along h, too */
   bool shares;         /* parts are rounds; else each is a job, its strips first in the scratch */
   float *shared;       /* a round's strips */
@@ -114,7 +116,8 @@ void fft_products(const struct fft *f, const struct fft_part *part, size_t row, 
 /* fft_output.c: back along h and d, epilogue and store. Its two halves, for the heads, too: one
  * vector of the rows, `row` floats apart, im behind re by `im` floats, to planes[frequency along
  * d][h]; and of those one h, to out[d]. */
-void fft_output(const struct fft *f, const struct fft_strip *at, const float *strip);
+void fft_output(const struct fft *f, const struct fft_strip *at, float *scratch,
+                const float *strip);
 void fft_output_h(const float *in, size_t row, size_t im, float *planes);
 void fft_output_depth(const float *planes, float *out);
 
