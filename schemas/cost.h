@@ -227,8 +227,8 @@ static inline bool vn_fft_enough(const struct vn_fft_cut *cut) {
 }
 
 /* 5x5x5. *cut may be NULL. Weights keep VN_FFT_PLANES of the frequencies along d and their taps
- * along h and w, complex; those of heads VN_FFT_ROWS along d and h and their taps along w, and
- * those of jobs that work alone both. */
+ * along h and w, complex; those of heads and of jobs that work alone VN_FFT_ROWS along d and h and
+ * their taps along w. */
 static inline struct vn_cost vn_cost_fft(const struct vn_cost_conv *c, struct vn_fft_cut *cut) {
   const uint64_t in = c->channels_in, out = c->channels_out;
   const struct vn_cost_rates *r = vn_cost_rates(in <= VN_COST_NARROW && out <= VN_COST_NARROW);
@@ -243,18 +243,19 @@ static inline struct vn_cost vn_cost_fft(const struct vn_cost_conv *c, struct vn
         VN_FFT_ROWS * VN_FFT_TAPS * 8 * (double)out * vi * lanes};
   const double made = k.shared ? r->fft_weights : r->fft_own_weights;
   const double product = r->fft_product + made / (double)(k.group * k.block);
-  const double taps = VN_FFT_PLANES * VN_FFT_TAPS + (k.shared ? 0 : VN_FFT_ROWS);
+  const double taps = k.shared ? VN_FFT_PLANES * VN_FFT_TAPS : VN_FFT_ROWS;
   return (struct vn_cost){pixels * (r->fft_in * vi + r->fft_out * vo + (double)in * vo * product),
                           taps * VN_FFT_TAPS * 8 * (double)in * vo * lanes};
 }
 
-/* What training adds at each step: cycles for each channel in and vector out. */
-static inline double vn_cost_fft_pack(const struct vn_cost_conv *c) {
+/* What training adds at each step: cycles for each channel in and vector out; `shared`: the cut is.
+ */
+static inline double vn_cost_fft_pack(const struct vn_cost_conv *c, bool shared) {
   const uint64_t in = c->channels_in, out = c->channels_out;
   const struct vn_cost_rates *r = vn_cost_rates(in <= VN_COST_NARROW && out <= VN_COST_NARROW);
   const bool head = out <= VN_FFT_HEAD;
   const double pairs = head ? (double)out * vn_cost_vecs(r, in) : (double)in * vn_cost_vecs(r, out);
-  return (head ? 45e3 : 12e3) * pairs;
+  return (shared ? 12e3 : 45e3) * pairs;
 }
 
 /* ---- direct ---- */

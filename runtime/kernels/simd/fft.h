@@ -45,11 +45,11 @@ struct fft {
   size_t stage_columns, stage_h, stage_d;
   size_t v_row, v_freq, m_row, m_freq, u_freq; /* of the products: [frequency][tile][channel] */
   size_t zeros_at, stage_at, v_at, m_at, u_at, taps_at, planes_at; /* in the scratch */
-  size_t rows_at, packed_elems; /* in `packed`, of parts that are jobs: weights along h, too */
+  size_t packed_elems;
   bool shares;         /* parts are rounds; else each is a job, its strips first in the scratch */
   float *shared;       /* a round's strips */
-  const float *packed; /* [plane][vector out][channel in][tap along h][tap along w][re, im], and
-                          from rows_at on [row][vector out][channel in][tap along w][re, im];
+  const float *packed; /* [plane][vector out][channel in][tap along h][tap along w][re, im], of
+                          parts that are jobs [row][vector out][channel in][tap along w][re, im];
                           heads: [row][output][vector in][tap along w][re, im] */
 };
 
@@ -69,7 +69,6 @@ struct fft_strip {
 #define fft_part_at      VN_ISA_NAME(fft_part_at)
 #define fft_strip_at     VN_ISA_NAME(fft_strip_at)
 #define fft_pack         VN_ISA_NAME(fft_pack)
-#define fft_taps_of_row  VN_ISA_NAME(fft_taps_of_row)
 #define fft_input        VN_ISA_NAME(fft_input)
 #define fft_products     VN_ISA_NAME(fft_products)
 #define fft_output       VN_ISA_NAME(fft_output)
@@ -93,9 +92,6 @@ struct fft_strip fft_strip_at(const struct fft *f, const struct fft_part *part, 
 /* fft_weights.c: fills `packed` from the convolution's weights, in double. False: stopped. */
 bool fft_pack(const struct fft *f, struct vn_pool *pool, const float *weight, float *packed,
               struct vn_watch *watch);
-/* Taps along w of one row's weights for one output vector: of the plane's taps along h frequency k.
- * from: [channel][tap along h][tap along w][re, im], to: [channel][tap along w][re, im]. */
-void fft_taps_of_row(const float *from, size_t channels, size_t k, float *to);
 bool fft_pack_head(const struct fft *f, struct vn_pool *pool, const float *weight, float *packed,
                    struct vn_watch *watch);
 

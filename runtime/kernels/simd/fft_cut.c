@@ -49,8 +49,7 @@ size_t fft_cut(struct fft *f) {
   f->m_freq = odd_lines(tiles * f->m_row);
   f->u_freq = odd_lines(f->channels_in * FFT_PAIR);
   const size_t taps = f->vecs_out * f->channels_in * FFT_TAPS * FFT_PAIR; /* of a row */
-  f->rows_at = FFT_PLANES * FFT_TAPS * taps;
-  f->packed_elems = f->rows_at + (f->shares ? 0 : FFT_ROWS * taps);
+  f->packed_elems = (f->shares ? FFT_PLANES * FFT_TAPS : FFT_ROWS) * taps;
   f->zeros_at = f->shares ? 0 : f->group * f->strip;
   f->stage_at = f->zeros_at + odd_lines(f->stage_columns * f->conv.in.stride);
   f->v_at = f->zeros_at; /* a job is done with its input before its products */
