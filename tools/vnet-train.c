@@ -4,6 +4,7 @@
 
 #include "cli.h"
 #include "plan.h"
+#include "render.h"
 #include "run.h"
 
 static void press(void *cancel) {
@@ -16,6 +17,10 @@ int main(int argc, char **argv) {
   const struct vnt_options options = vnt_options_parse(argc, argv);
   if (options.plan) {
     vnt_plan_print(&options);
+    return VN_OK;
+  }
+  if (options.render) {
+    vnt_render(&options);
     return VN_OK;
   }
   vnt_comm_open(options.timeout_s);

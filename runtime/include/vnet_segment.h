@@ -127,7 +127,8 @@ struct vn_segment_options {
   double overlap; /* of windows, below 1; 0: the default of 0.5; negative: none */
   enum vn_weighting weighting;
   bool mirror[3];           /* along the model's d, h, w: averages over flipped windows, too */
-  bool every_window;        /* those with nothing but background are run, too */
+  bool every_window;        /* those with nothing but background are run, too, and on the whole
+                               scan whatever the model's vnet.foreground */
   bool replace_nan;         /* voxels that are not finite and no frame (below) become the smallest
                              * value, not an error */
   bool largest_component;   /* keeps the largest piece of each label, 26 neighbours */

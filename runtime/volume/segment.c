@@ -9,6 +9,7 @@
  *   vnet.intensity    see channels.h; fitted to the image's own voxels; absent: as they are
  *   vnet.labels       see palette.h and decide.h
  *   vnet.expect       see expect.h; what is not plausible is a warning
+ *   vnet.foreground   see foreground.h; absent: windows lie on the whole image
  *
  * The network has inputs of shape 1 C D H W of one D H W, which is the window, and an image for
  * each of all their channels; scores are its first float output with that grid. Networks that end
@@ -19,6 +20,7 @@
 #include <string.h>
 
 #include "float_mode.h"
+#include "foreground.h"
 #include "options.h"
 #include "segmenter.h"
 
@@ -139,6 +141,8 @@ static enum vn_status metas_read(struct vn_segmenter *s, size_t channels, struct
     status = vn_palette_parse(vn_plan_meta(s->plan, "vnet.labels"), s->classes, &s->palette, diag);
   if (!status)
     status = vn_expect_parse(vn_plan_meta(s->plan, "vnet.expect"), s->classes, &s->expect, diag);
+  if (!status)
+    status = vn_foreground_parse(vn_plan_meta(s->plan, "vnet.foreground"), &s->foreground, diag);
   vn_float_mode_restore(host);
   return status;
 }

@@ -1,8 +1,8 @@
 /* One run: images taken, their statistics, windows, labels, clean-up; see vnet_segment.h.
  *
  * Label 0 is what the model calls background. Windows with nothing in them, in no channel
- * (source.c), get it unseen. Filling (filling.h) gets it, too, where every image on the first one's
- * grid has some. */
+ * (source.c), get it unseen, as does what lies outside of the foreground's box (foreground.h).
+ * Filling (filling.h) gets it, too, where every image on the first one's grid has some. */
 #include "vnet_segment.h"
 
 #include <math.h>
@@ -11,6 +11,7 @@
 
 #include "components.h"
 #include "float_mode.h"
+#include "foreground.h"
 #include "judge.h"
 #include "options.h"
 #include "segmenter.h"
@@ -293,6 +294,11 @@ static bool cleaned(const struct run *run) {
   return run->options.largest_component || run->options.min_volume_ml > 0;
 }
 
+/* Do windows lie on the foreground's box alone? */
+static bool boxed(const struct run *run) {
+  return run->segmenter->foreground > -INFINITY && !run->options.every_window;
+}
+
 static void stage_fill(struct run *run, vn_float_mode host_mode) {
   const double elems = (double)vn_image_elems(first_image(run));
   run->stage = (struct vn_stage){.exec = run->segmenter->exec,
@@ -304,7 +310,8 @@ static void stage_fill(struct run *run, vn_float_mode host_mode) {
   run->stage.all =
       (judge_ns + (cleaned(run) ? VN_CLEAN_NS : 0)) * elems + vn_window_work(&run->window);
   for (size_t i = 0; i < run->count; i++)
-    run->stage.all += vn_source_ns(&run->sources[i], first_image(run));
+    run->stage.all += vn_source_ns(&run->sources[i], first_image(run)) +
+                      (boxed(run) ? VN_FOREGROUND_NS * elems : 0);
 }
 
 /* What there is to say of one image, and of several which it is. */
@@ -348,7 +355,9 @@ static enum vn_status network_run(struct run *run, struct vn_diag *diag) {
   if (!idle) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   vn_decision_idle(decision, idle);
   run->window.idle = run->verdict.idle = idle;
-  enum vn_status status = vn_window_run(&run->window, &windows, diag);
+  enum vn_status status = VN_OK;
+  if (boxed(run)) status = vn_foreground_find(&run->window, run->segmenter->foreground, diag);
+  if (!status) status = vn_window_run(&run->window, &windows, diag);
   free(idle);
   run->report.windows = windows.windows;
   run->report.skipped = windows.skipped;

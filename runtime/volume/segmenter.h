@@ -19,6 +19,7 @@ struct vn_segmenter {
   struct vn_channels channels;
   struct vn_palette palette;
   struct vn_expect expect;
+  float foreground; /* -INFINITY: the model does not say */
   double network_work;
   bool ran; /* the exec's memory has been written to, and is no longer free */
 };

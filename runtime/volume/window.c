@@ -55,24 +55,36 @@ struct run {
   atomic_bool broken; /* a score is not finite */
 };
 
-struct vn_window_axis vn_window_axis_make(size_t size, size_t patch, double overlap) {
+struct vn_window_axis vn_window_axis_make(size_t size, size_t patch, double overlap, size_t from,
+                                          size_t to) {
   struct vn_window_axis axis = {.size = size, .patch = patch, .total = size > patch ? size : patch};
   axis.before = (axis.total - size) / 2;
   axis.step = (size_t)((double)patch * (1 - overlap));
   if (axis.step == 0) axis.step = 1;
-  axis.count = (axis.total - patch + axis.step - 1) / axis.step + 1;
+  if (to == 0) from = 0, to = size;
+  const size_t furthest = axis.total - patch, begin = axis.before + from, length = to - from;
+  if (length > patch) {
+    axis.first = begin;
+    axis.last = begin + length - patch;
+  } else {
+    const size_t more = (patch - length) / 2;
+    axis.first = begin > more ? begin - more : 0;
+    if (axis.first > furthest) axis.first = furthest;
+    axis.last = axis.first;
+  }
+  axis.count = (axis.last - axis.first + axis.step - 1) / axis.step + 1;
   return axis;
 }
 
 size_t vn_window_start(const struct vn_window_axis *axis, size_t index) {
-  size_t start = index * axis->step, last = axis->total - axis->patch;
-  return start < last ? start : last;
+  const size_t start = axis->first + index * axis->step;
+  return start < axis->last ? start : axis->last;
 }
 
 uint64_t vn_window_count(const struct vn_grid *grid, const size_t patch[3], double overlap) {
   uint64_t count = 1;
   for (int i = 0; i < 3; i++)
-    count = vn_times(count, vn_window_axis_make(grid->dim[i], patch[i], overlap).count);
+    count = vn_times(count, vn_window_axis_make(grid->dim[i], patch[i], overlap, 0, 0).count);
   return count;
 }
 
@@ -369,7 +381,8 @@ static void run_measure(struct run *run, const struct vn_window_job *job) {
   run->batches = in.dim[0];
   for (int i = 0; i < 3; i++) {
     run->patch[i] = in.dim[2 + i];
-    run->axis[i] = vn_window_axis_make(job->grid->dim[i], run->patch[i], job->overlap);
+    run->axis[i] = vn_window_axis_make(job->grid->dim[i], run->patch[i], job->overlap,
+                                       job->box.from[i], job->box.to[i]);
   }
   run->work = work_of(job, run);
 }
@@ -384,8 +397,10 @@ static void ports_find(struct run *run) {
 }
 
 double vn_window_work(const struct vn_window_job *job) {
+  struct vn_window_job whole = *job;
   struct run run = {0};
-  run_measure(&run, job);
+  whole.box = (struct vn_box){0};
+  run_measure(&run, &whole);
   return run.work.all;
 }
 
@@ -461,8 +476,8 @@ static enum vn_status planes_hand_on(struct run *run, size_t next, struct vn_dia
   return VN_OK;
 }
 
-/* Planes up to `next` are final: on to the scan. */
-static enum vn_status planes_finish(struct run *run, size_t next, struct vn_diag *diag) {
+/* Planes up to `next`, no more than the ring has, are final: on to the scan. */
+static enum vn_status ring_finish(struct run *run, size_t next, struct vn_diag *diag) {
   struct vn_stage *stage = run->job->stage;
   vn_stage_begin(stage, 0);
   enum vn_status status = vn_stage_jobs(stage, next - run->first, plane_normalise, run, diag);
@@ -478,6 +493,16 @@ static enum vn_status planes_finish(struct run *run, size_t next, struct vn_diag
   run->first = next;
   const char *refusal = atomic_load(&run->refusal);
   return refusal ? vn_fail(diag, VN_E_UNSUPPORTED, "%s", refusal) : status;
+}
+
+/* Planes up to `next` are final; those beyond the windows' are more than the ring has at a time. */
+static enum vn_status planes_finish(struct run *run, size_t next, struct vn_diag *diag) {
+  enum vn_status status = VN_OK;
+  while (run->first < next && !status) {
+    const size_t end = run->first + run->patch[0];
+    status = ring_finish(run, end < next ? end : next, diag);
+  }
+  return status;
 }
 
 /* All windows that start at plane at[0], then the planes that no later row touches. */
@@ -509,6 +534,8 @@ enum vn_status vn_window_run(const struct vn_window_job *job, struct vn_window_r
   } else {
     ports_find(&run);
     vn_window_weights(job->weighting, run.patch, run.weights);
+    vn_stage_begin(job->stage, vn_window_work(job) - run.work.all); /* what the box saves */
+    status = planes_finish(&run, run.axis[0].first, diag);
   }
   for (size_t d = 0; d < run.axis[0].count && status == VN_OK; d++) {
     run.now.at[0] = vn_window_start(&run.axis[0], d);

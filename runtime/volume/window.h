@@ -7,6 +7,8 @@
  * - An axis shorter than the patch is padded with 0 after normalisation, half of it (rounded down)
  *   before.
  * - Windows start every int((1 - overlap) * patch) voxels; the last one ends with the grid.
+ * - Where a box is given they begin and end with it instead, or, where it is shorter than the
+ *   patch, one lies around its middle, as far as the padded grid allows.
  * - weight = exp(-x^2 / (2 (patch/8)^2)) per axis, x from the patch's centre, the product at least
  *   max(its smallest value, 1e-3); or 1 everywhere.
  * - Windows run with w fastest, as many at a time as the network's batch, and sums are taken in
@@ -23,9 +25,12 @@
 struct vn_window_axis {
   size_t size, patch;   /* of the grid; of the network */
   size_t before, total; /* padding before the grid; size and padding together */
-  size_t step, count;   /* windows start at 0, step, 2 step …, the last at total - patch */
+  size_t step, count;   /* windows start at first, first + step …, the last at `last` */
+  size_t first, last;
 };
-struct vn_window_axis vn_window_axis_make(size_t size, size_t patch, double overlap);
+/* Over the grid's points from `from` up to `to`; `to` 0: all of them. */
+struct vn_window_axis vn_window_axis_make(size_t size, size_t patch, double overlap, size_t from,
+                                          size_t to);
 size_t vn_window_start(const struct vn_window_axis *axis, size_t index);
 
 /* Fills weights[d][h][w] for a patch. */
@@ -44,6 +49,10 @@ struct vn_window_channel {
   float background; /* what exceeds it is something; -INFINITY: all is */
 };
 
+struct vn_box { /* of the grid's points, d h w; along an axis whose `to` is 0: all of them */
+  size_t from[3], to[3];
+};
+
 struct vn_window_job {
   struct vn_stage *stage; /* whose exec runs */
   double network_work;    /* of one run, in the stage's unit: about a thread's nanoseconds */
@@ -51,10 +60,11 @@ struct vn_window_job {
   const struct vn_window_channel *channels; /* [count]: through all inputs, in their order */
   size_t count;
   const struct vn_grid *grid;
-  double overlap; /* in [0, 1) */
+  struct vn_box box; /* where windows lie */
+  double overlap;    /* in [0, 1) */
   enum vn_weighting weighting;
   bool mirror[3]; /* d h w: the network sees each window flipped, too, in all combinations */
-  /* A window in which no channel shows anything is not run; where no window was, the scores are
+  /* A window in which no channel shows anything is not run; where none was run, the scores are
    * idle[class]. */
   const float *idle;
   vn_window_sink *sink;
@@ -70,10 +80,10 @@ struct vn_window_report {
 size_t vn_window_bytes(const struct vn_grid *grid, const size_t patch[3], size_t channels,
                        size_t classes);
 
-/* How many windows lie on the grid; UINT64_MAX when uncountable. */
+/* How many windows lie on all of the grid; UINT64_MAX when uncountable. */
 uint64_t vn_window_count(const struct vn_grid *grid, const size_t patch[3], double overlap);
 
-/* What vn_window_run will tell the stage that it does. */
+/* What vn_window_run will tell the stage that it does, whatever the box. */
 double vn_window_work(const struct vn_window_job *job);
 
 /* Inputs of one batch and one grid, output of that batch on that grid. VN_E_MEMORY,

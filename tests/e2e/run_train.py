@@ -1,5 +1,5 @@
 """vnet-train from label maps to a model that vnetc takes: the same bytes for any number of threads, killed
-at any moment and resumed; a full disk; what it refuses.
+at any moment and resumed; a full disk; the brain's parts by a table; samples as files; what it refuses.
 
     run_train.py BIN_DIR
 """
@@ -23,7 +23,7 @@ OPTIONS = ["--width", "2", "--stages", "2", "--patch", "16x24x16", "--model-patc
            "--spacing", "6", "--steps", "12", "--every", "4", "--seed", "3"]
 # Of the model that these options make with this text in it: without and with fused multiply-add.
 EXPECT = "extent 100 320 120 320 80 350; ml 1 800 2100; share 1 0.03 0.6; pieces 1 2"
-PLAIN, FMA = "54aee9534d6629d66c25f5de61dd8728", "372e3d272a71477bd88fabd0c6cb0e0e"
+PLAIN, FMA = "7f2c09e958e419ea719563781cb8c801", "b233fe21465f1f707b3f2fb6b78ce19e"
 
 
 def labels_make():
@@ -142,7 +142,41 @@ def validated():
     refused(2, "with --labels those of --validation", "x.onnx", "-q", "--log", folder / "x.csv", "--validate-every", "6")
 
 
+def parts():
+    """What a table says, on samples that are written as files: scored, and read as they were rendered."""
+    (folder / "table.csv").write_text("value,class,name\n2,2,white\n3,1,grey\n1002,2,\nothers,0,\n")
+    table = ["--label-table", folder / "table.csv"]
+    render = [bin_dir / "vnet-train", "--labels", folder / "labels", "--render", "5", "--patch", "24x32x40", "--spacing", "5",
+              "-o", folder / "rendered", *table]
+    done = subprocess.run([str(w) for w in render], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    rows = (folder / "rendered" / "cases.csv").read_text().splitlines()
+    assert len(rows) == 6 and rows[0] == "image,label,split", rows
+    for row in rows[1:]:
+        scan, label = (nibabel.load(folder / "rendered" / name) for name in row.split(",")[:2])
+        voxels, values = np.squeeze(scan.get_fdata()), np.asanyarray(label.dataobj)
+        assert voxels.shape == values.shape == (40, 32, 24) and (scan.affine == label.affine).all()
+        assert (label.affine == np.diag([5, 5, 5, 1])).all() and nibabel.aff2axcodes(label.affine) == tuple("RAS")
+        assert 0 <= voxels.min() < 0.05 and 0.95 < voxels.max() <= 1
+        assert set(np.unique(values)) == {0, 2, 3}  # and not 1002
+        ml = (values > 0).sum() * 0.125  # a ball of 67 mm is 1260 ml, squeezed, scaled and cropped
+        assert 300 < ml < 2500, ml
+    done = subprocess.run([str(w) for w in render], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3 and "File exists" in done.stderr, done.stderr
+    words = ["-q", "--log", folder / "p.csv", "--validate-every", "12", "--validation", folder / "rendered" / "cases.csv"]
+    trained("parts.onnx", *table, *words)
+    told = subprocess.run([bin_dir / "vnetc", folder / "parts.onnx", "-o", folder / "plan"], capture_output=True, text=True)
+    assert told.returncode == 0 and "classes=3" in told.stdout, told.stderr
+    scores = (folder / "p.validation.csv").read_text().splitlines()
+    assert len(scores) == 11 and (folder / "p.csv").read_text().startswith("step,loss,dice,rate,gradient_norm,seconds,dice_1,dice_2\n")
+    (folder / "table.csv").write_text("value,class\n2,2\n3,1\n")
+    refused(4, "the value 502, which the table of labels does not name", "x.onnx", "-q", *table)
+    refused(2, "or those of a --label-table", "x.onnx", "-q", "--classes", "3")
+    refused(2, "into the folder -o FOLDER", "x", "--render", "3", "--log", folder / "x.csv")
+
+
 validated()
+parts()
 full_disk()
 refused(4, "of another run: that has --width 2, this one --width 4", "whole.onnx", "-q", "--resume", "--width", "4")
 refused(4, "--seed 3", "whole.onnx", "-q", "--resume", "--seed", "4")

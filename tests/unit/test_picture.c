@@ -175,6 +175,31 @@ static void picture_is_as_seen(void **state) {
   body_free(&b);
 }
 
+/* Between air and bone 14 units of the label's are told apart in a CT; in what is none they are
+ * hardly. */
+static void ct_has_a_window(void **state) {
+  (void)state;
+  for (int ct = 0; ct < 2; ct++) {
+    struct body b;
+    size_t box[4];
+    body_make(&b, cube, (const int[]){0, 1, 2}, (const bool[]){false, false, false});
+    const size_t elems = b.image.dim[0] * b.image.dim[1] * b.image.dim[2];
+    for (size_t i = 0; i < elems; i++) {
+      if (!((uint8_t *)b.map.data)[i]) b.voxels[i] = i % 2 ? -1000 : 1500;
+      b.voxels[i] += ct ? 0 : 1000;
+    }
+    struct image image = draw(&b);
+    const size_t column = image.width / 6;
+    outline_find(&image, column, column, box);
+    const unsigned char *top = image.rgb + ((box[2] + 3) * image.width + box[0] + 8) * 3;
+    const unsigned char *bottom = image.rgb + ((box[3] - 3) * image.width + box[0] + 8) * 3;
+    if (ct) assert_in_range(top[0] - bottom[0], 25, 45);
+    if (!ct) assert_in_range(top[0] - bottom[0], 0, 3);
+    free(image.rgb);
+    body_free(&b);
+  }
+}
+
 static void odd_scans_are_drawn(void **state) {
   (void)state;
   static const double spacings[][3] = {{40, 60, 30}, {1, 60, 30}, {40, 1, 1}, {0.5, 20, 15}};
@@ -209,7 +234,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(order_of_axes_is_undone), cmocka_unit_test(right_is_left_and_true),
       cmocka_unit_test(picture_is_as_seen),      cmocka_unit_test(odd_scans_are_drawn),
-      cmocka_unit_test(full_disks_are_told),
+      cmocka_unit_test(full_disks_are_told),     cmocka_unit_test(ct_has_a_window),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

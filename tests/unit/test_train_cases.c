@@ -145,7 +145,7 @@ static void samples_are_windows(void **state) {
       assert_int_equal(vnt_cases_sample(&cases, NULL, patch, 1, index, NULL, image, target, NULL),
                        VN_OK);
       for (int i = 0; i < 3; i++) {
-        struct vn_window_axis axis = vn_window_axis_make(grid.dim[i], patch[i], 0);
+        struct vn_window_axis axis = vn_window_axis_make(grid.dim[i], patch[i], 0, 0, 0);
         if (axis.before) assert_int_equal(place.start[i], -(ptrdiff_t)axis.before);
         begin[i] = axis.before;
         from[i] = axis.before ? 0 : (size_t)place.start[i];

@@ -1,5 +1,6 @@
 /* Where training samples come from: the random numbers are those of the paper, a sample depends on
- * its seed and index alone, targets are closed, bad label maps are refused. */
+ * its seed and index alone, targets are closed or the classes of a table, on their side of the
+ * head, bad label maps are refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -87,7 +88,7 @@ static void label_maps_are_read(void **state) {
   assert_true(fd >= 0);
   close(fd);
   head_write(path, 0);
-  if (vnt_labelmap_open(path, &map, &diag)) fail_msg("%s", diag.text);
+  if (vnt_labelmap_open(path, NULL, &map, &diag)) fail_msg("%s", diag.text);
   assert_int_equal(map.structures, 4);
   for (int a = 0; a < 3; a++) assert_true(fabs(map.centre[a] - 31.5) < 1);
   size_t hole = (32 * 64 + 32) * 64 + 32;
@@ -98,11 +99,31 @@ static void label_maps_are_read(void **state) {
   static const float strange[] = {-1, 2.5f, 40000};
   for (size_t i = 0; i < 3; i++) {
     head_write(path, strange[i]);
-    assert_int_equal(vnt_labelmap_open(path, &map, &diag), VN_E_FORMAT);
+    assert_int_equal(vnt_labelmap_open(path, NULL, &map, &diag), VN_E_FORMAT);
     assert_non_null(strstr(diag.text, "is not a label"));
     vnt_labelmap_close(&map);
   }
   head_write(path, 0);
+}
+
+static void parts_are_named(void **state) {
+  (void)state;
+  static struct vnt_labels classes = {.classes = 4, .table = true};
+  struct vnt_labelmap map;
+  struct vn_diag diag;
+  memset(classes.class_of, 0xFF, sizeof classes.class_of);
+  classes.class_of[0] = 0;
+  classes.class_of[2] = 1;
+  classes.class_of[3] = 3;
+  assert_int_equal(vnt_labelmap_open(path, &classes, &map, &diag), VN_E_FORMAT);
+  assert_non_null(strstr(diag.text, "the value 502, which the table of labels does not name"));
+  vnt_labelmap_close(&map);
+  classes.class_of[502] = VNT_IGNORED;
+  if (vnt_labelmap_open(path, &classes, &map, &diag)) fail_msg("%s", diag.text);
+  for (int a = 0; a < 3; a++) assert_true(fabs(map.centre[a] - 31.5) < 1);
+  for (size_t i = 0; i < 64 * 64 * 64; i++)
+    assert_int_equal(map.target[i], (uint8_t)classes.class_of[map.value[map.structure[i]]]);
+  vnt_labelmap_close(&map);
 }
 
 static void samples_are_their_index(void **state) {
@@ -113,7 +134,7 @@ static void samples_are_their_index(void **state) {
   static uint8_t target[3][ELEMS];
   struct vnt_labelmap map;
   struct vn_diag diag;
-  assert_int_equal(vnt_labelmap_open(path, &map, &diag), VN_OK);
+  assert_int_equal(vnt_labelmap_open(path, NULL, &map, &diag), VN_OK);
   vnt_generator_defaults(&g, (const size_t[]){D, H, W}, 4);
   size_t brains = 0;
   for (uint64_t index = 0; index < 12; index++) {
@@ -142,7 +163,8 @@ static void samples_are_their_index(void **state) {
 }
 
 /* A block whose two halves are white matter of either side, the target being one of them: heads are
- * mirrored as often as not, and both sides look alike. */
+ * mirrored as often as not, and both sides look alike. A table that knows sides keeps the target
+ * where it is. */
 static void sides_are_alike_and_change(void **state) {
   (void)state;
   enum { N = 24, ELEMS = N * N * N, SAMPLES = 60 };
@@ -166,7 +188,8 @@ static void sides_are_alike_and_change(void **state) {
   g.rotate_deg = g.scale = g.shear = g.shift_mm = g.far = g.bend_mm = g.bias = g.noise = 0;
   g.gamma = g.negative = 0;
   g.slice_mm = g.spacing_mm;
-  size_t high = 0;
+  static const uint8_t other_side[] = {1, 0};
+  size_t high = 0, stays = 0;
   for (uint64_t index = 0; index < SAMPLES; index++) {
     double mean[2] = {0}, count[2] = {0}, place = 0;
     assert_int_equal(vnt_generate(&g, &map, 1, 5, index, NULL, image, target, NULL), VN_OK);
@@ -178,17 +201,22 @@ static void sides_are_alike_and_change(void **state) {
       count[side]++;
     }
     high += place > 0;
+    g.other_side = other_side;
+    assert_int_equal(vnt_generate(&g, &map, 1, 5, index, NULL, image, target, NULL), VN_OK);
+    g.other_side = NULL;
+    stays += target[N / 2 * N * N + N / 2 * N + 18] && !target[N / 2 * N * N + N / 2 * N + 5];
     const double apart = mean[0] / count[0] - mean[1] / count[1];
     if (!(fabs(apart) < 0.12)) fail_msg("sample %d: %g apart", (int)index, apart);
   }
   assert_in_range(high, SAMPLES / 4, SAMPLES * 3 / 4);
+  assert_int_equal(stays, SAMPLES);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(philox_is_random123),        cmocka_unit_test(normals_are_normal),
-      cmocka_unit_test(label_maps_are_read),        cmocka_unit_test(samples_are_their_index),
-      cmocka_unit_test(sides_are_alike_and_change),
+      cmocka_unit_test(philox_is_random123),     cmocka_unit_test(normals_are_normal),
+      cmocka_unit_test(label_maps_are_read),     cmocka_unit_test(parts_are_named),
+      cmocka_unit_test(samples_are_their_index), cmocka_unit_test(sides_are_alike_and_change),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

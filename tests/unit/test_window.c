@@ -323,7 +323,7 @@ static void axes_are_covered(void **state) {
   for (size_t patch = 1; patch < 20; patch++)
     for (size_t size = 1; size < 70; size++)
       for (double overlap = 0; overlap < 0.95; overlap += 0.3) {
-        struct vn_window_axis axis = vn_window_axis_make(size, patch, overlap);
+        struct vn_window_axis axis = vn_window_axis_make(size, patch, overlap, 0, 0);
         size_t covered = 0;
         for (size_t i = 0; i < axis.count; i++) {
           size_t start = vn_window_start(&axis, i);
@@ -333,6 +333,66 @@ static void axes_are_covered(void **state) {
         assert_int_equal(covered, axis.total);
         assert_true(axis.before + size <= axis.total);
       }
+}
+
+/* Windows cover the part, from its first point to its last or around its middle, on the padded
+ * grid. */
+static void parts_are_covered(void **state) {
+  (void)state;
+  for (size_t patch = 1; patch < 12; patch++)
+    for (size_t size = 1; size < 30; size++)
+      for (size_t from = 0; from < size; from++)
+        for (size_t to = from + 1; to <= size; to++) {
+          const struct vn_window_axis axis = vn_window_axis_make(size, patch, 0.5, from, to);
+          const size_t begin = axis.before + from, end = axis.before + to;
+          const size_t last = vn_window_start(&axis, axis.count - 1);
+          assert_true(vn_window_start(&axis, 0) <= begin && last + patch >= end);
+          assert_true(last + patch <= axis.total);
+          for (size_t i = 1; i < axis.count; i++)
+            assert_true(vn_window_start(&axis, i) <= vn_window_start(&axis, i - 1) + patch);
+          if (to - from >= patch) assert_true(axis.first == begin && last + patch == end);
+          if (to - from <= patch) assert_int_equal(axis.count, 1);
+        }
+}
+
+/* A box's scores are those of a scan of its voxels alone; outside of it they are idle. Planes
+ * before and after it are more than the ring holds. */
+static void boxes_are_scans(void **state) {
+  (void)state;
+  static const size_t n[3] = {40, 13, 17}, patch[3] = {6, 4, 8};
+  static const struct vn_box box = {{14, 3, 0}, {23, 9, 11}};
+  size_t part[3], told = 0;
+  struct net whole, alone;
+  struct vn_window_report report;
+  for (int a = 0; a < 3; a++) part[a] = box.to[a] - box.from[a];
+  net_open(&whole, n, patch);
+  net_open(&alone, part, patch);
+  for (size_t d = 0; d < part[0]; d++)
+    for (size_t h = 0; h < part[1]; h++)
+      memcpy(alone.voxels + (d * part[1] + h) * part[2],
+             whole.voxels + ((d + box.from[0]) * n[1] + h + box.from[1]) * n[2] + box.from[2],
+             part[2] * sizeof(float));
+  whole.stage.all = vn_window_work(&whole.job);
+  whole.job.box = box;
+  assert_int_equal(vn_window_run(&whole.job, &report, NULL), VN_OK);
+  vn_stage_begin(&whole.stage, 0);
+  assert_true(fabs(whole.stage.done / whole.stage.all - 1) < 1e-9);
+  assert_int_equal(vn_window_run(&alone.job, &report, NULL), VN_OK);
+  assert_int_equal(whole.exec.runs, alone.exec.runs);
+  for (size_t c = 0; c < 2; c++)
+    for (size_t d = 0; d < n[0]; d++)
+      for (size_t h = 0; h < n[1]; h++)
+        for (size_t w = 0; w < n[2]; w++) {
+          const size_t at[3] = {d - box.from[0], h - box.from[1], w - box.from[2]};
+          const bool in = at[0] < part[0] && at[1] < part[1] && at[2] < part[2];
+          const size_t from = ((c * part[0] + at[0]) * part[1] + at[1]) * part[2] + at[2];
+          assert_true(whole.result.scores[((c * n[0] + d) * n[1] + h) * n[2] + w] ==
+                      (in ? alone.result.scores[from] : idle[c]));
+          told += in;
+        }
+  assert_int_equal(told, 2 * part[0] * part[1] * part[2]);
+  net_close(&whole);
+  net_close(&alone);
 }
 
 static void bytes_are_counted(void **state) {
@@ -355,6 +415,8 @@ int main(void) {
       cmocka_unit_test(intensity_is_applied),
       cmocka_unit_test(failures_end_the_run),
       cmocka_unit_test(axes_are_covered),
+      cmocka_unit_test(parts_are_covered),
+      cmocka_unit_test(boxes_are_scans),
       cmocka_unit_test(bytes_are_counted),
       cmocka_unit_test(progress_is_told),
       cmocka_unit_test(mirrored_twins_are_averaged),

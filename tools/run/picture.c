@@ -20,6 +20,9 @@ enum {
   CAPTION = 12,    /* below each slice, in pixels */
   MARK = 2,        /* from a slice's edge to its mark */
   TILE_LEAST = 24, /* pixels; what is thinner is not looked at */
+  GREYS = 1 << 16, /* that are told apart to choose those that are shown */
+  CT_BELOW = -500, /* what only a CT goes below */
+  CT_WIDTH_LEAST = 80,
 };
 
 /* A row of slices: view axis `across` runs to the left, `down` runs up, `through` from slice to
@@ -56,6 +59,15 @@ static size_t label_at(const struct drawing *p, const size_t at[3]) {
   size_t ijk[3];
   vn_view_voxel(&p->view, at, ijk);
   return vn_label_get(&p->map, vn_label_at(&p->map, ijk[0], ijk[1], ijk[2]));
+}
+
+static float value_at(const struct drawing *p, const size_t at[3]) {
+  float value;
+  vn_voxels_row(&p->voxels,
+                p->walk.origin + (ptrdiff_t)at[0] * p->walk.step[0] +
+                    (ptrdiff_t)at[1] * p->walk.step[1] + (ptrdiff_t)at[2] * p->walk.step[2],
+                0, 1, &value);
+  return value;
 }
 
 /* ---- what to show ---- */
@@ -132,12 +144,7 @@ static uint8_t grey_at(const struct drawing *p, const struct row *row, size_t sl
     at[row->across] = a0 + (i & 1);
     at[row->down] = b0 + (i >> 1);
     at[row->through] = slice;
-    float value;
-    vn_voxels_row(&p->voxels,
-                  p->walk.origin + (ptrdiff_t)at[0] * p->walk.step[0] +
-                      (ptrdiff_t)at[1] * p->walk.step[1] + (ptrdiff_t)at[2] * p->walk.step[2],
-                  0, 1, &value);
-    sum += weight * (double)value;
+    sum += weight * (double)value_at(p, at);
   }
   return (uint8_t)(vn_intensity_apply(&p->grey, (float)sum) * 255 + 0.5f);
 }
@@ -215,6 +222,39 @@ static void rows_draw(struct drawing *p) {
   }
 }
 
+/* Where the labelled voxels' greys lie, but for a twentieth on either side. */
+static bool labelled_find(const struct drawing *p, uint32_t *counts, double *low, double *high) {
+  size_t at[3], all = 0, sum, i = 0;
+  for (at[0] = p->low[0]; at[0] <= p->high[0]; at[0]++)
+    for (at[1] = p->low[1]; at[1] <= p->high[1]; at[1]++)
+      for (at[2] = p->low[2]; at[2] <= p->high[2]; at[2]++) {
+        if (!label_at(p, at)) continue;
+        counts[(size_t)(vn_intensity_apply(&p->grey, value_at(p, at)) * (GREYS - 1) + 0.5f)]++;
+        all++;
+      }
+  for (sum = counts[0]; i + 1 < GREYS && sum <= all / 20; sum += counts[i]) i++;
+  *low = (double)i / GREYS;
+  for (; i + 1 < GREYS && sum < all - all / 20; sum += counts[i]) i++;
+  *high = (double)(i + 1) / GREYS;
+  return all > 0;
+}
+
+/* A CT's greys: three times as wide as those of what is labelled, which would be nearly one grey
+ * beside air and bone. */
+static enum vn_status grey_narrow(struct drawing *p, struct vn_diag *diag) {
+  double low, high;
+  uint32_t *counts = calloc(GREYS, sizeof *counts);
+  if (!counts) return vn_fail(diag, VN_E_MEMORY, "out of memory for the picture");
+  if (labelled_find(p, counts, &low, &high)) {
+    const double whole = 1 / (double)p->grey.scale;
+    const double width = fmin(fmax(3 * (high - low) * whole, CT_WIDTH_LEAST), whole);
+    p->grey.shift += (float)(0.5 * (low + high) * whole - 0.5 * width);
+    p->grey.scale = (float)(1 / width);
+  }
+  free(counts);
+  return VN_OK;
+}
+
 /* Greys between the image's percentiles; filling and what is not finite are black. */
 static enum vn_status grey_choose(struct drawing *p, struct vn_diag *diag) {
   static const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5};
@@ -228,6 +268,8 @@ static enum vn_status grey_choose(struct drawing *p, struct vn_diag *diag) {
     p->voxels.mended = true; /* all of them: what is beyond float32 would be no number */
     p->voxels.low = p->voxels.high = p->voxels.fill = p->voxels.over = 0;
     status = VN_OK;
+  } else if (!status && survey.least < CT_BELOW) {
+    status = grey_narrow(p, diag);
   }
   vn_survey_close(&survey);
   return status;

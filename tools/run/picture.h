@@ -4,7 +4,8 @@
  * slices look from the left so that the nose points left. True proportions whatever the voxels.
  *
  * Oblique scans are drawn along their own axes, named after the nearest ones of the body; a scan
- * that does not say how it lies has x, y and z for marks. */
+ * that does not say how it lies has x, y and z for marks. Greys go from the 0.5th to the 99.5th
+ * percentile; of a CT they are those around what is labelled. */
 #ifndef VNET_RUN_PICTURE_H
 #define VNET_RUN_PICTURE_H
 

@@ -52,7 +52,10 @@ void vnt_generator_defaults(struct vnt_generator *g, const size_t patch[3], doub
                               .far_mm = 70,
                               .bend_mm = 6,
                               .bend_every_mm = 36,
-                              .bias = 0.4,
+                              .flat = 0.12,
+                              .dark = 0.12,
+                              .bias = 0.6,
+                              .bias_every_mm = 40,
                               .blur_vox = 0.9,
                               .slice_mm = 7,
                               .gamma = 0.25,
@@ -78,7 +81,7 @@ struct sample {
   const float *kernel;    /* [2 reach + 1] */
   size_t low[3], high[3]; /* the field of view */
   float noise_sd, gamma;
-  bool rician, negative, dark; /* dark: a negative outside whose field of view is black */
+  bool mirrored, rician, negative, dark; /* dark: a negative outside whose field of view is black */
   struct vn_intensity window;
 };
 
@@ -101,7 +104,8 @@ static void affine_draw(struct sample *s, struct vnt_random *r) {
   const double whole = vnt_random_real(r, 1 - g->scale, 1 + g->scale);
   for (int j = 0; j < 3; j++) {
     double scale = whole * vnt_random_real(r, 1 - g->scale / 2, 1 + g->scale / 2);
-    if (j == 2 && vnt_random_below(r, 2)) scale = -scale;
+    if (j == 2) s->mirrored = vnt_random_below(r, 2);
+    if (j == 2 && s->mirrored) scale = -scale;
     for (int i = 0; i < 3; i++) m[i][j] *= scale;
   }
   const double shift_mm = vnt_random_real(r, 0, 1) < g->far ? g->far_mm : g->shift_mm;
@@ -132,9 +136,29 @@ static void look_draw(struct sample *s, struct vnt_random *r) {
   }
 }
 
+/* What a kind of scan does to many structures at once. */
+static void kind_draw(struct sample *s, struct vnt_random *r) {
+  const bool flat = vnt_random_real(r, 0, 1) < s->g->flat;
+  const bool dark = vnt_random_real(r, 0, 1) < s->g->dark;
+  const float contrast = (float)vnt_random_real(r, 0.02, 0.3);
+  const float grey = (float)vnt_random_real(r, 0.1, 0.9), dim = (float)vnt_random_real(r, 0, 0.4);
+  for (size_t i = 0; i < s->map->structures; i++) {
+    const int value = s->map->value[i];
+    if (flat && vnt_is_inside(value)) {
+      s->mean[i] = grey + contrast * (s->mean[i] - grey);
+      s->sd[i] *= contrast;
+    }
+    if (dark && value && !vnt_is_inside(value)) {
+      s->mean[i] *= dim;
+      s->sd[i] *= dim;
+    }
+  }
+}
+
 static void render_row(void *context, size_t job, size_t slot) {
   struct sample *s = context;
   const size_t *n = s->g->patch, *dim = s->map->dim;
+  const uint8_t *sides = s->mirrored ? s->g->other_side : NULL;
   float bend[3][512], eight[8];
   const size_t d = job / n[1], h = job % n[1], row = job * n[2];
   (void)slot;
@@ -153,7 +177,8 @@ static void render_row(void *context, size_t job, size_t slot) {
     const uint8_t structure = inside ? s->map->structure[from] : 0;
     const float v = s->mean[structure] + s->sd[structure] * eight[w % 8];
     s->image[row + w] = inside ? v : 0;
-    s->target[row + w] = inside ? s->map->target[from] : 0;
+    const uint8_t target = inside ? s->map->target[from] : 0;
+    s->target[row + w] = sides ? sides[target] : target;
   }
 }
 
@@ -258,6 +283,7 @@ static bool sample_draw(struct sample *s, uint64_t seed, uint64_t index) {
     made = vnt_field_make(&s->bend[i], g->patch, step, bend / s->map->spacing_mm[i], &r) && made;
   struct vnt_random look = vnt_random_open(seed, index, STREAM_LOOK);
   look_draw(s, &look);
+  kind_draw(s, &look);
   s->noise_sd = (float)vnt_random_real(&look, 0, g->noise);
   s->rician = vnt_random_below(&look, 2);
   /* A scanner's negative is padded with black by whoever cuts windows from it; a picture turned
@@ -268,7 +294,7 @@ static bool sample_draw(struct sample *s, uint64_t seed, uint64_t index) {
   s->gamma = (float)vn_exp(g->gamma * vnt_random_normal(&look));
   view_draw(s, &look);
   const double bias = vnt_random_real(&look, 0, g->bias);
-  const double wide = 50 / g->spacing_mm;
+  const double wide = vnt_random_real(&look, 1, 2) * g->bias_every_mm / g->spacing_mm;
   made =
       vnt_field_make(&s->bias, g->patch, (const double[]){wide, wide, wide}, bias, &look) && made;
   s->texture = vnt_random_open(seed, index, STREAM_TEXTURE);

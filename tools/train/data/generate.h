@@ -20,7 +20,11 @@ struct vnt_generator {
   double far, far_mm;   /* a share of samples is shifted as much as this: windows of a large scan */
   double bend_mm;       /* largest sd of the control points' displacements */
   double bend_every_mm; /* between control points */
+  double flat;          /* a share of samples whose brain is almost one grey, as in CT */
+  double dark;          /* a share of samples that are dark around the brain, as where fat is
+                           suppressed, and in EPI */
   double bias;          /* largest sd of the logarithm of the bias field */
+  double bias_every_mm; /* between its control points, at least; at most twice that */
   double blur_vox;      /* largest sd of the isotropic blur */
   double slice_mm;      /* thickest slices */
   double gamma;         /* sd of its logarithm */
@@ -28,6 +32,8 @@ struct vnt_generator {
   double negative;      /* a share of samples is shown as a photographic negative, half of them with
                            black, not white, outside the field of view */
   struct vnt_normals normals;
+  /* The class that a class is in a mirrored sample; NULL: itself. Borrowed. */
+  const uint8_t *other_side;
 };
 
 void vnt_generator_defaults(struct vnt_generator *g, const size_t patch[3], double spacing_mm);

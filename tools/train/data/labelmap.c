@@ -1,4 +1,4 @@
-/* Reading a label map and closing its brain; see labelmap.h. */
+/* Reading a label map, and closing its brain or naming its parts; see labelmap.h. */
 #include "labelmap.h"
 
 #include <math.h>
@@ -12,6 +12,10 @@
 int vnt_is_brain(int value) {
   /* 24: CSF around the brain; 165, 258, 259: skull and head in other FreeSurfer versions. */
   return value > 0 && value < 500 && value != 24 && value != 165 && value != 258 && value != 259;
+}
+
+int vnt_is_inside(int value) {
+  return vnt_is_brain(value) || value == 24;
 }
 
 int vnt_other_side(int value) {
@@ -148,6 +152,23 @@ static enum vn_status values_take(struct vnt_labelmap *map, const struct vnt_sca
   return status;
 }
 
+static enum vn_status classes_take(struct vnt_labelmap *map, const struct vnt_labels *classes,
+                                   const char *path, struct vn_diag *diag) {
+  const size_t elems = map->dim[0] * map->dim[1] * map->dim[2];
+  uint8_t class_of[VNT_STRUCTURES_MOST];
+  for (size_t i = 0; i < map->structures; i++) {
+    const int class = vnt_class_of(classes, (float)map->value[i]);
+    if (class < 0)
+      return vn_fail(diag, VN_E_FORMAT,
+                     "%.300s: it has the value %d, which the table of labels does not name; a row "
+                     "'others' says what such values mean",
+                     path, map->value[i]);
+    class_of[i] = (uint8_t) class;
+  }
+  for (size_t i = 0; i < elems; i++) map->target[i] = class_of[map->structure[i]];
+  return VN_OK;
+}
+
 static bool centre_find(struct vnt_labelmap *map) {
   double sum[3] = {0}, count = 0;
   for (size_t d = 0, i = 0; d < map->dim[0]; d++)
@@ -163,7 +184,8 @@ static bool centre_find(struct vnt_labelmap *map) {
   return count > 0;
 }
 
-enum vn_status vnt_labelmap_open(const char *path, struct vnt_labelmap *map, struct vn_diag *diag) {
+enum vn_status vnt_labelmap_open(const char *path, const struct vnt_labels *classes,
+                                 struct vnt_labelmap *map, struct vn_diag *diag) {
   struct vnt_scan scan;
   struct vn_view view;
   *map = (struct vnt_labelmap){0};
@@ -182,12 +204,13 @@ enum vn_status vnt_labelmap_open(const char *path, struct vnt_labelmap *map, str
     if (!map->structure || !map->target) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
   }
   if (status == VN_OK) status = values_take(map, &scan, &view, path, diag);
-  if (status == VN_OK) {
+  if (status == VN_OK && !classes) {
     if (!close_mask(map) || !fill_holes(map->target, map->dim))
       status = vn_fail(diag, VN_E_MEMORY, "out of memory");
   }
   if (status == VN_OK && !centre_find(map))
     status = vn_fail(diag, VN_E_FORMAT, "%.300s: no brain is labelled", path);
+  if (status == VN_OK && classes) status = classes_take(map, classes, path, diag);
   vnt_scan_close(&scan);
   return status;
 }

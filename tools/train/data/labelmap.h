@@ -1,12 +1,9 @@
-/* Label maps of whole heads, as the generator takes them: brought to RAS, values counted, and the
- * mask that is to be learnt. */
+/* Label maps of whole heads, as the generator takes them: brought to RAS, values counted, and what
+ * is to be learnt. */
 #ifndef VNET_TRAIN_LABELMAP_H
 #define VNET_TRAIN_LABELMAP_H
 
-#include "vnet_status.h"
-
-#include <stddef.h>
-#include <stdint.h>
+#include "labels.h"
 
 enum { VNT_STRUCTURES_MOST = 256 };
 
@@ -14,7 +11,7 @@ struct vnt_labelmap {
   size_t dim[3];                  /* d h w, RAS */
   double spacing_mm[3];           /* d h w */
   uint8_t *structure;             /* index into value, one for each voxel */
-  uint8_t *target;                /* 1: brain, closed */
+  uint8_t *target;                /* 1: brain, closed; or the class of each voxel */
   int value[VNT_STRUCTURES_MOST]; /* FreeSurfer's */
   size_t structures;
   double centre[3]; /* of the brain, voxels d h w */
@@ -23,12 +20,17 @@ struct vnt_labelmap {
 /* Is this FreeSurfer value brain: its tissues, nuclei and ventricles, without the outer CSF? */
 int vnt_is_brain(int value);
 
+/* Is it brain, or CSF around it? */
+int vnt_is_inside(int value);
+
 /* The value on the other side of the head; itself where there is none. */
 int vnt_other_side(int value);
 
-/* VN_E_FORMAT: values that are not whole numbers from 0 to 32767, or more than 256 different ones;
- * no brain in it; otherwise as vn_scan_load. To be closed in any case. */
-enum vn_status vnt_labelmap_open(const char *path, struct vnt_labelmap *map, struct vn_diag *diag);
+/* `classes` says what the values are learnt as; NULL: brain or not. VN_E_FORMAT: values that are
+ * not whole numbers from 0 to 32767, or more than 256 different ones, or that `classes` refuses; no
+ * brain in it; otherwise as vn_scan_load. To be closed in any case. */
+enum vn_status vnt_labelmap_open(const char *path, const struct vnt_labels *classes,
+                                 struct vnt_labelmap *map, struct vn_diag *diag);
 void vnt_labelmap_close(struct vnt_labelmap *map);
 
 #endif

@@ -19,15 +19,16 @@ static bool is_map(const char *name) {
 
 struct reading {
   struct vnt_labelmap *maps;
-  char *const *path;      /* [maps] */
-  enum vn_status *status; /* [maps] */
-  struct vn_diag *diag;   /* [maps] */
+  const struct vnt_labels *classes; /* NULL: brain or not */
+  char *const *path;                /* [maps] */
+  enum vn_status *status;           /* [maps] */
+  struct vn_diag *diag;             /* [maps] */
 };
 
 static void map_open(void *context, size_t i, size_t slot) {
   struct reading *r = context;
   (void)slot;
-  r->status[i] = vnt_labelmap_open(r->path[i], &r->maps[i], &r->diag[i]);
+  r->status[i] = vnt_labelmap_open(r->path[i], r->classes, &r->maps[i], &r->diag[i]);
 }
 
 /* The files of the folder in alphabetical order. */
@@ -76,13 +77,14 @@ static enum vn_status maps_read(struct vnt_samples *s, struct reading *r, struct
 
 static enum vn_status maps_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
                                 struct vnt_samples *s, FILE *list, struct vn_diag *diag) {
-  struct reading r = {0};
+  struct reading r = {.classes = spec->classes->table ? spec->classes : NULL};
   enum vn_status status = maps_list(spec->labels, &s->map_path, &s->n_maps, diag);
   r.path = s->map_path;
   if (!status) status = maps_read(s, &r, pool, list, diag);
   free(r.status);
   free(r.diag);
   vnt_generator_defaults(&s->generator, spec->patch, spec->spacing_mm[0]);
+  if (spec->classes->sided) s->generator.other_side = spec->classes->other_side;
   return status;
 }
 

@@ -15,6 +15,7 @@ static const char help[] =
     "       vnet-train [options] --labels DIR -o MODEL.onnx\n"
     "       mpirun -n N vnet-train ...\n"
     "       vnet-train --plan CASES.csv\n"
+    "       vnet-train --render N --labels DIR -o FOLDER\n"
     "\n"
     "Trains a V-Net on scans with label maps, or, to find the brain on scans of any\n"
     "contrast, on scans that are rendered from whole-head label maps. The same options\n"
@@ -26,12 +27,18 @@ static const char help[] =
     "                         on them: spacing, intensities, patch and width\n"
     "  --memory-limit SIZE    that the network may take (half of what is free)\n"
     "\n"
+    "Rendering:\n"
+    "  --render N             writes the first N samples that --labels would train on, as\n"
+    "                         scans with label maps and a list of them, cases.csv, into a\n"
+    "                         new folder, with --patch, --spacing, --seed and --label-table\n"
+    "\n"
     "Data:\n"
     "  --data FILE            CSV with a head: image,label and perhaps split (train or\n"
     "                         validation); paths from the file's folder; several channels\n"
     "                         are image_t1,image_t2 …; the label 'none': nothing is\n"
     "                         labelled\n"
-    "  --labels DIR           whole-head label maps with FreeSurfer's values\n"
+    "  --labels DIR           whole-head label maps with FreeSurfer's values; learnt is\n"
+    "                         the brain, closed, or what --label-table says\n"
     "  --fold K/N             validates the K-th (from 0) of N parts of --data and trains on\n"
     "                         the others; the parts are the same for the same list\n"
     "  --classes N            with the background (2; with --init the model's)\n"
@@ -164,6 +171,7 @@ enum {
   INTENSITY,
   NAMES,
   TABLE,
+  RENDER,
   PLAN,
   MEMORY,
   FOLD,
@@ -217,6 +225,7 @@ static const struct option longs[] = {
     {"intensity", required_argument, NULL, INTENSITY},
     {"label-names", required_argument, NULL, NAMES},
     {"label-table", required_argument, NULL, TABLE},
+    {"render", required_argument, NULL, RENDER},
     {"plan", required_argument, NULL, PLAN},
     {"memory-limit", required_argument, NULL, MEMORY},
     {"fold", required_argument, NULL, FOLD},
@@ -361,6 +370,9 @@ static void number_option(struct vnt_options *o, int option) {
   case BATCH:
     o->batch = cli_count("--batch", optarg, 1, 1024);
     break;
+  case RENDER:
+    o->render = cli_count("--render", optarg, 1, 1000000);
+    break;
   case STEPS:
     o->steps = cli_count("--steps", optarg, 1, 100000000);
     break;
@@ -464,28 +476,30 @@ static void labels_complete(struct vnt_options *o) {
   if (o->prepared[0] || o->prepared[2])
     cli_fatal(VN_E_ARGUMENT, "--orientation and --intensity go with --data: scans of --labels are "
                              "rendered as RAS and 'percentile 0.5 99.5'");
-  if (o->classes && o->classes != 2)
-    cli_fatal(VN_E_ARGUMENT, "--labels: the classes are 2, background and brain");
+  if (o->classes && o->classes != 2 && !o->label_table)
+    cli_fatal(VN_E_ARGUMENT, "--labels: the classes are 2, background and brain, or those of a "
+                             "--label-table");
   if (o->foreground >= 0 || o->cache_bytes || o->folds)
     cli_fatal(VN_E_ARGUMENT, "--foreground, --cache-limit and --fold go with --data");
-  if ((o->label_table || o->ignored >= 0) && !o->validation)
-    cli_fatal(VN_E_ARGUMENT, "--label-table and --ignore go with --data, or with --validation");
+  if (o->ignored >= 0 && !o->validation)
+    cli_fatal(VN_E_ARGUMENT, "--ignore goes with --data, or with --validation");
   if (!o->prepared[1]) o->spacing_mm[0] = o->spacing_mm[1] = o->spacing_mm[2] = 2;
   if (!o->spacing_mm[0] || o->spacing_mm[0] != o->spacing_mm[1] ||
       o->spacing_mm[0] != o->spacing_mm[2])
     cli_fatal(VN_E_ARGUMENT, "--spacing: with --labels it is one number");
   o->orientation = "RAS";
   o->intensity = "percentile 0.5 99.5";
+  if (o->label_table) return;
   if (!o->label_names) o->label_names = "brain:#e6b400";
   if (!o->expect) o->expect = brain;
 }
 
 void vnt_options_settle(struct vnt_options *o, size_t classes, const size_t *window) {
   static const size_t head[3] = {96, 112, 96};
-  if (o->labels && classes != 2)
+  if (o->labels && !o->label_table && classes != 2)
     cli_fatal(VN_E_ARGUMENT,
-              "--labels trains for 2 classes, background and brain; the model of "
-              "--init tells %zu apart",
+              "--labels trains for 2 classes, background and brain, or for those of a "
+              "--label-table; the model of --init tells %zu apart",
               classes);
   o->classes = classes;
   if (!o->losing && classes > 2) o->loss.kind = VNT_LOSS_MULTI_DICE;
@@ -509,6 +523,10 @@ static void complete(struct vnt_options *o) {
   if (!o->labels && !o->data)
     cli_fatal(VN_E_ARGUMENT, "what to train on is missing: --data CASES.csv or --labels DIR; try "
                              "--help");
+  if (o->render && (!o->labels || !o->output || o->init || o->log || o->charts || o->resume))
+    cli_fatal(VN_E_ARGUMENT,
+              "--render writes samples of --labels DIR into the folder -o FOLDER: no "
+              "--data, --init, --log, --charts and --resume beside it");
   if (!o->output) cli_fatal(VN_E_ARGUMENT, "where the model goes is missing: -o MODEL.onnx");
   if (o->labels) labels_complete(o);
   if (o->init && o->shaped)

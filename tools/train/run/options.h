@@ -9,6 +9,7 @@ struct vnt_options {
   const char *labels, *data, *init, *output; /* of labels and data one is NULL */
   const char *plan; /* a list to propose options for: nothing is trained, and no other is set */
   uint64_t memory_bytes; /* of --plan; 0: not given */
+  uint64_t render;       /* samples to write instead of training; 0: it is training */
   const char *member, *isa, *checkpoint, *log, *charts;
   const char *orientation, *intensity, *label_names, *label_table, *expect;
   double spacing_mm[3]; /* x y z along the orientation; all 0: each scan's own */

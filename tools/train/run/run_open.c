@@ -115,6 +115,8 @@ static void metas_set(struct vnt_run *run) {
   snprintf(text, sizeof text, "%zu %zu %zu", o->model_patch[0], o->model_patch[1],
            o->model_patch[2]);
   vnt_model_meta(&run->graph, "vnet.patch", text);
+  if (o->labels || o->prepared[2]) /* heads in the air; or what was said of other intensities */
+    vnt_model_meta(&run->graph, "vnet.foreground", o->labels ? "0.1" : NULL);
   if (run->channels && !vnc_graph_meta_value(&run->graph, "vnet.channels"))
     vnt_model_meta(&run->graph, "vnet.channels", run->channels);
   if (run->labels->json) vnt_model_meta(&run->graph, "vnet.labels", run->labels->json);
