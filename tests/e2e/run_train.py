@@ -175,8 +175,25 @@ def parts():
     refused(2, "into the folder -o FOLDER", "x", "--render", "3", "--log", folder / "x.csv")
 
 
+def odds():
+    """The exported model's odds, and nothing of what is learnt; another one when a finished run is resumed."""
+    np.save(folder / "in.npy", np.random.default_rng(1).random((1, 1, 16, 16, 16), np.float32))
+    scores = {}
+    for name, words in ("plain", []), ("nine", ["--odds", "9"]), ("nine", ["--odds", "0.5", "--resume"]):
+        trained(f"{name}.onnx", "-q", *words)
+        for command in (["vnetc", folder / f"{name}.onnx", "-o", folder / "plan", "--quiet"],
+                        ["vnet-run", folder / "plan", "--tensor", folder / "in.npy", "-o", folder / "out.npy"]):
+            subprocess.run([str(bin_dir / command[0]), *map(str, command[1:])], check=True, timeout=60)
+        p = np.load(folder / "out.npy").astype(float)
+        scores[" ".join(words)] = p[:, 1] / p[:, 0]
+    assert np.allclose(scores["--odds 9"], 9 * scores[""], rtol=1e-4)
+    assert np.allclose(scores["--odds 0.5 --resume"], 0.5 * scores[""], rtol=1e-4)
+    assert trained("nine.onnx", "-q", "--resume") == whole
+
+
 validated()
 parts()
+odds()
 full_disk()
 refused(4, "of another run: that has --width 2, this one --width 4", "whole.onnx", "-q", "--resume", "--width", "4")
 refused(4, "--seed 3", "whole.onnx", "-q", "--resume", "--seed", "4")

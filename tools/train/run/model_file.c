@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "compile.h"
+#include "elementary.h"
+#include "fail.h"
 #include "random.h"
 #include "topology.h"
 #include "vnet.h"
@@ -172,6 +174,19 @@ enum vn_status vnt_model_head(struct vnc_graph *g, size_t classes, uint64_t seed
 }
 
 /* ---- out ---- */
+
+enum vn_status vnt_model_odds(struct vnc_graph *g, double odds, struct vn_diag *diag) {
+  uint32_t id = g->outputs[0].node;
+  while (g->nodes[id].op == VN_OP_SOFTMAX || g->nodes[id].op == VN_OP_ACT)
+    id = vnc_graph_arg(g, &g->nodes[id], 0);
+  const struct vnc_node *node = &g->nodes[id];
+  if ((node->op != VN_OP_CONV3D && node->op != VN_OP_AFFINE) || node->bias == VN_NONE)
+    return vn_fail(diag, VN_E_UNSUPPORTED, "the model's scores have no biases that --odds changes");
+  float *bias = g->consts[node->bias].data;
+  const size_t channels = (size_t)node->dim[VN_C];
+  for (size_t c = channels > 1; c < channels; c++) bias[c] += (float)vn_log(odds);
+  return VN_OK;
+}
 
 void vnt_model_meta(struct vnc_graph *graph, const char *key, const char *value) {
   size_t kept = 0;

@@ -21,6 +21,10 @@ size_t vnt_model_channels(const struct vnc_graph *graph);
 enum vn_status vnt_model_head(struct vnc_graph *graph, size_t classes, uint64_t seed,
                               struct vn_diag *diag);
 
+/* The odds of each class against the background times `odds`, by the biases that the scores end
+ * with. VN_E_UNSUPPORTED: there are none. */
+enum vn_status vnt_model_odds(struct vnc_graph *graph, double odds, struct vn_diag *diag);
+
 /* Gives the graph another size. On failure the graph is of no use any more. */
 enum vn_status vnt_model_resize(struct vnc_graph *graph, const size_t patch[3],
                                 struct vn_diag *diag);

@@ -81,6 +81,9 @@ static const char help[] =
     "  --ema X                the model that is exported and validated is a running mean of\n"
     "                         the weights, which keeps X of itself in a step, such as 0.99\n"
     "                         (0: the weights themselves)\n"
+    "  --odds X               of each class against the background, in the exported model:\n"
+    "                         X times what was learnt; above 1 less is lost and more is too\n"
+    "                         much (1); may be another one when a run is resumed\n"
     "\n"
     "Recipe:\n"
     "  --paper                as the paper: vnet-2016, width 16, 5 stages, batch 2, SGD of\n"
@@ -184,6 +187,7 @@ enum {
   CACHE,
   CLIP,
   AVERAGE,
+  ODDS,
   EXPECT,
   FLIP,
   PATCH,
@@ -238,6 +242,7 @@ static const struct option longs[] = {
     {"cache-limit", required_argument, NULL, CACHE},
     {"clip", required_argument, NULL, CLIP},
     {"ema", required_argument, NULL, AVERAGE},
+    {"odds", required_argument, NULL, ODDS},
     {"expect", required_argument, NULL, EXPECT},
     {"flip", required_argument, NULL, FLIP},
     {"patch", required_argument, NULL, PATCH},
@@ -421,6 +426,9 @@ static void number_option(struct vnt_options *o, int option) {
   case CLIP:
     o->clip = number("--clip", optarg, 0, 1e9);
     break;
+  case ODDS:
+    o->odds = number("--odds", optarg, 1e-6, 1e6);
+    break;
   case AVERAGE:
     o->average = number("--ema", optarg, 0, 0.999999);
     break;
@@ -444,6 +452,7 @@ static struct vnt_options defaults(bool paper) {
                           .clip = -1,
                           .foreground = -1,
                           .tolerance_mm = 2,
+                          .odds = 1,
                           .ignored = -1,
                           .timeout_s = 300,
                           .steps = 4500,

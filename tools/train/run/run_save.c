@@ -132,6 +132,7 @@ static void model_write(struct vnt_run *run, const char *path) {
   for (size_t i = 0; i < run->dropped.n_consts; i++)
     memcpy(run->graph.consts[i].data, run->dropped.consts[i].data,
            (size_t)vnc_const_elems(&run->graph.consts[i]) * sizeof(float));
+  if (o->odds != 1) cli_check(vnt_model_odds(&run->graph, o->odds, &diag), &diag);
   cli_check(vnt_model_bytes(&run->graph, &options, &bytes, &size, &diag), &diag);
   cli_output_open(&output, path);
   if (vn_part_write(output.fd, bytes, size, &diag))
