@@ -176,7 +176,8 @@ static bool is_function(const Onnx__ModelProto *model, const Onnx__NodeProto *no
 static enum vn_status whole_check(const struct vnc_op *op, vnc_op_fn *import, bool *whole) {
   static vnc_op_fn *const moves[] = {vnc_import_concat, vnc_import_transpose, vnc_import_reshape,
                                      vnc_import_slice,  vnc_import_tile,      vnc_import_expand,
-                                     vnc_import_pass,   vnc_import_cast};
+                                     vnc_import_pass,   vnc_import_pad,       vnc_import_gather,
+                                     vnc_import_cast};
   const struct vnc_value *from = NULL;
   bool moved = import == vnc_import_shape;
   for (size_t i = 0; !from && i < op->n_in; i++)
@@ -424,6 +425,10 @@ static enum vn_status take_outputs(struct vnc_import *im, const Onnx__GraphProto
     if (!v || v->kind != VNC_RUNTIME)
       return vn_fail(im->diag, v ? VN_E_UNSUPPORTED : VN_E_FORMAT, "output '%.100s' is %s", name,
                      v ? "a constant" : "computed by no node");
+    if (v->whole)
+      return vn_fail(im->diag, VN_E_UNSUPPORTED,
+                     "output '%.100s' is made of an input's integers alone: cast it to float",
+                     name);
     uint32_t node = v->node;
     status = as_integers(im, graph->output[i], &node);
     if (status) return status;

@@ -73,10 +73,10 @@ static enum layout layout_of_node(struct input *in, const Onnx__NodeProto *node)
 /* Follows `name` through what keeps its axes. `steps` bounds the whole search. */
 static enum layout layout_follow(struct input *in, const Onnx__GraphProto *graph, const char *name,
                                  unsigned depth, unsigned *steps) {
-  static const char *const keeps[] = {"Add", "Sub",  "Mul",    "Div",  "Cast",      "Identity",
-                                      "Neg", "Clip", "Concat", "Tile", "Expand",    "Pad",
-                                      "Min", "Max",  "Relu",   "Abs",  "Dropout",   "Sqrt",
-                                      "Pow", "Sum",  "PRelu",  "Mean", "LeakyRelu", NULL};
+  static const char *const keeps[] = {
+      "Add",  "Sub",    "Mul",   "Div",  "Cast",      "Identity", "Neg",   "Clip",    "Concat",
+      "Tile", "Expand", "Pad",   "Min",  "Max",       "Relu",     "Abs",   "Dropout", "Sqrt",
+      "Pow",  "Sum",    "PRelu", "Mean", "LeakyRelu", "Gather",   "Slice", NULL};
   if (!depth || !*steps) return UNKNOWN;
   --*steps;
   for (size_t n = 0; n < graph->n_node; n++) {

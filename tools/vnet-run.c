@@ -9,10 +9,10 @@
 #include "comm.h"
 #include "list.h"
 #include "many.h"
+#include "models.h"
 #include "names.h"
 #include "options.h"
 #include "os.h"
-#include "plan_find.h"
 #include "slicer.h"
 #include "tensor.h"
 
@@ -61,9 +61,9 @@ static void entry_allow(struct sandbox *box, const struct run_options *o,
 /* Before the first byte of a plan or a scan: what is named may be read, where results go may be
  * written, and that is all. */
 static void rights_give_up(struct sandbox *box, const struct run_options *o,
-                           const struct run_list *list) {
+                           const struct run_models *models, const struct run_list *list) {
   sandbox_open(box);
-  sandbox_read(box, o->plan);
+  run_models_allow(box, models);
   for (size_t i = 0; i < list->count; i++) entry_allow(box, o, &list->entry[i]);
   for (size_t i = 0; i < o->tensors; i++) sandbox_read(box, o->tensor[i]);
   for (size_t i = 0; i < o->outputs; i++) sandbox_write_beside(box, o->output[i]);
@@ -103,10 +103,10 @@ static void channels_name(struct run_session *session) {
 }
 
 static void session_open(struct run_session *session, const struct run_options *o,
-                         const struct vn_plan *plan, struct vn_cancel *cancel) {
+                         const struct run_models *models, struct vn_cancel *cancel) {
   struct vn_diag diag;
-  *session = (struct run_session){.options = o, .plan = plan, .cancel = cancel};
-  cli_check(vn_segmenter_open(plan, &o->exec, &session->segmenter, &diag), &diag);
+  *session = (struct run_session){.options = o, .models = models, .cancel = cancel};
+  session->segmenter = run_models_segmenter(models, &o->exec);
   session->info.size = sizeof session->info;
   cli_check(vn_segmenter_info(session->segmenter, &session->info, &diag), &diag);
   session->labels = calloc(session->info.labels, sizeof *session->labels);
@@ -123,11 +123,6 @@ static void session_close(struct run_session *session) {
   vn_segmenter_close(&session->segmenter);
 }
 
-static void note_intensity(const struct vn_plan *plan) {
-  if (!vn_plan_meta(plan, "vnet.intensity"))
-    cli_note("the model has no vnet.intensity: voxels go in as they are");
-}
-
 static char *copy_of(const char *text) {
   char *copy = text ? strdup(text) : NULL;
   if (text && !copy) cli_fatal(VN_E_MEMORY, "out of memory");
@@ -137,8 +132,7 @@ static char *copy_of(const char *text) {
 static void files_check(const struct run_session *session, const struct run_files *files) {
   struct cli_files all = {0};
   run_files_add(&all, session, files);
-  cli_files_add(&all, session->options->plan, false);
-  cli_files_add(&all, session->options->given, false);
+  run_models_add(&all, session->models);
   cli_files_add(&all, session->options->slicer_result, true);
   cli_files_check(&all);
 }
@@ -169,7 +163,7 @@ static enum vn_status scan_run(struct run_session *session, const struct run_ent
   names_check(&files);
   files_check(session, &files);
   enum vn_status status = run_read(session, &files, &input, &diag);
-  if (status == VN_OK && !o->quiet) note_intensity(session->plan);
+  if (status == VN_OK && !o->quiet) run_models_note(session->models);
   if (status == VN_OK) status = run_case(session, &files, &input, &diag);
   cli_check_interrupt();
   cli_check(status, &diag);
@@ -191,17 +185,8 @@ static enum vn_status scans_run(struct run_session *session, struct run_list *li
               o->regions ? o->regions : "--region-maps");
   session_tells(session, !list->single);
   if (list->single) return scan_run(session, &list->entry[0]);
-  if (!o->quiet && comm_rank() == 0) note_intensity(session->plan);
+  if (!o->quiet && comm_rank() == 0) run_models_note(session->models);
   return many_run(session, list);
-}
-
-/* A scan in the plan's place is what a person gets wrong first. */
-static void swapped_check(const struct run_options *o) {
-  struct vn_scan *scan;
-  struct vn_diag diag;
-  if (vn_scan_open(o->given, &scan, &diag)) return;
-  vn_scan_close(&scan);
-  cli_fatal(VN_E_ARGUMENT, "%s: is a scan; the plan comes before it: vnet-run PLAN SCAN", o->given);
 }
 
 int main(int argc, char **argv) {
@@ -211,34 +196,28 @@ int main(int argc, char **argv) {
   struct run_list list = {0};
   struct sandbox box;
   struct vn_diag diag;
-  struct vn_plan *plan;
   struct vn_cancel *cancel;
   enum vn_status status = VN_OK;
-  char *plan_path = plan_find(o.plan, !o.quiet && comm_rank() == 0);
-  o.plan = plan_path;
+  struct run_models models = run_models_find(o.plan, !o.quiet && comm_rank() == 0);
   cli_check(vn_cancel_create(&cancel, &diag), &diag);
-  const struct vn_run_options opening = {.size = sizeof opening, .cancel = cancel};
   o.exec.cancel = cancel;
   cli_on_interrupt(press, cancel);
   if (!o.tensors) list = run_list_open(&o);
-  if (!rights_kept(&box, &o)) rights_give_up(&box, &o, &list);
-  status = vn_plan_open_with(o.plan, &opening, &plan, &diag);
-  if (status == VN_E_FORMAT) swapped_check(&o);
-  cli_check(status, &diag);
+  if (!rights_kept(&box, &o)) rights_give_up(&box, &o, &models, &list);
+  run_models_open(&models, cancel);
   if (o.tensors) {
-    tensors_run(&o, plan, cancel);
+    tensors_run(&o, &models, cancel);
   } else {
     struct run_session session;
-    session_open(&session, &o, plan, cancel);
+    session_open(&session, &o, &models, cancel);
     session.sandbox = box.text;
     status = scans_run(&session, &list);
     session_close(&session);
   }
   cli_on_interrupt(NULL, NULL);
   run_list_close(&list);
-  vn_plan_close(&plan);
+  run_models_close(&models);
   vn_cancel_close(&cancel);
-  free(plan_path);
   run_options_close(&o);
   comm_close();
   return (int)status;

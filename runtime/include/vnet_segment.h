@@ -79,6 +79,17 @@ VN_SEGMENT_API enum vn_status vn_segmenter_open(const struct vn_plan *plan,
 /* Accepts NULL; sets *segmenter to NULL. No run may be under way. */
 VN_SEGMENT_API void vn_segmenter_close(struct vn_segmenter **segmenter);
 
+/* From now on a run of `segmenter` is one of `other`, too, and voxels are labelled by the mean of
+ * their probabilities on the image's grid, as the folds of a training are put to use; any number
+ * may be added. Both take the same channels in the same order and tell the same labels; grid,
+ * window and intensities are each model's own. Names, colours, the order of regions and what is
+ * plausible are the first one's. The memory of all of them is held at once, and while a run takes
+ * place four bytes for each voxel and label, which vn_segmenter_memory counts. Its limit is that of
+ * `segmenter`. Takes *other over and sets it to NULL; on failure it is left. No run may be under
+ * way. VN_E_ARGUMENT: they do not go together, and what of `other` differs; VN_E_MEMORY. */
+VN_SEGMENT_API enum vn_status vn_segmenter_add(struct vn_segmenter *segmenter,
+                                               struct vn_segmenter **other, struct vn_diag *diag);
+
 /* What a model asks for and what it gives. */
 struct vn_segmenter_info {
   size_t size;             /* sizeof(struct vn_segmenter_info), set by the caller */
@@ -89,7 +100,7 @@ struct vn_segmenter_info {
   const char *orientation; /* "RAS": where w, h, d grow; NULL: the image's own axes */
   const char *intensity;   /* "percentile 0.5 99.5" …; "none" */
   bool named;              /* the model names its labels */
-  uint64_t memory_bytes;   /* that the open segmenter takes; a run adds to it */
+  uint64_t memory_bytes;   /* that the open segmenter takes, all models of it; a run adds to it */
   size_t regions;          /* 0: labels exclude each other; else labels 1 … regions may overlap */
 };
 /* Fills *info; strings belong to the segmenter or its plan. VN_E_ARGUMENT: size. */
@@ -114,7 +125,8 @@ struct vn_channel_info {
 VN_SEGMENT_API struct vn_channel_info vn_segmenter_channel(const struct vn_segmenter *segmenter,
                                                            size_t index);
 
-/* The exec inside, for its steps and threads; belongs to the segmenter. */
+/* The exec inside, for its steps and threads; belongs to the segmenter. Of several models the
+ * first one's. */
 VN_SEGMENT_API struct vn_exec *vn_segmenter_exec(const struct vn_segmenter *segmenter);
 
 /* ---- run ---- */
@@ -159,9 +171,9 @@ struct vn_label_map {
 
 struct vn_segment_report {
   size_t size;    /* sizeof(struct vn_segment_report), set by the caller */
-  size_t grid[3]; /* voxels along the model's d, h, w that the image became */
+  size_t grid[3]; /* voxels along the (first) model's d, h, w that the image became */
   double grid_spacing_mm[3];
-  size_t windows, skipped; /* skipped ones, with background alone, are among the windows */
+  size_t windows, skipped; /* of all models; skipped ones, with background alone, are among them */
   size_t replaced_vox;     /* that were not finite */
   uint64_t removed_vox;    /* by clean-up */
   double shift, scale;     /* of the first channel the network saw (value - shift) * scale, */

@@ -7,11 +7,15 @@
 #include "fail.h"
 #include "image.h"
 
+/* Is the background what the channels leave? */
+static bool has_rest(const struct vn_decision *d) {
+  return d->meaning == VN_MEANS_REGIONS || d->meaning == VN_MEANS_FOREGROUND;
+}
+
 /* ---- what the plan says ---- */
 
 size_t vn_decision_labels(const struct vn_decision *d) {
-  return d->meaning == VN_MEANS_REGIONS || d->meaning == VN_MEANS_FOREGROUND ? d->channels + 1
-                                                                             : d->channels;
+  return has_rest(d) ? d->channels + 1 : d->channels;
 }
 
 size_t vn_decision_regions(const struct vn_decision *d) {
@@ -21,8 +25,7 @@ size_t vn_decision_regions(const struct vn_decision *d) {
 /* Of one channel nothing follows: it is taken for a probability. */
 static void meaning_settle(struct vn_decision *d, bool probable) {
   if (d->meaning == VN_MEANS_UNSAID) d->meaning = probable ? VN_MEANS_SOFTMAX : VN_MEANS_SCORES;
-  if (d->channels > 1 || d->meaning == VN_MEANS_REGIONS || d->meaning == VN_MEANS_FOREGROUND)
-    return;
+  if (d->channels > 1 || has_rest(d)) return;
   d->meaning = VN_MEANS_REGIONS;
   d->guessed = true;
 }
@@ -64,6 +67,12 @@ void vn_decision_idle(const struct vn_decision *d, float *idle) {
     else
       idle[c] = logarithms && c > 0 ? -20 : 0;
   if (d->meaning == VN_MEANS_SOFTMAX) idle[0] = 1;
+}
+
+struct vn_decision vn_decision_of_mean(const struct vn_decision *of) {
+  struct vn_decision mean = *of;
+  if (!has_rest(of)) mean.meaning = VN_MEANS_SOFTMAX;
+  return mean;
 }
 
 /* ---- labels ---- */
@@ -113,20 +122,33 @@ static void foreground_put(const struct vn_verdict *v, size_t at, const float *f
     probability_put(v->map, (c + 1) * v->elems + at, from[c]);
 }
 
+/* Probabilities of labels that exclude each other: a share of what term_of gives. */
+struct softmax {
+  bool probable; /* they are already, but for rounding */
+  float most, sum;
+};
+
+static float term_of(const struct softmax *s, float score) {
+  return s->probable ? score : (float)vn_exp((double)(score - s->most));
+}
+
+static struct softmax softmax_of(const struct vn_decision *d, const float *scores) {
+  struct softmax s = {.probable = d->meaning == VN_MEANS_SOFTMAX,
+                      .most = scores[highest(scores, d->channels)]};
+  for (size_t c = 0; c < d->channels; c++) s.sum += term_of(&s, scores[c]);
+  return s;
+}
+
 /* One voxel's scores as probabilities to voxel `at` of every class. */
 static void probabilities_put(const struct vn_verdict *v, size_t at, const float *from) {
   const struct vn_decision *d = v->decision;
-  const bool probable = d->meaning == VN_MEANS_SOFTMAX;
-  if (d->meaning == VN_MEANS_REGIONS || d->meaning == VN_MEANS_FOREGROUND) {
+  if (has_rest(d)) {
     foreground_put(v, at, from);
     return;
   }
-  float most = from[highest(from, d->channels)], sum = 0;
+  const struct softmax s = softmax_of(d, from);
   for (size_t c = 0; c < d->channels; c++)
-    sum += probable ? from[c] : (float)vn_exp((double)(from[c] - most));
-  for (size_t c = 0; c < d->channels; c++)
-    probability_put(v->map, c * v->elems + at,
-                    (probable ? from[c] : (float)vn_exp((double)(from[c] - most))) / sum);
+    probability_put(v->map, c * v->elems + at, term_of(&s, from[c]) / s.sum);
 }
 
 static void regions_put(const struct vn_verdict *v, size_t at, const float *from) {
@@ -144,9 +166,10 @@ static ptrdiff_t walk_to(const struct vn_walk *walk, size_t d, size_t h) {
 /* Regions whose scores are no probabilities are told apart all the same, once someone has said from
  * where on. */
 static const char *improbable(const struct vn_verdict *v, const float *scores) {
-  const struct vn_decision *d = v->decision;
+  const struct vn_decision *d = v->own;
   bool probable = true;
-  if (d->meaning != VN_MEANS_REGIONS || (!d->guessed && !v->map->probabilities)) return NULL;
+  if (d->meaning != VN_MEANS_REGIONS || (!d->guessed && !v->map->probabilities && !v->average))
+    return NULL;
   /* A mean of numbers in [0, 1] may leave it by rounding. */
   for (size_t i = 0; i < v->width * d->channels; i++)
     probable = probable && scores[i] >= -1e-4f && scores[i] <= 1.0001f;
@@ -158,15 +181,35 @@ static const char *improbable(const struct vn_verdict *v, const float *scores) {
                "probabilities";
 }
 
+/* Adds one voxel's probabilities to those of the models before; of the last one, the mean. */
+static const float *averaged(const struct vn_verdict *v, size_t at, const float *from) {
+  const struct vn_decision *own = v->own;
+  const struct vn_average *all = v->average;
+  float *sum = all->sum + at * own->channels;
+  const struct softmax s =
+      has_rest(own) ? (struct softmax){.probable = true, .sum = 1} : softmax_of(own, from);
+  for (size_t c = 0; c < own->channels; c++) {
+    sum[c] += term_of(&s, from[c]) / s.sum;
+    if (v->last) sum[c] /= (float)all->models;
+  }
+  return sum;
+}
+
+static void voxel_decide(const struct vn_verdict *v, char *label, size_t at, const float *of) {
+  vn_label_put(v->map, label, label_of(v->decision, of));
+  if (v->map->probabilities) probabilities_put(v, at, of);
+  if (v->map->regions) regions_put(v, at, of);
+}
+
 const char *vn_verdict_row(const struct vn_verdict *v, size_t d, size_t h, const float *scores) {
   char *label = (char *)v->map->data + walk_to(&v->label_walk, d, h);
   ptrdiff_t at = walk_to(&v->index_walk, d, h);
   const char *refusal = improbable(v, scores);
-  for (size_t w = 0; w < v->width; w++, scores += v->decision->channels) {
-    const float *of = v->filled && v->filled(v->context, d, h, w) ? v->idle : scores;
-    vn_label_put(v->map, label, label_of(v->decision, of));
-    if (v->map->probabilities) probabilities_put(v, (size_t)at, of);
-    if (v->map->regions) regions_put(v, (size_t)at, of);
+  const bool decides = !v->average || v->last;
+  for (size_t w = 0; w < v->width; w++, scores += v->own->channels) {
+    const float *of = v->average ? averaged(v, (size_t)at, scores) : scores;
+    if (decides && v->filled && v->filled(v->context, d, h, w)) of = v->idle;
+    if (decides) voxel_decide(v, label, (size_t)at, of);
     label += v->label_walk.step[2];
     at += v->index_walk.step[2];
   }

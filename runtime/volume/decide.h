@@ -5,7 +5,10 @@
  * highest is a voxel's, the lowest of equals. Where each channel is a region of its own, region c
  * is label c + 1; a voxel is in those whose score is at least their threshold, and in the map it
  * has the one that is painted last, or 0. They are painted in the order in which `vnet.labels`
- * lists them, those that it does not list before the others and in the network's order. */
+ * lists them, those that it does not list before the others and in the network's order.
+ *
+ * Several models are averaged by their probabilities: all but the last add theirs to a sum of the
+ * whole image, and the last one's rows are decided by what that has become. */
 #ifndef VNET_DECIDE_H
 #define VNET_DECIDE_H
 
@@ -37,9 +40,21 @@ void vn_decision_paint(struct vn_decision *decision, const struct vn_palette *pa
 /* Scores of certain background: idle[channels]. */
 void vn_decision_idle(const struct vn_decision *decision, float *idle);
 
+/* What the mean of probabilities means, which `of` and others like it yield. Borrows what is of's.
+ */
+struct vn_decision vn_decision_of_mean(const struct vn_decision *of);
+
+/* What several models yield. */
+struct vn_average {
+  float *sum; /* [voxel, densely as the image has them][channel]: of probabilities */
+  size_t models;
+};
+
 /* Where the results of a run go. */
 struct vn_verdict {
-  const struct vn_decision *decision;
+  const struct vn_decision *decision, *own; /* own: what the scores are; the same of one model */
+  struct vn_average *average;               /* NULL: of one model */
+  bool last;                                /* of those that are averaged: it decides */
   const struct vn_label_map *map;
   struct vn_walk label_walk, index_walk; /* of the grid's view: over the map, over dense voxels */
   size_t width, elems;                   /* of a row; of an image */

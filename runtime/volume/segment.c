@@ -19,10 +19,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "average.h"
 #include "float_mode.h"
 #include "foreground.h"
 #include "options.h"
-#include "segmenter.h"
 
 enum { CLASSES_MOST = INT16_MAX + 1 };
 
@@ -176,6 +176,8 @@ enum vn_status vn_segmenter_open(const struct vn_plan *plan, const struct vn_exe
 void vn_segmenter_close(struct vn_segmenter **segmenter) {
   struct vn_segmenter *s = segmenter ? *segmenter : NULL;
   if (!s) return;
+  for (size_t i = 0; i < s->others; i++) vn_segmenter_close(&s->other[i]);
+  free(s->other);
   vn_channels_close(&s->channels);
   vn_decision_close(&s->decision);
   vn_palette_close(&s->palette);
@@ -183,6 +185,20 @@ void vn_segmenter_close(struct vn_segmenter **segmenter) {
   vn_exec_close(&s->exec);
   free(s);
   *segmenter = NULL;
+}
+
+enum vn_status vn_segmenter_add(struct vn_segmenter *s, struct vn_segmenter **other,
+                                struct vn_diag *diag) {
+  if (*other == s || (*other)->others)
+    return vn_fail(diag, VN_E_ARGUMENT, "a segmenter that is averaged already");
+  enum vn_status status = vn_average_check(s, *other, diag);
+  if (status) return status;
+  struct vn_segmenter **more = realloc(s->other, (s->others + 1) * sizeof *more);
+  if (!more) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  s->other = more;
+  s->other[s->others++] = *other;
+  *other = NULL;
+  return VN_OK;
 }
 
 /* ---- questions ---- */
@@ -203,8 +219,9 @@ enum vn_status vn_segmenter_info(const struct vn_segmenter *s, struct vn_segment
       .intensity = intensity ? intensity : "none",
       .named = vn_plan_meta(s->plan, "vnet.labels") != NULL,
       .regions = vn_decision_regions(&s->decision),
-      .memory_bytes = vn_segmenter_exec_bytes(s),
   };
+  for (size_t i = 0; i <= s->others; i++)
+    mine.memory_bytes += vn_segmenter_exec_bytes(vn_segmenter_model(s, i));
   memcpy(mine.patch, in.dim + 2, sizeof mine.patch);
   memcpy(mine.spacing_mm, s->spacing_mm, sizeof mine.spacing_mm);
   return vn_options_give(&mine, sizeof mine, info, "vn_segmenter_info", diag);

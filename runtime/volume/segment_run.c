@@ -1,5 +1,9 @@
 /* One run: images taken, their statistics, windows, labels, clean-up; see vnet_segment.h.
  *
+ * Of several models each takes the images, lays its grid and runs its windows, one after the other.
+ * All but the last add their probabilities to a sum on the image's grid; the last is the first of
+ * them, whose filling, clean-up and expectations count, and its rows are decided by the mean.
+ *
  * Label 0 is what the model calls background. Windows with nothing in them, in no channel
  * (source.c), get it unseen, as does what lies outside of the foreground's box (foreground.h).
  * Filling (filling.h) gets it, too, where every image on the first one's grid has some. */
@@ -22,19 +26,28 @@ enum { WINDOWS_MOST = 10000, WINDOW_VOX = 64 * 64 * 64 };
 
 /* ---- a run: what was asked for ---- */
 
-struct run {
-  const struct vn_segmenter *segmenter;
-  struct vn_segment_options options;
+struct run { /* of one model */
+  struct vn_segmenter *segmenter;
+  const struct vn_segment_options *options;
+  struct vn_stage *stage;
   struct vn_source *sources; /* [count], owned */
   size_t count;
   struct vn_label_map map;
   struct vn_judge judge;
   struct vn_grid grid;
   struct vn_verdict verdict;
-  struct vn_stage stage;
   struct vn_window_channel *channels; /* [count], owned */
   struct vn_window_job window;
   struct vn_segment_report report;
+};
+
+struct crew {      /* of all models that are averaged */
+  struct run *run; /* [count], owned; the first one has the results and runs last */
+  size_t count;
+  struct vn_segment_options options;
+  struct vn_stage stage;
+  struct vn_average average;
+  struct vn_decision mean;
 };
 
 /* Whose grid and geometry the results have. */
@@ -42,9 +55,8 @@ static const struct vn_image *first_image(const struct run *run) {
   return &run->sources[0].image;
 }
 
-static enum vn_status options_read(struct run *run, const struct vn_segment_options *options,
-                                   struct vn_diag *diag) {
-  struct vn_segment_options *o = &run->options;
+static enum vn_status options_read(struct vn_segment_options *o,
+                                   const struct vn_segment_options *options, struct vn_diag *diag) {
   enum vn_status status = vn_options_take(o, sizeof *o, options, "vn_segment_options", diag);
   if (status) return status;
   if (!(o->overlap < 1))
@@ -71,15 +83,15 @@ static enum vn_status grid_lay(struct run *run, struct vn_diag *diag) {
 static uint64_t windows_most(const struct run *run, const size_t patch[3]) {
   const uint64_t voxels = vn_times(vn_times(patch[0], patch[1]), patch[2]);
   const uint64_t same = (uint64_t)WINDOWS_MOST * WINDOW_VOX / voxels;
-  if (run->options.windows_most == SIZE_MAX) return UINT64_MAX;
-  if (run->options.windows_most) return run->options.windows_most;
+  if (run->options->windows_most == SIZE_MAX) return UINT64_MAX;
+  if (run->options->windows_most) return run->options->windows_most;
   return same > WINDOWS_MOST ? same : WINDOWS_MOST;
 }
 
 /* A scan of few large voxels becomes a grid of very many small ones. */
 static enum vn_status windows_check(const struct run *run, struct vn_diag *diag) {
   const struct vn_buffer in = vn_exec_input(run->segmenter->exec, 0);
-  const uint64_t count = vn_window_count(&run->grid, in.dim + 2, run->options.overlap);
+  const uint64_t count = vn_window_count(&run->grid, in.dim + 2, run->options->overlap);
   const uint64_t most = windows_most(run, in.dim + 2);
   if (count <= most) return VN_OK;
   return vn_fail(
@@ -121,20 +133,15 @@ static enum vn_status images_take(struct run *run, const struct vn_image *const 
   run->count = count;
   for (size_t i = 0; i < count && !status; i++) {
     status = vn_source_take(&run->sources[i], images[i], i ? first_image(run) : NULL,
-                            run->options.match_grids, &inner);
+                            run->options->match_grids, &inner);
     status = told(run, i, status, &inner, diag);
   }
   return status;
 }
 
-/* To be closed in any case. */
-static enum vn_status run_plan(const struct vn_segmenter *segmenter,
-                               const struct vn_image *const images[], size_t count,
-                               const struct vn_segment_options *options, struct run *run,
+static enum vn_status run_plan(struct run *run, const struct vn_image *const images[], size_t count,
                                struct vn_diag *diag) {
-  *run = (struct run){.segmenter = segmenter};
-  enum vn_status status = options_read(run, options, diag);
-  if (!status) status = images_take(run, images, count, diag);
+  enum vn_status status = images_take(run, images, count, diag);
   if (!status) status = grid_lay(run, diag);
   return status ? status : windows_check(run, diag);
 }
@@ -145,6 +152,42 @@ static void run_close(struct run *run) {
   free(run->channels);
   vn_grid_close(&run->grid);
   vn_judge_close(&run->judge);
+  *run = (struct run){0};
+}
+
+/* Which model a sentence is about, where it is not the first. */
+static enum vn_status model_told(size_t model, enum vn_status status, const struct vn_diag *inner,
+                                 struct vn_diag *diag) {
+  if (status && model && status != VN_E_CANCELLED)
+    return vn_fail(diag, status, "model %zu: %.400s", model + 1, inner->text);
+  return status ? vn_fail(diag, status, "%s", inner->text) : VN_OK;
+}
+
+/* To be closed in any case. */
+static enum vn_status crew_plan(const struct vn_segmenter *segmenter,
+                                const struct vn_image *const images[], size_t count,
+                                const struct vn_segment_options *options, struct crew *crew,
+                                struct vn_diag *diag) {
+  *crew = (struct crew){.count = segmenter->others + 1};
+  enum vn_status status = options_read(&crew->options, options, diag);
+  struct vn_diag inner;
+  if (status) return status;
+  crew->run = calloc(crew->count, sizeof *crew->run);
+  if (!crew->run) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  for (size_t i = 0; i < crew->count && !status; i++) {
+    crew->run[i] = (struct run){.segmenter = vn_segmenter_model(segmenter, i),
+                                .options = &crew->options,
+                                .stage = &crew->stage};
+    status = run_plan(&crew->run[i], images, count, &inner);
+    status = model_told(i, status, &inner, diag);
+  }
+  return status;
+}
+
+static void crew_close(struct crew *crew) {
+  for (size_t i = 0; crew->run && i < crew->count; i++) run_close(&crew->run[i]);
+  free(crew->run);
+  free(crew->average.sum);
 }
 
 /* Beside the exec's memory. Fitting and windows do not hold theirs at the same time. */
@@ -161,19 +204,33 @@ static uint64_t more_bytes(const struct run *run) {
   return vn_plus(most, matched);
 }
 
-static uint64_t run_bytes(const struct run *run) {
-  return vn_plus(vn_segmenter_exec_bytes(run->segmenter), more_bytes(run));
+static uint64_t average_bytes(const struct crew *crew) {
+  const uint64_t elems = vn_image_elems(first_image(crew->run));
+  const uint64_t each = crew->run->segmenter->decision.channels * sizeof(float);
+  return crew->count > 1 ? vn_times(elems, each) : 0;
+}
+
+/* One model after the other; what is held of the execs' memory is `held`. */
+static uint64_t crew_bytes(const struct crew *crew,
+                           uint64_t (*held)(const struct vn_segmenter *s)) {
+  uint64_t most = 0, execs = 0;
+  for (size_t i = 0; i < crew->count; i++) {
+    const uint64_t more = more_bytes(&crew->run[i]);
+    most = most > more ? most : more;
+    execs = vn_plus(execs, held(crew->run[i].segmenter));
+  }
+  return vn_plus(vn_plus(most, average_bytes(crew)), execs);
 }
 
 enum vn_status vn_segmenter_memory(const struct vn_segmenter *segmenter,
                                    const struct vn_image *const images[], size_t count,
                                    const struct vn_segment_options *options, uint64_t *bytes,
                                    struct vn_diag *diag) {
-  struct run run;
+  struct crew crew;
   const vn_float_mode host = vn_float_mode_enter();
-  enum vn_status status = run_plan(segmenter, images, count, options, &run, diag);
-  if (!status) *bytes = run_bytes(&run);
-  run_close(&run);
+  enum vn_status status = crew_plan(segmenter, images, count, options, &crew, diag);
+  if (!status) *bytes = crew_bytes(&crew, vn_segmenter_exec_bytes);
+  crew_close(&crew);
   vn_float_mode_restore(host);
   return status;
 }
@@ -223,19 +280,21 @@ static enum vn_status output_check(const struct run *run, struct vn_diag *diag) 
   return VN_OK;
 }
 
-static enum vn_status limit_check(const struct run *run, struct vn_diag *diag) {
-  const struct vn_segmenter *s = run->segmenter;
-  const uint64_t limit = s->memory_limit_bytes;
+/* What the first run will write to. */
+static uint64_t fresh_bytes(const struct vn_segmenter *s) {
+  const struct vn_exec_info info = vn_exec_info(s->exec);
+  return s->ran ? 0 : info.arena_bytes + info.scratch_bytes;
+}
+
+static enum vn_status limit_check(const struct crew *crew, struct vn_diag *diag) {
+  const uint64_t limit = crew->run->segmenter->memory_limit_bytes;
   if (limit) {
-    const uint64_t need = run_bytes(run);
+    const uint64_t need = crew_bytes(crew, vn_segmenter_exec_bytes);
     if (need <= limit) return VN_OK;
     return vn_fail(diag, VN_E_MEMORY, "the run takes %.1f MiB and the limit is %.1f MiB",
                    (double)need / 0x1p20, (double)limit / 0x1p20);
   }
-  const struct vn_exec_info info = vn_exec_info(s->exec);
-  const uint64_t need =
-      vn_plus(more_bytes(run), s->ran ? 0 : info.arena_bytes + info.scratch_bytes);
-  const uint64_t available = vn_memory_free();
+  const uint64_t need = crew_bytes(crew, fresh_bytes), available = vn_memory_free();
   if (need <= available) return VN_OK;
   return vn_fail(diag, VN_E_MEMORY,
                  "the run takes %.1f MiB and %.1f MiB are free (--memory-limit none tries all the "
@@ -243,13 +302,30 @@ static enum vn_status limit_check(const struct run *run, struct vn_diag *diag) {
                  (double)need / 0x1p20, (double)available / 0x1p20);
 }
 
+/* Zeros for the probabilities to be added to. */
+static enum vn_status average_open(struct crew *crew, struct vn_diag *diag) {
+  crew->mean = vn_decision_of_mean(&crew->run->segmenter->decision);
+  crew->average.models = crew->count;
+  if (crew->count == 1) return VN_OK;
+  const uint64_t bytes = average_bytes(crew);
+  if (bytes <= SIZE_MAX) crew->average.sum = calloc((size_t)bytes, 1);
+  return crew->average.sum
+             ? VN_OK
+             : vn_fail(diag, VN_E_MEMORY, "out of memory for the mean of %zu models", crew->count);
+}
+
 /* The window job, but for what the image's statistics say. */
-static void job_fill(struct run *run) {
+static void job_fill(struct crew *crew, struct run *run) {
   const struct vn_segmenter *s = run->segmenter;
   const size_t *dim = first_image(run)->dim;
   const ptrdiff_t dense[3] = {1, (ptrdiff_t)dim[0], (ptrdiff_t)(dim[0] * dim[1])};
+  const bool several = crew->count > 1;
+  run->map = crew->run->map;
   run->verdict = (struct vn_verdict){
-      .decision = &s->decision,
+      .decision = several ? &crew->mean : &s->decision,
+      .own = &s->decision,
+      .average = several ? &crew->average : NULL,
+      .last = run == crew->run,
       .map = &run->map,
       .label_walk = vn_view_walk(&run->grid.view, run->map.stride),
       .index_walk = vn_view_walk(&run->grid.view, dense),
@@ -258,18 +334,18 @@ static void job_fill(struct run *run) {
       .context = run,
   };
   run->window = (struct vn_window_job){
-      .stage = &run->stage,
+      .stage = run->stage,
       .network_work = s->network_work,
       .output = s->output,
       .channels = run->channels,
       .count = run->count,
       .grid = &run->grid,
-      .overlap = run->options.overlap,
-      .weighting = run->options.weighting,
+      .overlap = run->options->overlap,
+      .weighting = run->options->weighting,
       .sink = row_decide,
       .sink_context = run,
   };
-  memcpy(run->window.mirror, run->options.mirror, sizeof run->window.mirror);
+  memcpy(run->window.mirror, run->options->mirror, sizeof run->window.mirror);
 }
 
 static const char *label_name(const void *context, size_t label) {
@@ -286,32 +362,36 @@ static enum vn_status judge_open(struct run *run, struct vn_diag *diag) {
                                  .labels = s->classes,
                                  .name = label_name,
                                  .context = s,
-                                 .stage = &run->stage};
+                                 .stage = run->stage};
   return vn_judge_open(&run->judge, diag);
 }
 
 static bool cleaned(const struct run *run) {
-  return run->options.largest_component || run->options.min_volume_ml > 0;
+  return run->options->largest_component || run->options->min_volume_ml > 0;
 }
 
 /* Do windows lie on the foreground's box alone? */
 static bool boxed(const struct run *run) {
-  return run->segmenter->foreground > -INFINITY && !run->options.every_window;
+  return run->segmenter->foreground > -INFINITY && !run->options->every_window;
 }
 
-static void stage_fill(struct run *run, vn_float_mode host_mode) {
-  const double elems = (double)vn_image_elems(first_image(run));
-  run->stage = (struct vn_stage){.exec = run->segmenter->exec,
-                                 .cancel = run->options.cancel,
-                                 .progress = run->options.progress,
-                                 .context = run->options.progress_context,
-                                 .host_mode = host_mode};
-  const double judge_ns = vn_judge_ns(&run->segmenter->expect);
-  run->stage.all =
-      (judge_ns + (cleaned(run) ? VN_CLEAN_NS : 0)) * elems + vn_window_work(&run->window);
-  for (size_t i = 0; i < run->count; i++)
-    run->stage.all += vn_source_ns(&run->sources[i], first_image(run)) +
-                      (boxed(run) ? VN_FOREGROUND_NS * elems : 0);
+static void stage_fill(struct crew *crew, vn_float_mode host_mode) {
+  const struct run *first = crew->run;
+  const double elems = (double)vn_image_elems(first_image(first));
+  const double judge_ns = vn_judge_ns(&first->segmenter->expect);
+  crew->stage = (struct vn_stage){.cancel = crew->options.cancel,
+                                  .progress = crew->options.progress,
+                                  .context = crew->options.progress_context,
+                                  .host_mode = host_mode};
+  crew->stage.all = (judge_ns + (cleaned(first) ? VN_CLEAN_NS : 0)) * elems;
+  for (size_t i = 0; i < crew->count; i++) {
+    const struct run *run = &crew->run[i];
+    crew->stage.exec = run->segmenter->exec;
+    crew->stage.all += vn_window_work(&run->window);
+    for (size_t c = 0; c < run->count; c++)
+      crew->stage.all += vn_source_ns(&run->sources[c], first_image(run)) +
+                         (boxed(run) ? VN_FOREGROUND_NS * elems : 0);
+  }
 }
 
 /* What there is to say of one image, and of several which it is. */
@@ -337,71 +417,100 @@ static enum vn_status voxels_fit(struct run *run, struct vn_diag *diag) {
     char note[sizeof run->report.note] = "";
     struct vn_diag inner;
     status = vn_source_fit(source, &rules->of[i].rule, first_image(run), &run->map,
-                           run->options.replace_nan, &run->stage, note, sizeof note, &inner);
+                           run->options->replace_nan, run->stage, note, sizeof note, &inner);
     status = told(run, i, status, &inner, diag);
     note_add(run, i, note);
     run->report.replaced_vox += source->filling.replaced_vox;
     filled = filled && (source->apart || vn_filling_any(&source->filling));
-    run->channels[i] = vn_source_channel(source, &run->grid.view, run->options.every_window);
+    run->channels[i] = vn_source_channel(source, &run->grid.view, run->options->every_window);
   }
   if (filled) run->verdict.filled = filling_at;
   return status;
 }
 
-static enum vn_status network_run(struct run *run, struct vn_diag *diag) {
-  struct vn_window_report windows;
-  const struct vn_decision *decision = &run->segmenter->decision;
-  float *idle = calloc(decision->channels, sizeof *idle);
+static enum vn_status network_run(struct run *run, struct vn_window_report *report,
+                                  struct vn_diag *diag) {
+  const struct vn_decision *own = &run->segmenter->decision;
+  float *idle = calloc(own->channels, 2 * sizeof *idle), *decided = idle + own->channels;
   if (!idle) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  vn_decision_idle(decision, idle);
-  run->window.idle = run->verdict.idle = idle;
+  vn_decision_idle(own, idle);
+  vn_decision_idle(run->verdict.decision, decided);
+  run->window.idle = idle;
+  run->verdict.idle = decided;
   enum vn_status status = VN_OK;
   if (boxed(run)) status = vn_foreground_find(&run->window, run->segmenter->foreground, diag);
-  if (!status) status = vn_window_run(&run->window, &windows, diag);
+  if (!status) status = vn_window_run(&run->window, report, diag);
   free(idle);
-  run->report.windows = windows.windows;
-  run->report.skipped = windows.skipped;
-  run->report.network_ns = windows.network_ns;
-  run->report.outside_ns = windows.outside_ns;
+  return status;
+}
+
+/* One model, from the images' statistics to its last row. */
+static enum vn_status model_run(struct run *run, struct vn_segment_report *report,
+                                struct vn_diag *diag) {
+  struct vn_window_report windows = {0};
+  const uint64_t start = vn_stage_now_ns();
+  run->stage->exec = run->segmenter->exec;
+  run->segmenter->ran = true;
+  enum vn_status status = voxels_fit(run, diag);
+  report->intensity_ns += vn_stage_now_ns() - start;
+  if (!status) status = network_run(run, &windows, diag);
+  report->windows += windows.windows;
+  report->skipped += windows.skipped;
+  report->network_ns += windows.network_ns;
+  report->outside_ns += windows.outside_ns;
   return status;
 }
 
 static enum vn_status labels_clean(struct run *run, struct vn_diag *diag) {
   const double elems = (double)vn_image_elems(first_image(run));
   if (!cleaned(run)) return VN_OK;
-  vn_stage_begin(&run->stage, VN_CLEAN_NS * elems);
+  vn_stage_begin(run->stage, VN_CLEAN_NS * elems);
   const double least =
-      ceil(run->options.min_volume_ml / vn_image_voxel_ml(first_image(run)) - 1e-9);
+      ceil(run->options->min_volume_ml / vn_image_voxel_ml(first_image(run)) - 1e-9);
   return vn_labels_clean(&run->map, first_image(run), run->segmenter->classes,
-                         run->options.largest_component, (uint64_t)fmin(least, elems + 1),
-                         &run->stage, &run->report.removed_vox, diag);
+                         run->options->largest_component, (uint64_t)fmin(least, elems + 1),
+                         run->stage, &run->report.removed_vox, diag);
 }
 
 /* ---- all of it ---- */
 
-static enum vn_status run_all(struct run *run, struct vn_diag *diag) {
-  uint64_t start = vn_stage_now_ns();
-  enum vn_status status = voxels_fit(run, diag);
+static void report_fill(struct run *run) {
   const struct vn_intensity *seen = &run->sources[0].intensity;
-  run->report.intensity_ns = vn_stage_now_ns() - start;
   run->report.shift = (double)seen->shift;
   run->report.scale = (double)seen->scale;
   run->report.low = (double)seen->low;
   run->report.high = (double)seen->high;
   memcpy(run->report.grid, run->grid.dim, sizeof run->report.grid);
   memcpy(run->report.grid_spacing_mm, run->grid.spacing_mm, sizeof run->report.grid_spacing_mm);
+}
+
+/* All models; of the first one, which is the last to run, the memory stays for what follows. */
+static enum vn_status models_run(struct crew *crew, struct vn_diag *diag) {
+  enum vn_status status = VN_OK;
+  struct vn_diag inner;
+  for (size_t i = crew->count; i-- > 0 && !status;) {
+    status = model_run(&crew->run[i], &crew->run->report, &inner);
+    status = model_told(i, status, &inner, diag);
+    if (i) run_close(&crew->run[i]);
+  }
+  return status;
+}
+
+static enum vn_status run_all(struct crew *crew, struct vn_diag *diag) {
+  struct run *run = crew->run;
   vn_expect_extent(&run->segmenter->expect, &run->grid.view, run->report.warning,
                    sizeof run->report.warning);
-  if (!status) status = network_run(run, diag);
-  start = vn_stage_now_ns();
+  enum vn_status status = models_run(crew, diag);
+  const uint64_t start = vn_stage_now_ns();
+  report_fill(run);
   if (!status) status = vn_judge_pieces(&run->judge, diag);
   if (!status) status = labels_clean(run, diag);
   if (!status)
     status = vn_judge_labels(&run->judge, vn_source_level(&run->sources[0]), run->report.warning,
                              sizeof run->report.warning, diag);
   run->report.clean_ns = vn_stage_now_ns() - start;
-  vn_stage_begin(&run->stage, run->stage.all - run->stage.done - run->stage.weight);
-  if (!status && !vn_stage_tell(&run->stage, 1)) status = vn_stage_cancelled(diag);
+  vn_stage_begin(run->stage, run->stage->all - run->stage->done - run->stage->weight);
+  if (!status && !vn_stage_tell(run->stage, 1)) status = vn_stage_cancelled(diag);
   return status;
 }
 
@@ -409,24 +518,25 @@ enum vn_status vn_segment(struct vn_segmenter *segmenter, const struct vn_image 
                           size_t count, const struct vn_segment_options *options,
                           const struct vn_label_map *labels, struct vn_segment_report *report,
                           struct vn_diag *diag) {
-  struct run run;
+  struct crew crew;
   vn_float_mode host_mode = vn_float_mode_enter();
-  enum vn_status status = run_plan(segmenter, images, count, options, &run, diag);
+  enum vn_status status = crew_plan(segmenter, images, count, options, &crew, diag);
+  struct run *run = crew.run;
   if (!status && report) /* before the work, for a size may be wrong */
-    status = vn_options_give(&run.report, sizeof run.report, report, "vn_segment_report", diag);
-  if (!status) status = vn_label_map_take(labels, first_image(&run), &run.map, diag);
-  if (!status) status = output_check(&run, diag);
-  if (!status) status = limit_check(&run, diag);
-  if (!status) status = judge_open(&run, diag);
+    status = vn_options_give(&run->report, sizeof run->report, report, "vn_segment_report", diag);
+  if (!status) status = vn_label_map_take(labels, first_image(run), &run->map, diag);
+  if (!status) status = output_check(run, diag);
+  if (!status) status = limit_check(&crew, diag);
+  if (!status) status = average_open(&crew, diag);
+  if (!status) status = judge_open(run, diag);
   if (!status) {
-    job_fill(&run);
-    stage_fill(&run, host_mode);
-    status = run_all(&run, diag);
-    segmenter->ran = true;
+    for (size_t i = 0; i < crew.count; i++) job_fill(&crew, &crew.run[i]);
+    stage_fill(&crew, host_mode);
+    status = run_all(&crew, diag);
   }
-  run_close(&run);
   vn_float_mode_restore(host_mode);
   if (!status && report)
-    status = vn_options_give(&run.report, sizeof run.report, report, "vn_segment_report", diag);
+    status = vn_options_give(&run->report, sizeof run->report, report, "vn_segment_report", diag);
+  crew_close(&crew);
   return status;
 }

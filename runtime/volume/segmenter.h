@@ -21,10 +21,18 @@ struct vn_segmenter {
   struct vn_expect expect;
   float foreground; /* -INFINITY: the model does not say */
   double network_work;
-  bool ran; /* the exec's memory has been written to, and is no longer free */
+  bool ran;                    /* the exec's memory has been written to, and is no longer free */
+  struct vn_segmenter **other; /* [others], owned: models that are averaged with it */
+  size_t others;
 };
 
-/* What its exec holds. */
+/* Model `index` of those that are averaged: itself first. */
+static inline struct vn_segmenter *vn_segmenter_model(const struct vn_segmenter *segmenter,
+                                                      size_t index) {
+  return index ? segmenter->other[index - 1] : (struct vn_segmenter *)(uintptr_t)segmenter;
+}
+
+/* What its own exec holds. */
 uint64_t vn_segmenter_exec_bytes(const struct vn_segmenter *segmenter);
 
 /* Rough, for progress alone: nanoseconds of a thread for a voxel of clean-up. */

@@ -94,6 +94,16 @@ static enum vn_status scan_segment(const struct host *h, struct vn_segmenter *se
   return status;
 }
 
+/* The plan's mean with itself. */
+static enum vn_status averaged(const struct vn_plan *plan, const struct vn_exec_options *opening,
+                               struct vn_segmenter *segmenter, struct vn_diag *diag) {
+  struct vn_segmenter *other = NULL;
+  enum vn_status status = vn_segmenter_open(plan, opening, &other, diag);
+  if (!status) status = vn_segmenter_add(segmenter, &other, diag);
+  vn_segmenter_close(&other);
+  return status;
+}
+
 static enum vn_status round_run(const struct host *h, struct result *r, struct vn_diag *diag) {
   const struct vn_exec_options opening = {.size = sizeof opening, .threads = 2};
   struct vn_plan *plan = NULL;
@@ -102,6 +112,7 @@ static enum vn_status round_run(const struct host *h, struct result *r, struct v
   enum vn_status status = vn_plan_open(h->plan, &plan, diag);
   if (!status) status = tensor_run(plan, diag);
   if (!status) status = vn_segmenter_open(plan, &opening, &segmenter, diag);
+  if (!status) status = averaged(plan, &opening, segmenter, diag);
   if (!status) status = vn_scan_open(h->scan, &file, diag);
   if (!status) status = vn_scan_load(file, NULL, diag);
   if (!status) status = scan_segment(h, segmenter, file, r, diag);

@@ -248,6 +248,8 @@ def scenarios():
                                 "--threads", "2"])
     yield Scenario("regions", ["vnet-run", "{}/regions.plan", "{}/scan.nii.gz", "-o", "o.nii", "--regions", "r.nrrd", "-q",
                                "--threads", "2"])
+    yield Scenario("average", ["vnet-run", "{}/net.plan,{}/net.plan", "{}/scan.nii.gz", "-o", "o.nii", "--scores", "s.nii", "-q",
+                               "--threads", "2"])
     yield Scenario("run-xml", ["vnet-run", "--xml"])
     yield Scenario("tensor", ["vnet-run", "{}/several.plan", "--tensor", str(tensor()), "-o", "0.npy", "-o", "1.npy", "-o", "2.npy"])
     yield Scenario("folder", ["vnet-run", "{}/net.plan", "{}/scans", "--output-dir", "out", "--threads", "1"], kept=failed_row)

@@ -4,7 +4,8 @@
  *                               and in both worlds: labels are what vnet-run wrote into FOLDER
  *   stop PLAN SCAN ROUNDS SEED MS
  *                               pressed at random moments of opening, loading, fitting, network
- *                               and clean-up: the run ends soon, the next one is right
+ *                               and clean-up, and of a series' volumes being brought onto the
+ *                               first one's grid: the run ends soon, the next one is right
  *   share PLAN SCAN             two threads with a segmenter each on one plan
  *   file PLAN SCAN              the plan's file is overwritten, cut and deleted meanwhile
  *   progress PLAN SCAN          how often it moves, and where it ends
@@ -26,6 +27,8 @@
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
+
+enum { CHANNELS_MOST = 4 };
 
 static _Noreturn void wrong(const char *what, const char *detail) {
   printf("WRONG: %s: %s\n", what, detail);
@@ -233,26 +236,43 @@ static void *press(void *context) {
   return NULL;
 }
 
+/* A channel for each volume, those behind the first one on a grid of their own. */
+static size_t channels_of(const struct vn_scan *file, struct vn_image image[CHANNELS_MOST],
+                          const struct vn_image *images[CHANNELS_MOST]) {
+  size_t count = vn_scan_volumes(file);
+  if (count > CHANNELS_MOST) wrong("a series", "of too many volumes");
+  for (size_t i = 0; i < count; i++) {
+    image[i] = (struct vn_image){.size = sizeof *image};
+    vn_scan_volume(file, i, &image[i]);
+    image[i].affine[0][3] += 3 * (double)i;
+    images[i] = &image[i];
+  }
+  return count;
+}
+
 /* All that a host does, from two files to labels. */
 static enum vn_status whole(const char *plan_path, const char *scan_path, struct vn_cancel *cancel,
                             uint8_t *labels, struct vn_diag *diag) {
   const struct vn_run_options run = {.size = sizeof run, .cancel = cancel};
   const struct vn_exec_options opening = {.size = sizeof opening, .threads = 2, .cancel = cancel};
-  const struct vn_segment_options options = {
-      .size = sizeof options, .largest_component = true, .min_volume_ml = 0.01, .cancel = cancel};
+  const struct vn_segment_options options = {.size = sizeof options,
+                                             .largest_component = true,
+                                             .min_volume_ml = 0.01,
+                                             .cancel = cancel,
+                                             .match_grids = true};
   struct vn_plan *plan = NULL;
   struct vn_segmenter *segmenter = NULL;
   struct vn_scan *file = NULL;
-  struct vn_image image = {.size = sizeof image};
-  const struct vn_image *images[] = {&image};
+  struct vn_image image[CHANNELS_MOST];
+  const struct vn_image *images[CHANNELS_MOST];
   const struct vn_label_map map = {.size = sizeof map, .data = labels, .elem_bytes = 1};
   enum vn_status status = vn_plan_open_with(plan_path, &run, &plan, diag);
   if (!status) status = vn_segmenter_open(plan, &opening, &segmenter, diag);
-  if (!status) status = vn_scan_open(scan_path, &file, diag);
+  if (!status) status = vn_scan_open_series(scan_path, &file, diag);
   if (!status) status = vn_scan_load(file, &run, diag);
   if (!status) {
-    vn_scan_image(file, &image);
-    status = vn_segment(segmenter, images, 1, &options, &map, NULL, diag);
+    const size_t count = channels_of(file, image, images);
+    status = vn_segment(segmenter, images, count, &options, &map, NULL, diag);
   }
   vn_scan_close(&file);
   vn_segmenter_close(&segmenter);
@@ -268,12 +288,14 @@ static int by_size(const void *a, const void *b) {
 /* On one segmenter, pressed while it runs; then the same again, unpressed. */
 static int stop(const char *plan_path, const char *scan_path, size_t rounds, unsigned seed,
                 double most_ms) {
-  struct vn_image image;
-  struct vn_scan *file = scan_load(scan_path, &image);
+  struct vn_image image = {.size = sizeof image};
+  struct vn_diag diag;
+  struct vn_scan *file;
+  need(vn_scan_open_series(scan_path, &file, &diag), scan_path, &diag);
+  vn_scan_volume(file, 0, &image);
   const size_t elems = elems_of(image.dim);
   uint8_t *want = malloc(elems), *labels = malloc(elems);
   double *cpu_ms = calloc(rounds, sizeof *cpu_ms), *wall_ms = calloc(rounds, sizeof *wall_ms);
-  struct vn_diag diag;
   size_t ended = 0;
   double begin = clock_of(CLOCK_MONOTONIC);
   need(whole(plan_path, scan_path, NULL, want, &diag), "an undisturbed run", &diag);

@@ -300,6 +300,42 @@ def regions_are_vnet_runs():
     assert np.array_equal(result.regions, result.probabilities[1:] >= 32768)
 
 
+def averages_are_vnet_runs():
+    image = nibabel.Nifti1Image(ball((40, 36, 30)), OBLIQUE)
+    other = folder / "other.plan"
+    call(bin_dir / "vnet-model", "--member", "monai", "--width", "4", "--stages", "2", "--classes", "3", "--patch",
+         "16x24x20", "--spacing", "1.5 1.5 1.5", "--orientation", "LAS", "-o", folder / "other.onnx")
+    call(bin_dir / "vnetc", folder / "other.onnx", "-o", other, "-q")
+    nibabel.save(image, folder / "in.nii")
+    report = json.loads(call(bin_dir / "vnet-run", f"{plan('small')},{other}", folder / "in.nii", "-o",
+                             folder / "out.nii", "--json", "-q"))
+    want, seen = np.asanyarray(nibabel.load(folder / "out.nii").dataobj), []
+    with vnet.open([plan("small"), other]) as model:
+        result = model.segment(image, progress=seen.append, probabilities="float32")
+        assert model.memory(image) + 5 * result.labels.size == report["memory_bytes"]
+        assert np.array_equal(result.labels, want) and result.report.windows == report["windows"]
+        assert seen == sorted(seen) and seen[-1] == 1 and len(seen) > 3, seen
+        cancel = vnet.Cancel()
+        for at in (0.2, 0.8):  # in the one model and in the other
+            raises(vnet.CancelledError, "cancelled", lambda: model.segment(
+                image, cancel=cancel, progress=lambda done: done > at and cancel.press()))
+            cancel = vnet.Cancel()
+        assert np.array_equal(model.segment(image).labels, want)
+    with vnet.open(plan("small")) as one, vnet.open(other) as two, vnet.open(plan("pair")) as pair:
+        apart = [m.segment(image, probabilities="float32").probabilities for m in (one, two)]
+        assert np.abs(result.probabilities - (apart[0] + apart[1]) / 2).max() < 1e-6
+        alone, memory = one.segment(image).labels, (one.memory_bytes, two.memory_bytes)
+        raises(vnet.ArgumentError, "takes 2 channels, and the first model 1", lambda: one.add(pair))
+        raises(vnet.ArgumentError, "with itself", lambda: one.add(one))
+        assert pair.channels == 2 and np.array_equal(one.segment(image).labels, alone)
+        one.add(two)
+        assert one.memory_bytes == sum(memory) and np.array_equal(one.segment(image).labels, want)
+        differ(alone, want)
+        raises(vnet.ArgumentError, "closed", lambda: two.segment(image))
+        raises(vnet.ArgumentError, "averaged already", lambda: pair.add(one))
+    raises(vnet.ArgumentError, "no plans", lambda: vnet.open([]))
+
+
 def example_runs():
     image = nibabel.Nifti1Image(VALUES, OBLIQUE)
     want, report = vnet_run("small", image, "--largest-component")
@@ -336,4 +372,5 @@ def tensors_are_vnet_runs():
 
 
 CHECKS = (tensors_are_vnet_runs, layouts_are_one, types_are_one, worlds_are_one, files_are_nibabels,
-          options_are_passed_on, probabilities_are_vnet_runs, channels_are_a_list, regions_are_vnet_runs, example_runs, brain_is_vnet_runs)
+          options_are_passed_on, probabilities_are_vnet_runs, channels_are_a_list, regions_are_vnet_runs,
+          averages_are_vnet_runs, example_runs, brain_is_vnet_runs)

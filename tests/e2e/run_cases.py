@@ -118,6 +118,10 @@ np.interp(a, landmarks(a), landmarks(b)).astype(np.float32).tofile(folder / "mat
 save("negative.nii", 300 - a_image, a_affine, np.float32)
 (folder / "channels.csv").write_text("image_t1,label,image_T2\na.nii.gz,a_seg.nii,negative.nii\n"
                                      "a.nii.gz,none,negative.nii\n")
+# The same in one field; and a file with a semicolon in its name is one file.
+(folder / "fields.csv").write_text("label,image\na_seg.nii,a.nii.gz; negative.nii\nnone,a.nii.gz ;negative.nii\n")
+(folder / "a;1.nii.gz").write_bytes((folder / "a.nii.gz").read_bytes())
+(folder / "semicolon.csv").write_text("image,label\na;1.nii.gz,a_seg.nii\n")
 values = np.array([0, 17, 53, 3000, 99], np.int32)[a_label]
 save("values.nii", values, a_affine, np.int32)
 (folder / "values.csv").write_text("image,label\na.nii.gz,values.nii\n")
@@ -205,6 +209,11 @@ cases = [
     ("image_a;b,label\na.nii.gz,a_seg.nii\n", FORMAT, "none of = / ;"),
     ("image_t1,image_t2,label\na.nii.gz,small.nii,a_seg.nii\n", FORMAT, "{}small.nii has 43 x 39 x 26 voxels"),
     ("image_t1,image_t2,label\na.nii.gz,moved.nii,a_seg.nii\n", FORMAT, "{}moved.nii lies elsewhere than its image"),
+    ("image,label\na.nii.gz;a.nii.gz,a_seg.nii\n" + good + "\n", FORMAT, "line 3: files of the image: 1, and 2 before"),
+    ("image,label\na.nii.gz; ;a.nii.gz,a_seg.nii\n", FORMAT, "line 2: no image"),
+    ("image,label\n" + 32 * "a.nii.gz;" + "a.nii.gz,a_seg.nii\n", FORMAT, "line 2: more than 32 channels"),
+    ("image,label\na.nii.gz;absent.nii,a_seg.nii\n", IO, "line 2: {}absent.nii: No such file"),
+    ("image,label\na.nii.gz;small.nii,a_seg.nii\n", FORMAT, "{}small.nii has 43 x 39 x 26 voxels"),
     ('image,label\n"a.nii.gz,a_seg.nii\n', FORMAT, "line 2: a quote is not closed"),
     ('image,label\n"a.nii.gz"x,a_seg.nii\n', FORMAT, "line 2: text after a closing quote"),
     ("image,label\n" + 70 * "," + "\n", FORMAT, "line 2: more than 64 fields"),

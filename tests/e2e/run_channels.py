@@ -156,6 +156,14 @@ def wrong_cases_are_refused():
     refused(2, "is called after channel", model, paths[1], paths[0], *paths[2:], *out)
     refused(2, "no channel 'T3'", model, f"T3={paths[0]}", *[f"{n}={p}" for n, p in zip(NAMES[1:], paths[1:])], *out)
     refused(2, "names no channel", model, f"T1={paths[0]}", *paths[1:], *out)
+    refused(2, "FLAIR=: names no channel or no file", model, *[f"{n}={p}" for n, p in zip(NAMES[:3], paths)], "FLAIR=", *out)
+    refused(2, "1 file for a network of 4", model, f"T1={paths[0]}", *out)
+    refused(2, "3 volumes in 3 files for a network of 4 channels (T1, T1ce, T2, FLAIR): none is called after T1ce", model,
+            paths[0], *paths[2:], *out)
+    several = folder / "several.nii.gz"
+    several.write_bytes(paths[0].read_bytes())
+    assert "several.nii.gz: is given for several channels" in call(
+        bin_dir / "vnet-run", model, *[f"{n}={several}" for n in NAMES], "-o", folder / "same.nii")[2]
     refused(2, "given twice", model, f"T1={paths[0]}", f"t1={paths[1]}", *out)
     refused(2, "2 files for a network of 4", model, f"T1={paths[0]}", f"T2={paths[2]}", *out)
     refused(3, "No such file", model, *paths[:3], folder / "absent_FLAIR.nii", *out)
@@ -258,12 +266,30 @@ def many_cases():
         "\t".join(f"{n}={folder}/named/case-{i}_{n.lower()}.nii.gz" for n in NAMES[::-1]) + "\n"
         for i in range(3)))
     right("l7", "{}_flair.seg.nii.gz", words=["--list", table])
+    table.write_text(table.read_text().replace("\t", " ; "))
+    right("l7b", "{}_flair.seg.nii.gz", words=["--list", table])
+    (folder / "a;b.nii").write_bytes((folder / "series" / "case-0.nii.gz").read_bytes())  # one name, not two
+    table.write_text(f"{folder}/a;b.nii\n")
+    run(plan("channels4"), "--list", table, "--output-dir", folder / "l7c")
+    assert np.array_equal(labels_of(folder / "l7c" / "a;b.seg.nii.gz"), cases["case-0"])
     table.write_text("".join(f"{folder}/numbers/case-{i}_0000.nii.gz\n" for i in range(3)))
     right("l8", words=["--list", table])
     # What is not whole is passed over, with a reason.
     (folder / "numbers" / "case-1_0002.nii.gz").unlink()
     status, text, err = call(bin_dir / "vnet-run", plan("channels4"), folder / "numbers", "--output-dir", folder / "l9")
-    assert status == 2 and "3 volumes in 3 files" in err and "3 scans, 1 failed" in text, (status, text, err)
+    assert status == 2 and "3 volumes in 3 files" in err and "none is called after T2" in err and "3 scans, 1 failed" in text, (status, text, err)
+    # Two files of one channel, beside the others and in the place of one.
+    twice = folder / "twice"
+    twice.mkdir()
+    for name, new in (("0000.nii.gz", "0000.nii.gz"), ("0000.nii.gz", "0000.nii"), ("0001.nii.gz", "0001.nii.gz"),
+                      ("0002.nii.gz", "0002.nii.gz"), ("0003.nii.gz", "0003.nii.gz")):
+        (twice / f"p_{new}").write_bytes((folder / "numbers" / f"case-0_{name}").read_bytes())
+    status, _, err = call(bin_dir / "vnet-run", plan("channels4"), twice, "--output-dir", folder / "l10")
+    assert status == 2 and "5 volumes in 5 files" in err and "several are called after T1" in err, err
+    (twice / "p_0002.nii.gz").unlink()
+    status, text, err = call(bin_dir / "vnet-run", plan("channels4"), twice, "--output-dir", folder / "l10")
+    assert status == 2 and "is called after channel T1, as another file of its case is" in err, err
+    assert "1 scan, 1 failed" in text, text
     # The first file of a case alone stands for it.
     run(plan("channels4"), folder / "numbers" / "case-0_0000.nii.gz")
     assert np.array_equal(labels_of(folder / "numbers" / "case-0.seg.nii.gz"), cases["case-0"])

@@ -89,3 +89,10 @@ run(door, "share", small, folder / "same" / "o00.nii")
 run(door, "file", small, folder / "same" / "o00.nii")
 run(door, "progress", large, folder / "scan.nii.gz")
 run(door, "stop", large, folder / "scan.nii.gz", rounds, "7", most_ms)
+# Channels that lie elsewhere, on a network so small that reading them and bringing them onto one
+# grid is a good part of a run.
+channels = plan("channels", "--member", "vnet-2016", "--width", "6", "--stages", "2", "--in-channels", "3", "--patch",
+                "48x64x64", "--orientation", "RAS", "--intensity", "zscore")
+nibabel.save(nibabel.Nifti1Image(np.stack([blobs((84, 80, 72), seed) for seed in (3, 4, 5)], 3),
+                                 np.diag([0.8, 0.8, 0.8, 1])), folder / "series.nii.gz")
+run(door, "stop", channels, folder / "series.nii.gz", str(max(int(rounds) // 4, 4)), "8", most_ms)

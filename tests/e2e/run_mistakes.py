@@ -67,6 +67,9 @@ MISTAKES = """
 2 vnet-run brain t1.nii.gz --mirror xyz             | expected some of the network's axes d, h and w
 2 vnet-run brain t1.nii.gz --weighting gauss        | --weighting: expected gaussian or constant
 2 vnet-run brain t1.nii.gz --resume                 | are for many scans, with --output-dir
+2 vnet-run brain,brain, t1.nii.gz                   | a model's name is missing beside a comma
+3 vnet-run brain,fold1.plan t1.nii.gz               | fold1.plan: there is no such file
+2 vnet-run brain,brain --tensor x.npy -o y.npy      | --tensor runs one network, and these are 2
 2 vnet-run brain --list list.txt                    | --list needs --output-dir
 3 vnet-run brain --list none.txt --output-dir l     | none.txt: No such file
 2 vnet-run brain empty --output-dir l               | empty: there is no scan in it

@@ -101,13 +101,44 @@ def rank_0_validates():
     assert len((folder / "v.validation.csv").read_text().splitlines()) == 3
 
 
+def cases_on_disk(ranks, limit):
+    """How many cases of each rank lie in nameless files, while it trains."""
+    words = ["--steps", "1000000", "--every", "2", "--cache-limit", limit, "--data", folder / "four.csv"]
+    (folder / "disk.onnx.ckpt").unlink(missing_ok=True)
+    process = subprocess.Popen(command(ranks, "disk.onnx", *words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True)
+    deadline = time.monotonic() + 60
+    while not (folder / "disk.onnx.ckpt").exists():
+        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
+        time.sleep(0.01)
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if str(bin_dir / "vnet-train").encode() == (entry / "cmdline").read_bytes().split(b"\0")[0]:
+                links = [os.readlink(fd) for fd in (entry / "fd").iterdir()]
+                if str(folder / "disk.onnx").encode() in (entry / "cmdline").read_bytes():
+                    found.append(sum("disk.onnx.ckpt.cases" in link for link in links))
+        except OSError:
+            continue
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    return sorted(found)
+
+
+def ranks_share_the_cache():
+    (folder / "four.csv").write_text("image,label\n" + 4 * "scan.nii.gz,label.nii.gz\n")
+    case = 24**3 * 5  # a float and a label for each voxel
+    assert cases_on_disk(1, 4 * case) == [0] and cases_on_disk(1, 4 * case - 1) == [1]
+    assert cases_on_disk(2, 4 * case) == [2, 2] and cases_on_disk(2, 8 * case) == [0, 0]
+
+
 def unequal_shares():
     done = subprocess.run(command(3, "no.onnx", "--steps", "2"), capture_output=True, text=True, timeout=60)
     assert done.returncode != 0 and "--batch 4 cannot be shared equally by 3 ranks" in done.stderr, done.stderr
 
 
 data_make()
-for test in (ranks_are_one_process, lost_ranks, rank_0_validates, unequal_shares):
+for test in (ranks_are_one_process, lost_ranks, rank_0_validates, ranks_share_the_cache, unequal_shares):
     start = time.monotonic()
     test()
     print(f"{test.__name__.replace('_', ' ')}: {time.monotonic() - start:.1f} s", flush=True)

@@ -161,6 +161,16 @@ static void segment(struct fuzz_bytes *bytes, struct vn_segmenter *segmenter, si
   free((void *)(uintptr_t)image.voxels);
 }
 
+/* Averages the plan with itself. */
+static void average(const struct vn_plan *plan, const struct vn_exec_options *options,
+                    struct vn_segmenter *segmenter) {
+  struct vn_segmenter *other = NULL;
+  struct vn_diag diag = {""};
+  if (vn_segmenter_open(plan, options, &other, &diag)) return;
+  if (vn_segmenter_add(segmenter, &other, &diag))
+    fuzz_broken("a model does not go together with itself: %s", diag.text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const struct vn_exec_options options = {
       .size = sizeof options, .threads = 1, .memory_limit_bytes = MEMORY_MOST};
@@ -174,6 +184,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_broken("a legal plan is refused: %s", diag.text);
   enum vn_status status = vn_segmenter_open(plan, &options, &segmenter, &diag);
   if (diag.text[0] && status == VN_E_INTERNAL) fuzz_judge(status, &diag);
+  if (!status && bytes.left % 5 == 0) average(plan, &options, segmenter);
   if (!status) segment(&bytes, segmenter, channels, labels);
   vn_segmenter_close(&segmenter);
   vn_plan_close(&plan);

@@ -1027,6 +1027,49 @@ def scan_of_bytes():
                     ("Slice", [[0], [3], [3]], {}), ("Identity", [], {}))
 
 
+@run()
+def scan_of_bytes_padded():
+    """Grown by a value that is none of theirs, then cut."""
+    return _scan_of("scan_of_bytes_padded", TensorProto.UINT8,
+                    ("Pad", [np.int64([0, 0, 1, 0, 2, 0, 0, 0, 3, -1]), np.uint8(7)], {}))
+
+
+@run()
+def scan_of_ints_padded():
+    """Mirrored at some borders, repeated at others."""
+    g = Graph("scan_of_ints_padded", 17)
+    x = g.input(1, 2, 3, 4, 5, kind=TensorProto.INT32)
+    for mode, pads in (("reflect", [0, 0, 1, 2, 0, 0, 0, 0, 1, 3]), ("edge", [0, 0, 2, 0, 0, 0, 0, 1, 0, 1])):
+        x = g.node("Pad", x, g.constant(np.int64(pads), mode), mode=mode)
+    return g.model(g.conv(g.node("Cast", x, to=TensorProto.FLOAT), 2, 3))
+
+
+@run()
+def scan_of_longs_picked():
+    """Channels in another order, some planes twice, and an axis that a single index takes away."""
+    g = Graph("scan_of_longs_picked", 17)
+    x = g.input(1, 3, 4, 4, 5, kind=TensorProto.INT64)
+    for i, (index, axis) in enumerate((([2, 0], 1), ([3, -4, 1, 1, -1], 2), (0, 0))):
+        x = g.node("Gather", x, g.constant(np.int64(index), f"index{i}"), axis=axis)
+    x = g.node("Unsqueeze", x, g.constant(np.int64([0]), "axes"))
+    x = g.node("Pad", x, g.constant(np.int64([0, 0, 0, 1, 1, 0, 0, 0, 1, 1]), "pads"), g.constant(np.int64(-5), "five"))
+    return g.model(g.conv(g.node("Cast", x, to=TensorProto.FLOAT), 2, 3))
+
+
+@refuse("arithmetic on the integers")
+def scan_of_ints_summed():
+    """What is padded and picked is integers still."""
+    return _scan_of("scan_of_ints_summed", TensorProto.INT32, ("Pad", [np.int64([0, 0, 1, 0, 0, 0, 0, 0, 0, 0])], {}),
+                    ("Gather", [np.int64([1, 0])], {"axis": 1}), ("Add", [np.int32(2)], {}))
+
+
+@refuse("integers alone")
+def scan_of_bytes_alone():
+    g = Graph("scan_of_bytes_alone", 17)
+    g.output(g.node("Identity", g.input(1, 2, 3, 4, 5, kind=TensorProto.UINT8)), TensorProto.UINT8)
+    return g.model()
+
+
 @refuse("integers of 'scan'")
 def scan_of_bytes_halved():
     """A division of integers is no division of floats."""

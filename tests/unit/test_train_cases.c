@@ -206,7 +206,7 @@ static void mangled_lists_are_survived(void **state) {
   (void)state;
   static const char good[] = "\xEF\xBB\xBFlabel, \"split\" ,image\r\na,train,\"b, \"\"2\"\r\n\nc,"
                              "validation,d\n\"f\",train,e";
-  static const char bytes[] = "\"\"\",,\n\r \t\xFFx";
+  static const char bytes[] = "\"\"\",,\n\r \t\xFFx;";
   char text[2 * sizeof good], path[2048];
   size_t accepted = 0;
   snprintf(path, sizeof path, "%s", path_of("mangled.csv"));
@@ -398,6 +398,16 @@ static void channels_share_their_shape(void **state) {
   assert_memory_equal(turned.items[0].channel[1].image, both.items[0].channel[0].image,
                       ELEMS * sizeof(float));
   vnt_cases_close(&turned);
+  struct vnt_cases fields = cases_open("fields.csv", &spec); /* without names: as they are given */
+  assert_int_equal(fields.channels, 2);
+  assert_null(fields.channel_name[0]);
+  for (size_t c = 0; c < 2; c++)
+    assert_memory_equal(fields.items[0].channel[c].image, both.items[0].channel[c].image,
+                        ELEMS * sizeof(float));
+  vnt_cases_close(&fields);
+  fields = cases_open("semicolon.csv", &plain);
+  assert_int_equal(fields.channels, 1);
+  vnt_cases_close(&fields);
   vnt_cases_close(&both);
   struct vn_diag diag;
   spec.channels = "t1; flair";

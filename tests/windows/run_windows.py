@@ -178,7 +178,7 @@ def folders_patterns_and_long_names():
     shutil.copy(scan, folder / "scans" / "top.nii")
     status, out, err = call(programs / "vnet-run", windows(plan), windows(folder / "scans"), "--recursive",
                             "--exclude", "*top*", "--output-dir", windows(folder / "labels"))
-    assert status == 0 and "1 scans, 0 failed" in out, (out, err)
+    assert status == 0 and "1 scan, 0 failed" in out, (out, err)
     results = list((folder / "labels").rglob("*.nii.gz"))
     assert len(results) == 1 and results[0].name == "T1 ä.seg.nii.gz" and np.array_equal(labels(results[0]), values)
     (folder / "list.txt").write_bytes(("scans\\top.nii\r\n" + windows(deep) + "\\T1 ä.nii\r\n").encode())

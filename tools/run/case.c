@@ -131,13 +131,14 @@ static enum vn_status file_open(const struct run_session *session, const char *p
 static enum vn_status images_find(const struct run_session *session, const struct run_files *files,
                                   struct run_input *input, struct vn_diag *diag) {
   size_t volumes = 0;
-  char all[200];
+  char all[200], why[120];
   for (size_t i = 0; i < input->files; i++) volumes += vn_scan_volumes(input->file[i]);
   run_channels_tell(&session->channels, all, sizeof all);
+  run_words_tell(&session->channels, files->scan, files->scans, why, sizeof why);
   if (volumes != session->channels.count)
-    return vn_fail(diag, VN_E_ARGUMENT, "%.200s: %zu volume%s in %zu file%s for a network of %s",
+    return vn_fail(diag, VN_E_ARGUMENT, "%.200s: %zu volume%s in %zu file%s for a network of %s%s",
                    files->scan[0], volumes, volumes == 1 ? "" : "s", input->files,
-                   input->files == 1 ? "" : "s", all);
+                   input->files == 1 ? "" : "s", all, why);
   input->image = calloc(volumes, sizeof *input->image);
   input->images = calloc(volumes, sizeof *input->images);
   if (!input->image || !input->images) return vn_fail(diag, VN_E_MEMORY, "out of memory");
@@ -328,10 +329,12 @@ static enum vn_status text_close(FILE *file, const struct cli_output *output,
 static enum vn_status images_write(const struct run_session *session, struct outputs *out,
                                    const struct run_input *input, const struct run_result *result,
                                    struct vn_diag *diag) {
-  char text[80];
+  const size_t models = session->models->count;
+  char text[80], more[32] = "";
   struct vn_diag inner;
-  snprintf(text, sizeof text, "vnet-run %s, plan %016llx", vn_version(),
-           (unsigned long long)vn_plan_checksum(session->plan));
+  if (models > 1) snprintf(more, sizeof more, " and %zu more", models - 1);
+  snprintf(text, sizeof text, "vnet-run %s, plan %.16s%s", vn_version(), session->models->checksum,
+           more);
   const struct vn_scan_result file = {.size = sizeof file,
                                       .like = input->file[0],
                                       .map = &result->map,
@@ -389,12 +392,20 @@ static enum vn_status texts_write(const struct run_session *session, const struc
   return status;
 }
 
+/* A file that is several channels is a slip, but for a trial. */
+static bool given_twice(const struct run_files *files, size_t index) {
+  for (size_t i = 0; i < index; i++)
+    if (strcmp(files->scan[i], files->scan[index]) == 0) return true;
+  return false;
+}
+
 /* What the reader set right in the file. */
 static void note_print(const struct run_session *session, const struct run_files *files,
                        const struct run_input *input) {
   for (size_t i = 0; i < input->files && !session->options->quiet; i++) {
     const char *note = vn_scan_note(input->file[i]);
     if (note) cli_note("%s: %s", files->scan[i], note);
+    if (given_twice(files, i)) cli_note("%s: is given for several channels", files->scan[i]);
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "words.h"
 #include "cli.h"
+#include "models.h"
 #include "options.h"
 #include "sandbox.h"
 #include "vnet_scan.h"
@@ -13,7 +14,7 @@
 /* What all scans share. */
 struct run_session {
   const struct run_options *options;
-  const struct vn_plan *plan;
+  const struct run_models *models;
   struct vn_segmenter *segmenter;
   struct vn_segmenter_info info;
   struct vn_label_info *labels; /* [info.labels] */

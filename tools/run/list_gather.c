@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "input.h"
@@ -21,10 +22,12 @@ static bool excluded(const struct run_options *o, const char *path) {
   return false;
 }
 
-/* A line of several columns, between tabs, is a case of several files. */
+/* A line of several columns, between tabs or semicolons, is a case of several files. A semicolon
+ * may be part of a name where there is a file of it. */
 static void line_add(struct run_list *list, const struct run_options *o, char *line) {
   struct run_entry *entry = NULL;
-  for (char *word; (word = strsep(&line, "\t"));) {
+  const char *between = access(line, F_OK) == 0 ? "\t" : "\t;";
+  for (char *word; (word = strsep(&line, between));) {
     size_t length = strlen(word);
     while (length > 0 && word[length - 1] == ' ') word[--length] = '\0';
     word += strspn(word, " ");

@@ -2,13 +2,12 @@
  *
  * Each scan leaves NAME.seg.nii.gz (.nrrd, .mgz: in its own format) and, before it, NAME.seg.csv:
  * its rows of the summary, or the one row of its failure. A scan is finished when both are there
- * and the rows are of the same plan, version and ISA; so --resume needs no state of its own, and
+ * and the rows are of the same plans, version and ISA; so --resume needs no state of its own, and
  * the summary is made of these files alone, the same for any number of ranks. While a scan
  * computes, a thread reads the next one (not under --memory-limit, which is the figure for one). */
 #include "many.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -65,7 +64,7 @@ static void files_check(const struct run_session *session, const struct run_list
     run_files_add(&all, session, &files);
     run_files_free(&files);
   }
-  cli_files_add(&all, session->options->plan, false);
+  run_models_add(&all, session->models);
   cli_files_add(&all, session->options->list, false);
   cli_files_add(&all, summary, true);
   cli_files_check(&all);
@@ -86,13 +85,12 @@ static bool exists(const char *path) {
   return stat(path, &there) == 0;
 }
 
-/* Do the rows there come from this plan, version and ISA? */
+/* Do the rows there come from these plans, this version and ISA? */
 static bool finished(const struct run_session *session, const struct run_files *files) {
-  char mark[64], *line = NULL;
+  char mark[64 + sizeof session->models->checksum], *line = NULL;
   size_t room = 0;
   bool same = false;
-  snprintf(mark, sizeof mark, ",%s,%016" PRIx64 ",%s\n", vn_version(),
-           vn_plan_checksum(session->plan),
+  snprintf(mark, sizeof mark, ",%s,%s,%s\n", vn_version(), session->models->checksum,
            vn_exec_info(vn_segmenter_exec(session->segmenter)).isa);
   FILE *file = exists(files->labels) ? fopen(files->csv, "r") : NULL;
   if (!file) return false;
@@ -216,8 +214,8 @@ static size_t summary_write(const struct run_session *session, const struct run_
   char warned[48] = "";
   if (warnings) snprintf(warned, sizeof warned, ", %zu with a warning", warnings);
   if (!o->quiet)
-    cli_line(stdout, "%zu scans, %zu failed%s%s%s", list->count, failed, warned,
-             path ? "; every label of every scan is in " : "", path ? path : "");
+    cli_line(stdout, "%zu scan%s, %zu failed%s%s%s", list->count, list->count == 1 ? "" : "s",
+             failed, warned, path ? "; every label of every scan is in " : "", path ? path : "");
   cli_finish_stdout();
   return warnings;
 }

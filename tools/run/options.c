@@ -14,6 +14,7 @@
 static const char help[] =
     "Usage: vnet-run [options] PLAN SCAN\n"
     "  or:  vnet-run [options] PLAN T1 T1CE T2 FLAIR\n"
+    "  or:  vnet-run [options] PLAN,PLAN... SCAN\n"
     "  or:  vnet-run [options] PLAN FOLDER|SCAN... --output-dir DIR\n"
     "  or:  vnet-run [options] PLAN --list FILE --output-dir DIR\n"
     "  or:  vnet-run [options] PLAN --tensor IN.npy -o OUT.npy\n"
@@ -22,6 +23,7 @@ static const char help[] =
     "installed model, or an ONNX model, which vnetc compiles once. A label map has\n"
     "its scan's own grid, affine, codes and units. A network of several channels\n"
     "takes a file for each, in its order or as NAME=FILE, or one of so many volumes.\n"
+    "The probabilities of several models between commas are averaged.\n"
     "\n"
     "  -o, --output FILE      .nii, .nii.gz, .nrrd, .mgz or .mgh; default: by the\n"
     "                         scan in its own format, such as SCAN.seg.nii.gz\n"
@@ -50,7 +52,7 @@ static const char help[] =
     "  --strict               a warning (empty, or not what the model expects) is\n"
     "                         exit status 5; everything is written all the same\n"
     "  --list FILE            many scans: the name of one on each line; its channels'\n"
-    "                         files in columns, between tabs\n"
+    "                         files in columns, between tabs or semicolons\n"
     "  --output-dir DIR       where the results of many scans go, in folders as the\n"
     "                         scans have; without it beside each scan\n"
     "  --recursive            scans in the folders of FOLDER, too\n"
@@ -426,7 +428,7 @@ struct run_options run_options_parse(int argc, char **argv) {
     }
     option_take(&o, option);
   }
-  o.plan = o.given = argv[optind];
+  o.plan = argv[optind];
   if (o.plan) o.scan = argv + optind + 1;
   if (o.plan) o.scans = (size_t)(argc - optind - 1);
   for (int i = optind; i < argc; i++)

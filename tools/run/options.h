@@ -9,8 +9,8 @@
 enum { RUN_TENSORS_MOST = 8, RUN_EXCLUDES_MOST = 64, RUN_MORE = 3 };
 
 struct run_options {
-  const char *plan, *given; /* given: what stood in its place: it, its name or its model */
-  char *const *scan;        /* [scans]: files and folders */
+  const char *plan;  /* what stands in its place (models.h) */
+  char *const *scan; /* [scans]: files and folders */
   size_t scans;
   char **joined;        /* NULL, or the memory of `scan` */
   char *more[RUN_MORE]; /* --second, --third, --fourth: the last of `scan`, too */

@@ -15,20 +15,37 @@ static void real_or_null(struct cli_json *json, const char *key, double value) {
     cli_json_text(json, key, NULL);
 }
 
+static void plan_print(struct cli_json *json, const struct run_model *model) {
+  char checksum[RUN_CHECKSUM];
+  snprintf(checksum, sizeof checksum, "%016" PRIx64, vn_plan_checksum(model->plan));
+  cli_json_text(json, "plan", model->path);
+  cli_json_text(json, "plan_checksum", checksum);
+  cli_json_text(json, "topology", vn_plan_topology(model->plan));
+}
+
+/* Those whose probabilities are averaged with the first one's. */
+static void others_print(struct cli_json *json, const struct run_models *models) {
+  if (models->count == 1) return;
+  cli_json_open(json, "averaged_with", '[');
+  for (size_t i = 1; i < models->count; i++) {
+    cli_json_open(json, NULL, '{');
+    plan_print(json, &models->of[i]);
+    cli_json_close(json, '}');
+  }
+  cli_json_close(json, ']');
+}
+
 static void manifest_print(struct cli_json *json, const struct run_session *session,
                            const struct run_input *input) {
   struct vn_exec_info info = vn_exec_info(vn_segmenter_exec(session->segmenter));
-  char checksum[17];
-  snprintf(checksum, sizeof checksum, "%016" PRIx64, vn_plan_checksum(session->plan));
   cli_json_text(json, "program", "vnet-run");
   cli_json_text(json, "version", vn_version());
-  cli_json_text(json, "plan", session->options->plan);
-  cli_json_text(json, "plan_checksum", checksum);
+  plan_print(json, &session->models->of[0]);
+  others_print(json, session->models);
   cli_json_text(json, "sandbox", session->sandbox);
-  cli_json_text(json, "topology", vn_plan_topology(session->plan));
   cli_json_text(json, "isa", info.isa);
   cli_json_count(json, "threads", info.threads);
-  cli_json_count(json, "network_bytes", info.arena_bytes + info.scratch_bytes + info.packed_bytes);
+  cli_json_count(json, "network_bytes", session->info.memory_bytes);
   cli_json_count(json, "memory_bytes", input->memory_bytes);
   cli_json_count(json, "peak_resident_bytes", vn_os_memory_peak());
 }
@@ -178,7 +195,7 @@ static void number_print(FILE *out, double value) {
 }
 
 static void row_end(FILE *out, const struct run_session *session) {
-  fprintf(out, ",%s,%016" PRIx64 ",%s\n", vn_version(), vn_plan_checksum(session->plan),
+  fprintf(out, ",%s,%s,%s\n", vn_version(), session->models->checksum,
           vn_exec_info(vn_segmenter_exec(session->segmenter)).isa);
 }
 

@@ -8,10 +8,9 @@
 #include "npy.h"
 
 /* An output may replace an older one, never what is being read or another one. */
-static void files_check(const struct run_options *o) {
+static void files_check(const struct run_options *o, const struct run_models *models) {
   struct cli_files files = {0};
-  cli_files_add(&files, o->plan, false);
-  if (o->given != o->plan) cli_files_add(&files, o->given, false);
+  run_models_add(&files, models);
   for (size_t i = 0; i < o->tensors; i++) cli_files_add(&files, o->tensor[i], false);
   for (size_t i = 0; i < o->outputs; i++) cli_files_add(&files, o->output[i], true);
   cli_files_check(&files);
@@ -40,8 +39,9 @@ static void tensor_check(const struct npy *array, const struct vn_port *port, co
             port->type == VN_TYPE_F32 ? "float32" : "int64", shape);
 }
 
-void tensors_run(const struct run_options *o, const struct vn_plan *plan,
+void tensors_run(const struct run_options *o, const struct run_models *models,
                  struct vn_cancel *cancel) {
+  const struct vn_plan *plan = models->of[0].plan;
   struct vn_diag diag;
   struct vn_exec *exec;
   struct npy in[RUN_TENSORS_MOST] = {0}, out[RUN_TENSORS_MOST] = {0};
@@ -49,10 +49,13 @@ void tensors_run(const struct run_options *o, const struct vn_plan *plan,
   void *to[RUN_TENSORS_MOST];
   struct cli_output file[RUN_TENSORS_MOST];
   size_t ins = vn_plan_inputs(plan), outs = vn_plan_outputs(plan);
+  if (models->count > 1)
+    cli_fatal(VN_E_ARGUMENT, "%s: --tensor runs one network, and these are %zu", o->plan,
+              models->count);
   if (o->tensors != ins || o->outputs > outs || outs > RUN_TENSORS_MOST)
     cli_fatal(VN_E_ARGUMENT, "the network has %zu inputs and %zu outputs; %zu and %zu files given",
               ins, outs, o->tensors, o->outputs);
-  files_check(o);
+  files_check(o, models);
   for (size_t i = 0; i < ins; i++) {
     struct vn_port port = vn_plan_input(plan, i);
     cli_check(npy_read(o->tensor[i], &in[i], &diag), &diag);

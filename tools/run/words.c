@@ -70,6 +70,41 @@ void run_channels_tell(const struct run_channels *channels, char *text, size_t s
   }
 }
 
+/* What a channel is called, in files' names, too. */
+struct called {
+  char text[80];
+};
+
+static struct called called(const struct run_channels *channels, size_t channel) {
+  struct called c;
+  if (channels->name[channel])
+    snprintf(c.text, sizeof c.text, "%s", channels->name[channel]);
+  else
+    snprintf(c.text, sizeof c.text, "_%0*zu", DIGITS, channel);
+  return c;
+}
+
+/* How many files' names tell this channel. */
+static size_t files_of(const struct run_channels *channels, char *const *file, size_t count,
+                       size_t channel) {
+  size_t found = 0, prefix;
+  for (size_t i = 0; i < count; i++) found += run_channel_of(channels, file[i], &prefix) == channel;
+  return found;
+}
+
+void run_words_tell(const struct run_channels *channels, char *const *file, size_t count,
+                    char *text, size_t size) {
+  *text = '\0';
+  if (count < 2 || files_of(channels, file, count, SIZE_MAX)) return;
+  for (size_t c = 0; c < channels->count; c++) {
+    const size_t of = files_of(channels, file, count, c);
+    if (of == 1) continue;
+    snprintf(text, size, ": %s called after %s", of ? "several are" : "none is",
+             called(channels, c).text);
+    return;
+  }
+}
+
 /* ---- NAME=FILE ---- */
 
 static size_t channel_called(const struct run_channels *channels, const char *name, size_t length) {
@@ -89,10 +124,10 @@ static enum vn_status named_place(const struct run_channels *channels, char **wo
     const size_t length = file == word[i] ? 0 : (size_t)(file - word[i]) - 1;
     const size_t c = length ? channel_called(channels, word[i], length) : SIZE_MAX;
     if (!length)
-      return vn_fail(diag, VN_E_ARGUMENT, "%.200s: names no channel, as others do: NAME=FILE",
-                     word[i]);
+      return vn_fail(diag, VN_E_ARGUMENT,
+                     "%.200s: names no channel or no file, as others do: NAME=FILE", word[i]);
     if (c == SIZE_MAX)
-      return vn_fail(diag, VN_E_ARGUMENT, "%.100s: the network has no channel '%.*s', but %s",
+      return vn_fail(diag, VN_E_ARGUMENT, "%.100s: the network has no channel '%.*s'; it has %s",
                      word[i], (int)length, word[i], all);
     if (place[c])
       return vn_fail(diag, VN_E_ARGUMENT, "%.200s: channel '%.*s' is given twice", word[i],
@@ -101,8 +136,8 @@ static enum vn_status named_place(const struct run_channels *channels, char **wo
   }
   return count == channels->count
              ? VN_OK
-             : vn_fail(diag, VN_E_ARGUMENT, "%.200s: %zu files for a network of %s", word[0], count,
-                       all);
+             : vn_fail(diag, VN_E_ARGUMENT, "%.200s: %zu file%s for a network of %s", word[0],
+                       count, count == 1 ? "" : "s", all);
 }
 
 static enum vn_status named_order(const struct run_channels *channels, char **word, size_t count,
@@ -126,14 +161,15 @@ static enum vn_status order_check(const struct run_channels *channels, char **wo
   for (size_t i = 0; i < count && count == channels->count; i++) {
     size_t prefix;
     const size_t told = run_channel_of(channels, word[i], &prefix);
-    const char *name = channels->name[i];
-    char number[32];
-    snprintf(number, sizeof number, "%zu", i);
-    if (told != SIZE_MAX && told != i)
+    if (told == SIZE_MAX || told == i) continue;
+    if (files_of(channels, word, count, told) > 1)
       return vn_fail(diag, VN_E_ARGUMENT,
-                     "%.200s: is called after channel %zu, and stands where channel %s belongs: "
-                     "another order, or NAME=FILE",
-                     word[i], told, name ? name : number);
+                     "%.200s: is called after channel %s, as another file of its case is", word[i],
+                     called(channels, told).text);
+    return vn_fail(diag, VN_E_ARGUMENT,
+                   "%.200s: is called after channel %s, and stands where channel %s belongs: "
+                   "another order, or NAME=FILE",
+                   word[i], called(channels, told).text, called(channels, i).text);
   }
   return VN_OK;
 }

@@ -30,6 +30,11 @@ size_t run_channel_of(const struct run_channels *channels, const char *file, siz
 enum vn_status run_words_order(const struct run_channels *channels, char **word, size_t count,
                                struct vn_diag *diag);
 
+/* ": none is called after t2", ": several are called after t2", where the files' names say what is
+ * wrong with them as one case; else "". */
+void run_words_tell(const struct run_channels *channels, char *const *file, size_t count,
+                    char *text, size_t size);
+
 /* "4 channels (t1, t1ce, t2, flair)", for a sentence. */
 void run_channels_tell(const struct run_channels *channels, char *text, size_t size);
 

@@ -150,6 +150,7 @@ FUNCTIONS: Dict[str, Dict[str, Tuple[Any, Tuple[Any, ...]]]] = {
     "vnet-segment": {
         "vn_segmenter_open": (c_int, (_handle, POINTER(vn_exec_options), _out, _diag)),
         "vn_segmenter_close": (None, (_out,)),
+        "vn_segmenter_add": (c_int, (_handle, _out, _diag)),
         "vn_segmenter_info": (c_int, (_handle, POINTER(vn_segmenter_info), _diag)),
         "vn_segmenter_label": (vn_label_info, (_handle, c_size_t)),
         "vn_segmenter_channel": (vn_channel_info, (_handle, c_size_t)),

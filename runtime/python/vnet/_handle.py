@@ -20,7 +20,8 @@ class Handle:
         """`close` is the library's, which takes the pointer's address; `what` names the object in
         errors; `keep` is memory that the library borrows."""
         self._pointer: Optional[c_void_p] = pointer
-        self._close, self._what, self._parent, self._keep = close, what, parent, keep
+        self._close, self._what, self._keep = close, what, keep
+        self._parents = [] if parent is None else [parent]
         self._busy = threading.Lock()
         self._borrowers, self._wanted = 0, True
 
@@ -79,6 +80,23 @@ class Handle:
         if not wanted:
             self._drop()
 
+    def _return_parents(self) -> None:
+        parents, self._parents = self._parents, []
+        for parent in parents:
+            parent._return()
+
+    def give(self, owner: "Handle", take: Callable[[Any], int]) -> int:
+        """`take` gets the pointer's address and may give the object to that of `owner`, which then
+        borrows what this one did. Returns what `take` does."""
+        with self.use() as pointer:
+            status = take(byref(pointer))
+            if not pointer:
+                with _guard:
+                    self._pointer, self._wanted = None, False
+                    owner._parents += self._parents
+                    self._parents = []
+            return status
+
     # Names are bound early, for the interpreter's last moments.
     def _drop(self, _guard=_guard, _byref=byref) -> None:
         with _guard:
@@ -89,9 +107,7 @@ class Handle:
             self._pointer = None
         self._close(_byref(pointer))
         self._keep = None
-        parent, self._parent = self._parent, None
-        if parent is not None:
-            parent._return()
+        self._return_parents()
 
     def __del__(self) -> None:
         self._drop()  # no call can be under way: it would hold a reference

@@ -4,7 +4,7 @@ Orientation, resampling, intensities and windows are the library's; what an imag
 """
 from ctypes import POINTER, byref, c_uint64, pointer as pointer_to, sizeof
 from operator import index
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -22,17 +22,29 @@ _PROBABILITIES = {"uint16": (0, np.uint16), "float32": (1, np.float32)}
 _READING = 0.25  # of opening, by rule of thumb
 
 
-def open(source: Source, *, threads: Optional[int] = None, isa: Optional[str] = None,
+def open(source: Union[Source, Sequence[Source]], *, threads: Optional[int] = None, isa: Optional[str] = None,
          memory_limit: Optional[int] = None, progress: Optional[Progress] = None,
          cancel: Optional[Cancel] = None) -> "Segmenter":
     """Opens the plan (a path, or bytes) and makes it ready for scans. See Plan and Segmenter for
-    arguments and errors. Closing the segmenter frees the plan, too."""
-    plan = Plan(source, progress=progress, cancel=cancel, _part=(0.0, _READING))
+    arguments and errors. Closing the segmenter frees the plan, too. Of a list of plans, such as the
+    folds of a training, the probabilities are averaged (Segmenter.add)."""
+    sources = list(source) if isinstance(source, (list, tuple)) else [source]
+    if not sources:
+        raise errors.ArgumentError("a list of no plans")
+    models: List[Segmenter] = []
     try:
-        return Segmenter(plan, threads=threads, isa=isa, memory_limit=memory_limit,
-                         progress=progress, cancel=cancel, _part=(_READING, 1.0))
+        for i, one in enumerate(sources):
+            begin, end = i / len(sources), (i + 1) / len(sources)
+            read = begin + _READING * (end - begin)
+            with Plan(one, progress=progress, cancel=cancel, _part=(begin, read)) as plan:
+                models.append(Segmenter(plan, threads=threads, isa=isa, memory_limit=memory_limit,
+                                        progress=progress, cancel=cancel, _part=(read, end)))
+            if i:
+                models[0].add(models[i])  # which keeps its plan
+        return models.pop(0)
     finally:
-        plan.close()  # the segmenter keeps it
+        for model in models:
+            model.close()
 
 
 class Segmenter:
@@ -58,9 +70,8 @@ class Segmenter:
         self._handle: Handle = open_on(plan, lib.vn_segmenter_open, lib.vn_segmenter_close,
                                        "segmenter", exec_options(threads, isa, memory_limit),
                                        cancel=cancel, progress=progress, part=_part)
-        info, diag = _abi.vn_segmenter_info(size=sizeof(_abi.vn_segmenter_info)), _abi.vn_diag()
         with self._handle.use() as segmenter:
-            errors.check(lib.vn_segmenter_info(segmenter, byref(info), byref(diag)), diag)
+            info = _info(segmenter)
             inside = exec_info(lib.vn_exec_info(lib.vn_segmenter_exec(segmenter)))
             self.labels = tuple(_label(lib.vn_segmenter_label(segmenter, i))
                                 for i in range(info.labels))
@@ -76,6 +87,20 @@ class Segmenter:
         self.memory_bytes: int = info.memory_bytes
         self.isa, self.threads = inside.isa, inside.threads
         self.topology, self.checksum = plan.topology, plan.checksum
+
+    def add(self, other: "Segmenter") -> None:
+        """From now on runs are runs of `other`, too, and voxels are labelled by the mean of their
+        probabilities. Both take the same channels and tell the same labels; grid, window and
+        intensities are each model's own. `other` belongs to this one and is closed. ArgumentError:
+        they do not go together; then nothing has changed."""
+        if other is self:
+            raise errors.ArgumentError("a segmenter is not averaged with itself")
+        diag = _abi.vn_diag()
+        with self._handle.use() as segmenter:
+            status = other._handle.give(
+                self._handle, lambda theirs: lib.vn_segmenter_add(segmenter, theirs, byref(diag)))
+            errors.check(status, diag)
+            self.memory_bytes = _info(segmenter).memory_bytes
 
     def segment(self, image: Any, affine: Any = None, *, world: str = "RAS", overlap: float = 0.5,
                 weighting: str = "gaussian", mirror: str = "", every_window: bool = False,
@@ -205,6 +230,12 @@ class Segmenter:
         each = np.empty((self.regions, *shape[::-1]), np.uint8)
         label_map.regions = each.ctypes.data
         return each
+
+
+def _info(segmenter: Any) -> _abi.vn_segmenter_info:
+    info, diag = _abi.vn_segmenter_info(size=sizeof(_abi.vn_segmenter_info)), _abi.vn_diag()
+    errors.check(lib.vn_segmenter_info(segmenter, byref(info), byref(diag)), diag)
+    return info
 
 
 def _label(info: _abi.vn_label_info) -> Label:

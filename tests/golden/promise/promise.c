@@ -4,9 +4,11 @@
  *
  * For each row of the table (table.txt says what the columns are) it hashes FOLDER/NAME.plan and
  * what comes out of it on each instruction set, and prints `NAME ISA HASH same|differs`. A network
- * gets numbers from a seed; where FOLDER/NAME.nii exists, that scan is segmented and its labels
- * count. Exit status 1: something differs or cannot be done; 77: this machine has none of the
- * instruction sets. promise.sh makes the folder.
+ * gets numbers from a seed; one that says how scans are prepared (vnet.intensity) gets scans of
+ * such numbers, one for each channel on a grid of its own, and labels and probabilities count;
+ * where FOLDER/NAME.nii exists, that scan is segmented and its labels count. Exit status 1:
+ * something differs or cannot be done; 77: this machine has none of the instruction sets.
+ * promise.sh makes the folder.
  *
  * C11 and libvnet-segment alone, so that it is compiled for whatever they are compiled for. */
 #include <vnet_segment.h>
@@ -18,7 +20,10 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { COLUMNS = 5 }; /* name, how the plan is made, its hash, those of results: plain, fma */
+enum {
+  COLUMNS = 5, /* name, how the plan is made, its hash, those of results: plain, fma */
+  CHANNELS_MOST = 3
+};
 
 struct bytes {
   unsigned char *data;
@@ -112,15 +117,64 @@ static enum vn_status labels_hash(const struct vn_plan *plan, const struct vn_ex
   return status;
 }
 
+/* Scan `channel` of a head's size in small, turned by nothing, stretched and moved by its number.
+ */
+static struct vn_image image_make(size_t channel) {
+  struct vn_image image = {.size = sizeof image,
+                           .type = VN_VOXEL_F32,
+                           .world = VN_WORLD_RAS,
+                           .dim = {44 - 3 * channel, 38 + channel, 31 + 5 * channel}};
+  const size_t voxels = image.dim[0] * image.dim[1] * image.dim[2];
+  float *noise = need(malloc(voxels * sizeof *noise));
+  noise_fill(noise, voxels);
+  image.voxels = noise;
+  for (int i = 0; i < 3; i++) {
+    image.affine[i][i] = 1.25 + 0.125 * (double)channel;
+    image.affine[i][3] = -20 + 1.5 * (double)channel;
+  }
+  return image;
+}
+
+static enum vn_status channels_hash(const struct vn_plan *plan,
+                                    const struct vn_exec_options *options, uint64_t *hash,
+                                    struct vn_diag *diag) {
+  struct vn_segmenter *segmenter = NULL;
+  enum vn_status status = vn_segmenter_open(plan, options, &segmenter, diag);
+  if (status) return status;
+  struct vn_segmenter_info info = {.size = sizeof info};
+  const struct vn_segment_options match = {.size = sizeof match, .match_grids = true};
+  struct vn_image image[CHANNELS_MOST];
+  const struct vn_image *images[CHANNELS_MOST];
+  status = vn_segmenter_info(segmenter, &info, diag);
+  for (size_t i = 0; i < CHANNELS_MOST; i++) image[i] = image_make(i), images[i] = &image[i];
+  const size_t voxels = image[0].dim[0] * image[0].dim[1] * image[0].dim[2];
+  const size_t bytes = voxels * (1 + info.labels * sizeof(float));
+  float *scores = need(malloc(bytes));
+  const struct vn_label_map labels = {.size = sizeof labels,
+                                      .data = scores + voxels * info.labels,
+                                      .elem_bytes = 1,
+                                      .probabilities = scores,
+                                      .probability = VN_PROBABILITY_F32};
+  if (!status) status = vn_segment(segmenter, images, info.channels, &match, &labels, NULL, diag);
+  *hash = status ? 0 : XXH64(scores, bytes, 0);
+  for (size_t i = 0; i < CHANNELS_MOST; i++) free((void *)(uintptr_t)image[i].voxels);
+  free(scores);
+  vn_segmenter_close(&segmenter);
+  return status;
+}
+
 static enum vn_status result_hash(const struct promise *p, const char *name,
                                   const struct bytes *file, uint64_t *hash, struct vn_diag *diag) {
   const struct vn_exec_options options = {.size = sizeof options, .isa = p->isa};
   struct bytes scan = file_read(p->folder, name, ".nii");
   struct vn_plan *plan = NULL;
   enum vn_status status = vn_plan_open_memory(file->data, file->size, &plan, diag);
-  if (!status)
-    status = scan.data ? labels_hash(plan, &options, &scan, hash, diag)
-                       : network_hash(plan, &options, hash, diag);
+  if (!status && scan.data)
+    status = labels_hash(plan, &options, &scan, hash, diag);
+  else if (!status && vn_plan_meta(plan, "vnet.intensity"))
+    status = channels_hash(plan, &options, hash, diag);
+  else if (!status)
+    status = network_hash(plan, &options, hash, diag);
   vn_plan_close(&plan);
   free(scan.data);
   return status;

@@ -18,8 +18,7 @@ grep -v '^#' "$here/table.txt" | while IFS='|' read -r name options _; do
     gunzip -c "$scan" >"$folder/$name.nii"
     model=$here/../../../models/brain.onnx
   else
-    # shellcheck disable=SC2086 # options are words
-    "$tools/vnet-model" $options -o "$model"
+    xargs "$tools/vnet-model" -o "$model" <<<"$options"
   fi
   "$tools/vnetc" -q "$model" -o "$folder/$name.plan"
 done

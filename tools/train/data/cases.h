@@ -5,8 +5,8 @@
  *   "b, 2/t1.nii","b, 2/seg.nii",validation
  *   c/t1.nii.gz,none,train         nothing is labelled: all of it is background
  *
- * A scan of several channels has a column for each, image_NAME, all on one grid. Paths are relative
- * to the list's folder; csv.h has the rest.
+ * A scan of several channels has a column for each, image_NAME, or its files between semicolons in
+ * the column image, all on one grid. Paths are relative to the list's folder; csv.h has the rest.
  *
  * A training scan is kept as the runtime would show it to the network: turned to the model's
  * orientation, brought to its spacing (grid.h), normalised (intensity.h) by its own voxels. Its

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "os.h"
 #include "printed.h"
@@ -86,13 +87,52 @@ static char *path_make(const struct taker *t, const char *name) {
   return vn_os_slashes(path);
 }
 
+static char *trimmed(char *text) {
+  size_t length = strlen(text += strspn(text, " \t"));
+  while (length > 0 && (text[length - 1] == ' ' || text[length - 1] == '\t')) length--;
+  text[length] = '\0';
+  return text;
+}
+
+/* The files of the column image: one for each channel, between semicolons, unless there is one file
+ * of the whole name. How many there are, of which at most VNT_CHANNELS_MOST are given. */
+static size_t files_cut(const struct taker *t, char *text, char *file[VNT_CHANNELS_MOST]) {
+  char *whole = strchr(text, ';') ? path_make(t, text) : NULL;
+  const bool one = whole && access(whole, F_OK) == 0;
+  size_t count = 0;
+  free(whole);
+  for (char *at = text, *next; at; at = next, count++) {
+    next = one ? NULL : strchr(at, ';');
+    if (next) *next++ = '\0';
+    if (count < VNT_CHANNELS_MOST) file[count] = trimmed(at);
+  }
+  return count;
+}
+
+/* Where channels have no columns of their own, the first case says how many there are. */
+static enum vn_status files_find(const struct taker *t, const struct vnt_csv_row *row,
+                                 char *file[VNT_CHANNELS_MOST], struct vn_diag *diag) {
+  struct vnt_list *list = t->list;
+  const bool columns = list->channel[0];
+  const size_t count = columns ? list->channels : files_cut(t, row->field[t->image[0]], file);
+  if (count > VNT_CHANNELS_MOST)
+    return vn_fail(diag, VN_E_FORMAT, "%s, line %zu: more than %d channels", row->file, row->line,
+                   VNT_CHANNELS_MOST);
+  if (!list->count) list->channels = count;
+  if (count != list->channels)
+    return vn_fail(diag, VN_E_FORMAT, "%s, line %zu: files of the image: %zu, and %zu before",
+                   row->file, row->line, count, list->channels);
+  for (size_t c = 0; c < count; c++) {
+    if (columns) file[c] = row->field[t->image[c]];
+    if (!*file[c])
+      return vn_fail(diag, VN_E_FORMAT, "%s, line %zu: no image%s%.60s", row->file, row->line,
+                     columns ? " of the channel " : "", columns ? list->channel[c] : "");
+  }
+  return VN_OK;
+}
+
 static enum vn_status fields_check(const struct taker *t, const struct vnt_csv_row *row,
                                    struct vn_diag *diag) {
-  for (size_t c = 0; c < t->list->channels; c++)
-    if (!*row->field[t->image[c]])
-      return vn_fail(diag, VN_E_FORMAT, "%s, line %zu: no image%s%.60s", row->file, row->line,
-                     t->list->channel[c] ? " of the channel " : "",
-                     t->list->channel[c] ? t->list->channel[c] : "");
   if (!*row->field[t->label])
     return vn_fail(diag, VN_E_FORMAT,
                    "%s, line %zu: no label; of a case where nothing is labelled, such as a healthy "
@@ -109,7 +149,9 @@ static enum vn_status fields_check(const struct taker *t, const struct vnt_csv_r
 static enum vn_status case_take(struct taker *t, const struct vnt_csv_row *row,
                                 struct vn_diag *diag) {
   struct vnt_list *list = t->list;
-  const enum vn_status status = fields_check(t, row, diag);
+  char *file[VNT_CHANNELS_MOST];
+  enum vn_status status = files_find(t, row, file, diag);
+  if (!status) status = fields_check(t, row, diag);
   if (status) return status;
   /* Twice the room at every power of two. */
   if ((list->count & (list->count - 1)) == 0) {
@@ -124,7 +166,7 @@ static enum vn_status case_take(struct taker *t, const struct vnt_csv_row *row,
   item->image = calloc(list->channels, sizeof *item->image);
   if (!item->image) return out_of_memory(diag);
   for (size_t c = 0; c < list->channels; c++)
-    if (!(item->image[c] = path_make(t, row->field[t->image[c]]))) return out_of_memory(diag);
+    if (!(item->image[c] = path_make(t, file[c]))) return out_of_memory(diag);
   if (strcmp(row->field[t->label], "none") == 0) return VN_OK;
   item->label = path_make(t, row->field[t->label]);
   return item->label ? VN_OK : out_of_memory(diag);

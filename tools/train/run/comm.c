@@ -79,13 +79,19 @@ size_t vnt_comm_ranks(void) {
   return (size_t)comm.ranks;
 }
 
-size_t vnt_comm_threads(void) {
-  if (comm.ranks == 1) return 0;
+size_t vnt_comm_neighbours(void) {
   MPI_Comm node;
   int here = 1;
+  if (comm.ranks == 1) return 1;
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
   MPI_Comm_size(node, &here);
   MPI_Comm_free(&node);
+  return (size_t)here;
+}
+
+size_t vnt_comm_threads(void) {
+  if (comm.ranks == 1) return 0;
+  const long here = (long)vnt_comm_neighbours();
   const long cores = sysconf(_SC_NPROCESSORS_ONLN), share = cores > here ? cores / here : 1;
   cpu_set_t allowed; /* mpirun may have bound this rank to fewer */
   if (sched_getaffinity(0, sizeof allowed, &allowed)) return (size_t)share;
@@ -397,6 +403,10 @@ size_t vnt_comm_rank(void) {
 }
 
 size_t vnt_comm_ranks(void) {
+  return 1;
+}
+
+size_t vnt_comm_neighbours(void) {
   return 1;
 }
 

@@ -18,6 +18,8 @@ void vnt_comm_open(double patience_s);
 void vnt_comm_close(void);
 size_t vnt_comm_rank(void);
 size_t vnt_comm_ranks(void);
+/* The ranks of this node, itself among them. All ranks call it together. */
+size_t vnt_comm_neighbours(void);
 /* The node's cores over its ranks, at least 1; 0 for a process that is alone: all of them. */
 size_t vnt_comm_threads(void);
 

@@ -19,7 +19,7 @@ struct vnt_options {
   const char *validation, *maps_folder; /* validation: a list beside --labels */
   double tolerance_mm;
   size_t fold, folds; /* folds 0: the list's own split */
-  double odds; /* of labels in the exported model, times what was learnt */
+  double odds;        /* of labels in the exported model, times what was learnt */
   double rate, dropout, freeze, clip, average, foreground, timeout_s; /* foreground below 0: the
                                                                          recipe's */
   int ignored;          /* a value of label maps; -1: none */

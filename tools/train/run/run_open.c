@@ -217,9 +217,10 @@ static void notes_print(const struct vnt_run *run) {
   }
 }
 
-/* Of all ranks of a node together, so that the rest is for activations and what else there is. */
+/* Of all ranks of a node together, each of which has cases of its own; without a figure half of
+ * what is free, so that the rest is for activations and what else there is. */
 static uint64_t cache_bytes(const struct vnt_options *o) {
-  return o->cache_bytes ? o->cache_bytes : vn_memory_free() / 2 / vnt_comm_ranks();
+  return (o->cache_bytes ? o->cache_bytes : vn_memory_free() / 2) / vnt_comm_neighbours();
 }
 
 static void samples_open(struct vnt_run *run) {

@@ -1,0 +1,304 @@
+"""Averages of several models: vnet-run a.plan,b.plan against numpy's mean of what each of them gives.
+
+    run_average.py BIN_DIR FIXTURES_DIR
+
+Models are untrained members of the family, whose answers differ, and those of tests/fixtures/scan, whose
+bytes are changed here and there. Scans are written and results read by nibabel.
+"""
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+import tempfile
+
+import nibabel
+import numpy as np
+import scipy.ndimage
+
+bin_dir, fixtures = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]) / "scan"
+scratch = tempfile.TemporaryDirectory(prefix="vnet-average-")
+folder = pathlib.Path(scratch.name)
+random = np.random.default_rng(3)
+TURNED = np.array([[0, -1.2, 0, 30], [0, 0, 1.6, -4], [-1.0, 0, 0, 36], [0, 0, 0, 1]])
+SHAPE = (27, 31, 22)
+
+
+def call(*words, **more):
+    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=300, **more)
+    return done.returncode, done.stdout, done.stderr
+
+
+def run(models, *words, **more):
+    status, out, err = call(bin_dir / "vnet-run", ",".join(map(str, models)), *words, **more)
+    assert status == 0, err
+    return out
+
+
+def refused(status, text, models, *words):
+    before = set(folder.rglob("*"))
+    got, out, err = call(bin_dir / "vnet-run", ",".join(map(str, models)), *words)
+    assert got == status and text in err, (got, err)
+    assert err.startswith("vnet-run: ") and err.count("\n") == 1 and out == "", (out, err)
+    assert set(folder.rglob("*")) == before, "a file is left"
+
+
+def compiled(name, *options):
+    status, _, err = call(bin_dir / "vnetc", folder / f"{name}.onnx", "-o", folder / f"{name}.plan", "-q", *options)
+    assert status == 0, err
+    return folder / f"{name}.plan"
+
+
+def member(name, *words):
+    """An untrained network of three labels."""
+    status, _, err = call(bin_dir / "vnet-model", "--width", "4", "--stages", "2", "--classes", "3", *words,
+                          "-o", folder / f"{name}.onnx")
+    assert status == 0, err
+    return compiled(name)
+
+
+def changed(source, name, changes=(), **metadata):
+    """A fixture with other bytes of the same number, and with more metadata: protobuf takes what follows."""
+    data = (fixtures / f"{source}.onnx").read_bytes()
+    for old, new in changes:
+        assert data.count(old) == 1 and len(old) == len(new), (old, new)
+        data = data.replace(old, new)
+    for key, value in metadata.items():
+        pair = b"".join(bytes([tag, len(text)]) + text for tag, text in
+                        ((0x0A, f"vnet.{key}".encode()), (0x12, value.encode())))
+        data += bytes([0x72, len(pair)]) + pair
+    (folder / f"{name}.onnx").write_bytes(data)
+    return compiled(name, "--topology", "any")
+
+
+def save(path, values, affine=TURNED):
+    image = nibabel.Nifti1Image(values, affine)
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, folder / path)
+    return folder / path
+
+
+def read(path):
+    return np.asanyarray(nibabel.load(path).dataobj)
+
+
+def scores_of(models, *words):
+    run(models, *words, "-o", folder / "s.nii", "--scores", folder / "s_p.nii", "--scores-type", "float32", "-q")
+    return read(folder / "s_p.nii"), read(folder / "s.nii")
+
+
+def sure(scores):
+    order = np.sort(scores, -1)
+    return order[..., -1] - order[..., -2] > 1e-6
+
+
+def blobs(shape=SHAPE):
+    grid = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    return (60 * np.exp(-3 * sum((g - 0.2) ** 2 for g in grid)) + 40 * (np.sin(5 * grid[0] + 3 * grid[1]) > 0.3) +
+            random.uniform(0, 20, shape)).astype(np.float32)
+
+
+FOLDS = [member("fold0", "--patch", "16x16x16", "--orientation", "RAS", "--intensity", "zscore", "--tail", "softmax"),
+         member("fold1", "--patch", "12x20x24", "--seed", "7", "--orientation", "LIP", "--spacing", "1.5 1 2",
+                "--intensity", "percentile 1 99", "--member", "monai"),
+         member("fold2", "--patch", "20x16x12", "--seed", "9", "--intensity", "window 0 100", "--tail", "logsoftmax")]
+SCAN = save("t1.nii.gz", blobs())
+
+
+# ---- labels that exclude each other ----
+
+
+def mean_is_numpys():
+    """Each model in its own orientation, grid, window and rule; and with what a run may ask for."""
+    for words in ((), ("--overlap", "0.25", "--weighting", "constant"), ("--mirror", "dw")):
+        each = [scores_of([f], SCAN, *words) for f in FOLDS]
+        for some in ((0, 1), (2, 1), (0, 1, 2)):
+            mean = np.mean([each[i][0].astype(np.float64) for i in some], 0)
+            have, labels = scores_of([FOLDS[i] for i in some], SCAN, *words)
+            assert np.abs(have - mean).max() < 1e-6, np.abs(have - mean).max()
+            assert sure(mean).mean() > 0.99 and np.array_equal(labels[sure(mean)], mean.argmax(-1)[sure(mean)])
+            for i in some:  # or a single model would pass
+                assert np.mean(each[i][1] != labels) > 0.01, "an average is one of its models"
+    # One model with itself is that model.
+    have, labels = scores_of([FOLDS[0], FOLDS[0]], SCAN)
+    alone, want = scores_of([FOLDS[0]], SCAN)
+    assert np.abs(have - alone).max() < 1e-6 and np.array_equal(labels[sure(alone)], want[sure(alone)])
+
+
+def threads_change_nothing():
+    results = set()
+    for threads in (1, 2, 3, 3):
+        run(FOLDS, SCAN, "-o", folder / "t.nii.gz", "--scores", folder / "t_p.nii.gz", "--threads", threads, "-q")
+        results.add((folder / "t.nii.gz").read_bytes() + (folder / "t_p.nii.gz").read_bytes())
+    assert len(results) == 1
+
+
+def filling_is_background():
+    values = blobs() - 30
+    values[:, :4] = -3024
+    scan = save("ct.nii", values)
+    each = [scores_of([f], scan) for f in FOLDS[:2]]
+    mean = np.mean([scores.astype(np.float64) for scores, _ in each], 0)
+    have, labels = scores_of(FOLDS[:2], scan)
+    assert np.abs(have - mean).max() < 1e-6 and not labels[:, :4].any() and labels[:, 4:].any()
+
+
+def clean_up_is_of_the_mean():
+    _, labels = scores_of(FOLDS, SCAN)
+    _, cleaned = scores_of(FOLDS, SCAN, "--largest-component")
+    want = np.zeros_like(labels)
+    for label in (1, 2):
+        pieces, _ = scipy.ndimage.label(labels == label, np.ones((3, 3, 3)))
+        sizes = np.bincount(pieces.ravel())[1:]
+        assert len(sizes) > 1 and np.sum(sizes == sizes.max()) == 1
+        want[pieces == 1 + sizes.argmax()] = label
+    assert np.array_equal(cleaned, want)
+
+
+def reports_name_all_models():
+    report = json.loads(run(FOLDS, SCAN, "-o", folder / "r.nii", "--csv", folder / "r.csv", "--report",
+                            folder / "r.json", "--json", "-q"))
+    assert json.loads((folder / "r.json").read_text())["windows"] == report["windows"]
+    single = [json.loads(run([f], SCAN, "-o", folder / "r1.nii", "--json", "-q")) for f in FOLDS]
+    assert report["plan"] == str(FOLDS[0]) and report["plan_checksum"] == single[0]["plan_checksum"]
+    assert [m["plan"] for m in report["averaged_with"]] == [str(f) for f in FOLDS[1:]]
+    assert [m["plan_checksum"] for m in report["averaged_with"]] == [s["plan_checksum"] for s in single[1:]]
+    assert report["windows"] == sum(s["windows"] for s in single)
+    assert report["network_bytes"] == sum(s["network_bytes"] for s in single)
+    assert "averaged_with" not in single[0]
+    checksums = "+".join(s["plan_checksum"] for s in single)
+    rows = (folder / "r.csv").read_text().splitlines()
+    assert len(rows) == 4 and all(row.split(",")[-2] == checksums for row in rows[1:]), rows
+    labels = read(folder / "r.nii")
+    assert [label["voxels"] for label in report["labels"]] == np.bincount(labels.ravel(), minlength=3).tolist()
+    note = bytes(nibabel.load(folder / "r.nii").header["descrip"].item()).decode()
+    assert note.endswith(f"plan {single[0]['plan_checksum']} and 2 more"), note
+    # Of memory, all networks and four bytes of each voxel and label; the limit is for all of it.
+    voxels = np.prod(SHAPE)
+    most = max(s["memory_bytes"] - s["network_bytes"] for s in single)
+    assert report["memory_bytes"] == report["network_bytes"] + most + 12 * voxels, report["memory_bytes"]
+    below = report["memory_bytes"] - 1
+    refused(6, "the limit is", FOLDS, SCAN, "-o", folder / "no.nii", "--memory-limit", below)
+    run(FOLDS, SCAN, "-o", folder / "r1.nii", "--memory-limit", below + 1, "-q")
+
+
+def many_scans():
+    scans = folder / "scans"
+    scans.mkdir()
+    want = {}
+    for i in range(3):
+        save(f"scans/p{i}.nii.gz", blobs((20, 18, 16 + i)))
+        want[i] = scores_of(FOLDS, scans / f"p{i}.nii.gz")[1]
+    (folder / "list.txt").write_text("".join(f"{scans}/p{i}.nii.gz\n" for i in range(3)))
+    for out, words in (("m1", [scans]), ("m2", ["--list", folder / "list.txt"])):
+        text = run(FOLDS, *words, "--output-dir", folder / out)
+        assert "3 scans, 0 failed" in text, text
+        for i in range(3):
+            assert np.array_equal(read(folder / out / f"p{i}.seg.nii.gz"), want[i])
+    # --resume takes results of the same models, in their order, alone.
+    kept = folder / "m1" / "p0.seg.nii.gz"
+    times = [kept.stat().st_mtime_ns]
+    for models in (FOLDS, FOLDS[:2], FOLDS[:2], FOLDS[:2][::-1]):
+        run(models, scans, "--output-dir", folder / "m1", "--resume", "-q")
+        times.append(kept.stat().st_mtime_ns)
+    assert [b > a for a, b in zip(times, times[1:])] == [False, True, False, True], times
+
+
+# ---- regions ----
+
+LISTED = b'{"value":2,"name":"whole"},{"value":1,"name":"core"}'
+BIAS = struct.pack("<3f", -8, -4, -12)
+
+
+def regions_are_averaged():
+    first = changed("regions", "regions")
+    other = changed("regions", "wider", [(BIAS, struct.pack("<3f", -5, -7, -9))], spacing_mm="1.3 1.3 1.3",
+                    orientation="RAS")
+    scan = save("regions.nii", random.uniform(0, 4, (20, 18, 13)).astype(np.float32))
+    each = [scores_of([m], scan)[0].astype(np.float64) for m in (first, other)]
+    mean = (each[0] + each[1])[..., 1:] / 2
+    have, labels = scores_of([first, other], scan, "--regions", folder / "each.nii")
+    assert np.abs(have[..., 1:] - mean).max() < 1e-6
+    assert np.abs(have[..., 0] - (1 - mean.max(-1))).max() < 1e-6
+    clear = (np.abs(mean - 0.5) > 1e-6).all(-1)
+    core, whole, enhancing = (mean[..., i] >= 0.5 for i in range(3))
+    assert np.array_equal(read(folder / "each.nii")[clear], (mean >= 0.5)[clear])
+    assert np.array_equal(labels[clear], np.select([enhancing, core, whole], [3, 1, 2], 0)[clear])
+    turned = changed("regions", "turned", [(LISTED, b'{"value":1,"name":"core"},{"value":2,"name":"whole"}')])
+    strict = changed("regions", "strict", end="threshold 0.5 0.5 0.75")
+    out = ("-o", folder / "no.nii")
+    refused(2, "turned.plan: lists its regions in another order", [first, turned], scan, *out)
+    refused(2, "strict.plan: has a threshold of 0.75 for region 3, and the first model 0.5", [first, strict], scan, *out)
+    refused(2, "levels.plan: tells labels that exclude each other, and the first model regions",
+            [first, changed("levels", "levels")], scan, *out)
+    # What is no probability is not averaged.
+    loose = changed("levels", "loose", end="threshold 0.5")
+    refused(5, "the network's regions leave [0, 1]", [loose, loose], scan, *out)
+
+
+# ---- what does not go together ----
+
+
+def misfits_are_refused():
+    out = ("-o", folder / "no.nii")
+    first = FOLDS[0]
+    refused(2, "four.plan: tells 4 labels with the background, and the first model 3",
+            [first, member("four", "--classes", "4")], SCAN, *out)
+    refused(2, "two.plan: takes 2 channels, and the first model 1",
+            [first, member("two", "--in-channels", "2")], SCAN, *out)
+    one, two = (member(f"named{i}", "--labels", f'[{{"value":1,"name":"{name}"}}]') for i, name in
+                enumerate(("liver", "spleen")))
+    refused(2, "named1.plan: has 'spleen' as label 1, and the first model 'liver'", [one, two], SCAN, *out)
+    run([one, first], SCAN, "-o", folder / "named.nii", "-q")  # a model that names nothing contradicts nothing
+    four = changed("channels4", "channels4")
+    other = changed("channels4", "order4", [(b"T1; T1ce; T2; FLAIR", b"T2; T1ce; T1; FLAIR")])
+    channels = [save(f"c_{name}.nii", blobs()) for name in ("T1", "T1ce", "T2", "FLAIR")]
+    refused(2, "order4.plan: has T2 as channel 1, and the first model T1", [four, other], *channels, *out)
+    refused(5, "levels_argmax.plan: the network ends in ArgMax", [first, changed("levels_argmax", "levels_argmax")],
+            SCAN, *out)
+    refused(2, "a model's name is missing beside a comma", [first, "", first], SCAN, *out)
+    refused(2, "a model's name is missing beside a comma", [first, ""], SCAN, *out)
+    refused(3, "absent.plan: there is no such file", [first, "absent.plan"], SCAN, *out)
+    refused(2, "is a scan; the plan comes before it", [first, SCAN], SCAN, *out)
+    refused(2, "more than 16 models", [first] * 17, SCAN, *out)
+    refused(2, "fold1.plan", [first, FOLDS[1]], SCAN, "-o",
+            folder / "x.nii", "--report", FOLDS[1])
+    np.save(folder / "t.npy", np.zeros((1, 1, 16, 16, 16), np.float32))
+    refused(2, "--tensor runs one network, and these are 2", [first, first], "--tensor", folder / "t.npy", "-o",
+            folder / "no.npy")
+    # Of one model's grid, which one it is.
+    coarse = member("coarse", "--spacing", "50 50 50", "--orientation", "RAS")
+    refused(5, "model 2: ", [first, coarse], SCAN, *out)
+
+
+def channels_are_averaged():
+    four = changed("channels4", "channels4")
+    window = changed("channels4", "window4", [(b"window 0 80", b"window 0 60")], spacing_mm="1.1 1.1 1.1")
+    values = [(top * random.uniform(0, 1, SHAPE)).astype(np.float32) for top in (10, 20, 40, 80)]
+    channels = [save(f"c_{name}.nii", v) for name, v in zip(("T1", "T1ce", "T2", "FLAIR"), values)]
+    mean = sum(scores_of([m], *channels)[0].astype(np.float64) for m in (four, window)) / 2
+    have, labels = scores_of([four, window], *channels)
+    assert np.abs(have - mean).max() < 1e-6
+    assert np.array_equal(labels[sure(mean)], mean.argmax(-1)[sure(mean)])
+
+
+def names_and_models_of_onnx():
+    """Names of installed models, ONNX files, and a file with a comma in its name, which is one model."""
+    models = folder / "models"
+    models.mkdir()
+    (models / "liver.plan").write_bytes(FOLDS[0].read_bytes())
+    (models / "both.onnx").write_bytes((folder / "fold1.onnx").read_bytes())
+    want = scores_of(FOLDS[:2], SCAN)[1]
+    run(["liver", "both"], SCAN, "-o", folder / "n.nii", "-q", env={**os.environ, "VNET_MODELS": str(models)})
+    assert np.array_equal(read(folder / "n.nii"), want)
+    comma = folder / "a,b.plan"
+    comma.write_bytes(FOLDS[0].read_bytes())
+    assert np.array_equal(scores_of([comma], SCAN)[1], scores_of(FOLDS[:1], SCAN)[1])
+
+
+for test in (mean_is_numpys, threads_change_nothing, filling_is_background, clean_up_is_of_the_mean,
+             reports_name_all_models, many_scans, regions_are_averaged, misfits_are_refused, channels_are_averaged,
+             names_and_models_of_onnx):
+    test()
+    print(test.__name__.replace("_", " "), flush=True)
