@@ -39,18 +39,20 @@ enum {
 /* Cycles for vectors of so many lanes: Winograd's transforms for a frequency and vector of input or
  * output, and a product; with few input channels what an output takes for each of them and for each
  * vector of its own; FFT's transforms for an output pixel and vector, and its products for a
- * pixel, channel in and vector out, of which the weights' share is divided by a part's tiles;
- * heads: transforms, products for each output, and what each output costs beside them. */
+ * pixel, channel in and vector out, of which the weights' share is divided by a part's tiles,
+ * smaller where jobs work alone, whose weights are kept along h; heads: transforms, products for
+ * each output, and what each output costs beside them. */
 struct vn_cost_rates {
   double lanes;
   double in, out, product, few_in, few_out;
-  double fft_in, fft_out, fft_product, fft_weights;
+  double fft_in, fft_out, fft_product, fft_weights, fft_own_weights;
   double head_in, head_product, head_out;
 };
 
 static inline const struct vn_cost_rates *vn_cost_rates(bool narrow) {
-  static const struct vn_cost_rates wide = {16, 11, 9, 1.1, 12, 18, 62, 78, 3.5, 13, 42, 22, 16};
-  static const struct vn_cost_rates half = {8, 7.5, 6, 0.55, 9, 18, 29, 44, 2.8, 5.1, 24, 14, 19};
+  static const struct vn_cost_rates wide = {16, 11, 9, 1.1, 12, 18, 62, 78, 3.5, 13, 8, 42, 22, 16};
+  static const struct vn_cost_rates half = {8,  7.5, 6,   0.55, 9,  18, 29,
+                                            44, 2.8, 5.1, 3.1,  24, 14, 19};
   return narrow ? &half : &wide;
 }
 
@@ -238,8 +240,8 @@ static inline bool vn_fft_enough(const struct vn_fft_cut *cut) {
 }
 
 /* 5x5x5. *cut may be NULL. Weights keep VN_FFT_PLANES of the frequencies along d and their taps
- * along h and w, complex; those of heads VN_FFT_ROWS along d and h and their taps along w, and
- * those of jobs that work alone both. */
+ * along h and w, complex; those of heads and of jobs that work alone VN_FFT_ROWS along d and h and
+ * their taps along w. */
 static inline struct vn_cost vn_cost_fft(const struct vn_cost_conv *c, struct vn_fft_cut *cut) {
   const uint64_t in = c->channels_in, out = c->channels_out;
   const struct vn_cost_rates *r = vn_cost_rates(in <= VN_COST_NARROW && out <= VN_COST_NARROW);
@@ -252,19 +254,21 @@ static inline struct vn_cost vn_cost_fft(const struct vn_cost_conv *c, struct vn
     return (struct vn_cost){
         pixels * (r->head_in * vi + (double)out * (r->head_product * vi + r->head_out)),
         VN_FFT_ROWS * VN_FFT_TAPS * 8 * (double)out * vi * lanes};
-  const double product = r->fft_product + r->fft_weights / (double)(k.group * k.block);
-  const double taps = VN_FFT_PLANES * VN_FFT_TAPS + (k.shared ? 0 : VN_FFT_ROWS);
+  const double made = k.shared ? r->fft_weights : r->fft_own_weights;
+  const double product = r->fft_product + made / (double)(k.group * k.block);
+  const double taps = k.shared ? VN_FFT_PLANES * VN_FFT_TAPS : VN_FFT_ROWS;
   return (struct vn_cost){pixels * (r->fft_in * vi + r->fft_out * vo + (double)in * vo * product),
                           taps * VN_FFT_TAPS * 8 * (double)in * vo * lanes};
 }
 
-/* What training adds at each step: cycles for each channel in and vector out. */
-static inline double vn_cost_fft_pack(const struct vn_cost_conv *c) {
+/* What training adds at each step: cycles for each channel in and vector out; `shared`: the cut is.
+ */
+static inline double vn_cost_fft_pack(const struct vn_cost_conv *c, bool shared) {
   const uint64_t in = c->channels_in, out = c->channels_out;
   const struct vn_cost_rates *r = vn_cost_rates(in <= VN_COST_NARROW && out <= VN_COST_NARROW);
   const bool head = out <= VN_FFT_HEAD;
   const double pairs = head ? (double)out * vn_cost_vecs(r, in) : (double)in * vn_cost_vecs(r, out);
-  return (head ? 45e3 : 12e3) * pairs;
+  return (shared ? 12e3 : 45e3) * pairs;
 }
 
 /* ---- direct ---- */

@@ -8,9 +8,11 @@
 #include "../kernels.h"
 #include "../vec/vec.h"
 
+enum { VN_EPI_ELU_OF_ONE = 64 }; /* beside enum vn_act: alpha is 1, as it nearly always is */
+
 struct vn_epi {
   vec bias, param[2];    /* param: PReLU's slopes, or ELU's alpha */
-  uint32_t kind[2];      /* enum vn_act */
+  uint32_t kind[2];      /* enum vn_act, or VN_EPI_ELU_OF_ONE */
   uint32_t wrap;         /* residual channels are gathered one by one: c % their number */
   size_t channel, count; /* the block: channels [channel, channel + count), count <= VEC_LANES */
   const float *residual; /* pixel 0, first channel of the block; with wrap: channel 0; or NULL */
@@ -24,6 +26,7 @@ VEC_INLINE struct vn_epi vn_epi_open(const struct vn_epilogue *e, size_t channel
     b.kind[i] = e->act[i].kind;
     b.param[i] = b.kind[i] == VN_ACT_PRELU ? vec_load_k(e->act[i].slope + channel, count)
                                            : vec_set1(e->act[i].alpha);
+    if (b.kind[i] == VN_ACT_ELU && e->act[i].alpha == 1) b.kind[i] = VN_EPI_ELU_OF_ONE;
   }
   b.residual_channels = e->residual.dim[VN_C];
   b.residual_stride = e->residual.stride;
@@ -46,9 +49,11 @@ VEC_INLINE void vn_epi_act_each(uint32_t kind, vec param, vec *x, const size_t n
     VEC_EACH x[i] = vec_select_gt(x[i], vec_zero(), x[i], x[i] * param);
     break;
   case VN_ACT_ELU:
-    VEC_EACH y[i] = vec_min(vec_zero(), x[i]);
-    vec_expm1_each(y, n);
-    VEC_EACH x[i] = vec_select_gt(x[i], vec_zero(), x[i], y[i] * param);
+  case VN_EPI_ELU_OF_ONE:
+    VEC_EACH y[i] = x[i];
+    vec_expm1_each(y, n); /* above 0 it is not asked for */
+    if (kind == VN_ACT_ELU) VEC_EACH y[i] = y[i] * param;
+    VEC_EACH x[i] = vec_select_gt(x[i], vec_zero(), x[i], y[i]);
     break;
   case VN_ACT_SIGMOID:
     VEC_EACH x[i] = vec_set1(1.f) / (vec_set1(1.f) + vec_exp(vec_zero() - x[i]));

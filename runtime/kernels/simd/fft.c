@@ -63,7 +63,7 @@ static void shared_run(const void *state, size_t job, void *scratch) {
       return;
     }
     piece = within - ROW_JOBS;
-    if (piece_at(f, round, piece, &strip, &memory)) fft_output(f, &strip, memory);
+    if (piece_at(f, round, piece, &strip, &memory)) fft_output(f, &strip, scratch, memory);
     if (f->stream) vec_stream_end();
     next = round + 1;
   }
@@ -81,7 +81,7 @@ static void own_run(const void *state, size_t index, void *scratch) {
   fft_products(f, &part, 0, FFT_ROWS, s, s);
   for (size_t i = 0; i < part.count; i++) {
     const struct fft_strip at = fft_strip_at(f, &part, i);
-    fft_output(f, &at, s + i * f->strip);
+    fft_output(f, &at, s, s + i * f->strip);
   }
   if (f->stream) vec_stream_end();
 }

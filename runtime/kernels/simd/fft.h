@@ -21,9 +21,11 @@ enum {
   FFT_TILE = FFT_POINTS - FFT_TAPS + 1,
   FFT_PLANES = FFT_HALF + 2, /* frequencies along d: 0, 10 and those of fft_frequency */
   FFT_ROWS = 2 * FFT_PLANES + FFT_HALF * FFT_POINTS,
-  FFT_PAIR = 2 * VEC_LANES,   /* a complex vector: re, im */
-  FFT_TRIPLE = 3 * VEC_LANES, /* as fft_products.c multiplies it */
-  FFT_LINE = 16               /* floats of a cache line */
+  FFT_PAIR = 2 * VEC_LANES,                       /* a complex vector: re, im */
+  FFT_TRIPLE = 3 * VEC_LANES,                     /* as fft_products.c multiplies it */
+  FFT_HALVES = FFT_POINTS * FFT_TILE * VEC_LANES, /* floats that fft_output_h yields */
+  FFT_BESIDE = 4, /* columns of the output that are finished together */
+  FFT_LINE = 16   /* floats of a cache line */
 };
 static_assert(FFT_TILE - VN_FFT_TILE == 0 && FFT_ROWS - VN_FFT_ROWS == 0 &&
                   FFT_PLANES - VN_FFT_PLANES == 0,
@@ -42,12 +44,12 @@ struct fft {
   size_t row, column, strip;
   size_t stage_columns, stage_h, stage_d;
   size_t v_row, v_freq, m_row, m_freq, u_freq; /* of the products: [frequency][tile][channel] */
-  size_t zeros_at, stage_at, v_at, m_at, u_at, taps_at; /* in the scratch */
-  size_t rows_at, packed_elems; /* in `packed`, of parts that are jobs: weights along h, too */
+  size_t zeros_at, stage_at, v_at, m_at, u_at, taps_at, planes_at; /* in the scratch */
+  size_t packed_elems;
   bool shares;         /* parts are rounds; else each is a job, its strips first in the scratch */
   float *shared;       /* a round's strips */
-  const float *packed; /* [plane][vector out][channel in][tap along h][tap along w][re, im], and
-                          from rows_at on [row][vector out][channel in][tap along w][re, im];
+  const float *packed; /* [plane][vector out][channel in][tap along h][tap along w][re, im], of
+                          parts that are jobs [row][vector out][channel in][tap along w][re, im];
                           heads: [row][output][vector in][tap along w][re, im] */
 };
 
@@ -67,7 +69,6 @@ struct fft_strip {
 #define fft_part_at      VN_ISA_NAME(fft_part_at)
 #define fft_strip_at     VN_ISA_NAME(fft_strip_at)
 #define fft_pack         VN_ISA_NAME(fft_pack)
-#define fft_taps_of_row  VN_ISA_NAME(fft_taps_of_row)
 #define fft_input        VN_ISA_NAME(fft_input)
 #define fft_products     VN_ISA_NAME(fft_products)
 #define fft_output       VN_ISA_NAME(fft_output)
@@ -91,9 +92,6 @@ struct fft_strip fft_strip_at(const struct fft *f, const struct fft_part *part, 
 /* fft_weights.c: fills `packed` from the convolution's weights, in double. False: stopped. */
 bool fft_pack(const struct fft *f, struct vn_pool *pool, const float *weight, float *packed,
               struct vn_watch *watch);
-/* Taps along w of one row's weights for one output vector: of the plane's taps along h frequency k.
- * from: [channel][tap along h][tap along w][re, im], to: [channel][tap along w][re, im]. */
-void fft_taps_of_row(const float *from, size_t channels, size_t k, float *to);
 bool fft_pack_head(const struct fft *f, struct vn_pool *pool, const float *weight, float *packed,
                    struct vn_watch *watch);
 
@@ -114,7 +112,8 @@ void fft_products(const struct fft *f, const struct fft_part *part, size_t row, 
 /* fft_output.c: back along h and d, epilogue and store. Its two halves, for the heads, too: one
  * vector of the rows, `row` floats apart, im behind re by `im` floats, to planes[frequency along
  * d][h]; and of those one h, to out[d]. */
-void fft_output(const struct fft *f, const struct fft_strip *at, const float *strip);
+void fft_output(const struct fft *f, const struct fft_strip *at, float *scratch,
+                const float *strip);
 void fft_output_h(const float *in, size_t row, size_t im, float *planes);
 void fft_output_depth(const float *planes, float *out);
 

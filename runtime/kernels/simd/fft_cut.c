@@ -12,6 +12,10 @@ static size_t odd_lines(size_t elems) {
   return ((elems + FFT_LINE - 1) / FFT_LINE | 1) * FFT_LINE;
 }
 
+static size_t larger(size_t a, size_t b) {
+  return a > b ? a : b;
+}
+
 void fft_cut_strips(struct fft *f, size_t stage_columns) {
   const size_t *dim = &f->conv.out.dim[VN_D];
   const uint64_t out[3] = {dim[0], dim[1], dim[2]};
@@ -31,7 +35,7 @@ void fft_cut_strips(struct fft *f, size_t stage_columns) {
 
 size_t fft_cut(struct fft *f) {
   enum { STAGE_VECS = 16, ENOUGH_PIECES = 24 };
-  const size_t vecs = f->vecs_in > f->vecs_out ? f->vecs_in : f->vecs_out;
+  const size_t vecs = larger(f->vecs_in, f->vecs_out);
   f->row = vecs * FFT_PAIR;
   f->column = odd_lines(FFT_ROWS * f->row);
   fft_cut_strips(f, f->vecs_in < STAGE_VECS ? STAGE_VECS / f->vecs_in : 1);
@@ -45,8 +49,7 @@ size_t fft_cut(struct fft *f) {
   f->m_freq = odd_lines(tiles * f->m_row);
   f->u_freq = odd_lines(f->channels_in * FFT_PAIR);
   const size_t taps = f->vecs_out * f->channels_in * FFT_TAPS * FFT_PAIR; /* of a row */
-  f->rows_at = FFT_PLANES * FFT_TAPS * taps;
-  f->packed_elems = f->rows_at + (f->shares ? 0 : FFT_ROWS * taps);
+  f->packed_elems = (f->shares ? FFT_PLANES * FFT_TAPS : FFT_ROWS) * taps;
   f->zeros_at = f->shares ? 0 : f->group * f->strip;
   f->stage_at = f->zeros_at + odd_lines(f->stage_columns * f->conv.in.stride);
   f->v_at = f->zeros_at; /* a job is done with its input before its products */
@@ -55,7 +58,9 @@ size_t fft_cut(struct fft *f) {
   const size_t input_end = f->stage_at + FFT_POINTS * f->stage_d;
   f->taps_at = f->u_at + FFT_TAPS * f->u_freq;
   const size_t products_end = f->taps_at + f->channels_in * FFT_TAPS * FFT_PAIR;
-  const size_t end = input_end > products_end ? input_end : products_end;
+  f->planes_at = f->zeros_at;
+  const size_t output_end = f->planes_at + FFT_BESIDE * FFT_HALVES;
+  const size_t end = larger(larger(input_end, products_end), output_end);
   return (end * sizeof(float) + 63) / 64 * 64;
 }
 

@@ -20,8 +20,7 @@ enum {
   ROWS_OF_PLANE = FFT_POINTS,
   LANES = 16, /* in which channels are summed */
   PARTS = LANES / VEC_LANES,
-  TAPS_ELEMS = FFT_TAPS * FFT_PAIR, /* weights of a vector */
-  PLANES_ELEMS = FFT_POINTS * FFT_TILE * VEC_LANES
+  TAPS_ELEMS = FFT_TAPS * FFT_PAIR /* weights of a vector */
 };
 
 struct head {
@@ -168,12 +167,11 @@ static void head_output(const struct head *k, const struct fft_strip *at, float 
   for (size_t x = 0; x < columns; x += VEC_LANES) {
     for (size_t o = 0; o < outputs; o++)
       fft_output_h(scratch + k->sums_at + o * FFT_ROWS * 2 * k->sums + CARRIED + x, 2 * k->sums,
-                   k->sums, planes + o * PLANES_ELEMS);
+                   k->sums, planes + o * FFT_HALVES);
     for (size_t h = 0; h < height; h++) {
       const size_t row = ((at->n * size[0] + at->d) * size[1] + at->h + h) * size[2] + at->w;
       for (size_t o = 0; o < outputs; o++)
-        fft_output_depth(planes + o * PLANES_ELEMS + h * VEC_LANES,
-                         sums + o * FFT_TILE * VEC_LANES);
+        fft_output_depth(planes + o * FFT_HALVES + h * VEC_LANES, sums + o * FFT_TILE * VEC_LANES);
       const size_t count = smaller(VEC_LANES, columns - x);
       if (outputs == 1)
         finish(&k->f.conv, 1, sums, row + x, count, depth);
@@ -226,7 +224,7 @@ static size_t head_cut(struct head *k) {
   k->carried_at = k->columns_at + COLUMNS * k->column;
   k->sums_at = k->carried_at + f->channels_out * FFT_ROWS * PARTS * CARRIED * FFT_PAIR;
   k->planes_at = k->sums_at + f->channels_out * FFT_ROWS * 2 * k->sums;
-  return lines(k->planes_at + f->channels_out * PLANES_ELEMS) * sizeof(float);
+  return lines(k->planes_at + f->channels_out * FFT_HALVES) * sizeof(float);
 }
 
 enum vn_status fft_head(const struct vn_conv *conv, struct vn_prepared *prepared,

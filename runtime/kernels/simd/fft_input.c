@@ -7,10 +7,12 @@
 
 #include <string.h>
 
-/* `part`: of the vector only `lanes` channels exist. */
-VEC_INLINE void depth_vec(const float *const *in, size_t at, size_t lanes, size_t step, float *out,
-                          const int part) {
+/* `part`: of the vector only `lanes` channels exist. What is `ahead` of it is fetched: the rows of
+ * the next h, too many short pieces for a prefetcher of the machine's. */
+VEC_INLINE void depth_vec(const float *const *in, size_t at, size_t lanes, size_t ahead,
+                          size_t step, float *out, const int part) {
   vec x[FFT_POINTS], y[FFT_POINTS];
+  VEC_UNROLL for (size_t k = 0; k < FFT_POINTS; k++) vec_prefetch_l2(in[k] + at + ahead);
   VEC_UNROLL for (size_t k = 0; k < FFT_POINTS; k++) x[k] =
       part ? vec_load_n(in[k] + at, lanes) : vec_load(in[k] + at);
   fft_real(x, y);
@@ -20,12 +22,13 @@ VEC_INLINE void depth_vec(const float *const *in, size_t at, size_t lanes, size_
 /* Columns of one h; in: where each of the 20 rows along d begins. */
 static void along_depth(const struct fft *f, const float *const *in, size_t columns, float *out) {
   const size_t whole = f->channels_in / VEC_LANES, rest = f->channels_in % VEC_LANES;
+  const size_t ahead = f->conv.in.dim[VN_W] * f->conv.in.stride;
   for (size_t x = 0; x < columns; x++) {
     const size_t at = x * f->conv.in.stride;
     for (size_t c = 0; c < whole; c++, out += VEC_LANES)
-      depth_vec(in, at + c * VEC_LANES, VEC_LANES, f->stage_d, out, 0);
+      depth_vec(in, at + c * VEC_LANES, VEC_LANES, ahead, f->stage_d, out, 0);
     if (rest) {
-      depth_vec(in, at + whole * VEC_LANES, rest, f->stage_d, out, 1);
+      depth_vec(in, at + whole * VEC_LANES, rest, ahead, f->stage_d, out, 1);
       out += VEC_LANES;
     }
   }

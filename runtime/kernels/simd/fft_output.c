@@ -51,22 +51,33 @@ VEC_INLINE void look_ahead(const struct fft *f, const struct vn_epi *e, const st
     vec_prefetch_l2(residual + k * t->plane * e->residual_stride);
 }
 
-/* One vector of one column. */
-static void column(const struct fft *f, const struct vn_epi *e, const struct target *t, size_t w,
-                   const float *in, const float *later) {
-  float planes[FFT_POINTS * FFT_TILE * VEC_LANES], out[FFT_TILE * VEC_LANES];
-  fft_output_h(in, f->row, VEC_LANES, planes);
+/* One vector of `count` columns, one or FFT_BESIDE: with these the lines of a row are written, and
+ * the residual's are read, one after the other. */
+static void columns(const struct fft *f, const struct vn_epi *e, const struct target *t, size_t w,
+                    size_t count, const float *in, const float *later, float *planes) {
+  enum { SUMS = FFT_TILE * VEC_LANES };
+  float out[FFT_BESIDE * SUMS];
+  struct vn_epi_pixels p = {.sum = out,
+                            .columns = t->depth,
+                            .column_step = t->plane,
+                            .column_sum_step = VEC_LANES,
+                            .rows = 1};
+  if (count > 1)
+    p = (struct vn_epi_pixels){.sum = out,
+                               .columns = count,
+                               .column_step = 1,
+                               .column_sum_step = SUMS,
+                               .rows = t->depth,
+                               .row_step = t->plane,
+                               .row_sum_step = VEC_LANES};
+  for (size_t k = 0; k < count; k++)
+    fft_output_h(in + k * f->column, f->row, VEC_LANES, planes + k * FFT_HALVES);
   for (size_t h = 0; h < t->height; h++) {
-    const size_t pixel = t->pixel + h * f->conv.out.dim[VN_W] + w;
-    look_ahead(f, e, t, pixel, h, later);
-    fft_output_depth(planes + h * VEC_LANES, out);
-    vn_epi_finish(e, &f->conv.out, f->stream,
-                  &(struct vn_epi_pixels){.sum = out,
-                                          .pixel = pixel,
-                                          .columns = t->depth,
-                                          .column_step = t->plane,
-                                          .column_sum_step = VEC_LANES,
-                                          .rows = 1});
+    p.pixel = t->pixel + h * f->conv.out.dim[VN_W] + w;
+    if (count == 1) look_ahead(f, e, t, p.pixel, h, later);
+    for (size_t k = 0; k < count; k++)
+      fft_output_depth(planes + k * FFT_HALVES + h * VEC_LANES, out + k * SUMS);
+    vn_epi_finish(e, &f->conv.out, f->stream, &p);
   }
 }
 
@@ -74,7 +85,8 @@ static size_t smaller(size_t a, size_t b) {
   return a < b ? a : b;
 }
 
-void fft_output(const struct fft *f, const struct fft_strip *at, const float *strip) {
+void fft_output(const struct fft *f, const struct fft_strip *at, float *scratch,
+                const float *strip) {
   const struct vn_tensor *out = &f->conv.out;
   const size_t *size = &out->dim[VN_D];
   const size_t end = smaller(smaller(at->end, at->tiles * FFT_TILE), size[2] - at->w);
@@ -82,11 +94,13 @@ void fft_output(const struct fft *f, const struct fft_strip *at, const float *st
                            .depth = smaller(FFT_TILE, size[0] - at->d),
                            .height = smaller(FFT_TILE, size[1] - at->h),
                            .plane = size[1] * size[2]};
-  for (size_t x = at->begin; x < end; x++)
+  for (size_t x = at->begin, n; x < end; x += n) {
+    n = f->vecs_out == 1 && end - x >= FFT_BESIDE ? FFT_BESIDE : 1;
     for (size_t c = 0; c < f->vecs_out; c++) {
       const float *in = strip + x * f->column + c * FFT_PAIR;
       const struct vn_epi e = vn_epi_open(&f->conv.epilogue, c * VEC_LANES,
                                           smaller(f->channels_out - c * VEC_LANES, VEC_LANES));
-      column(f, &e, &t, x, in, x + 2 < end ? in + 2 * f->column : NULL);
+      columns(f, &e, &t, x, n, in, x + 2 < end ? in + 2 * f->column : NULL, scratch + f->planes_at);
     }
+  }
 }

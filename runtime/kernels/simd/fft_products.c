@@ -67,6 +67,32 @@ EACH_ROWS(DEFINE)
 #define ENTRY(R) block_##R,
 static block_fn *const blocks_of[MOST_ROWS] = {EACH_ROWS(ENTRY)};
 
+/* Taps along w of one row's weights for one output vector: of the plane's taps along h frequency k.
+ * from: [channel][tap along h][tap along w][re, im], to: [channel][tap along w][re, im]. */
+static void taps_of_row(const float *from, size_t channels, size_t k, float *to) {
+  static const float cosine[FFT_POINTS] = {1,  .95105652f,  .80901699f,  .58778525f,  .30901699f,
+                                           0,  -.30901699f, -.58778525f, -.80901699f, -.95105652f,
+                                           -1, -.95105652f, -.80901699f, -.58778525f, -.30901699f,
+                                           0,  .30901699f,  .58778525f,  .80901699f,  .95105652f};
+  vec c[FFT_TAPS], s[FFT_TAPS];
+  for (size_t t = 1; t < FFT_TAPS; t++) {
+    c[t] = vec_set1(cosine[k * t % FFT_POINTS]);
+    s[t] = vec_set1(cosine[(k * t + 15) % FFT_POINTS]);
+  }
+  for (size_t i = 0; i < channels; i++, from += (FFT_TAPS - 1) * FFT_TAPS * FFT_PAIR)
+    for (size_t w = 0; w < FFT_TAPS; w++, from += FFT_PAIR, to += FFT_PAIR) {
+      vec re = vec_load(from), im = vec_load(from + VEC_LANES);
+      VEC_UNROLL for (size_t t = 1; t < FFT_TAPS; t++) {
+        const float *tap = from + t * FFT_TAPS * FFT_PAIR;
+        const vec x = vec_load(tap), y = vec_load(tap + VEC_LANES);
+        re = vec_fma(y, s[t], vec_fma(x, c[t], re));
+        im = vec_fnma(x, s[t], vec_fma(y, c[t], im));
+      }
+      vec_store(to, re);
+      vec_store(to + VEC_LANES, im);
+    }
+}
+
 /* The frequencies k = 5 c + 16 d along w, d = 0 … 4, of one output vector's weights. Each of the 5
  * taps stands alone in its transform of 4 points, so that this is a turn by -i to the power of c
  * times 0, 1, 2 or 3. taps: [channel][tap][re, im]. */
@@ -148,9 +174,9 @@ static void multiply_row(const struct fft *f, size_t tiles, size_t row, float *s
   for (size_t o = 0; o < f->vecs_out; o++) {
     const float *taps = made;
     if (f->shares)
-      fft_taps_of_row(plane + o * vector, f->channels_in, at.frequency, made);
+      taps_of_row(plane + o * vector, f->channels_in, at.frequency, made);
     else
-      taps = f->packed + f->rows_at + (row * f->vecs_out + o) * row_vector;
+      taps = f->packed + (row * f->vecs_out + o) * row_vector;
     for (size_t c = 0; c < 4; c++) {
       frequencies_any(f, taps, c, u);
       for (size_t d = 0; d < 5; d++) {

@@ -1,6 +1,6 @@
-/* Weights of the FFT convolution: transformed along d in double, for heads along h, too, divided by
- * what the inverse transforms multiply with, and packed for fft_products.c or fft_head.c. Called by
- * fft.c and fft_head.c when weights are packed. */
+/* Weights of the FFT convolution: transformed along d in double, for heads and jobs that work alone
+ * along h, too, divided by what the inverse transforms multiply with, and packed for fft_products.c
+ * or fft_head.c. Called by fft.c and fft_head.c when weights are packed. */
 #include "fft.h"
 
 #include <string.h>
@@ -85,30 +85,6 @@ static void transform(const vec_double *taps, double scale, float *to, size_t ro
   }
 }
 
-void fft_taps_of_row(const float *from, size_t channels, size_t k, float *to) {
-  static const float cosine[FFT_POINTS] = {1,  .95105652f,  .80901699f,  .58778525f,  .30901699f,
-                                           0,  -.30901699f, -.58778525f, -.80901699f, -.95105652f,
-                                           -1, -.95105652f, -.80901699f, -.58778525f, -.30901699f,
-                                           0,  .30901699f,  .58778525f,  .80901699f,  .95105652f};
-  vec c[FFT_TAPS], s[FFT_TAPS];
-  for (size_t t = 1; t < FFT_TAPS; t++) {
-    c[t] = vec_set1(cosine[k * t % FFT_POINTS]);
-    s[t] = vec_set1(cosine[(k * t + 15) % FFT_POINTS]);
-  }
-  for (size_t i = 0; i < channels; i++, from += (FFT_TAPS - 1) * FFT_TAPS * FFT_PAIR)
-    for (size_t w = 0; w < FFT_TAPS; w++, from += FFT_PAIR, to += FFT_PAIR) {
-      vec re = vec_load(from), im = vec_load(from + VEC_LANES);
-      VEC_UNROLL for (size_t t = 1; t < FFT_TAPS; t++) {
-        const float *tap = from + t * FFT_TAPS * FFT_PAIR;
-        const vec x = vec_load(tap), y = vec_load(tap + VEC_LANES);
-        re = vec_fma(y, s[t], vec_fma(x, c[t], re));
-        im = vec_fnma(x, s[t], vec_fma(y, c[t], im));
-      }
-      vec_store(to, re);
-      vec_store(to + VEC_LANES, im);
-    }
-}
-
 /* to[input channel from `first` on][tap][output channel from `out` on]; the weights are read in
  * their own order. Lanes beyond the last output channel are zero. */
 static void gather(const struct fft *f, const float *weight, size_t out, size_t first, size_t count,
@@ -134,21 +110,21 @@ static void pack_task(void *context, size_t job, size_t slot) {
   const struct fft *f = p->f;
   const size_t o = job % f->vecs_out, first = job / f->vecs_out * GROUP;
   const size_t count = f->channels_in - first < GROUP ? f->channels_in - first : GROUP;
-  const size_t channel = PLANE * FFT_PAIR, vector = f->channels_in * channel;
+  const size_t channel = (f->shares ? PLANE : FFT_TAPS) * FFT_PAIR;
+  const size_t step =
+      f->vecs_out * f->channels_in * channel; /* from plane to plane, or row to row */
+  const double scale = 1. / (FFT_POINTS * FFT_POINTS * FFT_POINTS);
   (void)slot;
   for (size_t half = 0; half < VEC_LANES; half += HALF) {
     vec_double taps[GROUP][PLANE * FFT_TAPS];
     gather(f, p->weight, o * VEC_LANES + half, first, count, (double *)taps);
-    for (size_t i = 0; i < count; i++)
-      transform_depth(taps[i], 1. / (FFT_POINTS * FFT_POINTS * FFT_POINTS),
-                      p->packed + o * vector + (first + i) * channel + half, f->vecs_out * vector);
-  }
-  for (size_t row = 0; row < FFT_ROWS && !f->shares; row++) {
-    const struct fft_row at = fft_row_at(row);
-    const size_t tap = FFT_TAPS * FFT_PAIR;
-    fft_taps_of_row(
-        p->packed + (at.plane * f->vecs_out + o) * vector + first * channel, count, at.frequency,
-        p->packed + f->rows_at + ((row * f->vecs_out + o) * f->channels_in + first) * tap);
+    for (size_t i = 0; i < count; i++) {
+      float *to = p->packed + (o * f->channels_in + first + i) * channel + half;
+      if (f->shares)
+        transform_depth(taps[i], scale, to, step);
+      else
+        transform(taps[i], scale, to, step);
+    }
   }
 }
 

@@ -46,7 +46,7 @@ VEC_INLINE vec erf_of(vec x) {
 }
 
 VEC_INLINE vec tanh_of(vec x) {
-  const vec e = vec_expm1(x + x);
+  const vec e = vec_expm1(vec_min(vec_set1(88.f), x + x));
   return e / (e + vec_set1(2.f));
 }
 

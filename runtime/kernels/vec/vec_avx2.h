@@ -60,13 +60,6 @@ VEC_INLINE vec vec_min(vec a, vec b) {
 VEC_INLINE vec vec_select_gt(vec a, vec b, vec yes, vec no) {
   return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_GT_OQ));
 }
-VEC_INLINE vec vec_round(vec x) {
-  return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-VEC_INLINE vec vec_pow2(vec x) {
-  __m256i n = _mm256_add_epi32(_mm256_cvtps_epi32(x), _mm256_set1_epi32(127));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(n, 23));
-}
 VEC_INLINE void vec_store_i32(int32_t *p, vec x, size_t k) {
   _mm256_maskstore_epi32(p, vec_mask_n(k), _mm256_cvtps_epi32(x));
 }

@@ -52,13 +52,6 @@ VEC_INLINE vec vec_min(vec a, vec b) {
 VEC_INLINE vec vec_select_gt(vec a, vec b, vec yes, vec no) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), no, yes);
 }
-VEC_INLINE vec vec_round(vec x) {
-  return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-VEC_INLINE vec vec_pow2(vec x) {
-  __m512i n = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(127));
-  return _mm512_castsi512_ps(_mm512_slli_epi32(n, 23));
-}
 VEC_INLINE void vec_store_i32(int32_t *p, vec x, size_t k) {
   _mm512_mask_storeu_epi32(p, (__mmask16)((1u << k) - 1), _mm512_cvtps_epi32(x));
 }

@@ -50,13 +50,6 @@ VEC_INLINE vec vec_min(vec a, vec b) {
 VEC_INLINE vec vec_select_gt(vec a, vec b, vec yes, vec no) {
   return vbslq_f32(vcgtq_f32(a, b), yes, no);
 }
-VEC_INLINE vec vec_round(vec x) {
-  return vrndnq_f32(x);
-}
-VEC_INLINE vec vec_pow2(vec x) {
-  int32x4_t n = vaddq_s32(vcvtnq_s32_f32(x), vdupq_n_s32(127));
-  return vreinterpretq_f32_s32(vshlq_n_s32(n, 23));
-}
 VEC_INLINE void vec_store_i32(int32_t *p, vec x, size_t k) {
   int32_t lane[4];
   vst1q_s32(lane, vcvtnq_s32_f32(x));

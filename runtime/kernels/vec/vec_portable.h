@@ -12,7 +12,6 @@
 
 typedef float vec __attribute__((vector_size(16)));
 typedef int32_t vec_i32 __attribute__((vector_size(16)));
-typedef uint32_t vec_u32 __attribute__((vector_size(16)));
 
 VEC_INLINE vec vec_zero(void) {
   return (vec){0};
@@ -53,16 +52,6 @@ VEC_INLINE vec vec_min(vec a, vec b) {
 }
 VEC_INLINE vec vec_select_gt(vec a, vec b, vec yes, vec no) {
   return vec_choose((vec_i32)(a > b), yes, no);
-}
-/* Adding 1.5 * 2^23 leaves no room for a fraction: nearest even for |x| < 2^22. */
-VEC_INLINE vec vec_round(vec x) {
-  const vec magic = vec_set1(12582912.f);
-  return (x + magic) - magic;
-}
-/* The same sum's last bits are the whole number, two's complement; those of a NaN are anything. */
-VEC_INLINE vec vec_pow2(vec x) {
-  const vec magic = vec_set1(12582912.f);
-  return (vec)(((vec_u32)(x + magic) - (vec_u32)magic + 127) << 23);
 }
 VEC_INLINE void vec_store_i32(int32_t *p, vec x, size_t k) {
   for (size_t i = 0; i < k; i++) p[i] = (int32_t)x[i];

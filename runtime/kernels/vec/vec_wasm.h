@@ -60,13 +60,6 @@ VEC_INLINE vec vec_min(vec a, vec b) {
 VEC_INLINE vec vec_select_gt(vec a, vec b, vec yes, vec no) {
   return (vec)wasm_v128_bitselect((v128_t)yes, (v128_t)no, (v128_t)(a > b));
 }
-VEC_INLINE vec vec_round(vec x) {
-  return (vec)wasm_f32x4_nearest((v128_t)x);
-}
-VEC_INLINE vec vec_pow2(vec x) {
-  const v128_t n = wasm_i32x4_trunc_sat_f32x4((v128_t)x);
-  return (vec)wasm_i32x4_shl(wasm_i32x4_add(n, wasm_i32x4_splat(127)), 23);
-}
 VEC_INLINE void vec_store_i32(int32_t *p, vec x, size_t k) {
   vec_store_n((float *)p, (vec)wasm_i32x4_trunc_sat_f32x4((v128_t)x), k & 3);
   if (k == VEC_LANES) wasm_v128_store(p, wasm_i32x4_trunc_sat_f32x4((v128_t)x));

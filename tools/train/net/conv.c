@@ -67,7 +67,8 @@ static vn_conv_prepare_fn *cheapest(const struct vnt_machine *m, struct vn_conv 
   }
   struct vn_fft_cut cut;
   if (!fft_covers(&conv)) return best;
-  const double cost = vn_cost_fft(&conv, &cut).cycles + vn_cost_fft_pack(&conv);
+  const double run = vn_cost_fft(&conv, &cut).cycles;
+  const double cost = run + vn_cost_fft_pack(&conv, cut.shared);
   return cost < least && vn_fft_enough(&cut) ? m->runtime->fft : best;
 }
 
