@@ -1,8 +1,9 @@
 /* The compiler, told in order: import, check, ends, topology, passes, memory plan, plan.
  *
  * Stages after which the graph can be printed, and their letters:
- *   i  as imported            s  simplified        b  BatchNorm folded into convolutions
- *   f  fused                  c  concats made aliases
+ *   i  as imported            s  simplified        n  functions named
+ *   b  BatchNorm folded into convolutions          f  fused
+ *   c  concats made aliases
  *   k  kernels chosen: what is planned */
 #include "compile.h"
 
@@ -22,6 +23,7 @@ struct stage {
 static const struct stage stages[] = {
     {'i', "imported", NULL},
     {'s', "simplified", vnc_pass_simplify},
+    {'n', "functions named", vnc_pass_name},
     {'b', "BatchNorm folded", vnc_pass_batchnorm},
     {'f', "fused", vnc_pass_fuse},
     {'c', "concats aliased", vnc_pass_concat},

@@ -132,21 +132,9 @@ static uint32_t mirrored(uint32_t kind) {
   }
 }
 
-/* Is y = x's sigmoid, which is not yet part of anything? Then x * y has a name. */
-static bool is_swish(const struct vnc_graph *g, const struct vnc_value *x,
-                     const struct vnc_value *y) {
-  const struct vnc_node *node = &g->nodes[y->node];
-  return node->op == VN_OP_ACT && node->act[0].kind == VN_ACT_SIGMOID &&
-         vnc_graph_arg(g, node, 0) == x->node && !memcmp(&x->view, &y->view, sizeof x->view);
-}
-
 enum vn_status vnc_op_function(const struct vnc_op *op, uint32_t kind, const struct vnc_value *x,
                                const struct vnc_value *y, struct vnc_value *result) {
   struct vnc_graph *g = op->im->g;
-  if (kind == VN_BINARY_MUL && is_swish(g, x, y))
-    return vnc_op_map(op, VN_MAP_SWISH, 1, 0, x, result);
-  if (kind == VN_BINARY_MUL && is_swish(g, y, x))
-    return vnc_op_map(op, VN_MAP_SWISH, 1, 0, y, result);
   const uint32_t other = mirrored(kind);
   const uint64_t more = vnc_node_elems(&g->nodes[y->node]);
   const bool larger = y->view.rank > x->view.rank ||

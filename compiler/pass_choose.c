@@ -90,8 +90,12 @@ static void offer(struct choice *c, struct candidate offered) {
 
 static bool is_cube(const struct vnc_node *node, uint32_t size) {
   for (int i = 0; i < 3; i++)
-    if (node->kernel[i] != size || node->stride[i] != 1 || node->dilation[i] != 1) return false;
+    if (node->kernel[i] != size || node->stride[i] != 1) return false;
   return node->groups == 1;
+}
+
+static bool dilated(const struct vnc_node *node) {
+  return node->dilation[0] != 1 || node->dilation[1] != 1 || node->dilation[2] != 1;
 }
 
 static bool unit_stride(const struct vnc_node *node) {
@@ -121,11 +125,12 @@ static void collect(const struct vnc_graph *g, enum vn_algo wish, struct choice 
     return;
   }
   const struct vn_cost_conv conv = cost_conv(g, node);
-  if (is_cube(node, 5) && wish == VN_ALGO_FFT) {
+  const bool five = is_cube(node, 5) && !dilated(node);
+  if (five && wish == VN_ALGO_FFT) {
     offer(c, candidate(VN_ALGO_FFT, vn_cost_fft(&conv, NULL)));
     return;
   }
-  const bool lean = is_cube(node, 5) && vn_lean_tiles(conv.batch, conv.out) > 0;
+  const bool lean = five && vn_lean_tiles(conv.batch, conv.out) > 0;
   if (lean && (wish == VN_ALGO_AUTO || wish == VN_ALGO_LEAN))
     offer(c, candidate(VN_ALGO_LEAN, vn_cost_lean(&conv)));
   if (lean && wish == VN_ALGO_LEAN) return;
@@ -133,7 +138,7 @@ static void collect(const struct vnc_graph *g, enum vn_algo wish, struct choice 
     offer(c, candidate(VN_ALGO_DIRECT, vn_cost_direct(&conv)));
   if (wish == VN_ALGO_DIRECT || !tiles) return;
   for (size_t i = 0; i < VN_WINOGRAD_CHOICES; i++) offer(c, winograd(&conv, i));
-  if (wish == VN_ALGO_AUTO && is_cube(node, 5)) offer_fft(c, &conv);
+  if (wish == VN_ALGO_AUTO && five) offer_fft(c, &conv);
 }
 
 /* ---- the limit ---- */

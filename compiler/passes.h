@@ -8,6 +8,7 @@
 typedef enum vn_status vnc_pass_fn(struct vnc_graph *g, struct vn_diag *diag);
 
 vnc_pass_fn vnc_pass_simplify;  /* no-op copies, dead nodes */
+vnc_pass_fn vnc_pass_name;      /* functions that are written as arithmetic */
 vnc_pass_fn vnc_pass_batchnorm; /* affine into conv, deconv */
 vnc_pass_fn vnc_pass_fuse;      /* bias, activations, residual */
 vnc_pass_fn vnc_pass_concat;    /* concats into aliases */

@@ -87,8 +87,17 @@ static inline void vn_winograd_choice(size_t index, uint32_t tile[3]) {
   tile[2] = outputs[index % 3];
 }
 
-static inline bool vn_winograd_few(uint64_t channels_in, const uint32_t tile[3]) {
-  return channels_in <= VN_FEW_CHANNELS && tile[0] == 1 && tile[1] == 4 && tile[2] == 4;
+static inline bool vn_winograd_few(uint64_t channels_in, const uint32_t tile[3], bool dilated) {
+  return channels_in <= VN_FEW_CHANNELS && tile[0] == 1 && tile[1] == 4 && tile[2] == 4 && !dilated;
+}
+
+/* Tiles of each strand of an axis, and the strands: a dilated axis is as many as the dilation says,
+ * that lie between each other. */
+static inline uint64_t vn_winograd_strand(uint64_t out, uint64_t dilation, uint64_t tile) {
+  return vn_ceil_div(vn_ceil_div(out, dilation), tile);
+}
+static inline uint64_t vn_winograd_strands(uint64_t out, uint64_t dilation) {
+  return dilation < out ? dilation : out;
 }
 
 /* Tiles of 1x4x4 for few input channels: outputs with those that pad tiles and jobs, and the
@@ -108,13 +117,17 @@ static inline struct vn_cost vn_cost_winograd(const struct vn_cost_conv *c,
                                               const uint32_t tile[3]) {
   const struct vn_cost_rates *r = vn_cost_rates(c->channels_out <= VN_COST_NARROW);
   double freqs = 1, tiles = 1;
+  bool dilated = false;
   for (int a = 0; a < 3; a++) {
     freqs *= (double)(tile[a] + c->kernel[a] - 1);
-    tiles *= (double)vn_ceil_div(c->out[a], tile[a]);
+    tiles *= (double)(vn_winograd_strand(c->out[a], c->dilation[a], tile[a]) *
+                      vn_winograd_strands(c->out[a], c->dilation[a]));
+    dilated = dilated || c->dilation[a] > 1;
   }
   const double in = (double)c->channels_in, vi = vn_cost_vecs(r, c->channels_in);
   const double vo = vn_cost_vecs(r, c->channels_out), bytes = freqs * in * vo * r->lanes * 4;
-  if (vn_winograd_few(c->channels_in, tile)) return (struct vn_cost){vn_cost_few(c, r), bytes};
+  if (vn_winograd_few(c->channels_in, tile, dilated))
+    return (struct vn_cost){vn_cost_few(c, r), bytes};
   const double job = tiles < VN_WINOGRAD_TILES ? tiles : VN_WINOGRAD_TILES;
   const double stream = (bytes > VN_COST_BIG_WEIGHTS ? 12 : 5) * r->lanes / 16;
   const double use = r->product * job, product = (use > stream ? use : stream) / job;

@@ -26,8 +26,8 @@ static const char help[] =
     "                         convolutions of stride 1\n"
     "  --memory-limit SIZE    such as 900M: a plan that runs within it, or a refusal\n"
     "  -d, --dump LETTERS     print the graph after stages: i imported, s simplified,\n"
-    "                         b BatchNorm folded, f fused, c concats aliased, k kernels\n"
-    "                         chosen\n" CLI_SANDBOX_HELP
+    "                         n functions named, b BatchNorm folded, f fused, c concats\n"
+    "                         aliased, k kernels chosen\n" CLI_SANDBOX_HELP
     "  -q, --quiet            print nothing but errors\n"
     "  -h, --help, -V, --version\n"
     "\n"
@@ -59,7 +59,7 @@ static void patch(const char *text, uint64_t dhw[3]) {
 }
 
 static const char *letters(const char *text) {
-  static const char known[] = "isbfck";
+  static const char known[] = "isnbfck";
   if (text[strspn(text, known)])
     cli_fatal(VN_E_ARGUMENT, "--dump: expected letters of %s, got %s", known, text);
   return text;

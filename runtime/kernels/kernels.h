@@ -128,8 +128,8 @@ typedef enum vn_status vn_simple_prepare_fn(const struct vn_simple *simple,
 struct vn_simd {
   const char *name;              /* "avx512", "avx2", "neon", "wasm", "portable" */
   size_t lanes;                  /* floats per vector */
-  vn_conv_prepare_fn *winograd;  /* stride 1, no dilation, no groups, 5x5x5 or 3x3x3 */
-  vn_conv_prepare_fn *lean;      /* the same, 5x5x5 on few tiles, weights as small as they are */
+  vn_conv_prepare_fn *winograd;  /* stride 1, no groups, 5x5x5 or 3x3x3 */
+  vn_conv_prepare_fn *lean;      /* no dilation, 5x5x5 on few tiles, weights as small as they are */
   vn_conv_prepare_fn *fft;       /* stride 1, no dilation, no groups, 5x5x5 */
   vn_conv_prepare_fn *depthwise; /* one channel in and out per group */
   vn_conv_prepare_fn *direct;    /* any convolution that fits its scratch */

@@ -238,7 +238,9 @@ def scenarios():
                              "--spacing", "1 1 1", "-o", "m.onnx"])
     yield Scenario("vnetc", ["vnetc", "{}/net.onnx", "-o", "p.plan"])
     yield Scenario("vnetc-any", ["vnetc", str(fixtures / "models" / "shape-arithmetic.onnx"), "--topology", "any", "-q",
-                                 "-d", "isbfck", "-o", "p.plan"])
+                                 "-d", "isnbfck", "-o", "p.plan"])
+    yield Scenario("vnetc-name", ["vnetc", str(fixtures / "models" / "functions-as-arithmetic.onnx"), "--topology", "any",
+                                  "-q", "-o", "p.plan"])
     yield Scenario("plan", ["vnet-plan", "{}/net.plan", "--isa", "best"])
     yield Scenario("bench", ["vnet-bench", "{}/net.plan", "--repeat", "1", "--threads", "2", "--json"], unsteady=NUMBERS)
     yield Scenario("run", [*run, "-o", "o.nii.gz"])

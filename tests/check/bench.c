@@ -205,6 +205,13 @@ static const struct shape shapes[] = {
     {"up", 128, 32, {16, 32, 32}, .kernel = 2, .concat = true},
     {"up", 64, 16, {32, 64, 64}, .kernel = 2, .concat = true},
     {"up", 16, 8, {48, 56, 48}, .kernel = 2, .concat = true},
+    {"winograd", 32, 32, {32, 64, 64}, .kernel = 3, .dilation = 2},
+    {"winograd", 16, 16, {64, 64, 64}, .kernel = 3, .dilation = 2},
+    {"winograd", 16, 16, {64, 64, 64}, .kernel = 3, .dilation = 16},
+    {"spread", 64, 16, {16, 16, 16}, .kernel = 3, .stride = 2},
+    {"spread", 32, 3, {32, 32, 32}, .kernel = 3, .stride = 2},
+    {"spread", 32, 3, {16, 32, 64}, .kernel = 3, .stride = 2},
+    {"spread", 32, 32, {32, 32, 32}, .kernel = 3, .stride = 2, .groups = 32},
 };
 
 /* What networks outside the family have. Each for whoever takes it, plain C included. */
@@ -223,7 +230,7 @@ static const struct shape others[] = {
 };
 
 static struct vn_conv conv_new(const struct family *f, const struct shape *s) {
-  const bool block = !strcmp(s->family, "down") || f->transposed;
+  const bool block = !strcmp(s->family, "down") || !strcmp(s->family, "up");
   size_t in[VN_AXES] = {1, s->in}, out[VN_AXES] = {1, s->out};
   struct vn_conv c = {.groups = s->groups ? s->groups : 1};
   for (int i = 0; i < 3; i++) {
@@ -233,7 +240,7 @@ static struct vn_conv conv_new(const struct family *f, const struct shape *s) {
     c.pad[i] = block ? 0 : s->kernel / 2 * c.dilation[i];
     c.tile[i] = i == 0 && s->in <= 4 ? 1 : 4;
     in[VN_D + i] = s->grid[i] * (f->transposed ? 1 : c.stride[i]);
-    out[VN_D + i] = s->grid[i] * (f->transposed ? s->kernel : 1);
+    out[VN_D + i] = s->grid[i] * (f->transposed ? c.stride[i] : 1);
   }
   c.in = bench_tensor(in, s->in);
   c.out = bench_tensor(out, s->out * (s->concat ? 2 : 1));

@@ -94,7 +94,7 @@ MISTAKES = """
 2 vnetc brain.onnx -o x.plan --topology unet        | "unet" is no member of the family: vnet,
 5 vnetc brain.onnx -o x.plan --topology vnet        | not a vnet: left 1, convolution 1
 2 vnetc brain.onnx -o x.plan --conv fourier         | 'fourier' is not auto, winograd
-2 vnetc brain.onnx -o x.plan -d q                   | --dump: expected letters of isbfck, got q
+2 vnetc brain.onnx -o x.plan -d q                   | --dump: expected letters of isnbfck, got q
 6 vnetc brain.onnx -o x.plan --memory-limit 1M      | brain.onnx: no plan of this network runs in 1 MiB
 
 2 vnet-plan                                         | expected one plan, got 0

@@ -3,8 +3,8 @@
 #
 #   passes.sh VNETC FIXTURES_DIR [--update]
 #
-# passes/NAME.txt is what `vnetc -d isbfck` prints for the fixture NAME: as imported, simplified,
-# BatchNorm folded, fused, concats aliased, kernels chosen. --update writes the texts anew: read the
+# passes/NAME.txt is what `vnetc -d isnbfck` prints for the fixture NAME: as imported, simplified,
+# functions named, BatchNorm folded, fused, concats aliased, kernels chosen. --update writes the texts anew: read the
 # difference before committing it.
 set -euo pipefail
 vnetc=$1 fixtures=$2 update=${3:-}
@@ -16,7 +16,7 @@ cp -r "$fixtures/models" "$scratch/models"
 bad=0 count=0
 for golden in "$here"/passes/*.txt; do
   name=$(basename "$golden" .txt)
-  "$vnetc" "$scratch/models/$name.onnx" --topology any -q -d isbfck \
+  "$vnetc" "$scratch/models/$name.onnx" --topology any -q -d isnbfck \
     -o "$scratch/plan" >"$scratch/text"
   count=$((count + 1))
   if [ "$update" = --update ]; then

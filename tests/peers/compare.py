@@ -37,12 +37,14 @@ class DoubleConv(torch.nn.Module):
     def forward(self, x):
         conv = self.conv
         kernel, stride = conv.kernel_size[0], conv.stride[0]
+        reach = (kernel - 1) * conv.dilation[0] + 1
         x = F.pad(x, [p for p in conv.padding[::-1] for _ in (0, 1)])
-        depth = (x.shape[2] - kernel) // stride + 1
+        depth = (x.shape[2] - reach) // stride + 1
         row_bytes = 8 * x.shape[1] * kernel**3 * x.shape[3] * x.shape[4] // stride**2
         rows = max(1, SLAB_BYTES // row_bytes)
         return torch.cat([
-            F.conv3d(x[:, :, z * stride : (min(z + rows, depth) - 1) * stride + kernel], conv.weight, conv.bias, stride)
+            F.conv3d(x[:, :, z * stride : (min(z + rows, depth) - 1) * stride + reach], conv.weight, conv.bias, stride,
+                     dilation=conv.dilation, groups=conv.groups)
             for z in range(0, depth, rows)], 2)
 
 

@@ -669,6 +669,38 @@ def functions():
 
 
 @run()
+def functions_as_arithmetic():
+    """As exporters write them; and twice what looks like a function of x, but is one of two values."""
+    g = Graph("functions_as_arithmetic", 17)
+    x = g.conv(g.input(1, 2, 3, 4, 5), 2, 2)
+    other = g.node("Neg", x)
+    number = {name: g.constant(np.float32(n), name) for name, n in (("half", 0.5), ("one", 1), ("root", 2 ** 0.5))}
+    bell = g.node("Add", g.node("Erf", g.node("Div", x, number["root"])), number["one"])
+    soft = g.node("Tanh", g.node("Softplus", x))
+    return g.model(
+        g.node("Mul", g.node("Mul", x, bell), number["half"]), g.node("Mul", bell, g.node("Mul", x, number["half"])),
+        g.node("Mul", soft, x), g.node("Mul", x, g.node("Sigmoid", x)),
+        g.node("Mul", g.node("Mul", other, bell), number["half"]), g.node("Mul", other, soft))
+
+
+@run(options="--topology any --patch 4x6x8")
+def around_vnet():
+    """What the networks around V-Net have: norms, dilation, strides, 3x3x3 up, GELU as arithmetic."""
+    g = Graph("around_vnet", 17)
+    up = {"strides": [2] * 3, "pads": [1] * 6, "output_padding": [1] * 3}
+    x = g.conv(g.input("n", 1, "d", "h", "w"), 1, 8, name="first")
+    scale, shift = g.constant(1 + 0.2 * g.values(8), "scale"), g.constant(0.2 * g.values(8), "shift")
+    x = g.node("Relu", g.node("InstanceNormalization", x, scale, shift))
+    x = g.conv(x, 8, 8, name="dilated", dilations=[2] * 3, pads=[2] * 6)
+    half = g.node("Conv", x, "dilated.weight", kernel_shape=[3] * 3, strides=[2] * 3, pads=[1] * 6)
+    bell = g.node("Erf", g.node("Div", half, g.constant(np.float32(2 ** 0.5), "root")))
+    bell = g.node("Add", bell, g.constant(np.float32(1), "one"))
+    half = g.node("Mul", g.node("Mul", half, bell), g.constant(np.float32(0.5), "half"))
+    x = g.node("Add", g.deconv(half, 8, 8, 3, name="each", group=8, **up), x)
+    return g.model(g.deconv(x, 8, 3, 3, name="few", **up))
+
+
+@run()
 def z_score_in_graph():
     g = Graph("z_score_in_graph", 17)
     x = g.input(1, 2, 3, 4, 5)

@@ -284,6 +284,36 @@ NETWORKS = {
     "meshnet": meshnet,
 }
 
+TITLES = {
+    "plainconv": "nnU-Net PlainConvUNet",
+    "resenc": "nnU-Net ResidualEncoderUNet",
+    "resenc-se": "nnU-Net ResidualEncoderUNet, squeeze-excitation",
+    "monai-unet": "MONAI UNet",
+    "monai-unet-res": "MONAI UNet, residual",
+    "monai-unet-batch": "MONAI UNet, residual, BatchNorm, Mish",
+    "basicunet": "MONAI BasicUNet",
+    "basicunet-up": "MONAI BasicUNet, group norm, trilinear",
+    "basicunet-shuffle": "MONAI BasicUNet, PixelShuffle",
+    "dynunet": "MONAI DynUNet",
+    "dynunet-res": "MONAI DynUNet, residual",
+    "segresnet": "MONAI SegResNet",
+    "segresnet-deconv": "MONAI SegResNet, deconvolution",
+    "segresnet-shuffle": "MONAI SegResNet, PixelShuffle",
+    "segresnet-vae": "MONAI SegResNetVAE",
+    "segresnet-ds": "MONAI SegResNetDS",
+    "attentionunet": "MONAI AttentionUnet",
+    "flexibleunet": "MONAI FlexibleUNet, EfficientNet",
+    "flexibleunet-resnet": "MONAI FlexibleUNet, ResNet",
+    "highresnet": "MONAI HighResNet",
+    "mednext": "MedNeXt",
+    "mednext-monai": "MONAI MedNeXt",
+    "unet3d": "pytorch-3dunet UNet3D",
+    "unet3d-res-se": "pytorch-3dunet ResidualUNetSE3D",
+    "uamt-group": "UA-MT's V-Net, group norm",
+    "uamt-instance": "UA-MT's V-Net, instance norm",
+    "meshnet": "MeshNet",
+}
+
 
 def build(name):
     torch.manual_seed(0)

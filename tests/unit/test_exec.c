@@ -282,6 +282,9 @@ static const struct choice {
     {4, 4, 6, 6, 5, 1, 2, 1, 4, VN_ALGO_FFT, "depthwise portable"},
     {16, 16, 9, 9, 3, 1, 1, 1, 1, VN_ALGO_FFT, "direct portable"},
     {4, 4, 6, 6, 2, 1, 30000, 60000, 1, VN_ALGO_AUTO, "direct portable"},
+    {2, 3, 9, 9, 3, 1, 2, 2, 1, VN_ALGO_WINOGRAD, "winograd 4x4x4 portable"},
+    {2, 3, 9, 9, 3, 1, 30, 30, 1, VN_ALGO_WINOGRAD, "winograd 4x4x4 portable"},
+    {2, 3, 9, 5, 3, 2, 1, 1, 1, VN_ALGO_WINOGRAD, "direct portable"},
     {4, 4, 6, 6, 2, 1, 30000, 60000, 4, VN_ALGO_AUTO, "depthwise portable"},
     {300, 1, 6, 6, 2, 1, 30000, 60000, 1, VN_ALGO_AUTO, "ref"}, /* too much scratch */
     {2, 3, 4, 6, 1, 1, 1, 1, 1, VN_ALGO_AUTO, "ref"}, /* padding beyond the kernel's reach */
@@ -322,6 +325,7 @@ static void test_choice(void **state) {
         pb_conv(&b, VN_OP_CONV3D, in, out, c->kernel, c->stride, c->pad, c->groups);
     for (int a = 0; a < 3; a++) s->u.conv.dilation[a] = c->dilation;
     s->algo = c->algo;
+    for (int a = 0; s->algo == VN_ALGO_WINOGRAD && a < 3; a++) s->u.conv.tile[a] = 4;
     pb_port(&b, "x", in, 0);
     pb_port(&b, "y", out, 1);
     void *bytes = pb_finish(&b, &size);

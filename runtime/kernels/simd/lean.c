@@ -105,8 +105,10 @@ static void set_axes(struct wino *w) {
     w->axis[a] = (struct wino_axis){.in = w->conv.in.dim[VN_D + a],
                                     .out = out,
                                     .pad = w->conv.pad[a],
+                                    .dilation = 1,
                                     .m = LEAN_M,
                                     .t = LEAN_T,
+                                    .strand = tiles,
                                     .tiles = tiles,
                                     .block = tiles,
                                     .blocks = 1};

@@ -23,6 +23,7 @@ set(VN_SIMD_SOURCES
   kernels/simd/sample.c
   kernels/simd/softmax.c
   kernels/simd/spread.c
+  kernels/simd/spread_few.c
   kernels/simd/table.c
   kernels/simd/up.c
   kernels/simd/winograd.c

@@ -1,4 +1,4 @@
-/* 3D Winograd convolution, stride 1, 5x5x5 and 3x3x3, any channels and any grid.
+/* 3D Winograd convolution, stride 1, 5x5x5 and 3x3x3, any dilation, any channels and any grid.
  *
  * The story of a job (a block of tiles, a chunk of output channels): the input is transformed along
  * depth into t planes; then for each depth frequency a 2D transform, t*t small matrix products, the
@@ -40,8 +40,7 @@ static enum vn_status check(const struct vn_conv *c, struct vn_diag *diag) {
   if (c->groups != 1 || (k != 3 && k != 5) || c->kernel[1] != k || c->kernel[2] != k)
     return vn_fail(diag, VN_E_UNSUPPORTED, "winograd: a 3x3x3 or 5x5x5 kernel without groups");
   for (size_t a = 0; a < 3; a++) {
-    if (c->stride[a] != 1 || c->dilation[a] != 1)
-      return vn_fail(diag, VN_E_UNSUPPORTED, "winograd: stride 1 and no dilation");
+    if (c->stride[a] != 1) return vn_fail(diag, VN_E_UNSUPPORTED, "winograd: stride 1");
     if (!c->tile[a] || c->tile[a] > 6 || c->tile[a] == 3 || c->tile[a] == 5 ||
         (c->tile[a] == 6 && k == 5))
       return vn_fail(diag, VN_E_UNSUPPORTED, "winograd: %zu outputs per tile of a %zu-tap axis",
@@ -66,7 +65,8 @@ enum vn_status VN_ISA_NAME(winograd)(const struct vn_conv *conv, struct vn_prepa
   w->vecs_out = (w->channels_out + VEC_LANES - 1) / VEC_LANES;
   const uint32_t tile[3] = {(uint32_t)conv->tile[0], (uint32_t)conv->tile[1],
                             (uint32_t)conv->tile[2]};
-  if (vn_winograd_few(w->channels_in, tile)) {
+  const size_t *d = conv->dilation;
+  if (vn_winograd_few(w->channels_in, tile, d[0] > 1 || d[1] > 1 || d[2] > 1)) {
     status = wino_few(w, prepared, diag);
     free(w);
     return status;

@@ -13,10 +13,12 @@
 
 enum { WINO_MAX_T = 8, WINO_MAX_M = 6, WINO_MAX_BLOCK = 8, WINO_PANEL = 2 };
 
+/* A dilated axis is as many axes as the dilation says, its strands, that lie between each other:
+ * outputs of one see inputs of one alone. Tiles are numbered strand by strand. */
 struct wino_axis {
-  size_t in, out, pad;
-  size_t m, t, tiles;
-  size_t block, blocks; /* tiles per job, at most, and how many of those */
+  size_t in, out, pad, dilation;
+  size_t m, t, strand, tiles; /* tiles: of a strand, the same for all of them; of all */
+  size_t block, blocks;       /* tiles per job, at most, and how many of those */
 };
 
 struct wino {
@@ -40,6 +42,18 @@ struct wino_job {
   size_t n, first[3], count[3], tiles; /* in tiles */
   size_t chunk, vec, vecs;             /* output vectors [vec, vec + vecs) */
 };
+
+/* The first output of a tile, or what follows the last one of the axis: strands may differ by an
+ * output, and a tile have none. The tile's others are a dilation apart. */
+static inline size_t wino_first_output(const struct wino_axis *a, size_t tile) {
+  return tile / a->strand + tile % a->strand * a->m * a->dilation;
+}
+
+/* Pixels along an axis of the transformed planes of a job before those of its tile `i`: tiles of a
+ * strand share t - m. */
+static inline size_t wino_seen_before(const struct wino_axis *a, size_t first, size_t i) {
+  return i * a->m + ((first + i) / a->strand - first / a->strand) * (a->t - a->m);
+}
 
 #define wino_cut         VN_ISA_NAME(wino_cut)
 #define wino_jobs        VN_ISA_NAME(wino_jobs)

@@ -21,9 +21,11 @@ static void set_tile(struct wino *w, const size_t tile[3]) {
     ax->in = w->conv.in.dim[VN_D + a];
     ax->out = w->conv.out.dim[VN_D + a];
     ax->pad = w->conv.pad[a];
+    ax->dilation = w->conv.dilation[a];
     ax->m = tile[a];
     ax->t = ax->m + w->conv.kernel[a] - 1;
-    ax->tiles = ceil_div(ax->out, ax->m);
+    ax->strand = (size_t)vn_winograd_strand(ax->out, ax->dilation, ax->m);
+    ax->tiles = ax->strand * (size_t)vn_winograd_strands(ax->out, ax->dilation);
   }
 }
 
@@ -65,14 +67,20 @@ static size_t odd_vecs(size_t elems) {
   return (elems / VEC_LANES | 1) * VEC_LANES;
 }
 
+/* The pixels along an axis that a job's tiles see, at most. */
+static size_t most_seen(const struct wino_axis *a) {
+  const size_t first = a->strand < a->tiles ? a->strand - 1 : 0;
+  return wino_seen_before(a, first, a->block - 1) + a->t;
+}
+
 /* Strides and places in the scratch; returns its size in elements. */
 static size_t lay_out(struct wino *w) {
   const struct wino_axis *ax = w->axis;
   const size_t tiles = ax[0].block * ax[1].block * ax[2].block;
   const size_t inner = ax[0].m * ax[1].m * ax[2].m, acc = tiles * w->chunk_vecs * VEC_LANES;
   w->freqs = ax[1].t * ax[2].t;
-  w->plane_row = ((ax[2].block - 1) * ax[2].m + ax[2].t) * VEC_LANES;
-  w->plane_vec = odd_vecs(((ax[1].block - 1) * ax[1].m + ax[1].t) * w->plane_row);
+  w->plane_row = most_seen(&ax[2]) * VEC_LANES;
+  w->plane_vec = odd_vecs(most_seen(&ax[1]) * w->plane_row);
   w->plane_tile = w->plane_vec * w->vecs_in;
   w->plane_freq = odd_vecs(w->plane_tile * ax[0].block);
   w->v_row = w->vecs_in * VEC_LANES;

@@ -110,14 +110,19 @@ static struct target target_of(const struct wino *w, const struct wino_job *job,
                                size_t vec_index) {
   const struct wino_axis *ax = w->axis;
   const size_t hw = job->count[1] * job->count[2];
-  const size_t at[3] = {(job->first[0] + tile / hw) * ax[0].m,
-                        (job->first[1] + tile % hw / job->count[2]) * ax[1].m,
-                        (job->first[2] + tile % job->count[2]) * ax[2].m};
+  const size_t at[3] = {
+      wino_first_output(&ax[0], job->first[0] + tile / hw),
+      wino_first_output(&ax[1], job->first[1] + tile % hw / job->count[2]),
+      wino_first_output(&ax[2], job->first[2] + tile % job->count[2]),
+  };
   struct target t = {.channel = (job->vec + vec_index) * VEC_LANES};
   t.lanes = w->channels_out - t.channel < VEC_LANES ? w->channels_out - t.channel : VEC_LANES;
   t.pixel = ((job->n * ax[0].out + at[0]) * ax[1].out + at[1]) * ax[2].out + at[2];
-  for (size_t a = 0; a < 3; a++)
-    t.count[a] = ax[a].out - at[a] < ax[a].m ? ax[a].out - at[a] : ax[a].m;
+  for (size_t a = 0; a < 3; a++) {
+    const size_t left =
+        at[a] < ax[a].out ? (ax[a].out - at[a] + ax[a].dilation - 1) / ax[a].dilation : 0;
+    t.count[a] = left < ax[a].m ? left : ax[a].m;
+  }
   return t;
 }
 
@@ -129,12 +134,12 @@ static void finish(const struct wino *w, const struct target *t, const float *do
   for (size_t z = 0; z < t->count[0]; z++)
     vn_epi_finish(&e, &w->conv.out, w->stream,
                   &(struct vn_epi_pixels){.sum = done + z * ax[1].m * ax[2].m * VEC_LANES,
-                                          .pixel = t->pixel + z * ax[1].out * row,
+                                          .pixel = t->pixel + z * ax[0].dilation * ax[1].out * row,
                                           .columns = t->count[2],
-                                          .column_step = 1,
+                                          .column_step = ax[2].dilation,
                                           .column_sum_step = VEC_LANES,
                                           .rows = t->count[1],
-                                          .row_step = row,
+                                          .row_step = ax[1].dilation * row,
                                           .row_sum_step = ax[2].m * VEC_LANES});
 }
 

@@ -13,14 +13,18 @@ mkdir -p "$folder"
 grep -v '^#' "$here/table.txt" | while IFS='|' read -r name options _; do
   name=${name// /}
   model=$folder/$name.onnx
-  if [[ $options == *brain* ]]; then
+  compile=()
+  if [[ $options == *fixture* ]]; then
+    model=$here/../../fixtures/models/$name.onnx
+    read -ra compile <<<"${options#*fixture}"
+  elif [[ $options == *brain* ]]; then
     [ -f "$scan" ] || exit 77
     gunzip -c "$scan" >"$folder/$name.nii"
     model=$here/../../../models/brain.onnx
   else
     xargs "$tools/vnet-model" -o "$model" <<<"$options"
   fi
-  "$tools/vnetc" -q "$model" -o "$folder/$name.plan"
+  "$tools/vnetc" -q "$model" "${compile[@]}" -o "$folder/$name.plan"
 done
 [ "$update" = --update ] || exit 0
 
