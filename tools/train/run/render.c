@@ -9,6 +9,8 @@
 
 #include "cli.h"
 #include "os.h"
+#include "part.h"
+#include "printed.h"
 #include "scan.h"
 #include "source.h"
 #include "vnet_scan.h"
@@ -92,15 +94,20 @@ static void sample_write(const struct rendering *r, uint64_t index) {
 }
 
 static void list_write(const struct vnt_options *o) {
+  struct vn_printed text;
+  struct vn_diag diag;
   struct cli_output output;
+  FILE *out = vn_printed_open(&text);
+  if (out) fputs("image,label,split\n", out);
+  for (uint64_t i = 1; out && i <= o->render; i++)
+    fprintf(out, "%llu.nii.gz,%llu-label.nii.gz,validation\n", (unsigned long long)i,
+            (unsigned long long)i);
+  if (!vn_printed_close(out, &text)) cli_fatal(VN_E_MEMORY, "out of memory");
   char *path = cli_joined(o->output, "/cases.csv", "");
   cli_output_open(&output, path);
-  dprintf(output.fd, "image,label,split\n");
-  for (uint64_t i = 1; i <= o->render; i++)
-    if (dprintf(output.fd, "%llu.nii.gz,%llu-label.nii.gz,validation\n", (unsigned long long)i,
-                (unsigned long long)i) < 0)
-      cli_fatal(VN_E_IO, "%s: %s", path, strerror(errno));
+  cli_check(vn_part_write(output.fd, text.text, strlen(text.text), &diag), &diag);
   cli_output_commit(&output);
+  free(text.text);
   free(path);
 }
 
