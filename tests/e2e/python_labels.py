@@ -307,6 +307,7 @@ def averages_are_vnet_runs():
          "16x24x20", "--spacing", "1.5 1.5 1.5", "--orientation", "LAS", "-o", folder / "other.onnx")
     call(bin_dir / "vnetc", folder / "other.onnx", "-o", other, "-q")
     nibabel.save(image, folder / "in.nii")
+    image = nibabel.load(folder / "in.nii")  # whose affine is now the file's, in float32
     report = json.loads(call(bin_dir / "vnet-run", f"{plan('small')},{other}", folder / "in.nii", "-o",
                              folder / "out.nii", "--json", "-q"))
     want, seen = np.asanyarray(nibabel.load(folder / "out.nii").dataobj), []

@@ -22,6 +22,7 @@ if not (scans / "ch2.nii.gz").exists():
 scratch = tempfile.TemporaryDirectory(prefix="vnet-brain-")
 folder = pathlib.Path(scratch.name)
 plan = folder / "brain.plan"
+CSF_BRIGHTEST = 52  # of ch2, whose white matter is at 110
 
 
 def voxels(path):
@@ -85,10 +86,13 @@ others = {
     "inverted, air dark": (np.where(head, image.max() - image, 0), mask, affine),
     "bias field and noise": (biased(image), mask, affine),
 }
-failed = [] if plain >= 0.95 else ["as it is"]
+tissue = (voxels(scans / "aal.nii.gz") > 0) & (image > CSF_BRIGHTEST)
+lost_ml = np.count_nonzero(tissue & ~found) / 1000
+print(f"tissue of the atlas that is lost: {lost_ml:.1f} ml")
+failed = [] if plain >= 0.97 and lost_ml <= 5 and pieces.max() == 1 else ["as it is"]
 for name, (changed, truth, place) in others.items():
     have = dice(segmented(changed, place)[0], truth)
     print(f"{name} {have:.4f}")
-    if have < plain - 0.03:
+    if have < plain - 0.01:
         failed.append(name)
 assert not failed, failed
