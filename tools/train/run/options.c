@@ -554,7 +554,7 @@ static void complete(struct vnt_options *o) {
   if (o->validation && (o->data || !o->validate_every))
     cli_fatal(VN_E_ARGUMENT, "--validation goes with --labels and --validate-every; a list of "
                              "--data says by its column split what is for validation");
-  if (!o->checkpoint) o->checkpoint = cli_joined(o->output, ".ckpt", "");
+  if (!o->checkpoint && !o->render) o->checkpoint = cli_joined(o->output, ".ckpt", "");
 }
 
 struct vnt_options vnt_options_parse(int argc, char **argv) {
