@@ -62,9 +62,9 @@ const char *run_prepared(struct vn_prepared *p, struct fence *weight, struct fen
 
 /* Per output element, in the order n d h w c: the value, and the size of what was added up, which
  * bounds rounding; for convolutions also the sum of squares of the products, whose root is what the
- * output would be on average. */
+ * sum would be on average, and what activations multiply an error of it with. */
 struct oracle {
-  double *value, *size, *squares;
+  double *value, *size, *squares, *gain;
 };
 void oracle_open(struct oracle *o, size_t elems);
 void oracle_close(struct oracle *o);
@@ -76,6 +76,12 @@ void oracle_simple(const struct vn_simple *s, const float *in0, const float *in1
 
 /* Elements as the gradient has them: [out c][kd][kh][kw][in c]. */
 void oracle_wgrad(const struct vn_wgrad_spec *s, struct oracle *o);
+
+/* ---- winograd.c ---- */
+
+/* The root mean square of a Winograd convolution's error where inputs and weights are random, for
+ * each d h w of the output, at tiles of c->tile. `lean`: transforms of weights round, too. */
+void winograd_error(const struct vn_conv *c, bool lean, double *error);
 
 /* ---- conv.c, simple.c; of training wgrad.c, pixels.c, adamw.c: one random case ---- */
 

@@ -10,12 +10,14 @@ void oracle_open(struct oracle *o, size_t elems) {
   o->value = calloc(elems, sizeof *o->value);
   o->size = calloc(elems, sizeof *o->size);
   o->squares = calloc(elems, sizeof *o->squares);
+  o->gain = calloc(elems, sizeof *o->gain);
 }
 
 void oracle_close(struct oracle *o) {
   free(o->value);
   free(o->size);
   free(o->squares);
+  free(o->gain);
 }
 
 double oracle_act(uint32_t kind, double slope, double alpha, double x) {
@@ -31,6 +33,15 @@ static double act_stretch(const struct vn_epilogue *e, int i, size_t channel) {
   if (e->act[i].kind == VN_ACT_PRELU) return fmax(1, fabs((double)e->act[i].slope[channel]));
   if (e->act[i].kind == VN_ACT_ELU) return fmax(1, fabs((double)e->act[i].alpha));
   return 1;
+}
+
+/* How much it stretches a small one around x, or shrinks it. */
+static double act_gain(const struct vn_epilogue *e, int i, size_t channel, double x) {
+  const uint32_t kind = e->act[i].kind;
+  if (kind == VN_ACT_SIGMOID) return 1 / ((1 + exp(-x)) * (1 + exp(x)));
+  if (kind == VN_ACT_NONE || x > 0) return 1;
+  if (kind == VN_ACT_PRELU) return fabs((double)e->act[i].slope[channel]);
+  return kind == VN_ACT_ELU ? (double)e->act[i].alpha * exp(x) : 0;
 }
 
 static double act_of(const struct vn_epilogue *e, int i, size_t channel, double x) {
@@ -104,12 +115,14 @@ void oracle_conv(const struct vn_conv *c, bool transposed, const float *residual
     const double bias = e->bias ? (double)e->bias[channel] : 0;
     double x = o->value[i] + bias;
     double size = (o->size[i] + fabs(bias)) * act_stretch(e, 0, channel);
+    o->gain[i] = act_gain(e, 0, channel, x);
     x = act_of(e, 0, channel, x);
     if (residual) {
       const double r = (double)residual[i / channels * wrap + channel % wrap];
       x += r;
       size += fabs(r);
     }
+    o->gain[i] *= act_gain(e, 1, channel, x);
     o->value[i] = act_of(e, 1, channel, x);
     o->size[i] = size * act_stretch(e, 1, channel) + fabs(o->value[i]);
   }
