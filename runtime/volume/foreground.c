@@ -1,6 +1,7 @@
 /* See foreground.h. */
 #include "foreground.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@ enum vn_status vn_foreground_parse(const char *text, float *level, struct vn_dia
   double number;
   *level = -INFINITY;
   if (!text) return VN_OK;
-  if (vn_numbers_parse(text, &number, 1) != 1)
+  if (vn_numbers_parse(text, &number, 1) != 1 || fabs(number) > (double)FLT_MAX)
     return vn_fail(diag, VN_E_FORMAT, "the model's vnet.foreground is '%.60s', not a number", text);
   *level = (float)number;
   return VN_OK;

@@ -37,6 +37,11 @@ MISTAKES = """
 4 vnet-run text.onnx t1.nii.gz                      | text.onnx: not a usable ONNX model
 5 vnet-run later.plan t1.nii.gz                     | format version 2.1, this library reads 1.x: compile the model again
 5 vnet-run older.plan t1.nii.gz                     | format version 0.1, this library reads 1.x: compile the model again
+4 vnet-run level.plan t1.nii.gz                     | vnet-run: the model's vnet.foreground is 'nan', not a number
+4 vnet-run levels.plan t1.nii.gz                    | vnet-run: the model's vnet.foreground is '0 1', not a number
+4 vnet-run flat.plan t1.nii.gz                      | vnet-run: the model's vnet.spacing_mm is '2 2 0', not three numbers
+4 vnet-run order.plan t1.nii.gz                     | vnet-run: the model's vnet.intensity is 'percentile 9.5 00.5', not none
+4 vnet-run ends.plan t1.nii.gz                      | vnet-run: the model's vnet.expect holds ' surface 1 nan', not extent
 3 vnet-run brain absent.nii.gz                      | absent.nii.gz: No such file
 2 vnet-run brain scans                              | scans: is a folder; where its results go is said with --output-dir
 4 vnet-run brain cut.nii.gz                         | cut.nii.gz: truncated
@@ -161,6 +166,13 @@ def prepare():
     (folder / "net.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     (folder / "cut.nii.gz").write_bytes((folder / "t1.nii.gz").read_bytes()[:5000])
     subprocess.run([bin_dir / "vnetc", "-q", model, "-o", folder / "brain.plan"], check=True)
+    data = model.read_bytes()
+    for name, old, new in (("level", b"\x12\x030.1", b"\x12\x03nan"), ("levels", b"\x12\x030.1", b"\x12\x030 1"),
+                           ("flat", b"\x12\x052 2 2", b"\x12\x052 2 0"), ("order", b"0.5 99.5", b"9.5 00.5"),
+                           ("ends", b"surface 1 8.8", b"surface 1 nan")):
+        assert data.count(old) == 1, old
+        (folder / "bad.onnx").write_bytes(data.replace(old, new))
+        subprocess.run([bin_dir / "vnetc", "-q", folder / "bad.onnx", "-o", folder / f"{name}.plan"], check=True)
     plan = (folder / "brain.plan").read_bytes()
     (folder / "cut.plan").write_bytes(plan[:5000])
     for name, major in (("later", 2), ("older", 0)):

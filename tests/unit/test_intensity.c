@@ -12,6 +12,7 @@
 
 #include "expect.h"
 #include "filling.h"
+#include "foreground.h"
 
 enum { ELEMS = 1001 };
 
@@ -375,6 +376,19 @@ static void metadata_is_doubted(void **state) {
   struct vn_diag diag;
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     if (vn_intensity_parse(bad[i], &rule, &diag) != VN_E_FORMAT) fail_msg("'%s' parses", bad[i]);
+  static const char *const no_level[] = {"",      " ",    "nan",     "-inf", "1e39",
+                                         "-1e39", "high", "0.1 0.2", "0.1;", "0,1"};
+  float level;
+  for (size_t i = 0; i < sizeof no_level / sizeof *no_level; i++) {
+    if (vn_foreground_parse(no_level[i], &level, &diag) != VN_E_FORMAT)
+      fail_msg("'%s' is a level", no_level[i]);
+    assert_non_null(strstr(diag.text, "vnet.foreground is '"));
+    assert_true(level == -INFINITY);
+  }
+  assert_int_equal(vn_foreground_parse(NULL, &level, &diag), VN_OK);
+  assert_true(level == -INFINITY);
+  assert_int_equal(vn_foreground_parse(" -0.5 ", &level, &diag), VN_OK); /* of a zscore */
+  assert_true(level == -0.5f);
   double number[3];
   assert_int_equal(vn_numbers_parse(" 1 0.5\t2e1 ", number, 3), 3);
   assert_true(number[0] == 1 && number[1] == 0.5 && number[2] == 20);
