@@ -18,10 +18,6 @@ struct crew {
   size_t first, count; /* the parts at hand, of all samples' */
 };
 
-static size_t ceil_div(size_t a, size_t b) {
-  return (a + b - 1) / b;
-}
-
 static size_t lines(size_t elems) {
   return ceil_div(elems, 16) * 16;
 }

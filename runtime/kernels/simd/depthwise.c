@@ -36,13 +36,6 @@ struct depthwise {
   const float *packed; /* [vector][tap d][tap h][tap w][lane] */
 };
 
-static size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-static size_t ceil_div(size_t a, size_t b) {
-  return (a + b - 1) / b;
-}
-
 /* The taps of one axis that fall on the input, for one output. */
 struct span {
   size_t tap, count; /* the first, and how many */

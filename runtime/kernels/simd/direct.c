@@ -33,13 +33,6 @@ struct direct {
   const float *packed;              /* [group][panel][tap d][tap h][tap w][in][vector] */
 };
 
-static size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-static size_t ceil_div(size_t a, size_t b) {
-  return (a + b - 1) / b;
-}
-
 /* One block of pixels by one panel. rows[taps]: where the input row of each (tap d, tap h) starts
  * for the block's first pixel; NULL: outside. */
 struct block {

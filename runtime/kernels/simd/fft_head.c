@@ -153,10 +153,6 @@ VEC_INLINE void finish(const struct vn_conv *conv, const size_t outputs, const f
   }
 }
 
-static size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-
 static void head_output(const struct head *k, const struct fft_strip *at, float *scratch) {
   const struct vn_tensor *out = &k->f.conv.out;
   const size_t *size = &out->dim[VN_D], outputs = k->f.channels_out;

@@ -81,10 +81,6 @@ static void columns(const struct fft *f, const struct vn_epi *e, const struct ta
   }
 }
 
-static size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-
 void fft_output(const struct fft *f, const struct fft_strip *at, float *scratch,
                 const float *strip) {
   const struct vn_tensor *out = &f->conv.out;

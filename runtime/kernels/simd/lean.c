@@ -11,16 +11,6 @@
 
 #include <stdlib.h>
 
-static size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-static size_t ceil_div(size_t a, size_t b) {
-  return (a + b - 1) / b;
-}
-static size_t odd_vecs(size_t elems) {
-  return (elems / VEC_LANES | 1) * VEC_LANES;
-}
-
 /* All tiles of an item and an output chunk. */
 static struct wino_job job_of(const struct lean *l, size_t item, size_t chunk) {
   const struct wino *w = &l->w;

@@ -7,13 +7,6 @@
 
 enum { JOB_ELEMS = 16384 };
 
-static size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-static size_t ceil_div(size_t a, size_t b) {
-  return (a + b - 1) / b;
-}
-
 /* ---- functions of one value ---- */
 
 VEC_INLINE vec absolute(vec x) {

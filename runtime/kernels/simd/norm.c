@@ -24,13 +24,6 @@ struct norm {
   float *shift, *param[2];         /* [padded]; param: slopes, or alpha */
 };
 
-static size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-static size_t ceil_div(size_t a, size_t b) {
-  return (a + b - 1) / b;
-}
-
 /* ---- statistics ---- */
 
 /* Sums down `rows` rows, or the squares of the departures from `mean` where there is one. */

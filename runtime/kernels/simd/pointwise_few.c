@@ -17,10 +17,6 @@ struct few {
   const float *weight;       /* [out][in] */
 };
 
-static size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-
 /* The sums of `outputs` outputs, a constant, for `count` pixels from `pixel` on. */
 VEC_INLINE void sums(const struct few *k, const size_t outputs, size_t pixel, size_t count,
                      vec *sum) {

@@ -10,13 +10,6 @@
 enum { FEWEST_JOBS = 32, JOB_BYTES = 65536 }; /* if possible; of inputs, in L1 or L2 */
 enum { LINE = 16 };                           /* floats of a cache line */
 
-static size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-static size_t ceil_div(size_t a, size_t b) {
-  return (a + b - 1) / b;
-}
-
 struct block {
   const struct product *p;
   const float *in, *u;

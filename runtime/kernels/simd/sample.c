@@ -25,13 +25,6 @@ struct sample {
   size_t rows, job_rows, row_taps; /* of the output; in a job; of n, d and h together */
 };
 
-static size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-static size_t ceil_div(size_t a, size_t b) {
-  return (a + b - 1) / b;
-}
-
 static struct tap both(struct tap a, struct tap b) {
   const bool outside = a.at == OUTSIDE || b.at == OUTSIDE;
   return (struct tap){outside ? OUTSIDE : a.at + b.at, a.weight * b.weight};

@@ -1,4 +1,5 @@
-/* The prepare functions that this folder defines, named for the instruction set being compiled. */
+/* The prepare functions that this folder defines, named for the instruction set being compiled, and
+ * what its files count with. */
 #ifndef VNET_SIMD_H
 #define VNET_SIMD_H
 
@@ -11,6 +12,13 @@ vn_conv_prepare_fn VN_ISA_NAME(pointwise), VN_ISA_NAME(pointwise_few);
 vn_conv_prepare_fn VN_ISA_NAME(down), VN_ISA_NAME(up), VN_ISA_NAME(spread);
 vn_simple_prepare_fn VN_ISA_NAME(elementwise), VN_ISA_NAME(softmax);
 vn_simple_prepare_fn VN_ISA_NAME(norm), VN_ISA_NAME(map), VN_ISA_NAME(sample);
+
+static inline size_t smaller(size_t a, size_t b) {
+  return a < b ? a : b;
+}
+static inline size_t ceil_div(size_t a, size_t b) {
+  return (a + b - 1) / b;
+}
 
 /* Is the output so large that it should bypass the caches, and laid out so that it can? */
 VEC_INLINE bool vn_wants_stream(const struct vn_tensor *out) {

@@ -11,12 +11,6 @@
 
 enum { JOB_ELEMS = 16384, MOST_CHANNELS = 4096 };
 
-static size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-static size_t ceil_div(size_t a, size_t b) {
-  return (a + b - 1) / b;
-}
 static size_t pixels_of(const struct vn_tensor *t) {
   return t->dim[VN_N] * t->dim[VN_D] * t->dim[VN_H] * t->dim[VN_W];
 }

@@ -14,13 +14,6 @@
 
 enum { ROWS = 8, FEWEST_JOBS = 32, MOST_SCRATCH = 64 << 20 };
 
-static size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-static size_t ceil_div(size_t a, size_t b) {
-  return (a + b - 1) / b;
-}
-
 /* ---- which input a tap reaches ---- */
 
 static bool reaches(const struct vn_conv *c, int axis, size_t p, size_t tap, size_t *q) {

@@ -5,10 +5,6 @@
 
 enum { BLOCK = 4 }; /* vectors of pixels side by side */
 
-static size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-
 /* Rows begin with a vector, and a block may look at more than there is. */
 void spread_few_widen(struct spread *k) {
   k->lead = (k->lead + VEC_LANES - 1) / VEC_LANES * VEC_LANES;

@@ -55,6 +55,10 @@ static inline size_t wino_seen_before(const struct wino_axis *a, size_t first, s
   return i * a->m + ((first + i) / a->strand - first / a->strand) * (a->t - a->m);
 }
 
+static inline size_t odd_vecs(size_t elems) {
+  return (elems / VEC_LANES | 1) * VEC_LANES;
+}
+
 #define wino_cut         VN_ISA_NAME(wino_cut)
 #define wino_jobs        VN_ISA_NAME(wino_jobs)
 #define wino_job_at      VN_ISA_NAME(wino_job_at)

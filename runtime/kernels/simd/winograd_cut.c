@@ -8,13 +8,6 @@
 /* Tiles per job: enough to use each weight two dozen times, few enough to stay near L2. */
 enum { TILES = VN_WINOGRAD_TILES, ENOUGH_JOBS = 16 };
 
-static size_t ceil_div(size_t a, size_t b) {
-  return (a + b - 1) / b;
-}
-static size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-
 static void set_tile(struct wino *w, const size_t tile[3]) {
   for (size_t a = 0; a < 3; a++) {
     struct wino_axis *ax = &w->axis[a];
@@ -62,10 +55,6 @@ static void cut(struct wino *w) {
 }
 
 /* ---- where things lie ---- */
-
-static size_t odd_vecs(size_t elems) {
-  return (elems / VEC_LANES | 1) * VEC_LANES;
-}
 
 /* The pixels along an axis that a job's tiles see, at most. */
 static size_t most_seen(const struct wino_axis *a) {

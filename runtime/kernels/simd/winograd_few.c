@@ -35,13 +35,6 @@ struct place {
   size_t n, d, planes, h, rows; /* outputs; h and rows in tiles */
 };
 
-static size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-static size_t ceil_div(size_t a, size_t b) {
-  return (a + b - 1) / b;
-}
-
 /* ---- the input ---- */
 
 /* One row of one channel of one plane, every SEEN floats a column; NULL: outside. */

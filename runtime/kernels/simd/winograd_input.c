@@ -5,13 +5,6 @@
 #include "winograd.h"
 #include "winograd_1d.h"
 
-static size_t smaller(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-static size_t ceil_div(size_t a, size_t b) {
-  return (a + b - 1) / b;
-}
-
 /* One row of a job's depth planes: columns whose input exists. */
 struct depth_row {
   const float *in; /* channel 0 of the first column, the first depth that exists */
