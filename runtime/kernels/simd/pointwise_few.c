@@ -6,7 +6,6 @@
 #include <string.h>
 
 enum {
-  MOST_OUTPUTS = 4,
   CHANNELS = 16,    /* turned at a time */
   JOB_ELEMS = 16384 /* of the input in a job */
 };
@@ -37,7 +36,7 @@ VEC_INLINE void sums(const struct few *k, const size_t outputs, size_t pixel, si
 }
 
 VEC_INLINE void block(const struct few *k, const size_t outputs, size_t pixel, size_t count) {
-  vec y[MOST_OUTPUTS];
+  vec y[FEW_OUTPUTS];
   sums(k, outputs, pixel, count, y);
   turned_finish(&k->conv, outputs, pixel, count, y);
 }
@@ -51,10 +50,7 @@ static void few_run(const void *state, size_t job, void *scratch) {
   case O:                                                                                          \
     block(k, O, i, smaller(VEC_LANES, end - i));                                                   \
     break;
-      CASE(1)
-      CASE(2)
-      CASE(3)
-      CASE(4)
+      EACH_FEW(CASE)
 #undef CASE
     default:
       break;
@@ -89,7 +85,7 @@ static void few_use(void *state, const void *memory) {
 static bool worth(const struct vn_tensor *in, size_t outputs) {
   const size_t channels = in->dim[VN_C];
   const bool dense = channels == 1 || channels == 2 || channels == 4 || channels == 8;
-  if (dense && in->stride == channels) return outputs <= MOST_OUTPUTS;
+  if (dense && in->stride == channels) return outputs <= FEW_OUTPUTS;
   return channels % VEC_LANES == 0 && outputs <= VEC_LANES / 4;
 }
 

@@ -324,7 +324,7 @@ static bool covers(const struct vn_conv *c) {
 static enum spread_lanes lanes_of(const struct vn_conv *c) {
   const size_t outputs = c->out.dim[VN_C];
   if (c->groups > 1 && outputs == c->groups && c->in.dim[VN_C] == c->groups) return SPREAD_GROUPS;
-  const bool few = c->groups == 1 && outputs <= SPREAD_FEW && 2 * outputs <= VEC_LANES;
+  const bool few = c->groups == 1 && outputs <= FEW_OUTPUTS && 2 * outputs <= VEC_LANES;
   return few && c->out.dim[VN_W] >= VEC_LANES * c->stride[2] ? SPREAD_PIXELS : SPREAD_OUTPUTS;
 }
 

@@ -2,14 +2,10 @@
 #ifndef VNET_SIMD_SPREAD_H
 #define VNET_SIMD_SPREAD_H
 
-#include "epilogue.h"
 #include "gemm.h"
-#include "simd.h"
+#include "turned_epilogue.h"
 
-enum {
-  SPREAD_TAPS = 32,
-  SPREAD_FEW = 4
-}; /* taps along d and h; outputs with pixels in the lanes */
+enum { SPREAD_TAPS = 32 }; /* along d and h */
 
 struct class { /* outputs first, first + stride … along w */
   size_t first, count, taps;

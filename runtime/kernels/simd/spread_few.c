@@ -1,7 +1,6 @@
 /* Transposed convolution to a few outputs, with pixels in the lanes: three classes would leave most
  * of a vector of channels idle. Sums are in the order of spread.c's, and so are the bits. */
 #include "spread.h"
-#include "turned_epilogue.h"
 
 enum { BLOCK = 4 }; /* vectors of pixels side by side */
 
@@ -45,7 +44,7 @@ struct block {
 
 /* `vecs` vectors of pixels by `outputs` outputs, both constants. */
 VEC_INLINE void sums(const struct block *b, const size_t outputs, const size_t vecs,
-                     vec sum[BLOCK][SPREAD_FEW]) {
+                     vec sum[BLOCK][FEW_OUTPUTS]) {
   const size_t channels = b->k->in_unit, width = b->k->width;
   VEC_UNROLL for (size_t v = 0; v < vecs; v++) VEC_UNROLL for (size_t o = 0; o < outputs; o++)
       sum[v][o] = vec_zero();
@@ -54,7 +53,7 @@ VEC_INLINE void sums(const struct block *b, const size_t outputs, const size_t v
     for (size_t x = 0; x < b->taps; x++) {
       const float *in = b->row->from[t] + b->at + x;
       for (size_t c = 0; c < channels; c++, in += width, u += outputs) {
-        vec w[SPREAD_FEW];
+        vec w[FEW_OUTPUTS];
         VEC_UNROLL for (size_t o = 0; o < outputs; o++) w[o] = vec_set1(u[o]);
         VEC_UNROLL for (size_t v = 0; v < vecs; v++) {
           const vec pixels = vec_load(in + v * VEC_LANES);
@@ -84,7 +83,7 @@ VEC_INLINE void class_run(struct block *b, const struct vn_conv *line, const siz
   const size_t first = b->at;
   for (size_t x = 0; x < count;) {
     const size_t left = count - x;
-    vec y[BLOCK][SPREAD_FEW];
+    vec y[BLOCK][FEW_OUTPUTS];
     size_t vecs = BLOCK;
     b->at = first + x;
     if (left > 2 * VEC_LANES)
@@ -109,10 +108,7 @@ void spread_few_row(const struct spread *k, const struct spread_row *row, const 
   case O:                                                                                          \
     class_run(&b, &line, O, class->count);                                                         \
     break;
-    CASE(1)
-    CASE(2)
-    CASE(3)
-    CASE(4)
+    EACH_FEW(CASE)
 #undef CASE
   default:
     break;

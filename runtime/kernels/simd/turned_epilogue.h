@@ -5,6 +5,10 @@
 #include "epilogue.h"
 #include "turn.h"
 
+/* Of 1x1x1 and transposed convolutions, at most: more fill vectors of channels well enough. */
+enum { FEW_OUTPUTS = 4 };
+#define EACH_FEW(CASE) CASE(1) CASE(2) CASE(3) CASE(4)
+
 VEC_INLINE vec turned_act(const struct vn_epilogue *e, int i, size_t channel, vec x) {
   const bool prelu = e->act[i].kind == VN_ACT_PRELU;
   return vn_epi_act(e->act[i].kind, vec_set1(prelu ? e->act[i].slope[channel] : e->act[i].alpha),
