@@ -1,6 +1,7 @@
 /* The libraries as worker.js calls them: plain functions of numbers and addresses. One struct web
- * is one model with its plan, for one call at a time. What a call takes or gives beyond its
- * parameters goes through `numbers`, in the order that worker.js has, too. */
+ * is one model, for one call at a time; its plans stay open until the worker ends. What a call
+ * takes or gives beyond its parameters goes through `numbers`, in the order that worker.js has,
+ * too. */
 #include "vnet_scan.h"
 
 #include "fail.h"
@@ -25,8 +26,7 @@ struct channel {
 struct web {
   double numbers[NUMBERS];
   struct vn_diag diag;
-  void *bytes; /* of the plan, which borrows them */
-  struct vn_plan *plan;
+  struct vn_plan *plan; /* the first */
   struct vn_segmenter *segmenter;
   struct vn_segmenter_info info;
   struct vn_cancel *cancel; /* for every call: the page takes it back before the next one */
@@ -80,8 +80,37 @@ WEB void web_free(void *bytes) {
   free(bytes);
 }
 
-static void model_describe(struct web *web) {
-  const struct vn_segmenter_info *info = &web->info;
+/* Another plan of the model: its probabilities are averaged with those of the plans before. Takes
+ * `bytes` over, which web_alloc gave. `from`, `share`: of the call's progress. */
+WEB enum vn_status web_open(struct web *web, void *bytes, size_t size, size_t threads, double from,
+                            double share) {
+  struct vn_exec_options options = {.size = sizeof options, .threads = threads};
+  struct vn_plan *plan;
+  struct vn_segmenter *segmenter;
+  options.cancel = web->cancel;
+  options.progress = tell;
+  options.progress_context = web;
+  web->from = from;
+  web->share = share;
+  enum vn_status status = vn_plan_open_memory(bytes, size, &plan, &web->diag);
+  if (!status) status = vn_segmenter_open(plan, &options, &segmenter, &web->diag);
+  if (status) return status;
+  if (web->segmenter) return vn_segmenter_add(web->segmenter, &segmenter, &web->diag);
+  web->plan = plan;
+  web->segmenter = segmenter;
+  return VN_OK;
+}
+
+/* When all plans are open: makes room for channels and labels, and puts what they are into
+ * numbers. */
+WEB enum vn_status web_describe(struct web *web) {
+  struct vn_segmenter_info *info = &web->info;
+  info->size = sizeof *info;
+  const enum vn_status status = vn_segmenter_info(web->segmenter, info, &web->diag);
+  if (status) return status;
+  web->channels = calloc(info->channels, sizeof *web->channels);
+  web->measures = calloc(info->labels, sizeof *web->measures);
+  if (!web->channels || !web->measures) return vn_fail(&web->diag, VN_E_MEMORY, "out of memory");
   const struct vn_exec_info exec = vn_exec_info(vn_segmenter_exec(web->segmenter));
   const double numbers[] = {
       (double)info->labels,   (double)info->channels,     (double)info->patch[0],
@@ -89,26 +118,6 @@ static void model_describe(struct web *web) {
       info->spacing_mm[1],    info->spacing_mm[2],        info->named,
       (double)exec.threads,   (double)info->memory_bytes, (double)info->regions};
   memcpy(web->numbers, numbers, sizeof numbers);
-}
-
-/* Takes `bytes` over, which web_alloc gave. */
-WEB enum vn_status web_open(struct web *web, void *bytes, size_t size, size_t threads) {
-  web->bytes = bytes;
-  web->info.size = sizeof web->info;
-  struct vn_exec_options options = {.size = sizeof options, .threads = threads};
-  options.cancel = web->cancel;
-  options.progress = tell;
-  options.progress_context = web;
-  web->from = 0;
-  web->share = 1;
-  enum vn_status status = vn_plan_open_memory(bytes, size, &web->plan, &web->diag);
-  if (!status) status = vn_segmenter_open(web->plan, &options, &web->segmenter, &web->diag);
-  if (!status) status = vn_segmenter_info(web->segmenter, &web->info, &web->diag);
-  if (status) return status;
-  web->channels = calloc(web->info.channels, sizeof *web->channels);
-  web->measures = calloc(web->info.labels, sizeof *web->measures);
-  if (!web->channels || !web->measures) return vn_fail(&web->diag, VN_E_MEMORY, "out of memory");
-  model_describe(web);
   return VN_OK;
 }
 

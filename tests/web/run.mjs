@@ -86,6 +86,17 @@ for (const name of ['inputs2', 'regions'])
   native_of(made('inputs2.plan'), made('both.nii'), '-o', made('both.seg.nii'));
   native_of(made('regions.plan'), made('mixed.nii'), '-o', made('mixed.seg.nii'), '--regions', made('each.nii'));
 }
+/* Folds with a grid, a window and a rule of their own, one by one and averaged; and one that tells other labels. */
+const FOLDS = {fold0: ['--patch', '16x16x16', '--orientation', 'RAS', '--intensity', 'zscore', '--tail', 'softmax'],
+               fold1: ['--patch', '12x20x24', '--seed', '7', '--orientation', 'LIP', '--spacing', '1.5 1 2', '--intensity', 'percentile 1 99',
+                       '--member', 'monai'],
+               fold2: ['--patch', '20x16x12', '--seed', '9', '--intensity', 'window 0 4', '--tail', 'logsoftmax']};
+for (const [name, words] of Object.entries({...FOLDS, four: ['--classes', '4']})) {
+  execFileSync('build/tools/vnet-model', ['--width', '4', '--stages', '2', '--classes', '3', ...words, '-o', made(`${name}.onnx`)]);
+  execFileSync('build/tools/vnetc', ['-q', made(`${name}.onnx`), '-o', made(`${name}.plan`)]);
+}
+for (const names of [...Object.keys(FOLDS), Object.keys(FOLDS)].map((one) => [one].flat()))
+  native_of(names.map((name) => made(`${name}.plan`)).join(), made('mixed.nii'), '-o', made(`${names.join('')}.seg.nii`));
 const native_labels = (name) => Array.from(fs.readFileSync(made(name)).subarray(352));
 
 /* ---- the package ---- */
@@ -229,6 +240,47 @@ async function packageTests(browser, server, threads) {
     assert.equal(got.three.code, 'VN_E_ARGUMENT');
     assert.match(got.none.message, /exclude each other/);
     assert.ok(got.need > 0);
+  });
+
+  await test(called('several plans are averaged'), async () => {
+    const got = await page.evaluate(async (threads) => {
+      const made = (...names) => names.map((name) => `/made/${name}.plan`), set = threads ? {threads} : {};
+      const mixed = await get('/made/mixed.nii', 'mixed.nii'), told = [], stop = new AbortController();
+      const bytes = await (await fetch('/made/fold1.plan')).arrayBuffer();
+      const folds = await vnet.load(['/made/fold0.plan', bytes, new URL('/made/fold2.plan', location)],
+                                    {...set, onProgress: (f) => told.push(f)});
+      const alone = await vnet.load(made('fold0'), set), need = [];
+      const run = async (model) => Array.from((await model.segment(mixed)).labels);
+      const labels = await run(folds);
+      const cancelled = await refusal(() => folds.segment(mixed, {signal: stop.signal, onProgress: () => stop.abort()}));
+      const image = {voxels: new Float32Array(1320), dims: [12, 11, 10], affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]};
+      for (const model of [folds, alone]) need.push(model.memoryBytes, await model.memory(image));
+      const all = {labels, told, cancelled, need, again: await run(folds), one: await run(alone), patch: folds.patch, threads: folds.threads,
+                   none: await refusal(() => vnet.load([])), four: await refusal(() => vnet.load(made('fold0', 'four'), set)),
+                   two: await refusal(() => vnet.load(made('fold0', 'fold1', 'inputs2'), set)),
+                   cut: await refusal(() => vnet.load(made('fold0', 'cut'), set)),
+                   regions: await refusal(() => vnet.load(made('regions', 'four'), set))};
+      folds.close();
+      alone.close();
+      return all;
+    }, threads);
+    const mean = native_labels('fold0fold1fold2.seg.nii');
+    assert.deepEqual(got.labels, mean);
+    assert.deepEqual(got.again, mean);
+    assert.deepEqual(got.one, native_labels('fold0.seg.nii'));
+    for (const name of Object.keys(FOLDS)) assert.notDeepEqual(native_labels(`${name}.seg.nii`), mean, `the mean is ${name}`);
+    assert.equal(got.cancelled.name, 'AbortError');
+    assert.ok(got.told.every((f, i) => i === 0 || f >= got.told[i - 1]), 'progress goes on');
+    assert.deepEqual([got.patch, got.threads], [[16, 16, 16], threads || 1]);
+    const [open, need, one, needOne] = got.need;
+    assert.ok(open > one && need >= needOne + open - one + 3 * 4 * 1320, `${got.need}`);
+    assert.match(got.none.message, /a list of no plans/);
+    assert.deepEqual([got.four.code, got.four.message],
+                     ['VN_E_ARGUMENT', 'model 2: tells 4 labels with the background, and the first model 3']);
+    assert.equal(got.two.message, 'model 3: takes 2 channels, and the first model 1');
+    assert.match(got.cut.message, /^model 2: .*truncated/);
+    assert.equal(got.cut.code, 'VN_E_FORMAT');
+    assert.equal(got.regions.message, 'model 2: tells labels that exclude each other, and the first model regions that may overlap');
   });
 
   await test(called('more than the memory limit is refused with the figure'), async () => {

@@ -1,5 +1,5 @@
 /* Compiled, not run: the package's declarations as a viewer in TypeScript would use them. */
-import {load, VnetError, type Image, type Model, type Result} from 'vnet-web';
+import {load, VnetError, type Image, type Model, type Plan, type Result} from 'vnet-web';
 
 export async function brain(voxels: Int16Array, rows: number[][], stop: AbortController): Promise<Map<string, number>> {
   const model: Model = await load('brain.plan', {threads: 2, memoryLimit: 1 << 30, signal: stop.signal});
@@ -24,3 +24,8 @@ export const wrong = (model: Model) => model.segment({voxels: [1, 2], dims: [1, 
 
 export const several = async (model: Model, t1: Image, t2: Image): Promise<Uint8Array | null> =>
     (await model.segment({T1: t1, T2: t2}, {matchGrids: true, regions: model.regions > 0})).regions;
+
+export const averaged = async (folds: readonly Plan[]): Promise<number> => (await load(folds, {threads: 1})).regions;
+
+// @ts-expect-error one list of plans, not two arguments
+export const pair = () => load('fold0.plan', 'fold1.plan');

@@ -21,9 +21,14 @@ export interface LoadOptions {
   onProgress?: (fraction: number) => void;
 }
 
-/** Opens a plan: a URL to fetch it from, or its bytes. */
-export function load(plan: string | URL | Blob | Response | ArrayBufferLike | ArrayBufferView,
-                     options?: LoadOptions): Promise<Model>;
+/** A URL to fetch it from, or its bytes. */
+export type Plan = string | URL | Blob | Response | ArrayBufferLike | ArrayBufferView;
+
+/** Opens a plan. Of several, such as the folds of a training, voxels are labelled by the mean of the
+ *  probabilities: they take the same channels in the same order and tell the same labels; grid, window and
+ *  intensities are each one's own. What the model says of itself is the first one's. Each has threads of its
+ *  own, and all of them are in memory at once. */
+export function load(plan: Plan | readonly Plan[], options?: LoadOptions): Promise<Model>;
 
 export type Voxels = Uint8Array | Uint8ClampedArray | Int8Array | Uint16Array | Int16Array | Uint32Array |
     Int32Array | BigUint64Array | BigInt64Array | Float32Array | Float64Array;

@@ -35,6 +35,13 @@ async function fetched(url, what, signal) {
   return response;
 }
 
+/* Of each plan of a list, or of the one. */
+async function plansTaken(plan, signal) {
+  const plans = Array.isArray(plan) ? plan : [plan];
+  if (!plans.length) refuse(ARGUMENT, 'a list of no plans');
+  return Promise.all(plans.map((each) => planBytes(each, signal)));
+}
+
 async function planBytes(plan, signal) {
   if (typeof plan === 'string' || plan instanceof URL) plan = await fetched(plan, 'the plan', signal);
   if (plan instanceof Response || plan instanceof Blob) plan = await plan.arrayBuffer();
@@ -112,10 +119,10 @@ export async function load(plan, options = {}) {
   const base = new URL(options.base ?? './', options.base ? document.baseURI : import.meta.url).href;
   const threads = threadsTaken(options.threads);
   signal?.throwIfAborted();
-  const bytes = await planBytes(plan, signal);
+  const plans = await plansTaken(plan, signal);
   const file = `${base}${threads ? 'vnet-threads' : 'vnet'}.wasm`;
   const compiled = await WebAssembly.compile(await (await fetched(file, 'the library', signal)).arrayBuffer());
-  const model = new Model({base, threads, compiled, limit: memoryLimit, plan: bytes});
+  const model = new Model({base, threads, compiled, limit: memoryLimit, plans});
   await model._start({signal, onProgress});
   return model;
 }
@@ -133,14 +140,14 @@ class Model {
     this.#set = set;
   }
 
-  /* Starts the worker and opens the plan in it. */
+  /* Starts the worker and opens the plans in it. */
   async _start(watch) {
-    const {plan, ...set} = this.#set;
+    const {plans, ...set} = this.#set;
     this.#worker = new Worker(new URL('worker.js', set.base));
     this.#memory = undefined;
     try {
-      await this.#ask({call: 'begin', ...set}, watch);
-      const {cancelByte, ...about} = await this.#ask({call: 'open', plan, threads: set.threads}, watch);
+      await this.#ask({call: 'begin', plans: plans.length, ...set}, watch);
+      const {cancelByte, ...about} = await this.#ask({call: 'open', plans, threads: set.threads}, watch);
       this.#cancelByte = cancelByte;
       Object.assign(this, about);
     } catch (error) {

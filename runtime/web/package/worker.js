@@ -38,14 +38,15 @@ function memoryMake(limit, shared) {
                     'begins with');
 }
 
-async function begin({base, threads, compiled, limit}) {
+/* Each plan has threads of its own, one of which is this worker. */
+async function begin({base, threads, compiled, limit, plans}) {
   const name = threads ? 'vnet-threads' : 'vnet';
   importScripts(base + name + '.js');
   const most = memoryMake(limit, threads > 0);
   const made = vnetModule({
     wasmMemory: memory,
     memoryMost: most,
-    threads: threads || 1,
+    workers: plans * (threads - 1),
     mainScriptUrlOrBlob: base + name + '.js',
     locateFile: (file) => base + file,
     instantiateWasm(imports, receive) {
@@ -133,8 +134,19 @@ async function plain({bytes, name}, most) {
 
 // ---- what index.js may ask for ----
 
-function open({plan, threads}) {
-  check(module._web_open(web, bytesIn(plan, 'the plan'), plan.byteLength, threads || 1));
+/* The sentence says which of several plans it is about. */
+function planOpen(plan, part, parts, threads) {
+  try {
+    check(module._web_open(web, bytesIn(plan, 'the plan'), plan.byteLength, threads || 1, part / parts, 1 / parts));
+  } catch (error) {
+    if (parts > 1) error.message = `model ${part + 1}: ${error.message}`;
+    throw error;
+  }
+}
+
+function open({plans, threads}) {
+  plans.forEach((plan, i) => planOpen(plan, i, plans.length, threads));
+  check(module._web_describe(web));
   const [count, channels, d, h, w, sd, sh, sw, named, used, bytes, regions] = numbers();
   const labels = [];
   for (let value = 0; value < count; value++) {
