@@ -49,6 +49,7 @@ static size_t channels_count(struct vnt_run *run) {
   const size_t channels = list.channels;
   free(run->channels);
   run->channels = vnt_list_channels(&list);
+  if (list.channel[0] && !run->channels) cli_fatal(VN_E_MEMORY, "out of memory");
   vnt_list_close(&list);
   return channels;
 }
