@@ -1,4 +1,5 @@
-/* What vnet-train was asked to do. */
+/* What vnet-train was asked to do: what is not said, what does not go together, what hangs on the
+ * network. command_line.h reads it. Parts of the program: mistakes end it. */
 #ifndef VNET_TRAIN_OPTIONS_H
 #define VNET_TRAIN_OPTIONS_H
 
@@ -37,12 +38,19 @@ struct vnt_options {
   bool wide;        /* --width was given */
 };
 
-/* Reads the command line; --help, --version and mistakes end the program. Strings are argv's or
- * live as long as the program. */
-struct vnt_options vnt_options_parse(int argc, char **argv);
+/* What --optimizer and --loss call them. */
+extern const char *const vnt_optimizers[]; /* by enum vnt_optim_kind */
+extern const char *const vnt_losses[];     /* by enum vnt_loss_kind */
+
+/* What holds where nothing is said, or nothing but --paper. */
+struct vnt_options vnt_options_default(bool paper);
+
+/* Once all that is said is there: refuses what does not go together, and fills in what hangs on the
+ * rest. */
+void vnt_options_complete(struct vnt_options *options);
 
 /* What hangs on the network, once it is known that it tells `classes` apart; `window` is its own,
- * d h w, or NULL. To be called by whoever makes the network. Mistakes end the program. */
+ * d h w, or NULL. To be called by whoever makes the network. */
 void vnt_options_settle(struct vnt_options *options, size_t classes, const size_t *window);
 
 /* What of it decides the weights, as lines such as "--width 8": what a checkpoint remembers. To be
