@@ -170,6 +170,8 @@ def reports_name_all_models():
     checksums = "+".join(s["plan_checksum"] for s in single)
     rows = (folder / "r.csv").read_text().splitlines()
     assert len(rows) == 4 and all(row.split(",")[-2] == checksums for row in rows[1:]), rows
+    for words in (["--csv"], ["--csv", "-q"]):  # with a name it is a file, without one it is printed
+        assert run(FOLDS, SCAN, "-o", folder / "r1.nii", *words).splitlines() == rows, words
     labels = read(folder / "r.nii")
     assert [label["voxels"] for label in report["labels"]] == np.bincount(labels.ravel(), minlength=3).tolist()
     note = bytes(nibabel.load(folder / "r.nii").header["descrip"].item()).decode()

@@ -51,6 +51,8 @@ MISTAKES = """
 3 vnet-run brain t1.nii.gz -o none/x.nii.gz         | cannot write: there is no folder none/
 3 vnet-run brain t1.nii.gz --report none/r.json     | none/r.json: cannot write: there is no folder none/
 3 vnet-run brain t1.nii.gz --csv scans              | scans: is a folder, and a file's name is wanted
+2 vnet-run brain t1.nii.gz --csv --json             | both go to standard output: name the csv
+2 vnet-run brain scans --output-dir o --csv         | are for one scan
 2 vnet-run brain t1.nii.gz -o                       | -o lacks its value
 2 vnet-run brain t1.nii.gz -x                       | there is no option -x
 2 vnet-run brain t1.nii.gz --largest-componant      | there is no option --largest-componant

@@ -362,6 +362,12 @@ static enum vn_status picture_draw(const struct run_session *session, struct out
   return named(picture_write(out->picture.fd, &job, &inner), out->picture.path, &inner, diag);
 }
 
+static void table_write(FILE *out, const struct run_session *session, const struct run_files *files,
+                        const struct run_result *result) {
+  report_csv_header(out);
+  report_csv_rows(out, session, files->scan[0], result);
+}
+
 static enum vn_status texts_write(const struct run_session *session, const struct run_files *files,
                                   struct outputs *out, const struct run_input *input,
                                   const struct run_result *result, struct vn_diag *diag) {
@@ -372,10 +378,7 @@ static enum vn_status texts_write(const struct run_session *session, const struc
     if ((status = text_close(file, &out->report, diag))) return status;
   }
   if (out->csv.fd >= 0) {
-    if ((file = text_open(&out->csv))) {
-      report_csv_header(file);
-      report_csv_rows(file, session, files->scan[0], result);
-    }
+    if ((file = text_open(&out->csv))) table_write(file, session, files, result);
     if ((status = text_close(file, &out->csv, diag))) return status;
   }
   if (out->itksnap.fd >= 0) {
@@ -493,6 +496,8 @@ enum vn_status run_case(const struct run_session *session, const struct run_file
   cli_interrupt_at_once(false);
   if (status == VN_OK && session->options->json)
     report_json(stdout, session, files, input, &result);
+  else if (status == VN_OK && session->options->csv_printed)
+    table_write(stdout, session, files, &result);
   else if (status == VN_OK && session->tell)
     report_tell(stdout, session, files, &result);
   outputs_close(&out);

@@ -32,7 +32,7 @@ static const char help[] =
     "  --regions FILE         regions that may overlap: x y z region, 1 inside\n"
     "  --region-maps          many scans: such a file beside each label map\n"
     "  --report FILE          JSON: the run, and measures of each label\n"
-    "  --csv FILE             a row for each label\n"
+    "  --csv [FILE]           a row for each label; without FILE on standard output\n"
     "  --picture FILE         PNG: slices with outlines (many scans: no FILE)\n"
     "  --largest-component    keep the largest piece of each label\n"
     "  --min-volume-ml ML     drop pieces smaller than this\n"
@@ -122,7 +122,7 @@ static const struct option longs[] = {
     {"regions", required_argument, NULL, REGIONS},
     {"region-maps", no_argument, NULL, REGION_MAPS},
     {"report", required_argument, NULL, REPORT},
-    {"csv", required_argument, NULL, CSV},
+    {"csv", optional_argument, NULL, CSV},
     {"picture", optional_argument, NULL, PICTURE},
     {"largest-component", no_argument, NULL, LARGEST},
     {"min-volume-ml", required_argument, NULL, MIN_VOLUME},
@@ -225,6 +225,7 @@ static void option_take(struct run_options *o, int option) {
     break;
   case CSV:
     o->csv = optarg;
+    o->csv_printed = !optarg;
     break;
   case PICTURE:
     o->picture = optarg;
@@ -339,21 +340,24 @@ static void tensor_check(const struct run_options *o) {
     cli_fatal(VN_E_ARGUMENT, "--tensor and a scan exclude each other");
   if (!o->outputs) cli_fatal(VN_E_ARGUMENT, "--tensor needs -o OUT.npy");
   if (o->json || o->geometry || o->segment.match_grids || o->segment.replace_nan || o->strict ||
-      o->scores || o->regions || o->report || o->csv || o->pictures)
+      o->scores || o->regions || o->report || o->csv || o->csv_printed || o->pictures)
     cli_fatal(VN_E_ARGUMENT,
               "--json, --geometry, --match-grids, --replace-nan, --strict, --scores, --regions, "
               "--report, --csv and --picture are for scans, not for --tensor");
 }
 
 void run_options_check(const struct run_options *o, bool many) {
-  if (many &&
-      (o->outputs || o->scores || o->regions || o->report || o->csv || o->picture || o->json))
+  if (many && (o->outputs || o->scores || o->regions || o->report || o->csv || o->csv_printed ||
+               o->picture || o->json))
     cli_fatal(VN_E_ARGUMENT,
               "of many scans each one's results are named after it: -o, --scores, --regions, "
               "--report, --csv, --json and a name for --picture are for one scan");
   if (!many && (o->resume || o->recursive || o->excludes || o->region_maps))
     cli_fatal(VN_E_ARGUMENT, "--resume, --recursive, --exclude and --region-maps are for many "
                              "scans, with --output-dir");
+  if (o->csv_printed && o->json)
+    cli_fatal(VN_E_ARGUMENT,
+              "--json and --csv without a name both go to standard output: name the csv");
   if (!many && o->pictures && !o->picture)
     cli_fatal(VN_E_ARGUMENT, "--picture lacks its file: a .png");
 }
@@ -400,6 +404,11 @@ static void picture_value(struct run_options *o, int argc, char **argv) {
   }
 }
 
+/* Apart from its option, too; what comes next may be an option, or nothing. */
+static const char *csv_value(int argc, char **argv) {
+  return optarg || optind >= argc || *argv[optind] == '-' ? optarg : argv[optind++];
+}
+
 /* Channels that are given by options stand behind the words. */
 static void more_add(struct run_options *o) {
   const size_t words = o->scans;
@@ -426,6 +435,7 @@ struct run_options run_options_parse(int argc, char **argv) {
       picture_value(&o, argc, argv);
       optarg = (char *)o.picture;
     }
+    if (option == CSV) optarg = (char *)csv_value(argc, argv);
     option_take(&o, option);
   }
   o.plan = argv[optind];

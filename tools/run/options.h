@@ -23,6 +23,7 @@ struct run_options {
   const char *exclude[RUN_EXCLUDES_MOST]; /* patterns of names and paths */
   size_t excludes;
   const char *scores, *regions, *report, *csv, *picture; /* files of one scan */
+  bool csv_printed;                                      /* on standard output */
   bool pictures; /* many scans: --picture without a name to each */
   enum vn_probability scores_kind;
   struct vn_segment_options segment;

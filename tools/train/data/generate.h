@@ -10,7 +10,7 @@
 
 #include "pool.h"
 
-/* Strengths; vnt_generator_defaults gives those that the shipped model was trained with. */
+/* Strengths; vnt_generator_defaults gives those that the shipped brain was trained with. */
 struct vnt_generator {
   size_t patch[3];      /* d h w */
   double spacing_mm;    /* of the patch, along each axis */
