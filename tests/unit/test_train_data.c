@@ -212,11 +212,52 @@ static void sides_are_alike_and_change(void **state) {
   assert_int_equal(stays, SAMPLES);
 }
 
+/* Four slabs: fluid, grey matter, thalamus, white matter. With tissues a thalamus lies between the
+ * last two, and more than half of the scans have the order of T1; without, as often as any other.
+ */
+static void tissues_have_three_greys(void **state) {
+  (void)state;
+  enum { N = 32, ELEMS = N * N * N, SAMPLES = 90 };
+  static uint8_t structure[ELEMS], map_target[ELEMS], target[ELEMS];
+  static float image[ELEMS];
+  static struct vnt_generator g;
+  struct vnt_labelmap map = {.dim = {N, N, N},
+                             .spacing_mm = {1, 1, 1},
+                             .structure = structure,
+                             .target = map_target,
+                             .value = {4, 42, 10, 2},
+                             .structures = 4,
+                             .centre = {15.5, 15.5, 15.5}};
+  for (size_t i = 0; i < ELEMS; i++) structure[i] = (uint8_t)(i / N / N / (N / 4));
+  vnt_generator_defaults(&g, map.dim, 1);
+  g.rotate_deg = g.scale = g.shear = g.shift_mm = g.far = g.bend_mm = g.bias = g.noise = 0;
+  g.gamma = g.negative = g.flat = 0;
+  g.slice_mm = g.spacing_mm;
+  for (int with = 0; with < 2; with++) {
+    size_t t1 = 0, between = 0;
+    g.tissues = with;
+    for (uint64_t index = 0; index < SAMPLES; index++) {
+      double mean[4] = {0};
+      assert_int_equal(vnt_generate(&g, &map, 1, 5, index, NULL, image, target, NULL), VN_OK);
+      for (size_t slab = 0; slab < 4; slab++)
+        for (size_t i = 0; i < 2 * N * N; i++)
+          mean[slab] += (double)image[(slab * (N / 4) + 3) * N * N + i] / (2 * N * N);
+      t1 += mean[0] < mean[1] && mean[1] < mean[3];
+      const double share = (mean[2] - mean[1]) / (mean[3] - mean[1]);
+      between += share > 0 && share < 1;
+    }
+    assert_in_range(t1, with ? SAMPLES * 45 / 100 : SAMPLES / 20,
+                    with ? SAMPLES * 75 / 100 : SAMPLES / 3);
+    assert_in_range(between, with ? SAMPLES * 9 / 10 : 0, with ? SAMPLES : SAMPLES / 2);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(philox_is_random123),     cmocka_unit_test(normals_are_normal),
-      cmocka_unit_test(label_maps_are_read),     cmocka_unit_test(parts_are_named),
-      cmocka_unit_test(samples_are_their_index), cmocka_unit_test(sides_are_alike_and_change),
+      cmocka_unit_test(philox_is_random123),      cmocka_unit_test(normals_are_normal),
+      cmocka_unit_test(label_maps_are_read),      cmocka_unit_test(parts_are_named),
+      cmocka_unit_test(samples_are_their_index),  cmocka_unit_test(sides_are_alike_and_change),
+      cmocka_unit_test(tissues_have_three_greys),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

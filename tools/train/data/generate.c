@@ -136,6 +136,25 @@ static void look_draw(struct sample *s, struct vnt_random *r) {
   }
 }
 
+/* Greys as MRI has them: of three tissues, and of what lies between. Structures keep some of their
+ * own. */
+static void tissues_draw(struct sample *s, struct vnt_random *r) {
+  static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                   {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+  const bool t1 = vnt_random_below(r, 2);
+  const int *order = orders[t1 ? 0 : vnt_random_below(r, 6)];
+  double grey[3] = {vnt_random_real(r, 0.02, 0.35)};
+  for (int i = 1; i < 3; i++) grey[i] = grey[i - 1] + vnt_random_real(r, 0.12, 0.4);
+  const double fluid = grey[order[0]], cortex = grey[order[1]], white = grey[order[2]];
+  for (size_t i = 0; i < s->map->structures; i++) {
+    const double tissue = vnt_tissue(s->map->value[i]);
+    if (isnan(tissue)) continue;
+    const double of_it = tissue < 0 ? fluid : cortex + tissue * (white - cortex);
+    s->mean[i] = (float)of_it + 0.1f * (s->mean[i] - 0.5f);
+    s->sd[i] *= 0.5f;
+  }
+}
+
 /* What a kind of scan does to many structures at once. */
 static void kind_draw(struct sample *s, struct vnt_random *r) {
   const bool flat = vnt_random_real(r, 0, 1) < s->g->flat;
@@ -283,6 +302,7 @@ static bool sample_draw(struct sample *s, uint64_t seed, uint64_t index) {
     made = vnt_field_make(&s->bend[i], g->patch, step, bend / s->map->spacing_mm[i], &r) && made;
   struct vnt_random look = vnt_random_open(seed, index, STREAM_LOOK);
   look_draw(s, &look);
+  if (g->tissues > 0 && vnt_random_real(&look, 0, 1) < g->tissues) tissues_draw(s, &look);
   kind_draw(s, &look);
   s->noise_sd = (float)vnt_random_real(&look, 0, g->noise);
   s->rician = vnt_random_below(&look, 2);

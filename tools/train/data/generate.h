@@ -20,6 +20,9 @@ struct vnt_generator {
   double far, far_mm;   /* a share of samples is shifted as much as this: windows of a large scan */
   double bend_mm;       /* largest sd of the control points' displacements */
   double bend_every_mm; /* between control points */
+  double tissues;       /* a share of samples in which three greys, of fluid, grey and white matter,
+                           make those of the brain's structures, half of them in the order of T1;
+                           the others have any grey in any structure */
   double flat;          /* a share of samples whose brain is almost one grey, as in CT */
   double dark;          /* a share of samples that are dark around the brain, as where fat is
                            suppressed, and in EPI */

@@ -28,6 +28,18 @@ int vnt_other_side(int value) {
   return value;
 }
 
+double vnt_tissue(int value) {
+  static const struct {
+    int value; /* of the left side, where there are two */
+    double tissue;
+  } known[] = {{2, 1},    {3, 0},    {4, -1},   {5, -1},   {7, 1},   {8, 0},    {10, 0.4},
+               {11, 0.1}, {12, 0.2}, {13, 0.7}, {14, -1},  {15, -1}, {16, 0.9}, {17, 0},
+               {18, 0},   {24, -1},  {26, 0.1}, {28, 0.7}, {72, -1}, {77, 0.7}, {85, 0.9}};
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    if (known[i].value == value || known[i].value == vnt_other_side(value)) return known[i].tissue;
+  return NAN;
+}
+
 /* ---- closing: grow by a ball and shrink by it again, then fill what the outside cannot reach
  * ---- */
 

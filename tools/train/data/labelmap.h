@@ -26,6 +26,10 @@ int vnt_is_inside(int value);
 /* The value on the other side of the head; itself where there is none. */
 int vnt_other_side(int value);
 
+/* What MRI shows of a structure of the brain: -1 fluid, 0 grey matter, 1 white matter, between the
+ * two a mixture, as nuclei are; NaN: none of them, or unknown. */
+double vnt_tissue(int value);
+
 /* `classes` says what the values are learnt as; NULL: brain or not. VN_E_FORMAT: values that are
  * not whole numbers from 0 to 32767, or more than 256 different ones, or that `classes` refuses; no
  * brain in it; otherwise as vn_scan_load. To be closed in any case. */
