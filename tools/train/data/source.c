@@ -84,10 +84,8 @@ static enum vn_status maps_open(const struct vnt_samples_spec *spec, struct vn_p
   free(r.status);
   free(r.diag);
   vnt_generator_defaults(&s->generator, spec->patch, spec->spacing_mm[0]);
-  if (r.classes) { /* parts are told apart by their greys, of which a flat scan has one */
-    s->generator.tissues = 0.75;
-    s->generator.flat = 0;
-  }
+  vnt_generator_contrast(&s->generator, spec->contrast);
+  if (r.classes) s->generator.flat = 0; /* in one grey no part is told from another */
   if (spec->classes->sided) s->generator.other_side = spec->classes->other_side;
   return status;
 }

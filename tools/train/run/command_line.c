@@ -38,6 +38,9 @@ static const char help[] =
     "                         the volumes of a file, or files between semicolons\n"
     "  --labels DIR           whole-head label maps with FreeSurfer's values; learnt is\n"
     "                         the brain, closed, or what --label-table says\n"
+    "  --contrast NAME        of what --labels renders: any, each structure of a grey of its\n"
+    "                         own (the brain's); t1, of fluid, grey and white matter's; mri,\n"
+    "                         mostly of these three, in the order of t1 or another (parts')\n"
     "  --fold K/N             validates the K-th (from 0) of N parts of --data and trains on\n"
     "                         the others; the parts are the same for the same list\n"
     "  --classes N            with the background (2; with --init the model's)\n"
@@ -195,6 +198,7 @@ enum {
   SPACING,
   OPTIMIZER,
   LOSS,
+  CONTRAST,
   WIDTH,
   STAGES,
   CLASSES,
@@ -229,6 +233,7 @@ static const struct option longs[] = {
     {"intensity", required_argument, NULL, INTENSITY},
     {"label-names", required_argument, NULL, NAMES},
     {"label-table", required_argument, NULL, TABLE},
+    {"contrast", required_argument, NULL, CONTRAST},
     {"render", required_argument, NULL, RENDER},
     {"plan", required_argument, NULL, PLAN},
     {"memory-limit", required_argument, NULL, MEMORY},
@@ -352,6 +357,7 @@ static void text_option(struct vnt_options *o, int option) {
   if (option == SPACING) spacing_read(o, optarg);
   if (option == OPTIMIZER)
     o->optimizer = (enum vnt_optim_kind)choice("--optimizer", optarg, vnt_optimizers, 2);
+  if (option == CONTRAST) o->contrast = choice("--contrast", optarg, vnt_contrasts, VNT_CONTRASTS);
   if (option == LOSS) o->loss.kind = (enum vnt_loss_kind)choice("--loss", optarg, vnt_losses, 3);
   if (option == PAPER) o->paper = true;
   if (option == FLOAT16) o->float16 = true;

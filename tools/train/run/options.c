@@ -10,6 +10,9 @@ const char *const vnt_optimizers[] = {[VNT_SGD] = "sgd", [VNT_ADAMW] = "adamw"};
 const char *const vnt_losses[] = {
     [VNT_LOSS_DICE] = "dice", [VNT_LOSS_SIGMOID_DICE] = "sigmoid", [VNT_LOSS_MULTI_DICE] = "multi"};
 
+const char *const vnt_contrasts[] = {
+    [VNT_CONTRAST_ANY] = "any", [VNT_CONTRAST_MRI] = "mri", [VNT_CONTRAST_T1] = "t1"};
+
 /* Rate, freeze and clip below 0: to be decided by the optimiser. */
 struct vnt_options vnt_options_default(bool paper) {
   struct vnt_options o = {.member = "monai",
@@ -26,6 +29,7 @@ struct vnt_options vnt_options_default(bool paper) {
                           .tolerance_mm = 2,
                           .odds = 1,
                           .ignored = -1,
+                          .contrast = -1,
                           .timeout_s = 300,
                           .steps = 4500,
                           .seed = 1,
@@ -68,6 +72,7 @@ static void labels_complete(struct vnt_options *o) {
   if (!o->spacing_mm[0] || o->spacing_mm[0] != o->spacing_mm[1] ||
       o->spacing_mm[0] != o->spacing_mm[2])
     cli_fatal(VN_E_ARGUMENT, "--spacing: with --labels it is one number");
+  if (o->contrast < 0) o->contrast = o->label_table ? VNT_CONTRAST_MRI : VNT_CONTRAST_ANY;
   o->orientation = "RAS";
   o->intensity = "percentile 0.5 99.5";
   if (o->label_table) return;
@@ -110,6 +115,9 @@ void vnt_options_complete(struct vnt_options *o) {
               "--data, --init, --log, --charts and --resume beside it");
   if (!o->output) cli_fatal(VN_E_ARGUMENT, "where the model goes is missing: -o MODEL.onnx");
   if (o->labels) labels_complete(o);
+  if (o->data && o->contrast >= 0)
+    cli_fatal(VN_E_ARGUMENT, "--contrast is of scans that --labels renders");
+  if (o->contrast < 0) o->contrast = VNT_CONTRAST_ANY;
   if (o->init && o->shaped)
     cli_fatal(VN_E_ARGUMENT, "--init says what the network is: no --member, --width or --stages");
   if (o->freeze < 0) o->freeze = o->optimizer == VNT_SGD ? 1 : 0.5;
@@ -153,6 +161,7 @@ char *vnt_options_text(const struct vnt_options *o, const char *isa) {
   for (size_t c = 0; c < o->n_weights; c++)
     fprintf(out, "%s%.17g%s", c ? "," : "--class-weights ", o->class_weight[c],
             c + 1 < o->n_weights ? "" : "\n");
+  if (o->contrast > VNT_CONTRAST_ANY) fprintf(out, "--contrast %s\n", vnt_contrasts[o->contrast]);
   if (o->ignored >= 0) fprintf(out, "--ignore %d\n", o->ignored);
   if (o->average > 0) fprintf(out, "--ema %.17g\n", o->average);
   fprintf(out, "--clip %.17g\n", o->clip);

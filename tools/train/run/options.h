@@ -3,6 +3,7 @@
 #ifndef VNET_TRAIN_OPTIONS_H
 #define VNET_TRAIN_OPTIONS_H
 
+#include "generate.h"
 #include "loss.h"
 #include "optim.h"
 
@@ -18,6 +19,7 @@ struct vnt_options {
   size_t classes;                       /* 0 until it is settled: not given */
   size_t patch[3], model_patch[3];      /* d h w; model_patch 0 until it is settled */
   const char *validation, *maps_folder; /* validation: a list beside --labels */
+  int contrast;                         /* enum vnt_contrast; below 0: not given */
   double tolerance_mm;
   size_t fold, folds; /* folds 0: the list's own split */
   double odds;        /* of labels in the exported model, times what was learnt */
@@ -38,9 +40,10 @@ struct vnt_options {
   bool wide;        /* --width was given */
 };
 
-/* What --optimizer and --loss call them. */
+/* What --optimizer, --loss and --contrast call them. */
 extern const char *const vnt_optimizers[]; /* by enum vnt_optim_kind */
 extern const char *const vnt_losses[];     /* by enum vnt_loss_kind */
+extern const char *const vnt_contrasts[];  /* by enum vnt_contrast */
 
 /* What holds where nothing is said, or nothing but --paper. */
 struct vnt_options vnt_options_default(bool paper);

@@ -235,6 +235,7 @@ static void samples_open(struct vnt_run *run) {
   char *store = cli_joined(o->checkpoint, ".cases", "");
   const struct vnt_samples_spec spec = {
       .labels = o->labels,
+      .contrast = (enum vnt_contrast)o->contrast,
       .data = o->data,
       .validation = o->validation,
       .patch = o->patch,
