@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "case.h"
 #include "cli.h"
 #include "comm.h"
+#include "input.h"
 #include "list.h"
 #include "many.h"
 #include "models.h"

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "cli.h"
+#include "command_line.h"
 #include "plan.h"
 #include "render.h"
 #include "run.h"
@@ -14,7 +15,7 @@ static void press(void *cancel) {
 int main(int argc, char **argv) {
   static struct vnt_run run;
   cli_start("vnet-train");
-  const struct vnt_options options = vnt_options_parse(argc, argv);
+  const struct vnt_options options = vnt_command_line(argc, argv);
   if (options.plan) {
     vnt_plan_print(&options);
     return VN_OK;

@@ -1,4 +1,4 @@
-/* One run: images taken, their statistics, windows, labels, clean-up; see vnet_segment.h.
+/* One run, once it is planned (crew.h): statistics, windows, labels, clean-up; see vnet_segment.h.
  *
  * Of several models each takes the images, lays its grid and runs its windows, one after the other.
  * All but the last add their probabilities to a sum on the image's grid; the last is the first of
@@ -14,232 +14,16 @@
 #include <string.h>
 
 #include "components.h"
+#include "crew.h"
 #include "float_mode.h"
 #include "foreground.h"
-#include "judge.h"
 #include "options.h"
-#include "segmenter.h"
-#include "size.h"
-#include "source.h"
-
-enum { WINDOWS_MOST = 10000, WINDOW_VOX = 64 * 64 * 64 };
-
-/* ---- a run: what was asked for ---- */
-
-struct run { /* of one model */
-  struct vn_segmenter *segmenter;
-  const struct vn_segment_options *options;
-  struct vn_stage *stage;
-  struct vn_source *sources; /* [count], owned */
-  size_t count;
-  struct vn_label_map map;
-  struct vn_judge judge;
-  struct vn_grid grid;
-  struct vn_verdict verdict;
-  struct vn_window_channel *channels; /* [count], owned */
-  struct vn_window_job window;
-  struct vn_segment_report report;
-};
-
-struct crew {      /* of all models that are averaged */
-  struct run *run; /* [count], owned; the first one has the results and runs last */
-  size_t count;
-  struct vn_segment_options options;
-  struct vn_stage stage;
-  struct vn_average average;
-  struct vn_decision mean;
-};
-
-/* Whose grid and geometry the results have. */
-static const struct vn_image *first_image(const struct run *run) {
-  return &run->sources[0].image;
-}
-
-static enum vn_status options_read(struct vn_segment_options *o,
-                                   const struct vn_segment_options *options, struct vn_diag *diag) {
-  enum vn_status status = vn_options_take(o, sizeof *o, options, "vn_segment_options", diag);
-  if (status) return status;
-  if (!(o->overlap < 1))
-    return vn_fail(diag, VN_E_ARGUMENT, "windows that overlap by %g of themselves", o->overlap);
-  if ((unsigned)o->weighting > VN_WEIGHTING_CONSTANT)
-    return vn_fail(diag, VN_E_ARGUMENT, "a weighting %d", (int)o->weighting);
-  if (!(o->min_volume_ml >= 0))
-    return vn_fail(diag, VN_E_ARGUMENT, "a smallest volume of %g ml", o->min_volume_ml);
-  o->overlap = o->overlap == 0 ? 0.5 : fmax(o->overlap, 0);
-  return VN_OK;
-}
-
-/* The network's grid over the image; to be closed with vn_grid_close in any case. */
-static enum vn_status grid_lay(struct run *run, struct vn_diag *diag) {
-  const struct vn_segmenter *s = run->segmenter;
-  const char *letters = vn_plan_meta(s->plan, "vnet.orientation");
-  struct vn_view view = vn_view_plain(first_image(run));
-  enum vn_status status = VN_OK;
-  if (letters) status = vn_view_orient(first_image(run), letters, &view, diag);
-  return status ? status : vn_grid_make(&view, s->spaced ? s->spacing_mm : NULL, &run->grid, diag);
-}
-
-/* What a whole body at 1 mm stays below; more of windows that are small. */
-static uint64_t windows_most(const struct run *run, const size_t patch[3]) {
-  const uint64_t voxels = vn_times(vn_times(patch[0], patch[1]), patch[2]);
-  const uint64_t same = (uint64_t)WINDOWS_MOST * WINDOW_VOX / voxels;
-  if (run->options->windows_most == SIZE_MAX) return UINT64_MAX;
-  if (run->options->windows_most) return run->options->windows_most;
-  return same > WINDOWS_MOST ? same : WINDOWS_MOST;
-}
-
-/* A scan of few large voxels becomes a grid of very many small ones. */
-static enum vn_status windows_check(const struct run *run, struct vn_diag *diag) {
-  const struct vn_buffer in = vn_exec_input(run->segmenter->exec, 0);
-  const uint64_t count = vn_window_count(&run->grid, in.dim + 2, run->options->overlap);
-  const uint64_t most = windows_most(run, in.dim + 2);
-  if (count <= most) return VN_OK;
-  return vn_fail(
-      diag, VN_E_UNSUPPORTED,
-      "at the model's %.4g mm the scan takes %llu windows, and the limit is %llu: is its "
-      "voxel size right? (--max-windows %llu runs it)",
-      run->grid.spacing_mm[0], (unsigned long long)count, (unsigned long long)most,
-      (unsigned long long)count);
-}
-
-static enum vn_status count_check(const struct vn_segmenter *s, size_t count,
-                                  struct vn_diag *diag) {
-  char names[160];
-  vn_channels_list(&s->channels, names, sizeof names);
-  if (count == s->channels.count) return VN_OK;
-  return vn_fail(diag, VN_E_ARGUMENT, "%zu image%s for a network of %zu channel%s%s%s%s", count,
-                 count == 1 ? "" : "s", s->channels.count, s->channels.count == 1 ? "" : "s",
-                 *names ? " (" : "", names, *names ? ")" : "");
-}
-
-/* Of several channels, which one a sentence is about. */
-static enum vn_status told(const struct run *run, size_t channel, enum vn_status status,
-                           const struct vn_diag *inner, struct vn_diag *diag) {
-  if (status == VN_OK) return VN_OK;
-  if (run->count == 1 || status == VN_E_CANCELLED) return vn_fail(diag, status, "%s", inner->text);
-  const char *name = run->segmenter->channels.of[channel].name;
-  if (name) return vn_fail(diag, status, "%s: %.400s", name, inner->text);
-  return vn_fail(diag, status, "image %zu: %.400s", channel + 1, inner->text);
-}
-
-static enum vn_status images_take(struct run *run, const struct vn_image *const images[],
-                                  size_t count, struct vn_diag *diag) {
-  enum vn_status status = count_check(run->segmenter, count, diag);
-  struct vn_diag inner;
-  if (status) return status;
-  run->sources = calloc(count, sizeof *run->sources);
-  run->channels = calloc(count, sizeof *run->channels);
-  if (!run->sources || !run->channels) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  run->count = count;
-  for (size_t i = 0; i < count && !status; i++) {
-    status = vn_source_take(&run->sources[i], images[i], i ? first_image(run) : NULL,
-                            run->options->match_grids, &inner);
-    status = told(run, i, status, &inner, diag);
-  }
-  return status;
-}
-
-static enum vn_status run_plan(struct run *run, const struct vn_image *const images[], size_t count,
-                               struct vn_diag *diag) {
-  enum vn_status status = images_take(run, images, count, diag);
-  if (!status) status = grid_lay(run, diag);
-  return status ? status : windows_check(run, diag);
-}
-
-static void run_close(struct run *run) {
-  for (size_t i = 0; i < run->count; i++) vn_source_close(&run->sources[i]);
-  free(run->sources);
-  free(run->channels);
-  vn_grid_close(&run->grid);
-  vn_judge_close(&run->judge);
-  *run = (struct run){0};
-}
-
-/* Which model a sentence is about, where it is not the first. */
-static enum vn_status model_told(size_t model, enum vn_status status, const struct vn_diag *inner,
-                                 struct vn_diag *diag) {
-  if (status && model && status != VN_E_CANCELLED)
-    return vn_fail(diag, status, "model %zu: %.400s", model + 1, inner->text);
-  return status ? vn_fail(diag, status, "%s", inner->text) : VN_OK;
-}
-
-/* To be closed in any case. */
-static enum vn_status crew_plan(const struct vn_segmenter *segmenter,
-                                const struct vn_image *const images[], size_t count,
-                                const struct vn_segment_options *options, struct crew *crew,
-                                struct vn_diag *diag) {
-  *crew = (struct crew){.count = segmenter->others + 1};
-  enum vn_status status = options_read(&crew->options, options, diag);
-  struct vn_diag inner;
-  if (status) return status;
-  crew->run = calloc(crew->count, sizeof *crew->run);
-  if (!crew->run) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  for (size_t i = 0; i < crew->count && !status; i++) {
-    crew->run[i] = (struct run){.segmenter = vn_segmenter_model(segmenter, i),
-                                .options = &crew->options,
-                                .stage = &crew->stage};
-    status = run_plan(&crew->run[i], images, count, &inner);
-    status = model_told(i, status, &inner, diag);
-  }
-  return status;
-}
-
-static void crew_close(struct crew *crew) {
-  for (size_t i = 0; crew->run && i < crew->count; i++) run_close(&crew->run[i]);
-  free(crew->run);
-  free(crew->average.sum);
-}
-
-/* Beside the exec's memory. Fitting and windows do not hold theirs at the same time. */
-static uint64_t more_bytes(const struct run *run) {
-  const struct vn_segmenter *s = run->segmenter;
-  const struct vn_buffer in = vn_exec_input(s->exec, 0);
-  uint64_t most = vn_window_bytes(&run->grid, in.dim + 2, run->count, s->decision.channels);
-  uint64_t matched = 0;
-  for (size_t i = 0; i < run->count; i++) {
-    const uint64_t fit = vn_source_bytes(&run->sources[i]);
-    most = most > fit ? most : fit;
-    matched = vn_plus(matched, vn_source_matched_bytes(&run->sources[i], first_image(run)));
-  }
-  return vn_plus(most, matched);
-}
-
-static uint64_t average_bytes(const struct crew *crew) {
-  const uint64_t elems = vn_image_elems(first_image(crew->run));
-  const uint64_t each = crew->run->segmenter->decision.channels * sizeof(float);
-  return crew->count > 1 ? vn_times(elems, each) : 0;
-}
-
-/* One model after the other; what is held of the execs' memory is `held`. */
-static uint64_t crew_bytes(const struct crew *crew,
-                           uint64_t (*held)(const struct vn_segmenter *s)) {
-  uint64_t most = 0, execs = 0;
-  for (size_t i = 0; i < crew->count; i++) {
-    const uint64_t more = more_bytes(&crew->run[i]);
-    most = most > more ? most : more;
-    execs = vn_plus(execs, held(crew->run[i].segmenter));
-  }
-  return vn_plus(vn_plus(most, average_bytes(crew)), execs);
-}
-
-enum vn_status vn_segmenter_memory(const struct vn_segmenter *segmenter,
-                                   const struct vn_image *const images[], size_t count,
-                                   const struct vn_segment_options *options, uint64_t *bytes,
-                                   struct vn_diag *diag) {
-  struct crew crew;
-  const vn_float_mode host = vn_float_mode_enter();
-  enum vn_status status = crew_plan(segmenter, images, count, options, &crew, diag);
-  if (!status) *bytes = crew_bytes(&crew, vn_segmenter_exec_bytes);
-  crew_close(&crew);
-  vn_float_mode_restore(host);
-  return status;
-}
 
 /* ---- scores to labels ---- */
 
 /* Is this voxel of the grid's view filling, which is background whatever the scores? */
 static bool filling_at(const void *context, size_t d, size_t h, size_t w) {
-  const struct run *run = context;
+  const struct vn_model_run *run = context;
   for (size_t i = 0; i < run->count; i++) {
     const struct vn_source *s = &run->sources[i];
     const struct vn_walk *walk = &run->channels[i].walk;
@@ -255,14 +39,14 @@ static bool filling_at(const void *context, size_t d, size_t h, size_t w) {
 }
 
 static const char *row_decide(void *context, size_t d, size_t h, const float *scores) {
-  const struct run *run = context;
+  const struct vn_model_run *run = context;
   return vn_verdict_row(&run->verdict, d, h, scores);
 }
 
 /* ---- a run ---- */
 
-static enum vn_status output_check(const struct run *run, struct vn_diag *diag) {
-  const size_t elems = vn_image_elems(first_image(run));
+static enum vn_status output_check(const struct vn_model_run *run, struct vn_diag *diag) {
+  const size_t elems = vn_image_elems(vn_first_image(run));
   bool voxels = true;
   size_t bytes;
   for (size_t i = 0; i < run->count; i++) voxels = voxels && run->sources[i].image.voxels;
@@ -280,34 +64,12 @@ static enum vn_status output_check(const struct run *run, struct vn_diag *diag) 
   return VN_OK;
 }
 
-/* What the first run will write to. */
-static uint64_t fresh_bytes(const struct vn_segmenter *s) {
-  const struct vn_exec_info info = vn_exec_info(s->exec);
-  return s->ran ? 0 : info.arena_bytes + info.scratch_bytes;
-}
-
-static enum vn_status limit_check(const struct crew *crew, struct vn_diag *diag) {
-  const uint64_t limit = crew->run->segmenter->memory_limit_bytes;
-  if (limit) {
-    const uint64_t need = crew_bytes(crew, vn_segmenter_exec_bytes);
-    if (need <= limit) return VN_OK;
-    return vn_fail(diag, VN_E_MEMORY, "the run takes %.1f MiB and the limit is %.1f MiB",
-                   (double)need / 0x1p20, (double)limit / 0x1p20);
-  }
-  const uint64_t need = crew_bytes(crew, fresh_bytes), available = vn_memory_free();
-  if (need <= available) return VN_OK;
-  return vn_fail(diag, VN_E_MEMORY,
-                 "the run takes %.1f MiB and %.1f MiB are free (--memory-limit none tries all the "
-                 "same)",
-                 (double)need / 0x1p20, (double)available / 0x1p20);
-}
-
 /* Zeros for the probabilities to be added to. */
-static enum vn_status average_open(struct crew *crew, struct vn_diag *diag) {
+static enum vn_status average_open(struct vn_crew *crew, struct vn_diag *diag) {
   crew->mean = vn_decision_of_mean(&crew->run->segmenter->decision);
   crew->average.models = crew->count;
   if (crew->count == 1) return VN_OK;
-  const uint64_t bytes = average_bytes(crew);
+  const uint64_t bytes = vn_crew_average_bytes(crew);
   if (bytes <= SIZE_MAX) crew->average.sum = calloc((size_t)bytes, 1);
   return crew->average.sum
              ? VN_OK
@@ -315,9 +77,9 @@ static enum vn_status average_open(struct crew *crew, struct vn_diag *diag) {
 }
 
 /* The window job, but for what the image's statistics say. */
-static void job_fill(struct crew *crew, struct run *run) {
+static void job_fill(struct vn_crew *crew, struct vn_model_run *run) {
   const struct vn_segmenter *s = run->segmenter;
-  const size_t *dim = first_image(run)->dim;
+  const size_t *dim = vn_first_image(run)->dim;
   const ptrdiff_t dense[3] = {1, (ptrdiff_t)dim[0], (ptrdiff_t)(dim[0] * dim[1])};
   const bool several = crew->count > 1;
   run->map = crew->run->map;
@@ -330,7 +92,7 @@ static void job_fill(struct crew *crew, struct run *run) {
       .label_walk = vn_view_walk(&run->grid.view, run->map.stride),
       .index_walk = vn_view_walk(&run->grid.view, dense),
       .width = run->grid.view.dim[2],
-      .elems = vn_image_elems(first_image(run)),
+      .elems = vn_image_elems(vn_first_image(run)),
       .context = run,
   };
   run->window = (struct vn_window_job){
@@ -353,10 +115,10 @@ static const char *label_name(const void *context, size_t label) {
   return s->palette.entries[label].name;
 }
 
-static enum vn_status judge_open(struct run *run, struct vn_diag *diag) {
+static enum vn_status judge_open(struct vn_model_run *run, struct vn_diag *diag) {
   const struct vn_segmenter *s = run->segmenter;
   run->judge = (struct vn_judge){.expect = &s->expect,
-                                 .image = first_image(run),
+                                 .image = vn_first_image(run),
                                  .voxels = &run->sources[0].voxels,
                                  .map = &run->map,
                                  .labels = s->classes,
@@ -366,18 +128,18 @@ static enum vn_status judge_open(struct run *run, struct vn_diag *diag) {
   return vn_judge_open(&run->judge, diag);
 }
 
-static bool cleaned(const struct run *run) {
+static bool cleaned(const struct vn_model_run *run) {
   return run->options->largest_component || run->options->min_volume_ml > 0;
 }
 
 /* Do windows lie on the foreground's box alone? */
-static bool boxed(const struct run *run) {
+static bool boxed(const struct vn_model_run *run) {
   return run->segmenter->foreground > -INFINITY && !run->options->every_window;
 }
 
-static void stage_fill(struct crew *crew, vn_float_mode host_mode) {
-  const struct run *first = crew->run;
-  const double elems = (double)vn_image_elems(first_image(first));
+static void stage_fill(struct vn_crew *crew, vn_float_mode host_mode) {
+  const struct vn_model_run *first = crew->run;
+  const double elems = (double)vn_image_elems(vn_first_image(first));
   const double judge_ns = vn_judge_ns(&first->segmenter->expect);
   crew->stage = (struct vn_stage){.cancel = crew->options.cancel,
                                   .progress = crew->options.progress,
@@ -385,17 +147,17 @@ static void stage_fill(struct crew *crew, vn_float_mode host_mode) {
                                   .host_mode = host_mode};
   crew->stage.all = (judge_ns + (cleaned(first) ? VN_CLEAN_NS : 0)) * elems;
   for (size_t i = 0; i < crew->count; i++) {
-    const struct run *run = &crew->run[i];
+    const struct vn_model_run *run = &crew->run[i];
     crew->stage.exec = run->segmenter->exec;
     crew->stage.all += vn_window_work(&run->window);
     for (size_t c = 0; c < run->count; c++)
-      crew->stage.all += vn_source_ns(&run->sources[c], first_image(run)) +
+      crew->stage.all += vn_source_ns(&run->sources[c], vn_first_image(run)) +
                          (boxed(run) ? VN_FOREGROUND_NS * elems : 0);
   }
 }
 
 /* What there is to say of one image, and of several which it is. */
-static void note_add(struct run *run, size_t channel, const char *note) {
+static void note_add(struct vn_model_run *run, size_t channel, const char *note) {
   const char *name = run->segmenter->channels.of[channel].name;
   char *to = run->report.note;
   if (!*note) return;
@@ -408,7 +170,7 @@ static void note_add(struct run *run, size_t channel, const char *note) {
 }
 
 /* Statistics of the voxels, and with them what the network will see. */
-static enum vn_status voxels_fit(struct run *run, struct vn_diag *diag) {
+static enum vn_status voxels_fit(struct vn_model_run *run, struct vn_diag *diag) {
   const struct vn_channels *rules = &run->segmenter->channels;
   enum vn_status status = VN_OK;
   bool filled = true;
@@ -416,9 +178,9 @@ static enum vn_status voxels_fit(struct run *run, struct vn_diag *diag) {
     struct vn_source *source = &run->sources[i];
     char note[sizeof run->report.note] = "";
     struct vn_diag inner;
-    status = vn_source_fit(source, &rules->of[i].rule, first_image(run), &run->map,
+    status = vn_source_fit(source, &rules->of[i].rule, vn_first_image(run), &run->map,
                            run->options->replace_nan, run->stage, note, sizeof note, &inner);
-    status = told(run, i, status, &inner, diag);
+    status = vn_channel_told(run, i, status, &inner, diag);
     note_add(run, i, note);
     run->report.replaced_vox += source->filling.replaced_vox;
     filled = filled && (source->apart || vn_filling_any(&source->filling));
@@ -428,7 +190,7 @@ static enum vn_status voxels_fit(struct run *run, struct vn_diag *diag) {
   return status;
 }
 
-static enum vn_status network_run(struct run *run, struct vn_window_report *report,
+static enum vn_status network_run(struct vn_model_run *run, struct vn_window_report *report,
                                   struct vn_diag *diag) {
   const struct vn_decision *own = &run->segmenter->decision;
   float *idle = calloc(own->channels, 2 * sizeof *idle), *decided = idle + own->channels;
@@ -445,7 +207,7 @@ static enum vn_status network_run(struct run *run, struct vn_window_report *repo
 }
 
 /* One model, from the images' statistics to its last row. */
-static enum vn_status model_run(struct run *run, struct vn_segment_report *report,
+static enum vn_status model_run(struct vn_model_run *run, struct vn_segment_report *report,
                                 struct vn_diag *diag) {
   struct vn_window_report windows = {0};
   const uint64_t start = vn_stage_now_ns();
@@ -461,20 +223,20 @@ static enum vn_status model_run(struct run *run, struct vn_segment_report *repor
   return status;
 }
 
-static enum vn_status labels_clean(struct run *run, struct vn_diag *diag) {
-  const double elems = (double)vn_image_elems(first_image(run));
+static enum vn_status labels_clean(struct vn_model_run *run, struct vn_diag *diag) {
+  const double elems = (double)vn_image_elems(vn_first_image(run));
   if (!cleaned(run)) return VN_OK;
   vn_stage_begin(run->stage, VN_CLEAN_NS * elems);
   const double least =
-      ceil(run->options->min_volume_ml / vn_image_voxel_ml(first_image(run)) - 1e-9);
-  return vn_labels_clean(&run->map, first_image(run), run->segmenter->classes,
+      ceil(run->options->min_volume_ml / vn_image_voxel_ml(vn_first_image(run)) - 1e-9);
+  return vn_labels_clean(&run->map, vn_first_image(run), run->segmenter->classes,
                          run->options->largest_component, (uint64_t)fmin(least, elems + 1),
                          run->stage, &run->report.removed_vox, diag);
 }
 
 /* ---- all of it ---- */
 
-static void report_fill(struct run *run) {
+static void report_fill(struct vn_model_run *run) {
   const struct vn_intensity *seen = &run->sources[0].intensity;
   run->report.shift = (double)seen->shift;
   run->report.scale = (double)seen->scale;
@@ -485,19 +247,19 @@ static void report_fill(struct run *run) {
 }
 
 /* All models; of the first one, which is the last to run, the memory stays for what follows. */
-static enum vn_status models_run(struct crew *crew, struct vn_diag *diag) {
+static enum vn_status models_run(struct vn_crew *crew, struct vn_diag *diag) {
   enum vn_status status = VN_OK;
   struct vn_diag inner;
   for (size_t i = crew->count; i-- > 0 && !status;) {
     status = model_run(&crew->run[i], &crew->run->report, &inner);
-    status = model_told(i, status, &inner, diag);
-    if (i) run_close(&crew->run[i]);
+    status = vn_model_told(i, status, &inner, diag);
+    if (i) vn_model_run_close(&crew->run[i]);
   }
   return status;
 }
 
-static enum vn_status run_all(struct crew *crew, struct vn_diag *diag) {
-  struct run *run = crew->run;
+static enum vn_status run_all(struct vn_crew *crew, struct vn_diag *diag) {
+  struct vn_model_run *run = crew->run;
   vn_expect_extent(&run->segmenter->expect, &run->grid.view, run->report.warning,
                    sizeof run->report.warning);
   enum vn_status status = models_run(crew, diag);
@@ -518,15 +280,15 @@ enum vn_status vn_segment(struct vn_segmenter *segmenter, const struct vn_image 
                           size_t count, const struct vn_segment_options *options,
                           const struct vn_label_map *labels, struct vn_segment_report *report,
                           struct vn_diag *diag) {
-  struct crew crew;
+  struct vn_crew crew;
   vn_float_mode host_mode = vn_float_mode_enter();
-  enum vn_status status = crew_plan(segmenter, images, count, options, &crew, diag);
-  struct run *run = crew.run;
+  enum vn_status status = vn_crew_plan(segmenter, images, count, options, &crew, diag);
+  struct vn_model_run *run = crew.run;
   if (!status && report) /* before the work, for a size may be wrong */
     status = vn_options_give(&run->report, sizeof run->report, report, "vn_segment_report", diag);
-  if (!status) status = vn_label_map_take(labels, first_image(run), &run->map, diag);
+  if (!status) status = vn_label_map_take(labels, vn_first_image(run), &run->map, diag);
   if (!status) status = output_check(run, diag);
-  if (!status) status = limit_check(&crew, diag);
+  if (!status) status = vn_crew_limit_check(&crew, diag);
   if (!status) status = average_open(&crew, diag);
   if (!status) status = judge_open(run, diag);
   if (!status) {
@@ -537,6 +299,6 @@ enum vn_status vn_segment(struct vn_segmenter *segmenter, const struct vn_image 
   vn_float_mode_restore(host_mode);
   if (!status && report)
     status = vn_options_give(&run->report, sizeof run->report, report, "vn_segment_report", diag);
-  crew_close(&crew);
+  vn_crew_close(&crew);
   return status;
 }

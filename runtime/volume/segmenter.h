@@ -1,4 +1,4 @@
-/* An open segmenter. Private: segment.c fills it, segment_run.c runs it. */
+/* An open segmenter. Private: segment.c fills it, crew.c and segment_run.c run it. */
 #ifndef VNET_SEGMENTER_H
 #define VNET_SEGMENTER_H
 

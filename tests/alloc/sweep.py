@@ -80,12 +80,14 @@ def inputs_make():
         r = x**2 + (y * (1 + 0.2 * number)) ** 2 + z**2
         head = np.select([r < 18, r < 31, r < 44], [2, 3, 502], 0).astype(np.int32)
         nibabel.save(nibabel.Nifti1Image(head, np.diag([-12, 12, 12, 1])), folder / "heads" / f"{number}.nii.gz")
-    rows = ["image,label,split"]
+    rows = ["image_t1;t2,label,split"]
     for number, split in enumerate(["train", "train", "validation"]):
         image = blob(folder / f"case{number}.nii.gz", (12 + number, 12, 12))
         values = np.asarray(nibabel.load(image).dataobj)
+        nibabel.save(nibabel.Nifti1Image(np.stack([values, 9 - values], 3), np.eye(4)), folder / f"two{number}.nii.gz")
         nibabel.save(nibabel.Nifti1Image((values > 60).astype(np.uint8), np.eye(4)), folder / f"label{number}.nii.gz")
-        rows.append(f"case{number}.nii.gz,label{number}.nii.gz,{split}")
+        files = f"case{number}.nii.gz; case{number}.nii.gz" if number == 1 else f"two{number}.nii.gz"
+        rows.append(f"{files},label{number}.nii.gz,{split}")
     (folder / "cases.csv").write_text("\n".join(rows) + "\n")
 
 
@@ -262,6 +264,7 @@ def scenarios():
     yield Scenario("resume", [*generator, "--steps", "4", "--log", "log.csv", "--resume"], begin=begin, kept=published)
     yield Scenario("train-data", ["vnet-train", "--data", "{}/cases.csv", "--classes", "2", "--patch", "8x8x8", *training,
                                   "--steps", "1", "--validate-every", "1", "--log", "log.csv", "--charts", "c", "-o", "m.onnx"], kept=published)
+    yield Scenario("train-plan", ["vnet-train", "--plan", "{}/cases.csv", "--classes", "2", "--memory-limit", "1G"])
     yield Scenario("list", ["vnet-run", "{}/net.plan", "--list", "{}/list.txt", "--output-dir", "out", "-q", "--threads", "1"], kept=failed_row)
 
 

@@ -122,6 +122,42 @@ save("negative.nii", 300 - a_image, a_affine, np.float32)
 (folder / "fields.csv").write_text("label,image\na_seg.nii,a.nii.gz; negative.nii\nnone,a.nii.gz ;negative.nii\n")
 (folder / "a;1.nii.gz").write_bytes((folder / "a.nii.gz").read_bytes())
 (folder / "semicolon.csv").write_text("image,label\na;1.nii.gz,a_seg.nii\n")
+# Three channels: a file for each, or in files of several volumes, on the last axis, the fifth, the first.
+three = [np.stack([image, 300 - image, np.sqrt(abs(image))], 3).astype(np.float32) for image in (a_image, a_image[::-1])]
+mgh_affine = nibabel.MGHImage(three[0], a_affine).header.get_affine()  # which float32 keeps
+
+
+def nrrd_save(name, stack, affine, first):
+    """Channels on the first axis, as vectors, or on the last."""
+    directions = ["({:.17g},{:.17g},{:.17g})".format(*affine[:3, i]) for i in range(3)]
+    sizes = [str(n) for n in stack.shape[:3]]
+    for words, extra in ((directions, "none"), (sizes, str(stack.shape[3]))):
+        words.insert(0 if first else 3, extra)
+    head = (f"NRRD0004\ntype: float\ndimension: 4\nspace: right-anterior-superior\nsizes: {' '.join(sizes)}\n"
+            f"space directions: {' '.join(directions)}\nendian: little\nencoding: gzip\n"
+            "space origin: ({:.17g},{:.17g},{:.17g})\n\n".format(*affine[:3, 3]))
+    raw = np.ascontiguousarray(stack.transpose(2, 1, 0, 3) if first else stack.transpose(3, 2, 1, 0))
+    (folder / name).write_bytes(head.encode() + gzip.compress(raw.astype("<f4").tobytes(), 1))
+
+
+for case, stack in enumerate(three):
+    for c, name in enumerate("abc"):
+        save(f"{name}{case}.nii.gz", stack[..., c], mgh_affine, np.float32)
+    save(f"abc{case}.nii.gz", stack, mgh_affine, np.float32)
+    save(f"ab{case}.nii", stack[..., :2], mgh_affine, np.float32)
+    save(f"abct{case}.nii.gz", stack[:, :, :, None], mgh_affine, np.float32)
+    nibabel.save(nibabel.MGHImage(stack, a_affine), folder / f"abc{case}.mgz")
+    nrrd_save(f"first{case}.nrrd", stack, mgh_affine, True)
+    nrrd_save(f"last{case}.nrrd", stack, mgh_affine, False)
+save("seg3.nii", a_label, mgh_affine, np.uint8)
+for name, head, fields in (("apart", "image_a,image_b,image_c", "a{}.nii.gz,b{}.nii.gz,c{}.nii.gz"),
+                           ("volumes", "image_a;b;c", "abc{}.nii.gz"), ("volumes5", "image_a; b; c", "abct{}.nii.gz"),
+                           ("volumes_mgz", "image_a;b;c", "abc{}.mgz"), ("volumes_nrrd", "image_a;b;c", "first{}.nrrd"),
+                           ("volumes_t", "image_a;b;c", "last{}.nrrd"), ("bare", "image", "abc{}.nii.gz")):
+    (folder / f"{name}.csv").write_text(f"{head},label\n" + "".join(fields.replace("{}", str(k)) + ",seg3.nii\n" for k in (0, 1)))
+# One case in two files, the other in three.
+(folder / "volumes_mixed.csv").write_text("image_a;b;c,label\nab0.nii ; c0.nii.gz,seg3.nii\n"
+                                          "a1.nii.gz;b1.nii.gz;c1.nii.gz,seg3.nii\n")
 values = np.array([0, 17, 53, 3000, 99], np.int32)[a_label]
 save("values.nii", values, a_affine, np.int32)
 (folder / "values.csv").write_text("image,label\na.nii.gz,values.nii\n")
@@ -164,6 +200,13 @@ nibabel.save(image, folder / "lost.nii")
 whole = (folder / "a.nii.gz").read_bytes()
 (folder / "cut.nii.gz").write_bytes(whole[: len(whole) // 2])
 (folder / "text.nii").write_text("no scan at all, but long enough to hold a header\n" * 20)
+save("seg4.nii.gz", np.stack([a_label > 0, a_label > 1], 3), mgh_affine, np.uint8)
+spotted = three[0].copy()
+spotted[3, 4, 5, 1] = np.nan
+save("spotted.nii", spotted, mgh_affine, np.float32)
+save("long.nii.gz", np.zeros((4, 4, 4, 33)), np.eye(4), np.uint8)
+save("seven.nii", np.zeros((4, 4, 4, 3, 2)), np.eye(4), np.uint8)
+(folder / "cut4.nii.gz").write_bytes((folder / "abc0.nii.gz").read_bytes()[:20000])
 dust = 0 * a_label
 dust[5, 6, 7] = 3
 save("dust.nii", dust, a_affine, np.uint8)
@@ -204,12 +247,39 @@ cases = [
     ("image,label,split\n" + good + "\n", FORMAT, "line 2: fields: 2, but 3 columns"),
     ("image,label\na.nii.gz,\n", FORMAT, "line 2: no label; of a case where nothing is labelled"),
     ("image_t1,image_t2,label\na.nii.gz,,a_seg.nii\n", FORMAT, "line 2: no image of the channel t2"),
-    ("image_t1,image,label\na.nii.gz,a.nii.gz,a_seg.nii\n", FORMAT, "line 1: the column 'image' is one of several"),
+    ("image_t1,image,label\na.nii.gz,a.nii.gz,a_seg.nii\n", FORMAT, "line 1: of several columns for images each is one"),
     ("image_t1,image_T1,label\na.nii.gz,a.nii.gz,a_seg.nii\n", FORMAT, "column 'image_T1' is there twice"),
-    ("image_a;b,label\na.nii.gz,a_seg.nii\n", FORMAT, "none of = / ;"),
+    ("image_a;b,image_c,label\n", FORMAT, "line 1: of several columns for images each is one channel"),
+    ("image,image_c,label\n", FORMAT, "line 1: of several columns for images each is one channel"),
+    ("image_a=b,label\n", FORMAT, "line 1: channels 'a=b': their names differ, have at most 63 bytes and none of = and /"),
+    ("image_a;A,label\n", FORMAT, "line 1: channels 'a;A': their names differ"),
+    ("image_t1,image_ T1,label\n", FORMAT, "line 1: channels 't1; T1': their names differ"),
+    ("image_a;;b,label\n", FORMAT, "line 1: channels 'a;;b': "),
+    ("image_" + "a;" * 32 + "a,label\n", FORMAT, "line 1: more than 32 channels"),
+    (",".join(f"image_{i}" for i in range(33)) + ",label\n", FORMAT, "line 1: more than 32 channels"),
+    # Volumes are counted in the first case, or by the names, and then the same in all.
+    ("image,label\nabc0.nii.gz,seg3.nii\nab0.nii,seg3.nii\n", FORMAT,
+     "line 3: {}ab0.nii: the image has 2 volumes in 1 file, and the first case has 3"),
+    ("image,label,split\nabc0.nii.gz,seg3.nii,train\na0.nii.gz,seg3.nii,validation\n", FORMAT,
+     "line 3: {}a0.nii.gz: the image has 1 volume in 1 file, and the first case has 3"),
+    ("image_a;b,label\nabc0.nii.gz,seg3.nii\n", FORMAT,
+     "line 2: {}abc0.nii.gz: the image has 3 volumes in 1 file, and the channels that the list names are 2"),
+    ("image_a,label\nabc0.nii.gz,seg3.nii\n", FORMAT, "3 volumes in 1 file, and the channels that the list names are 1"),
+    ("image_a,image_b,label\na0.nii.gz,ab0.nii,seg3.nii\n", FORMAT,
+     "line 2: {}ab0.nii: the image has 3 volumes in 2 files, and the channels that the list names are 2"),
+    ("image,label\nlong.nii.gz,none\n", UNSUPPORTED, "line 2: {}long.nii.gz: the image has 33 volumes, which are channels"),
+    ("image,label\nseven.nii,none\n", UNSUPPORTED, "each of which is a series of its own"),
+    ("image,label\nabc0.nii.gz,seg4.nii.gz\n", UNSUPPORTED, "line 2: {}seg4.nii.gz: it has 2 volumes, and a label map has one"),
+    ("image,label\nabc0.nii.gz,small.nii\n", FORMAT,
+     "line 2: {}small.nii has 43 x 39 x 26 voxels, its image 44 x 39 x 26"),
+    ("image,label\nab0.nii; moved.nii,seg3.nii\n", FORMAT, "line 2: {}moved.nii lies elsewhere than its image"),
+    ("image,label\nspotted.nii,seg3.nii\n", FORMAT, "line 2: {}spotted.nii: volume 2 of 3: 1 of 44616 voxels are NaN"),
+    ("image,label\nabc0.nii.gz,seg3.nii\ncut4.nii.gz,seg3.nii\n", FORMAT, "line 3: {}cut4.nii.gz: truncated"),
+    ("image,label\nabsent.nii,seg3.nii\n", IO, "line 2: {}absent.nii: No such file"),
     ("image_t1,image_t2,label\na.nii.gz,small.nii,a_seg.nii\n", FORMAT, "{}small.nii has 43 x 39 x 26 voxels"),
     ("image_t1,image_t2,label\na.nii.gz,moved.nii,a_seg.nii\n", FORMAT, "{}moved.nii lies elsewhere than its image"),
-    ("image,label\na.nii.gz;a.nii.gz,a_seg.nii\n" + good + "\n", FORMAT, "line 3: files of the image: 1, and 2 before"),
+    ("image,label\na.nii.gz;a.nii.gz,a_seg.nii\n" + good + "\n", FORMAT,
+     "line 3: {}a.nii.gz: the image has 1 volume in 1 file, and the first case has 2"),
     ("image,label\na.nii.gz; ;a.nii.gz,a_seg.nii\n", FORMAT, "line 2: no image"),
     ("image,label\n" + 32 * "a.nii.gz;" + "a.nii.gz,a_seg.nii\n", FORMAT, "line 2: more than 32 channels"),
     ("image,label\na.nii.gz;absent.nii,a_seg.nii\n", IO, "line 2: {}absent.nii: No such file"),

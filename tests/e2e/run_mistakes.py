@@ -141,6 +141,8 @@ MISTAKES = """
 2 vnet-train --data ok.csv -o m.onnx --intensity minmax | --intensity: expected none, zscore
 2 vnet-train --data ok.csv -o m.onnx --spacing 1,1,1 | expected one number or 'X Y Z'
 2 vnet-train --data ok.csv -o m.onnx --label-names a:red | a:red: expected NAME or NAME:#rrggbb
+2 vnet-train --data ok.csv -o m.onnx --contrast t1      | --contrast is of scans that --labels renders
+2 vnet-train --labels scans -o m.onnx --contrast t2     | --contrast: 't2' is not one of those in --help
 2 vnet-train --data ok.csv -o m.onnx --validate-every 5 | need --log FILE.csv
 2 vnet-train --data ok.csv -o m.onnx --validate-every 5 --log l.csv | no case is for validation: a column split or --fold says which
 4 vnet-train --data ok.csv -o m.onnx --init brain.plan | brain.plan: not a usable ONNX model

@@ -1,6 +1,6 @@
 """vnet-train on label maps as people have them: a table from values to classes, voxels to be ignored, a case
 without labels, left and right; a Dice for each class; a running mean of the weights, resumed; a new head on an
-old body; cases on disk; what it refuses.
+old body; channels in files of their own, or as the volumes of one; cases on disk; what it refuses.
 
     run_train_labels.py BIN_DIR
 """
@@ -140,6 +140,70 @@ def channels_have_names():
             "zscore; none", "--width", "3", data="three.csv")
 
 
+def volumes_are_channels():
+    """The channels in one file, as the Medical Segmentation Decathlon has them, in memory or on disk: the weights,
+    scores and maps of a file for each, bit for bit. In another order the same under --init."""
+    for number in range(2):
+        parts = [nibabel.load(folder / f"s{number}{name}.nii.gz").get_fdata(dtype=np.float32) for name in ("", "_t2", "_flair")]
+        for name, order in (("msd", (0, 1, 2)), ("other", (2, 0, 1))):
+            stack = np.stack([parts[c] for c in order], 3)
+            nibabel.save(nibabel.Nifti1Image(stack, np.eye(4)), folder / f"{name}{number}.nii.gz")
+        nibabel.save(nibabel.Nifti2Image(np.stack(parts, 3)[:, :, :, None], np.eye(4)), folder / f"five{number}.nii")
+    splits, label = ("train", "train", "validation"), "label.nii.gz"
+
+    def cases(name, head, fields):
+        rows = [f"{fields.replace('#', str(k % 2))},{label},{split}" for k, split in enumerate(splits)]
+        (folder / name).write_text(f"{head},label,split\n" + "\n".join(rows) + "\n")
+
+    cases("apart.csv", "image_t1,image_t2,image_flair", "s#.nii.gz,s#_t2.nii.gz,s#_flair.nii.gz")
+    cases("msd.csv", "image_t1;t2;flair", "msd#.nii.gz")
+    cases("five.csv", "image_t1;t2;flair", "five#.nii")
+    cases("two.csv", "image_t1;t2;flair", "s#.nii.gz; s#_t2.nii.gz; s#_flair.nii.gz")
+    cases("other.csv", "image_FLAIR;t1;T2", "other#.nii.gz")
+    cases("bare.csv", "image", "msd#.nii.gz")
+    cases("fields.csv", "image", "s#.nii.gz;s#_t2.nii.gz;s#_flair.nii.gz")
+    small = ["--patch", "16x16x16", "--stages", "2", "--steps", "4", "--validate-every", "2", "--intensity",
+             "zscore; percentile 1 99; none", "--threads", "2"]
+
+    def trained(name, *more):
+        model, note = train(f"v_{name}.onnx", *small, "--log", folder / f"v_{name}.csv", "--validation-maps",
+                            folder / f"v_{name}", *more, data=f"{name}.csv")
+        maps = {p.name.split("-")[0]: np.asanyarray(nibabel.load(p).dataobj) for p in (folder / f"v_{name}").iterdir()}
+        scores = [[v for k, v in row.items() if k != "case"] for row in rows(f"v_{name}.validation.csv")]
+        assert maps.keys() == {"4"} and maps["4"].shape == (32, 28, 24) and len(scores) == 6, (maps.keys(), scores)
+        return model, maps["4"].tobytes(), scores, "no names" in note
+
+    apart = trained("apart")
+    assert not apart[3]
+    for name, more in (("msd", []), ("five", ["--cache-limit", "1"]), ("two", [])):
+        assert trained(name, *more) == apart, name
+    bare = trained("bare")
+    assert bare == trained("fields") and bare[3] and bare[0] != apart[0] and bare[2] == apart[2]  # but for the names
+    more = ["--init", folder / "v_apart.onnx", "--patch", "16x16x16", "--steps", "2", "-q"]
+    again = train("i1.onnx", *more, data="msd.csv")[0]
+    assert again == train("i2.onnx", *more, data="other.csv")[0] != train("i3.onnx", *more, "--seed", "2", data="msd.csv")[0]
+    plan = [call("vnet-train", "--plan", folder / name, "-q")[1].replace(name, "") for name in ("apart.csv", "msd.csv", "bare.csv")]
+    assert "3 cases of 3 channels" in plan[0] and plan[0] == plan[1] == plan[2], plan
+    # Other names for the same volumes are another run.
+    table = ["--label-table", folder / "table.csv"]
+    (folder / "swapped.csv").write_text((folder / "msd.csv").read_text().replace("t1;t2", "t2;t1"))
+    resumed = ["--init", folder / "v_apart.onnx", "--patch", "16x16x16", "-q", "--steps", "3"]
+    train("i1.onnx", *resumed, data="msd.csv")
+    status, _, err = call("vnet-train", "--data", folder / "swapped.csv", "-o", folder / "i1.onnx", *table, *resumed,
+                          "--resume")
+    assert status == 4 and "another run" in err, (status, err)
+    for text in ("--plan", "--data"):
+        words = [text, folder / "wrong.csv", *(["-o", folder / "no.onnx", *table] if text == "--data" else [])]
+        (folder / "wrong.csv").write_text(f"image,label\nmsd0.nii.gz,{label}\ns1.nii.gz,{label}\n")
+        status, _, err = call("vnet-train", *words, "-q")
+        assert status == 4 and "line 3: " in err and "has 1 volume in 1 file, and the first case has 3" in err, err
+        (folder / "wrong.csv").write_text("image,label\nmsd0.nii.gz,msd1.nii.gz\n")
+        status, _, err = call("vnet-train", *words, "-q")
+        assert status == 5 and "line 2: " in err and "it has 3 volumes, and a label map has one" in err, err
+    status, _, err = call("vnet-train", "--labels", folder, "-o", folder / "no.onnx", "-q")
+    assert status == 5 and "and a label map has one" in err, err
+
+
 def plans_can_be_followed():
     """Of three CTs, one of them with thick slices: the command that is printed trains."""
     random = np.random.default_rng(4)
@@ -164,6 +228,14 @@ def plans_can_be_followed():
     assert (folder / "planned.onnx").exists()
     less = call("vnet-train", "--plan", folder / "it's.csv", "-q", "--memory-limit", "100M")[1]
     assert "--width 8" in less, less
+    # Beside another channel, one in its file: a rule for each.
+    for number in range(3):
+        image = nibabel.load(folder / f"ct{number}.nii.gz")
+        both = np.stack([random.normal(9, 1, image.shape), image.get_fdata()], 3).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(both, image.affine), folder / f"pet{number}.nii.gz")
+    (folder / "pet.csv").write_text("image_pet;ct,label\n" + "".join(f"pet{n}.nii.gz,ct{n}_seg.nii.gz\n" for n in range(3)))
+    both = call("vnet-train", "--plan", folder / "pet.csv", "-q", "--memory-limit", "400M")[1]
+    assert "3 cases of 2 channels" in both and f"--intensity 'zscore; window {low:g} {high:g}'" in both, both
     status, told, err = call("vnet-train", "--plan", folder / "it's.csv", "-q", "--memory-limit", "1M")
     assert status == 6 and "not even the smallest patch" in err and not told, (status, err)
     refused(2, "--plan only looks", "--plan", folder / "it's.csv")
@@ -224,6 +296,7 @@ phantoms_make()
 a_table_says_it_all()
 folds_are_parts()
 channels_have_names()
+volumes_are_channels()
 plans_can_be_followed()
 means_are_resumed()
 heads_are_changed()

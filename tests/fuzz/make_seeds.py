@@ -94,6 +94,8 @@ put("values", "table", "value,class,name,colour,mirror\n17,1,left,#c83232,2\n53,
     "10,3,\"grey, all\",,\n49,3,,,\n77,ignore,,,\nothers,0,,,\n")
 put("values", "plain", "class,value\n1,1\n2,2\n")
 put("cases", "plain", "\xef\xbb\xbflabel, image\r\n x y ,/z\r\n\n")
+put("cases", "channels", "image_t1;t2,label\n1.nii; 2.nii,none\n")
+put("cases", "columns", "image_t1,label,image_t2\n1.nii,a.nii,2.nii\n")
 put("list", "folders", "# scans\na/T1.nii.gz\r\nb/T1.nii.gz\n\na/T1.nii\n./b//../a/T1.nii\n/x/t1_seg.NII\n")
 put("table", "log", "step,loss,dice,rate,seconds\n1,0.5,nan,1e-3,2\n2,0.25,.5,1e-3,4\n")
 put("table", "quoted", "dice,\"step\",loss,\"a,\"\"b\"\n0,\"1\",-2,x\n")

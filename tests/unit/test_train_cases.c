@@ -78,16 +78,17 @@ static void scans_are_numpys(void **state) {
     struct vnt_cases_spec spec = plain;
     if (!own) memcpy(spec.spacing_mm, (double[]){2.5, 1.2, 1.7}, sizeof spec.spacing_mm);
     struct vnt_cases cases = cases_open("good.csv", &spec);
-    assert_int_equal(cases.count, 3);
+    assert_int_equal(cases.list.count, 3);
     assert_int_equal(cases.n_training, 2);
     assert_int_equal(cases.n_validation, 1);
     assert_int_equal(cases.training[1], 2);
     compare(&cases.items[0], "a", own, own ? 2e-7f : 2e-6f);
     compare(&cases.items[2], "b", own, own ? 4e-7f : 2e-6f);
-    assert_true(cases.items[1].validation && !cases.items[1].channel && !cases.items[1].block.data);
-    assert_int_equal(cases.items[1].line, 4);
-    assert_string_equal(cases.items[1].image_path[0], path_of("c.nii.gz"));
-    assert_string_equal(cases.items[2].image_path[0], path_of("b, 2.nii"));
+    const struct vnt_list_row *row = cases.list.row;
+    assert_true(row[1].validation && !cases.items[1].channel && !cases.items[1].block.data);
+    assert_int_equal(row[1].line, 4);
+    assert_string_equal(row[1].image[0], path_of("c.nii.gz"));
+    assert_string_equal(row[2].image[0], path_of("b, 2.nii"));
     vnt_cases_close(&cases);
   }
   static const char *const more[] = {"plain.csv", "nearly.csv"};
@@ -367,9 +368,9 @@ static void channels_share_their_shape(void **state) {
   static uint8_t target[ELEMS], alone_target[ELEMS];
   const size_t patch[3] = {D, H, W};
   struct vnt_cases both = cases_open("channels.csv", &plain), one = cases_open("plain.csv", &plain);
-  assert_int_equal(both.channels, 2);
-  assert_string_equal(both.channel_name[0], "t1");
-  assert_string_equal(both.channel_name[1], "T2");
+  assert_int_equal(both.list.channels, 2);
+  assert_string_equal(both.list.channel[0], "t1");
+  assert_string_equal(both.list.channel[1], "T2");
   assert_int_equal(both.items[1].present, 0);
   both.n_training = 1; /* as in the other list */
   struct vnt_augment shape = {.flip = {0.5, 0.5, 0.5}, .affine_p = 1, .rotate_deg = 20};
@@ -394,19 +395,19 @@ static void channels_share_their_shape(void **state) {
   struct vnt_cases_spec spec = plain;
   spec.channels = "t2; T1"; /* a model's order */
   struct vnt_cases turned = cases_open("channels.csv", &spec);
-  assert_string_equal(turned.channel_name[0], "T2");
+  assert_string_equal(turned.list.channel[0], "T2");
   assert_memory_equal(turned.items[0].channel[1].image, both.items[0].channel[0].image,
                       ELEMS * sizeof(float));
   vnt_cases_close(&turned);
   struct vnt_cases fields = cases_open("fields.csv", &spec); /* without names: as they are given */
-  assert_int_equal(fields.channels, 2);
-  assert_null(fields.channel_name[0]);
+  assert_int_equal(fields.list.channels, 2);
+  assert_null(fields.list.channel[0]);
   for (size_t c = 0; c < 2; c++)
     assert_memory_equal(fields.items[0].channel[c].image, both.items[0].channel[c].image,
                         ELEMS * sizeof(float));
   vnt_cases_close(&fields);
   fields = cases_open("semicolon.csv", &plain);
-  assert_int_equal(fields.channels, 1);
+  assert_int_equal(fields.list.channels, 1);
   vnt_cases_close(&fields);
   vnt_cases_close(&both);
   struct vn_diag diag;
@@ -415,6 +416,47 @@ static void channels_share_their_shape(void **state) {
                    VN_E_ARGUMENT);
   assert_non_null(strstr(diag.text, "the channel flair"));
   vnt_cases_close(&turned);
+}
+
+/* Files of several volumes, of every format that has them, alone or beside others: the same cases,
+ * bit for bit, as of a file for each channel. */
+static void volumes_are_channels(void **state) {
+  (void)state;
+  static const char *const lists[] = {"volumes.csv",      "volumes5.csv",  "volumes_mgz.csv",
+                                      "volumes_nrrd.csv", "volumes_t.csv", "volumes_mixed.csv"};
+  struct vnt_cases_spec spec = plain;
+  memcpy(spec.spacing_mm, (double[]){2.5, 1.2, 1.7}, sizeof spec.spacing_mm);
+  const struct vn_intensity_rule rules[3] = {
+      percentiles, {VN_INTENSITY_ZSCORE, 0, 0}, {VN_INTENSITY_WINDOW, -100, 900}};
+  spec.intensity = rules;
+  spec.n_intensity = 3;
+  spec.channels = "c; a; b"; /* of a model that has another order */
+  struct vnt_cases apart = cases_open("apart.csv", &spec);
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+    struct vnt_cases cases = cases_open(lists[i], &spec);
+    assert_int_equal(cases.list.channels, 3);
+    assert_int_equal(cases.list.count, 2);
+    assert_string_equal(cases.list.channel[0], "c");
+    for (size_t k = 0; k < 2; k++) {
+      const struct vnt_case *a = &apart.items[k], *b = &cases.items[k];
+      assert_int_equal(a->block.bytes, b->block.bytes);
+      assert_memory_equal(a->block.data, b->block.data, a->block.bytes);
+      for (size_t c = 0; c < 3; c++)
+        assert_memory_equal(&a->channel[c].intensity, &b->channel[c].intensity,
+                            sizeof a->channel[c].intensity);
+    }
+    vnt_cases_close(&cases);
+  }
+  /* Without names in the head the files say how many there are, and the order is theirs. */
+  spec.channels = NULL;
+  struct vnt_cases bare = cases_open("bare.csv", &spec), named = cases_open("volumes.csv", &spec);
+  assert_int_equal(bare.list.channels, 3);
+  assert_null(bare.list.channel[0]);
+  assert_memory_equal(bare.items[1].block.data, named.items[1].block.data,
+                      named.items[1].block.bytes);
+  vnt_cases_close(&bare);
+  vnt_cases_close(&named);
+  vnt_cases_close(&apart);
 }
 
 /* Several values are one class, one is ignored, and left is right in a mirror. */
@@ -568,6 +610,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(filling_is_left_out),        cmocka_unit_test(matching_is_with_another),
       cmocka_unit_test(channels_share_their_shape), cmocka_unit_test(tables_say_what_values_mean),
       cmocka_unit_test(bad_tables_are_refused),     cmocka_unit_test(cases_lie_where_there_is_room),
+      cmocka_unit_test(volumes_are_channels),
   };
   if (argc != 2) return 2;
   folder = argv[1];

@@ -239,8 +239,11 @@ static void case_write(const struct golden *g, float shift_mm, float strange) {
   free(voxels);
 }
 
-static const char *const images[2] = {image_path, image_path}, *const labels[2] = {label_path,
-                                                                                   label_path};
+/* The same case twice. */
+static char *images[] = {image_path};
+static const struct vnt_list_row row = {.image = images, .files = 1, .label = label_path};
+static const struct vnt_list_row *const rows[2] = {&row, &row};
+static const struct vnt_list list = {.channels = 1};
 
 /* Every value its own class; closed with the program. */
 static const struct vnt_labels *classes_of(size_t classes) {
@@ -250,10 +253,9 @@ static const struct vnt_labels *classes_of(size_t classes) {
 }
 
 static struct vnt_validation validation_of(size_t count, size_t classes, size_t threads) {
-  return (struct vnt_validation){.image_paths = images,
-                                 .label_paths = labels,
+  return (struct vnt_validation){.list = &list,
+                                 .cases = rows,
                                  .count = count,
-                                 .channels = 1,
                                  .labels = classes_of(classes),
                                  .tolerance_mm = 2,
                                  .threads = threads};
@@ -380,14 +382,14 @@ static void bad_cases_are_named(void **state) {
   case_write(&g, 0, 0.5f);
   refused(&v, VN_E_FORMAT, label_path, "is 0.5");
   case_write(&g, 0.2f, -1);
-  refused(&v, VN_E_FORMAT, label_path, "lies 0.2 mm away from its scan");
-  case_write(&g, 0.05f, -1);
+  refused(&v, VN_E_FORMAT, label_path, "lies elsewhere than its image");
+  case_write(&g, 0.02f, -1);
   assert_int_equal(validate(&v, (struct vnt_score[CLASSES - 1]){0}, NULL), VN_OK);
   case_write(&small, 0, -1);
   float *empty = calloc(g.elems, sizeof *empty);
   nifti_write(label_path, &g.maps, empty, 0);
   free(empty);
-  refused(&v, VN_E_FORMAT, label_path, "22x18x14 voxels, but its scan");
+  refused(&v, VN_E_FORMAT, label_path, "has 22 x 18 x 14 voxels, its image");
   case_write(&g, 0, -1);
   v.labels = classes_of(3);
   refused(&v, VN_E_ARGUMENT, "the network tells 4 classes apart", "3 are to be");

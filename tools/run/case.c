@@ -1,13 +1,13 @@
-/* Reading, segmenting, cleaning, measuring and writing one scan; see case.h. */
+/* Segmenting, cleaning, measuring and writing one scan; see case.h. */
 #include "case.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "cli.h"
+#include "input.h"
 #include "names.h"
 #include "os.h"
 #include "picture.h"
@@ -42,162 +42,6 @@ char **run_words_copy(char *const *word, size_t words) {
   return copy;
 }
 
-/* ---- in ---- */
-
-/* What a scan of two files may have beside it. */
-static const char *const halves[] = {".hdr", ".hdr.gz", ".img", ".img.gz"};
-
-void run_allow(struct sandbox *box, const char *scan) {
-  sandbox_read(box, scan);
-  for (size_t i = 0; i < sizeof halves / sizeof *halves; i++) {
-    char *half = run_name(scan, halves[i]);
-    sandbox_read(box, half);
-    free(half);
-  }
-  /* Of a detached NRRD header, the data file, which lies beside it and may have any name. */
-  if (strcasecmp(scan + run_stem(scan), ".nhdr") == 0 || run_has_siblings(scan))
-    sandbox_read_beside(box, scan);
-}
-
-static size_t elems_of(const struct run_input *input) {
-  return input->image[0].dim[0] * input->image[0].dim[1] * input->image[0].dim[2];
-}
-
-static size_t label_bytes(const struct run_session *session) {
-  return session->info.labels > 256 ? 2 : 1;
-}
-
-static enum vn_status named(enum vn_status status, const char *path, const struct vn_diag *inner,
-                            struct vn_diag *diag) {
-  return status ? vn_fail(diag, status, "%.200s: %.300s", path, inner->text) : VN_OK;
-}
-
-/* Does the file say how its scan lies, where the model wants to know? */
-static enum vn_status orientation_check(const struct run_session *session,
-                                        const struct vn_scan *file, struct vn_diag *diag) {
-  const char *letters = session->info.orientation, *reason = vn_scan_unoriented(file);
-  if (!letters || !reason) return VN_OK;
-  return vn_fail(diag, VN_E_UNSUPPORTED,
-                 "the model wants %.20s, but the scan %s: --geometry decides, with sform, qform or "
-                 "where its axes point, such as RAS",
-                 letters, reason);
-}
-
-/* What the case holds beside the segmenter's own memory: voxels, labels, regions. */
-static uint64_t case_bytes(const struct run_session *session, const struct run_input *input) {
-  uint64_t bytes = (uint64_t)elems_of(input) * (label_bytes(session) + session->info.regions);
-  for (size_t i = 0; i < input->count; i++) {
-    const size_t *dim = input->image[i].dim;
-    bytes += (uint64_t)dim[0] * dim[1] * dim[2] * sizeof(float);
-  }
-  return bytes;
-}
-
-/* The figure is known before a voxel is read. */
-static enum vn_status memory_count(const struct run_session *session, struct run_input *input,
-                                   struct vn_diag *diag) {
-  const struct run_options *o = session->options;
-  const uint64_t limit = o->exec.memory_limit_bytes;
-  enum vn_status status = vn_segmenter_memory(session->segmenter, input->images, input->count,
-                                              &o->segment, &input->memory_bytes, diag);
-  if (status) return status;
-  input->memory_bytes += case_bytes(session, input);
-  if (limit && input->memory_bytes > limit)
-    return vn_fail(diag, VN_E_MEMORY, "takes %.0f MiB, the limit is %.0f MiB",
-                   (double)input->memory_bytes / 1048576, (double)limit / 1048576);
-  const uint64_t more = input->memory_bytes - session->info.memory_bytes;
-  if (!limit && more > vn_memory_free())
-    return vn_fail(diag, VN_E_MEMORY,
-                   "takes %.0f MiB beside the network, and %.0f MiB are free (--memory-limit none "
-                   "tries all the same)",
-                   (double)more / 1048576, (double)vn_memory_free() / 1048576);
-  return VN_OK;
-}
-
-static enum vn_status file_open(const struct run_session *session, const char *path,
-                                struct vn_scan **file, struct vn_diag *diag) {
-  const char *geometry = session->options->geometry;
-  struct vn_diag inner;
-  const bool one = session->channels.count == 1;
-  enum vn_status status =
-      one ? vn_scan_open(path, file, diag) : vn_scan_open_series(path, file, diag);
-  if (status) return status;
-  if (geometry) status = vn_scan_set_geometry(*file, geometry, &inner);
-  if (!status) status = orientation_check(session, *file, &inner);
-  return named(status, path, &inner, diag);
-}
-
-/* A channel for each volume of each file. */
-static enum vn_status images_find(const struct run_session *session, const struct run_files *files,
-                                  struct run_input *input, struct vn_diag *diag) {
-  size_t volumes = 0;
-  char all[200], why[120];
-  for (size_t i = 0; i < input->files; i++) volumes += vn_scan_volumes(input->file[i]);
-  run_channels_tell(&session->channels, all, sizeof all);
-  run_words_tell(&session->channels, files->scan, files->scans, why, sizeof why);
-  if (volumes != session->channels.count)
-    return vn_fail(diag, VN_E_ARGUMENT, "%.200s: %zu volume%s in %zu file%s for a network of %s%s",
-                   files->scan[0], volumes, volumes == 1 ? "" : "s", input->files,
-                   input->files == 1 ? "" : "s", all, why);
-  input->image = calloc(volumes, sizeof *input->image);
-  input->images = calloc(volumes, sizeof *input->images);
-  if (!input->image || !input->images) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  for (size_t i = 0; i < volumes; i++) input->images[i] = &input->image[i];
-  return VN_OK;
-}
-
-/* Once headers are there, and again once voxels are. */
-static void images_fill(struct run_input *input) {
-  input->count = 0;
-  for (size_t i = 0; i < input->files; i++)
-    for (size_t v = 0; v < vn_scan_volumes(input->file[i]); v++) {
-      struct vn_image *image = &input->image[input->count++];
-      image->size = sizeof *image;
-      vn_scan_volume(input->file[i], v, image);
-    }
-}
-
-static enum vn_status files_open(const struct run_session *session, struct run_files *files,
-                                 struct run_input *input, struct vn_diag *diag) {
-  struct vn_diag inner;
-  enum vn_status status = run_words_order(&session->channels, files->scan, files->scans, diag);
-  if (status) return status;
-  input->file = calloc(files->scans, sizeof *input->file);
-  if (!input->file) return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  input->files = files->scans;
-  for (size_t i = 0; i < files->scans && !status; i++)
-    status = file_open(session, files->scan[i], &input->file[i], diag);
-  if (!status) status = images_find(session, files, input, diag);
-  if (status) return status;
-  images_fill(input);
-  return named(memory_count(session, input, &inner), files->scan[0], &inner, diag);
-}
-
-enum vn_status run_read(const struct run_session *session, struct run_files *files,
-                        struct run_input *input, struct vn_diag *diag) {
-  const struct vn_run_options run = {
-      .size = sizeof run,
-      .cancel = session->cancel,
-      .progress = session->reading,
-      .memory_limit_bytes = UINT64_MAX, /* memory_count has looked */
-  };
-  uint64_t start = vn_os_now_ns();
-  *input = (struct run_input){0};
-  enum vn_status status = files_open(session, files, input, diag);
-  for (size_t i = 0; i < input->files && !status; i++)
-    status = vn_scan_load(input->file[i], &run, diag);
-  if (!status) images_fill(input);
-  input->read_ns = vn_os_now_ns() - start;
-  return status;
-}
-
-void run_input_close(struct run_input *input) {
-  for (size_t i = 0; i < input->files; i++) vn_scan_close(&input->file[i]);
-  free(input->file);
-  free(input->image);
-  free(input->images);
-}
-
 /* ---- probabilities: in a nameless file beside the output, not in memory ---- */
 
 static enum vn_status scores_create(const char *path, int *fd, struct vn_diag *diag) {
@@ -216,7 +60,7 @@ static enum vn_status scores_open(const struct run_session *session, const struc
   int fd;
   enum vn_status status = scores_create(files->scores, &fd, diag);
   if (status) return status;
-  bool fits = !__builtin_mul_overflow(each, elems_of(input), bytes) && *bytes <= INT64_MAX;
+  bool fits = !__builtin_mul_overflow(each, run_elems(input), bytes) && *bytes <= INT64_MAX;
   if (fd >= 0 && !fits) errno = EFBIG;
   void *pages = fd >= 0 && fits ? vn_os_map_new(fd, *bytes) : NULL;
   const int reason = errno;
@@ -248,16 +92,6 @@ static enum vn_status tables_name(const struct run_session *session, const struc
   return path[0] && path[1] ? VN_OK : vn_fail(diag, VN_E_MEMORY, "out of memory");
 }
 
-static void scan_add(struct cli_files *all, const char *scan) {
-  cli_files_add(all, scan, false);
-  for (size_t i = 0; i < sizeof halves / sizeof *halves; i++) { /* of a pair, the other file */
-    char *half = run_name(scan, halves[i]);
-    if (!half) cli_fatal(VN_E_MEMORY, "out of memory");
-    if (access(half, F_OK) == 0) cli_files_add(all, half, false);
-    free(half);
-  }
-}
-
 void run_files_add(struct cli_files *all, const struct run_session *session,
                    const struct run_files *files) {
   const char *const outputs[] = {files->labels, files->scores, files->regions,
@@ -271,7 +105,7 @@ void run_files_add(struct cli_files *all, const struct run_session *session,
     cli_files_add(all, tables[i], true);
     free(tables[i]);
   }
-  for (size_t i = 0; i < files->scans; i++) scan_add(all, run_word_file(files->scan[i]));
+  for (size_t i = 0; i < files->scans; i++) run_scan_add(all, run_word_file(files->scan[i]));
 }
 
 static enum vn_status outputs_create(const struct run_session *session,
@@ -343,13 +177,13 @@ static enum vn_status images_write(const struct run_session *session, struct out
                                       .description = text,
                                       .cancel = session->cancel};
   enum vn_status status = vn_scan_write_labels(out->labels.fd, out->labels.path, &file, &inner);
-  if (status) return named(status, out->labels.path, &inner, diag);
+  if (status) return run_of_file(status, out->labels.path, &inner, diag);
   if (out->regions.fd >= 0)
     status = vn_scan_write_regions(out->regions.fd, out->regions.path, &file, &inner);
-  if (status) return named(status, out->regions.path, &inner, diag);
+  if (status) return run_of_file(status, out->regions.path, &inner, diag);
   if (out->scores.fd < 0) return VN_OK;
   status = vn_scan_write_probabilities(out->scores.fd, out->scores.path, &file, &inner);
-  return named(status, out->scores.path, &inner, diag);
+  return run_of_file(status, out->scores.path, &inner, diag);
 }
 
 static enum vn_status picture_draw(const struct run_session *session, struct outputs *out,
@@ -359,7 +193,7 @@ static enum vn_status picture_draw(const struct run_session *session, struct out
   struct vn_diag inner;
   struct picture_job job = {
       .image = &input->image[0], .map = &result->map, .labels = session->labels};
-  return named(picture_write(out->picture.fd, &job, &inner), out->picture.path, &inner, diag);
+  return run_of_file(picture_write(out->picture.fd, &job, &inner), out->picture.path, &inner, diag);
 }
 
 static void table_write(FILE *out, const struct run_session *session, const struct run_files *files,
@@ -425,7 +259,7 @@ static enum vn_status measure(const struct run_session *session, const struct ru
   for (size_t i = 0; i < regions && status == VN_OK; i++) {
     struct vn_measure both[2];
     const struct vn_label_map alone = {.size = sizeof alone,
-                                       .data = (char *)result->map.regions + i * elems_of(input),
+                                       .data = (char *)result->map.regions + i * run_elems(input),
                                        .elem_bytes = 1};
     status = vn_measure_labels(&input->image[0], &alone, 2, both, diag);
     result->measures[labels + i] = both[1];
@@ -443,23 +277,23 @@ static enum vn_status scan_segment(const struct run_session *session, const stru
   result->report.size = sizeof result->report;
   enum vn_status status = vn_segment(session->segmenter, input->images, input->count, &options,
                                      &result->map, &result->report, &inner);
-  if (status) return named(status, files->scan[0], &inner, diag);
+  if (status) return run_of_file(status, files->scan[0], &inner, diag);
   cli_interrupt_at_once(true); /* what follows does not ask for the button */
   if (vn_cancel_pressed(session->cancel)) return vn_fail(diag, VN_E_CANCELLED, "cancelled");
   uint64_t start = vn_os_now_ns();
   status = measure(session, input, result, &inner);
   result->measure_ns = vn_os_now_ns() - start;
-  return named(status, files->scan[0], &inner, diag);
+  return run_of_file(status, files->scan[0], &inner, diag);
 }
 
 static enum vn_status map_open(const struct run_session *session, const struct run_files *files,
                                const struct run_input *input, struct vn_label_map *map,
                                size_t *scores_bytes, struct vn_diag *diag) {
-  *map = (struct vn_label_map){.size = sizeof *map, .elem_bytes = label_bytes(session)};
-  map->data = malloc(elems_of(input) * map->elem_bytes);
+  *map = (struct vn_label_map){.size = sizeof *map, .elem_bytes = run_label_bytes(session)};
+  map->data = malloc(run_elems(input) * map->elem_bytes);
   if (!map->data) return vn_fail(diag, VN_E_MEMORY, "out of memory for the labels");
   const size_t regions = session->info.regions;
-  if (regions && !(map->regions = calloc(regions, elems_of(input))))
+  if (regions && !(map->regions = calloc(regions, run_elems(input))))
     return vn_fail(diag, VN_E_MEMORY, "out of memory for the regions");
   return files->scores ? scores_open(session, files, input, map, scores_bytes, diag) : VN_OK;
 }

@@ -8,8 +8,9 @@
 #include "cli.h"
 #include "models.h"
 #include "options.h"
-#include "sandbox.h"
 #include "vnet_scan.h"
+
+struct run_input; /* input.h */
 
 /* What all scans share. */
 struct run_session {
@@ -40,28 +41,6 @@ void run_files_add(struct cli_files *all, const struct run_session *session,
 
 /* Copies of the words of a case. Ends the program without memory. */
 char **run_words_copy(char *const *word, size_t words);
-
-/* A case on its way: read ahead by many.c while another one computes. */
-struct run_input {
-  struct vn_scan **file;          /* [files]; the first one's grid and geometry are the results' */
-  struct vn_image *image;         /* [images]: a channel each */
-  const struct vn_image **images; /* where these are */
-  size_t files, count;
-  uint64_t
-      memory_bytes; /* all that the run takes: segmenter, voxels, scores on their way, labels */
-  uint64_t read_ns;
-  bool warned; /* the result may be of no use, and the user was told */
-};
-
-/* Lets it be read from within the sandbox: its file, the other half of a pair, and what its name
- * says is beside it. */
-void run_allow(struct sandbox *box, const char *scan);
-
-/* Reads the files of a case after everything that can refuse them: order, headers, metadata,
- * memory. To be closed in any case. */
-enum vn_status run_read(const struct run_session *session, struct run_files *files,
-                        struct run_input *input, struct vn_diag *diag);
-void run_input_close(struct run_input *input);
 
 /* Segments and writes every file, the labels last: where they are, all is. */
 enum vn_status run_case(const struct run_session *session, const struct run_files *files,

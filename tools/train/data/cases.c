@@ -9,11 +9,7 @@
 
 #include "fail.h"
 #include "grid.h"
-#include "scan.h"
-
-/* Of a voxel, at the farthest corner. A quaternion near half a turn, in float32, errs by 0.03 of
- * one at the edge of a head; a label that is off by this much is off by nothing. */
-static const double APART_MOST_VOX = 0.05;
+#include "images.h"
 
 struct loading {
   struct vnt_cases *cases;
@@ -27,9 +23,8 @@ struct pair {
   struct vnt_cases *cases;
   const struct vnt_cases_spec *spec;
   struct vnt_case *item;
-  struct vnt_scan image, label;
-  struct vn_image first;   /* the first channel's, without voxels: the case's grid */
-  struct vn_voxels voxels; /* of the image, without filling */
+  struct vnt_images images; /* the first channel's grid is the case's */
+  struct vnt_scan label;
   struct vn_grid grid;
   float *planes;        /* [channels][d][h][w], of the item's block … */
   uint8_t *target;      /* … [d][h][w], likewise */
@@ -40,45 +35,7 @@ struct pair {
 /* ---- checks ---- */
 
 static const char *label_name(const struct pair *p) {
-  return vnt_path_end(p->item->label_path);
-}
-
-/* Does the file lie on the grid of the case's first image? */
-static enum vn_status grids_compare(const struct pair *p, const struct vn_image *b,
-                                    const char *path) {
-  const struct vn_image *a = &p->first;
-  if (memcmp(a->dim, b->dim, sizeof a->dim))
-    return vn_fail(p->diag, VN_E_FORMAT, "%s has %zu x %zu x %zu voxels, its image %zu x %zu x %zu",
-                   vnt_path_end(path), b->dim[0], b->dim[1], b->dim[2], a->dim[0], a->dim[1],
-                   a->dim[2]);
-  double most = 0, spacing_mm[3];
-  vn_image_spacing(a, spacing_mm);
-  const double smallest = fmin(fmin(spacing_mm[0], spacing_mm[1]), spacing_mm[2]);
-  double at[2][3] = {{0}};
-  size_t voxel[3] = {0};
-  for (int corner = 0; corner < 8; corner++) {
-    size_t v[3];
-    double world[2][3], apart = 0;
-    for (int i = 0; i < 3; i++) v[i] = corner >> i & 1 ? a->dim[i] - 1 : 0;
-    for (int i = 0; i < 3; i++) {
-      for (int s = 0; s < 2; s++) {
-        const double *row = s ? b->affine[i] : a->affine[i];
-        world[s][i] =
-            row[0] * (double)v[0] + row[1] * (double)v[1] + row[2] * (double)v[2] + row[3];
-      }
-      apart += (world[1][i] - world[0][i]) * (world[1][i] - world[0][i]);
-    }
-    if (sqrt(apart) / smallest <= most + 1e-6) continue; /* of equals the first */
-    most = sqrt(apart) / smallest;
-    memcpy(at, world, sizeof at);
-    memcpy(voxel, v, sizeof voxel);
-  }
-  if (most <= APART_MOST_VOX) return VN_OK;
-  return vn_fail(p->diag, VN_E_FORMAT,
-                 "%s lies elsewhere than its image: voxel %zu %zu %zu is at %.6g %.6g %.6g mm, "
-                 "the image's at %.6g %.6g %.6g mm, %.3g voxels apart",
-                 vnt_path_end(path), voxel[0], voxel[1], voxel[2], at[1][0], at[1][1], at[1][2],
-                 at[0][0], at[0][1], at[0][2], most);
+  return vnt_path_end(p->item->row->label);
 }
 
 /* A voxel whose value means nothing. */
@@ -108,28 +65,28 @@ static enum vn_status values_check(const struct pair *p) {
 /* ---- to the model's grid ---- */
 
 static enum vn_status grid_lay(struct pair *p) {
-  struct vn_view view = vn_view_plain(&p->image.image);
+  const struct vnt_scan *first = &p->images.channel[0];
+  struct vn_view view = vn_view_plain(&first->image);
   struct vn_diag inner;
   enum vn_status status = VN_OK;
-  if (*p->spec->orientation)
-    status = vnt_scan_orient(&p->image, p->spec->orientation, &view, &inner);
+  if (*p->spec->orientation) status = vnt_scan_orient(first, p->spec->orientation, &view, &inner);
   double spacing_mm[3];
   for (int i = 0; i < 3; i++)
     spacing_mm[i] = p->spec->spacing_mm[i] > 0 ? p->spec->spacing_mm[i] : view.spacing_mm[i];
   if (!status) status = vn_grid_make(&view, spacing_mm, &p->grid, &inner);
   if (!status) return VN_OK;
-  return vn_fail(p->diag, status, "%s: %.300s", vnt_path_end(p->item->image_path[0]), inner.text);
+  return vn_fail(p->diag, status, "%s: %.300s", vnt_path_end(p->images.path[0]), inner.text);
 }
 
 static enum vn_status out_of_memory(const struct pair *p) {
   return vn_fail(p->diag, VN_E_MEMORY, "out of memory for %s",
-                 vnt_path_end(p->item->image_path[0]));
+                 vnt_path_end(p->item->row->image[0]));
 }
 
 /* Room for what is kept of the case. */
 static enum vn_status source_open(struct pair *p) {
   struct vnt_case *item = p->item;
-  const size_t *dim = p->grid.dim, elems = dim[0] * dim[1] * dim[2], n = p->cases->channels;
+  const size_t *dim = p->grid.dim, elems = dim[0] * dim[1] * dim[2], n = p->images.channels;
   item->channel = calloc(n, sizeof *item->channel);
   if (!item->channel) return out_of_memory(p);
   const enum vn_status status =
@@ -145,15 +102,16 @@ static enum vn_status source_open(struct pair *p) {
   return VN_OK;
 }
 
-static enum vn_status image_place(struct pair *p, size_t c) {
+/* `voxels` are the channel's without filling. */
+static enum vn_status image_place(struct pair *p, size_t c, const struct vn_voxels *voxels) {
   struct vnt_channel *channel = &p->item->channel[c];
   const size_t *dim = p->grid.dim, start[2] = {0}, plane = dim[1] * dim[2];
-  const struct vn_walk walk = vn_view_walk(&p->grid.view, p->image.image.stride);
+  const struct vn_walk walk = vn_view_walk(&p->grid.view, p->images.channel[c].image.stride);
   float *scratch = malloc(vn_grid_scratch(&p->grid, dim) * sizeof *scratch);
   if (!scratch) return out_of_memory(p);
   float *image = p->planes + c * dim[0] * plane;
   for (size_t d = 0; d < dim[0]; d++)
-    vn_grid_sample(&p->grid, &p->voxels, &walk, d, start, dim + 1, scratch, image + d * plane);
+    vn_grid_sample(&p->grid, voxels, &walk, d, start, dim + 1, scratch, image + d * plane);
   free(scratch);
   for (size_t i = 0; i < dim[0] * plane; i++)
     image[i] = vn_intensity_apply(&channel->intensity, image[i]);
@@ -238,7 +196,7 @@ static enum vn_status target_count(struct pair *p) {
     for (size_t d = 0; d < planes; d++) before[d + 1] += before[d];
     if (c && before[planes]) item->label[item->present++] = (uint8_t)c;
   }
-  if (!item->present && item->label_path)
+  if (!item->present && item->row->label)
     vn_say(item->note, sizeof item->note, "%.100s: nothing of it is labelled at this spacing",
            label_name(p));
   return VN_OK;
@@ -246,58 +204,67 @@ static enum vn_status target_count(struct pair *p) {
 
 /* ---- a case ---- */
 
-static void note_take(struct pair *p, const struct vnt_scan *scan, const char *path) {
-  const char *note = vn_scan_note(scan->file);
+static void note_take(struct pair *p, const struct vn_scan *file, const char *path) {
+  const char *note = vn_scan_note(file);
   if (note) vn_say(p->item->note, sizeof p->item->note, "%.100s: %s", vnt_path_end(path), note);
+}
+
+static enum vn_status channel_refuse(const struct pair *p, size_t c, enum vn_status status,
+                                     const struct vn_diag *inner) {
+  const char *path = vnt_path_end(p->images.path[c]);
+  const struct vnt_scan *channel = &p->images.channel[c];
+  const size_t volumes = vn_scan_volumes(channel->file);
+  if (volumes == 1) return vn_fail(p->diag, status, "%s: %.300s", path, inner->text);
+  return vn_fail(p->diag, status, "%s: volume %zu of %zu: %.300s", path, channel->volume + 1,
+                 volumes, inner->text);
 }
 
 static enum vn_status channel_load(struct pair *p, size_t c) {
   struct vnt_case *item = p->item;
   const struct vnt_cases_spec *spec = p->spec;
-  const char *path = item->image_path[c];
+  struct vnt_scan *channel = &p->images.channel[c];
   struct vn_intensity intensity;
+  struct vn_voxels voxels;
   struct vn_diag inner;
-  enum vn_status status = VN_OK;
-  if (c) status = vnt_scan_open(path, &p->image, p->diag); /* the first is open */
-  if (!status) note_take(p, &p->image, path);
-  if (!status && c) status = grids_compare(p, &p->image.image, path);
-  if (!status) status = vnt_scan_load(&p->image, NULL, p->diag);
+  enum vn_status status = vnt_scan_load(channel, NULL, p->diag);
   if (status) return status;
-  status = vnt_scan_fit(&spec->intensity[spec->n_intensity > 1 ? c : 0], &p->image, &p->voxels,
+  status = vnt_scan_fit(&spec->intensity[spec->n_intensity > 1 ? c : 0], channel, &voxels,
                         &intensity, item->note, sizeof item->note, &inner);
-  if (status) return vn_fail(p->diag, status, "%s: %.300s", vnt_path_end(path), inner.text);
-  if (!item->validation) {
+  if (status) return channel_refuse(p, c, status, &inner);
+  if (!item->row->validation) {
     item->channel[c].intensity = intensity;
-    status = image_place(p, c);
+    status = image_place(p, c, &voxels);
   }
-  vnt_scan_close(&p->image); /* its voxels, before those of the next and of the labels */
+  vnt_images_drop(&p->images, c); /* its voxels, before those of the next and of the labels */
   return status;
 }
 
 static enum vn_status labels_load(struct pair *p) {
   const struct vnt_case *item = p->item;
+  const bool kept = !item->row->validation;
   enum vn_status status = VN_OK;
-  if (item->label_path) {
-    note_take(p, &p->label, item->label_path);
+  if (item->row->label) {
+    note_take(p, p->label.file, item->row->label);
     status = vnt_scan_load(&p->label, NULL, p->diag);
     if (!status) status = values_check(p);
-    if (!status && !item->validation) status = target_place(p);
-  } else if (!item->validation) {
+    if (!status && kept) status = target_place(p);
+  } else if (kept) {
     memset(p->target, 0, p->grid.dim[0] * p->grid.dim[1] * p->grid.dim[2]);
   }
-  return status || item->validation ? status : target_count(p);
+  return status || !kept ? status : target_count(p);
 }
 
 static enum vn_status pair_load(struct pair *p) {
   struct vnt_case *item = p->item;
-  enum vn_status status = vnt_scan_open(item->image_path[0], &p->image, p->diag);
-  if (status) return status;
-  p->first = p->image.image;
-  if (item->label_path) status = vnt_scan_open(item->label_path, &p->label, p->diag);
-  if (!status && item->label_path) status = grids_compare(p, &p->label.image, item->label_path);
+  const struct vnt_list_row *row = item->row;
+  enum vn_status status = vnt_images_open(&p->cases->list, row, &p->images, p->diag);
+  if (!status && row->label) status = vnt_scan_open(row->label, &p->label, p->diag);
+  if (!status && row->label)
+    status = vnt_grids_compare(&p->images.channel[0].image, &p->label.image, row->label, p->diag);
   if (!status) status = grid_lay(p);
-  if (!status && !item->validation) status = source_open(p);
-  for (size_t c = 0; c < p->cases->channels && !status; c++) status = channel_load(p, c);
+  if (!status && !row->validation) status = source_open(p);
+  for (size_t f = 0; f < row->files && !status; f++) note_take(p, p->images.file[f], row->image[f]);
+  for (size_t c = 0; c < p->images.channels && !status; c++) status = channel_load(p, c);
   return status ? status : labels_load(p);
 }
 
@@ -311,7 +278,7 @@ static void case_load(void *context, size_t index, size_t slot) {
                    .item = &loading->cases->items[index],
                    .diag = &inner};
   const enum vn_status status = pair_load(&p);
-  vnt_scan_close(&p.image);
+  vnt_images_close(&p.images);
   vnt_scan_close(&p.label);
   vn_grid_close(&p.grid);
   free(p.voxel_label);
@@ -333,49 +300,38 @@ static enum vn_status spec_check(const struct vnt_cases_spec *spec, struct vn_di
 }
 
 /* From the list's rows to empty cases. */
-static enum vn_status rows_take(struct vnt_list *list, const char *csv, struct vnt_cases *cases,
-                                struct vn_diag *diag) {
+static enum vn_status rows_take(struct vnt_cases *cases, const char *csv, struct vn_diag *diag) {
+  const struct vnt_list *list = &cases->list;
   cases->items = calloc(list->count + 1, sizeof *cases->items);
   cases->training = malloc((list->count + 1) * sizeof *cases->training);
   if (!cases->items || !cases->training)
     return vn_fail(diag, VN_E_MEMORY, "out of memory for the list of cases");
-  cases->count = list->count;
-  cases->channels = list->channels;
-  memcpy(cases->channel_name, list->channel, sizeof list->channel);
-  memset(list->channel, 0, sizeof list->channel);
   for (size_t i = 0; i < list->count; i++) {
-    struct vnt_list_row *row = &list->row[i];
-    cases->items[i] = (struct vnt_case){.block.fd = -1,
-                                        .image_path = row->image,
-                                        .label_path = row->label,
-                                        .line = row->line,
-                                        .validation = row->validation};
-    row->image = NULL;
-    row->label = NULL;
-    if (!row->validation) cases->training[cases->n_training++] = i;
+    cases->items[i] = (struct vnt_case){.row = &list->row[i], .block.fd = -1};
+    if (!list->row[i].validation) cases->training[cases->n_training++] = i;
   }
   cases->n_validation = list->count - cases->n_training;
-  if (cases->spec.n_intensity > 1 && cases->spec.n_intensity != cases->channels)
+  if (cases->spec.n_intensity > 1 && cases->spec.n_intensity != list->channels)
     return vn_fail(diag, VN_E_ARGUMENT, "%s: rules for intensities: %zu, but %zu channels",
-                   vnt_path_end(csv), cases->spec.n_intensity, cases->channels);
-  if (cases->n_training || (cases->spec.validation && cases->count)) return VN_OK;
+                   vnt_path_end(csv), cases->spec.n_intensity, list->channels);
+  if (cases->n_training || (cases->spec.validation && list->count)) return VN_OK;
   return vn_fail(diag, VN_E_FORMAT, "%s: there is no case to train on", vnt_path_end(csv));
 }
 
 static enum vn_status cases_load(struct vnt_cases *cases, const char *csv, struct vn_pool *pool,
                                  struct vn_diag *diag) {
   struct loading loading = {.cases = cases, .first_bad = SIZE_MAX};
-  loading.status = calloc(cases->count, sizeof *loading.status);
-  loading.diag = calloc(cases->count, sizeof *loading.diag);
+  loading.status = calloc(cases->list.count, sizeof *loading.status);
+  loading.diag = calloc(cases->list.count, sizeof *loading.diag);
   enum vn_status status = VN_OK;
   if (!loading.status || !loading.diag)
     status = vn_fail(diag, VN_E_MEMORY, "out of memory for the list of cases");
   else
-    vn_pool_run(pool, cases->count, case_load, &loading);
+    vn_pool_run(pool, cases->list.count, case_load, &loading);
   const size_t bad = atomic_load(&loading.first_bad);
   if (!status && bad != SIZE_MAX)
     status = vn_fail(diag, loading.status[bad], "%s, line %zu: %.380s", vnt_path_end(csv),
-                     cases->items[bad].line, loading.diag[bad].text);
+                     cases->items[bad].row->line, loading.diag[bad].text);
   free(loading.status);
   free(loading.diag);
   return status;
@@ -383,17 +339,17 @@ static enum vn_status cases_load(struct vnt_cases *cases, const char *csv, struc
 
 enum vn_status vnt_cases_open(const char *csv, const struct vnt_cases_spec *spec,
                               struct vn_pool *pool, struct vnt_cases *cases, struct vn_diag *diag) {
-  struct vnt_list list = {0};
   *cases = (struct vnt_cases){.spec = *spec};
+  struct vnt_list *list = &cases->list;
   cases->store.path = spec->store_path;
   cases->store.limit_bytes = spec->memory_bytes;
   enum vn_status status = spec_check(spec, diag);
-  if (!status) status = vnt_list_read(csv, &list, diag);
-  for (size_t i = 0; i < list.count && spec->validation; i++) list.row[i].validation = true;
-  if (!status && spec->folds) status = vnt_list_fold(&list, csv, spec->fold, spec->folds, diag);
-  if (!status) status = vnt_list_order(&list, csv, spec->channels, diag);
-  if (!status) status = rows_take(&list, csv, cases, diag);
-  vnt_list_close(&list);
+  if (!status) status = vnt_list_read(csv, list, diag);
+  for (size_t i = 0; i < list->count && spec->validation; i++) list->row[i].validation = true;
+  if (!status && spec->folds) status = vnt_list_fold(list, csv, spec->fold, spec->folds, diag);
+  if (!status) status = vnt_list_order(list, csv, spec->channels, diag);
+  if (!status) status = vnt_images_count(list, csv, diag);
+  if (!status) status = rows_take(cases, csv, diag);
   if (!status) status = cases_load(cases, csv, pool, diag);
   if (!status && spec->validation) return VN_OK;
   for (size_t i = 0; i < cases->n_training && !status; i++)
@@ -405,17 +361,14 @@ enum vn_status vnt_cases_open(const char *csv, const struct vnt_cases_spec *spec
 
 void vnt_cases_close(struct vnt_cases *cases) {
   if (!cases) return;
-  for (size_t i = 0; i < cases->count; i++) {
+  for (size_t i = 0; cases->items && i < cases->list.count; i++) {
     struct vnt_case *item = &cases->items[i];
-    for (size_t c = 0; c < cases->channels; c++) free(item->image_path[c]);
-    free(item->image_path);
-    free(item->label_path);
     free(item->channel);
     vnt_block_free(&item->block);
     free(item->before);
     free(item->label);
   }
-  for (size_t c = 0; c < cases->channels; c++) free(cases->channel_name[c]);
+  vnt_list_close(&cases->list);
   free(cases->items);
   free(cases->training);
   *cases = (struct vnt_cases){0};

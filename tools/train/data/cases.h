@@ -5,8 +5,10 @@
  *   "b, 2/t1.nii","b, 2/seg.nii",validation
  *   c/t1.nii.gz,none,train         nothing is labelled: all of it is background
  *
- * A scan of several channels has a column for each, image_NAME, or its files between semicolons in
- * the column image, all on one grid. Paths are relative to the list's folder; csv.h has the rest.
+ * A scan of several channels has a column for each, image_NAME, or one for all of them, image or
+ * image_NAME;NAME;…, with its files between semicolons: a channel for each volume of each file, so
+ * that a file of several volumes may be all of them. They lie on one grid. Paths are relative to
+ * the list's folder; csv.h has the rest.
  *
  * A training scan is kept as the runtime would show it to the network: turned to the model's
  * orientation, brought to its spacing (grid.h), normalised (intensity.h) by its own voxels. Its
@@ -40,11 +42,8 @@ struct vnt_cases_spec {
 };
 
 struct vnt_case {
-  char **image_path; /* [channels], from the present folder, as is … */
-  char *label_path;  /* … this; NULL: nothing is labelled */
-  size_t line;       /* of the list, from 1 */
-  char note[512];    /* what the reader set right in either file, and filling */
-  bool validation;   /* then nothing below is filled */
+  const struct vnt_list_row *row; /* its files; where it is for validation, there is but a note */
+  char note[512];                 /* what the reader set right in any file, and filling */
   struct vnt_source source;
   struct vnt_channel *channel; /* [channels], what source borrows … */
   struct vnt_block block;      /* … with the voxels of all of them and the target */
@@ -56,11 +55,9 @@ struct vnt_case {
 struct vnt_cases {
   struct vnt_cases_spec spec;
   struct vnt_store store;
-  size_t channels;
-  char *channel_name[VNT_CHANNELS_MOST]; /* NULL where the list does not say */
-  struct vnt_case *items;                /* in the list's order */
-  size_t count;
-  size_t *training; /* [n_training]: indices of items */
+  struct vnt_list list;   /* its channels are in the network's order */
+  struct vnt_case *items; /* [list.count] */
+  size_t *training;       /* [n_training]: indices of items */
   size_t n_training, n_validation;
 };
 

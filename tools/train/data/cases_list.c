@@ -9,6 +9,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "channels.h"
 #include "os.h"
 #include "printed.h"
 #include "random.h"
@@ -16,7 +17,8 @@
 struct taker {
   const char *path;
   struct vnt_list *list;
-  size_t image[VNT_CHANNELS_MOST], label, split; /* fields; SIZE_MAX: none */
+  size_t image[VNT_FIELDS_MOST], images; /* fields: the columns image or image_NAME */
+  size_t label, split;                   /* fields; SIZE_MAX: none */
 };
 
 static enum vn_status out_of_memory(struct vn_diag *diag) {
@@ -25,35 +27,58 @@ static enum vn_status out_of_memory(struct vn_diag *diag) {
 
 /* ---- the head ---- */
 
-/* image, or image_NAME for the channel NAME. */
-static enum vn_status channel_take(struct taker *t, const struct vnt_csv_row *row, size_t field,
-                                   struct vn_diag *diag) {
-  struct vnt_list *list = t->list;
-  const char *name = row->field[field] + strlen("image");
-  if (list->channels == VNT_CHANNELS_MOST)
+/* Names between semicolons, which go into the model: its rules for them hold. */
+static enum vn_status channels_name(struct vnt_list *list, const struct vnt_csv_row *row,
+                                    const char *names, size_t count, struct vn_diag *diag) {
+  struct vn_channels channels;
+  if (count > VNT_CHANNELS_MOST)
     return vn_fail(diag, VN_E_FORMAT, "%s, line %zu: more than %d channels", row->file, row->line,
                    VNT_CHANNELS_MOST);
-  if (list->channels && (!*name || !list->channel[0]))
-    return vn_fail(diag, VN_E_FORMAT,
-                   "%s, line %zu: the column 'image' is one of several: channels are called "
-                   "image_NAME, such as image_t1,image_t2",
-                   row->file, row->line);
-  if (strpbrk(name, "=/;") || strlen(name) > 64)
-    return vn_fail(
-        diag, VN_E_FORMAT,
-        "%s, line %zu: column '%.60s': a channel's name has at most 63 bytes and none of "
-        "= / ;",
-        row->file, row->line, row->field[field]);
-  if (*name && !(list->channel[list->channels] = strdup(name + 1))) return out_of_memory(diag);
-  t->image[list->channels++] = field;
-  return VN_OK;
+  enum vn_status status = vn_channels_parse(names, NULL, NULL, count, &channels, NULL);
+  if (status == VN_E_FORMAT)
+    vn_fail(diag, status,
+            "%s, line %zu: channels '%.100s': their names differ, have at most %d bytes and none "
+            "of = and /",
+            row->file, row->line, names, VN_CHANNEL_NAME_MOST);
+  for (size_t c = 0; c < count && !status; c++, list->channels++) {
+    list->given[c] = c;
+    list->channel[c] = strdup(channels.of[c].name);
+    if (!list->channel[c]) status = VN_E_MEMORY;
+  }
+  vn_channels_close(&channels);
+  return status == VN_E_MEMORY ? out_of_memory(diag) : status;
+}
+
+/* The channels are called as the columns for images are: image_NAME each, or a single one
+ * image_NAME;NAME;…. A single column may be called image alone. */
+static enum vn_status channels_take(const struct taker *t, const struct vnt_csv_row *row,
+                                    struct vn_diag *diag) {
+  struct vn_printed text;
+  size_t named = 0, count = 0;
+  FILE *out = vn_printed_open(&text);
+  for (size_t i = 0; i < t->images; i++) {
+    const char *name = row->field[t->image[i]] + strlen("image");
+    if (*name) named++, count++, name++;
+    for (const char *c = name; *c; c++) count += *c == ';';
+    if (out) fprintf(out, "%s%s", i ? ";" : "", name);
+  }
+  if (!vn_printed_close(out, &text)) return out_of_memory(diag);
+  enum vn_status status = VN_OK;
+  if (t->images > 1 && (named < t->images || count > t->images))
+    status = vn_fail(diag, VN_E_FORMAT,
+                     "%s, line %zu: of several columns for images each is one channel, image_NAME, "
+                     "such as image_t1,image_t2",
+                     row->file, row->line);
+  else if (named)
+    status = channels_name(t->list, row, text.text, count, diag);
+  free(text.text);
+  return status;
 }
 
 static enum vn_status head_take(struct taker *t, const struct vnt_csv_row *row,
                                 struct vn_diag *diag) {
   for (size_t f = 0; f < row->fields; f++) {
     const char *name = row->field[f];
-    enum vn_status status = VN_OK;
     for (size_t k = 0; k < f; k++)
       if (strcasecmp(row->field[k], name) == 0)
         return vn_fail(diag, VN_E_FORMAT, "%s, line %zu: column '%.60s' is there twice", row->file,
@@ -63,18 +88,17 @@ static enum vn_status head_take(struct taker *t, const struct vnt_csv_row *row,
     else if (strcmp(name, "split") == 0)
       t->split = f, t->list->split = true;
     else if (strcmp(name, "image") == 0 || (strncmp(name, "image_", 6) == 0 && name[6]))
-      status = channel_take(t, row, f, diag);
+      t->image[t->images++] = f;
     else
       return vn_fail(diag, VN_E_FORMAT,
                      "%s, line %zu: column '%.60s' is none of image, image_NAME, label and split, "
                      "which the first line has to name, separated by commas",
                      row->file, row->line, name);
-    if (status) return status;
   }
-  if (!t->list->channels || t->label == SIZE_MAX)
+  if (!t->images || t->label == SIZE_MAX)
     return vn_fail(diag, VN_E_FORMAT, "%s, line %zu: there is no column '%s'", row->file, row->line,
-                   t->list->channels ? "label" : "image");
-  return VN_OK;
+                   t->images ? "label" : "image");
+  return channels_take(t, row, diag);
 }
 
 /* ---- cases ---- */
@@ -94,8 +118,8 @@ static char *trimmed(char *text) {
   return text;
 }
 
-/* The files of the column image: one for each channel, between semicolons, unless there is one file
- * of the whole name. How many there are, of which at most VNT_CHANNELS_MOST are given. */
+/* The files of a single column, between semicolons, unless there is one file of the whole name. How
+ * many there are, of which at most VNT_CHANNELS_MOST are given. */
 static size_t files_cut(const struct taker *t, char *text, char *file[VNT_CHANNELS_MOST]) {
   char *whole = strchr(text, ';') ? path_make(t, text) : NULL;
   const bool one = whole && access(whole, F_OK) == 0;
@@ -109,24 +133,20 @@ static size_t files_cut(const struct taker *t, char *text, char *file[VNT_CHANNE
   return count;
 }
 
-/* Where channels have no columns of their own, the first case says how many there are. */
+/* How many channels they have is seen once they are open. */
 static enum vn_status files_find(const struct taker *t, const struct vnt_csv_row *row,
-                                 char *file[VNT_CHANNELS_MOST], struct vn_diag *diag) {
-  struct vnt_list *list = t->list;
-  const bool columns = list->channel[0];
-  const size_t count = columns ? list->channels : files_cut(t, row->field[t->image[0]], file);
-  if (count > VNT_CHANNELS_MOST)
+                                 char *file[VNT_CHANNELS_MOST], size_t *count,
+                                 struct vn_diag *diag) {
+  const bool columns = t->images > 1;
+  *count = columns ? t->images : files_cut(t, row->field[t->image[0]], file);
+  if (*count > VNT_CHANNELS_MOST)
     return vn_fail(diag, VN_E_FORMAT, "%s, line %zu: more than %d channels", row->file, row->line,
                    VNT_CHANNELS_MOST);
-  if (!list->count) list->channels = count;
-  if (count != list->channels)
-    return vn_fail(diag, VN_E_FORMAT, "%s, line %zu: files of the image: %zu, and %zu before",
-                   row->file, row->line, count, list->channels);
-  for (size_t c = 0; c < count; c++) {
-    if (columns) file[c] = row->field[t->image[c]];
-    if (!*file[c])
+  for (size_t i = 0; i < *count; i++) {
+    if (columns) file[i] = row->field[t->image[i]];
+    if (!*file[i])
       return vn_fail(diag, VN_E_FORMAT, "%s, line %zu: no image%s%.60s", row->file, row->line,
-                     columns ? " of the channel " : "", columns ? list->channel[c] : "");
+                     columns ? " of the channel " : "", columns ? t->list->channel[i] : "");
   }
   return VN_OK;
 }
@@ -150,7 +170,8 @@ static enum vn_status case_take(struct taker *t, const struct vnt_csv_row *row,
                                 struct vn_diag *diag) {
   struct vnt_list *list = t->list;
   char *file[VNT_CHANNELS_MOST];
-  enum vn_status status = files_find(t, row, file, diag);
+  size_t files;
+  enum vn_status status = files_find(t, row, file, &files, diag);
   if (!status) status = fields_check(t, row, diag);
   if (status) return status;
   /* Twice the room at every power of two. */
@@ -163,10 +184,10 @@ static enum vn_status case_take(struct taker *t, const struct vnt_csv_row *row,
   struct vnt_list_row *item = &list->row[list->count++];
   *item = (struct vnt_list_row){.line = row->line};
   item->validation = t->split != SIZE_MAX && strcmp(row->field[t->split], "validation") == 0;
-  item->image = calloc(list->channels, sizeof *item->image);
+  item->image = calloc(files, sizeof *item->image);
   if (!item->image) return out_of_memory(diag);
-  for (size_t c = 0; c < list->channels; c++)
-    if (!(item->image[c] = path_make(t, file[c]))) return out_of_memory(diag);
+  for (; item->files < files; item->files++)
+    if (!(item->image[item->files] = path_make(t, file[item->files]))) return out_of_memory(diag);
   if (strcmp(row->field[t->label], "none") == 0) return VN_OK;
   item->label = path_make(t, row->field[t->label]);
   return item->label ? VN_OK : out_of_memory(diag);
@@ -186,7 +207,7 @@ enum vn_status vnt_list_read(const char *path, struct vnt_list *list, struct vn_
 
 void vnt_list_close(struct vnt_list *list) {
   for (size_t i = 0; i < list->count; i++) {
-    for (size_t c = 0; list->row[i].image && c < list->channels; c++) free(list->row[i].image[c]);
+    for (size_t f = 0; f < list->row[i].files; f++) free(list->row[i].image[f]);
     free(list->row[i].image);
     free(list->row[i].label);
   }
@@ -225,7 +246,7 @@ enum vn_status vnt_list_fold(struct vnt_list *list, const char *path, size_t fol
 
 char *vnt_list_channels(const struct vnt_list *list) {
   struct vn_printed text;
-  if (!list->channels || !list->channel[0]) return NULL;
+  if (!list->channel[0]) return NULL;
   FILE *out = vn_printed_open(&text);
   for (size_t c = 0; out && c < list->channels; c++)
     fprintf(out, "%s%s", c ? "; " : "", list->channel[c]);
@@ -236,16 +257,14 @@ static void channels_swap(struct vnt_list *list, size_t a, size_t b) {
   char *name = list->channel[a];
   list->channel[a] = list->channel[b];
   list->channel[b] = name;
-  for (size_t i = 0; i < list->count; i++) {
-    char *path = list->row[i].image[a];
-    list->row[i].image[a] = list->row[i].image[b];
-    list->row[i].image[b] = path;
-  }
+  const size_t given = list->given[a];
+  list->given[a] = list->given[b];
+  list->given[b] = given;
 }
 
 enum vn_status vnt_list_order(struct vnt_list *list, const char *path, const char *channels,
                               struct vn_diag *diag) {
-  if (!channels || !list->channels || !list->channel[0]) return VN_OK;
+  if (!channels || !list->channel[0]) return VN_OK;
   for (size_t c = 0; c < list->channels; c++) {
     channels += strspn(channels, "; ");
     size_t length = strcspn(channels, ";"), found = c;

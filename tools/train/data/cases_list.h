@@ -1,4 +1,5 @@
-/* The list of cases as a file; what it looks like is in cases.h. Private to cases.c. */
+/* The list of cases as a file; what it looks like is in cases.h. No scan is opened here: images.h
+ * makes channels of a case's files. */
 #ifndef VNET_TRAIN_CASES_LIST_H
 #define VNET_TRAIN_CASES_LIST_H
 
@@ -10,20 +11,23 @@ enum { VNT_CHANNELS_MOST = 32 };
 
 struct vnt_list_row {
   size_t line;  /* from 1 */
-  char **image; /* [channels] paths, with the list's folder before relative ones; owned */
-  char *label;  /* likewise; NULL: none, nothing is labelled */
+  char **image; /* [files] paths, with the list's folder before relative ones; owned */
+  size_t files; /* each has one channel or several */
+  char *label;  /* a path, too; NULL: none, nothing is labelled */
   bool validation;
 };
 
 struct vnt_list {
   struct vnt_list_row *row;
-  size_t count, channels;
+  size_t count;
   bool split;                       /* it has the column */
-  char *channel[VNT_CHANNELS_MOST]; /* the channels' names; of a single one it may be NULL */
+  size_t channels;                  /* 0: the head does not say, the files do */
+  char *channel[VNT_CHANNELS_MOST]; /* [channels] names; all NULL: the head has none */
+  size_t given[VNT_CHANNELS_MOST];  /* [channels] which of a case's volumes each is, as listed */
 };
 
-/* Fills *list, to be closed in any case. VN_E_IO, VN_E_FORMAT (the sentence names the line),
- * VN_E_MEMORY. */
+/* Fills *list, to be closed in any case; channels are in the order of the head. VN_E_IO,
+ * VN_E_FORMAT (the sentence names the line), VN_E_MEMORY. */
 enum vn_status vnt_list_read(const char *path, struct vnt_list *list, struct vn_diag *diag);
 void vnt_list_close(struct vnt_list *list);
 

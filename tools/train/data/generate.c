@@ -65,6 +65,13 @@ void vnt_generator_defaults(struct vnt_generator *g, const size_t patch[3], doub
   vnt_normals_fill(&g->normals);
 }
 
+void vnt_generator_contrast(struct vnt_generator *g, enum vnt_contrast contrast) {
+  static const double tissues[] = {0, 0.75, 1}, t1[] = {0, 0.5, 1};
+  g->tissues = tissues[contrast];
+  g->t1 = t1[contrast];
+  if (contrast != VNT_CONTRAST_ANY) g->negative = 0; /* which is another order */
+}
+
 /* ---- the shape ---- */
 
 struct sample {
@@ -141,7 +148,7 @@ static void look_draw(struct sample *s, struct vnt_random *r) {
 static void tissues_draw(struct sample *s, struct vnt_random *r) {
   static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
                                    {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
-  const bool t1 = vnt_random_below(r, 2);
+  const bool t1 = vnt_random_real(r, 0, 1) < s->g->t1;
   const int *order = orders[t1 ? 0 : vnt_random_below(r, 6)];
   double grey[3] = {vnt_random_real(r, 0.02, 0.35)};
   for (int i = 1; i < 3; i++) grey[i] = grey[i - 1] + vnt_random_real(r, 0.12, 0.4);

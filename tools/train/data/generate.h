@@ -10,6 +10,11 @@
 
 #include "pool.h"
 
+/* The greys of the brain's structures. ANY: each has its own. T1: those of fluid, grey and white
+ * matter, in this order, or between them. MRI: three in four samples have such three, half of them
+ * in the order of T1, the others in any; the rest is as ANY. */
+enum vnt_contrast { VNT_CONTRAST_ANY, VNT_CONTRAST_MRI, VNT_CONTRAST_T1, VNT_CONTRASTS };
+
 /* Strengths; vnt_generator_defaults gives those that the shipped brain was trained with. */
 struct vnt_generator {
   size_t patch[3];      /* d h w */
@@ -20,9 +25,8 @@ struct vnt_generator {
   double far, far_mm;   /* a share of samples is shifted as much as this: windows of a large scan */
   double bend_mm;       /* largest sd of the control points' displacements */
   double bend_every_mm; /* between control points */
-  double tissues;       /* a share of samples in which three greys, of fluid, grey and white matter,
-                           make those of the brain's structures, half of them in the order of T1;
-                           the others have any grey in any structure */
+  double tissues, t1;   /* a share of samples that have three tissues' greys, and of those a share
+                           that has them in the order of T1 */
   double flat;          /* a share of samples whose brain is almost one grey, as in CT */
   double dark;          /* a share of samples that are dark around the brain, as where fat is
                            suppressed, and in EPI */
@@ -39,7 +43,9 @@ struct vnt_generator {
   const uint8_t *other_side;
 };
 
+/* Of any contrast. */
 void vnt_generator_defaults(struct vnt_generator *g, const size_t patch[3], double spacing_mm);
+void vnt_generator_contrast(struct vnt_generator *g, enum vnt_contrast contrast);
 
 /* Sample `index` under `seed`: fills image[d][h][w], intensities from the 0.5th to the 99.5th
  * percentile as 0 to 1 (as intensity.h does for "percentile 0.5 99.5"), and target[d][h][w].

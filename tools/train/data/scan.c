@@ -3,26 +3,37 @@
 
 #include "fail.h"
 
-enum vn_status vnt_scan_open(const char *path, struct vnt_scan *scan, struct vn_diag *diag) {
+static struct vn_image image_of(const struct vnt_scan *scan) {
   struct vn_image image = {.size = sizeof image};
+  vn_scan_volume(scan->file, scan->volume, &image);
+  return image;
+}
+
+enum vn_status vnt_scan_take(struct vnt_scan *scan, struct vn_diag *diag) {
+  const struct vn_image image = image_of(scan);
+  return vn_image_take(&image, &scan->image, diag);
+}
+
+enum vn_status vnt_scan_open(const char *path, struct vnt_scan *scan, struct vn_diag *diag) {
   struct vn_diag inner;
   *scan = (struct vnt_scan){0};
-  enum vn_status status = vn_scan_open(path, &scan->file, diag);
+  enum vn_status status = vn_scan_open_series(path, &scan->file, diag);
   if (status) return status;
-  vn_scan_image(scan->file, &image);
-  status = vn_image_take(&image, &scan->image, &inner);
+  if (vn_scan_volumes(scan->file) > 1)
+    return vn_fail(
+        diag, VN_E_UNSUPPORTED,
+        "%.200s: it has %zu volumes, and a label map has one, with a label at each voxel", path,
+        vn_scan_volumes(scan->file));
+  status = vnt_scan_take(scan, &inner);
   return status ? vn_fail(diag, status, "%.200s: %.300s", path, inner.text) : VN_OK;
 }
 
 enum vn_status vnt_scan_load(struct vnt_scan *scan, struct vn_cancel *cancel,
                              struct vn_diag *diag) {
   const struct vn_run_options run = {.size = sizeof run, .cancel = cancel};
-  struct vn_image image = {.size = sizeof image};
-  enum vn_status status = vn_scan_load(scan->file, &run, diag);
-  if (status) return status;
-  vn_scan_image(scan->file, &image);
-  scan->image.voxels = image.voxels;
-  return VN_OK;
+  const enum vn_status status = vn_scan_load(scan->file, &run, diag);
+  if (!status) scan->image.voxels = image_of(scan).voxels;
+  return status;
 }
 
 void vnt_scan_close(struct vnt_scan *scan) {

@@ -7,24 +7,28 @@
 #include "orient.h"
 #include "vnet_scan.h"
 
+/* A volume of a file. */
 struct vnt_scan {
   struct vn_scan *file;
-  struct vn_image image; /* taken (image.h); voxels NULL until they are loaded, then dense floats */
+  size_t volume;
+  struct vn_image image; /* taken (image.h); voxels NULL until they are loaded, then floats */
 };
 
-/* Opens the file and takes its image. To be closed in any case; sentences begin with the path. As
- * vn_scan_open. */
+/* Opens a file of one volume, as label maps are, and takes its image. To be closed in any case;
+ * sentences begin with the path. As vn_scan_open. */
 enum vn_status vnt_scan_open(const char *path, struct vnt_scan *scan, struct vn_diag *diag);
-/* As vn_scan_load; `cancel` may be NULL. */
+/* Takes the volume's image from an open file. As vn_image_take. */
+enum vn_status vnt_scan_take(struct vnt_scan *scan, struct vn_diag *diag);
+/* Loads the file, unless it is loaded. As vn_scan_load; `cancel` may be NULL. */
 enum vn_status vnt_scan_load(struct vnt_scan *scan, struct vn_cancel *cancel, struct vn_diag *diag);
 void vnt_scan_close(struct vnt_scan *scan);
 
-/* Of a loaded scan: i fastest. */
+/* Of a loaded scan from a file of one volume: dense, i fastest. */
 static inline const float *vnt_scan_voxels(const struct vnt_scan *scan) {
   return scan->image.voxels;
 }
 
-/* Where a view's element lies among vnt_scan_voxels: in elements, not bytes. */
+/* Where a view's element lies among them: in elements, not bytes. */
 struct vn_walk vnt_scan_walk(const struct vnt_scan *scan, const struct vn_view *view);
 
 /* As vn_view_orient, with the file's reason where it does not say how it lies. */

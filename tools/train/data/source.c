@@ -84,10 +84,8 @@ static enum vn_status maps_open(const struct vnt_samples_spec *spec, struct vn_p
   free(r.status);
   free(r.diag);
   vnt_generator_defaults(&s->generator, spec->patch, spec->spacing_mm[0]);
-  if (r.classes) { /* parts are told apart by their greys, of which a flat scan has one */
-    s->generator.tissues = 0.75;
-    s->generator.flat = 0;
-  }
+  vnt_generator_contrast(&s->generator, spec->contrast);
+  if (r.classes) s->generator.flat = 0; /* in one grey no part is told from another */
   if (spec->classes->sided) s->generator.other_side = spec->classes->other_side;
   return status;
 }
@@ -158,15 +156,28 @@ static enum vn_status cases_open(const struct vnt_samples_spec *spec, struct vn_
                                  struct vnt_samples *s, FILE *list, struct vn_diag *diag) {
   const enum vn_status status = cases_read(spec, pool, s, diag);
   if (status) return status;
-  s->channels = s->cases.channels;
+  const struct vnt_list *listed = &s->cases.list;
+  s->channels = listed->channels;
+  for (size_t c = 0; c < s->channels; c++)
+    if (listed->given[c] != c) fprintf(list, "channel %zu is volume %zu\n", c, listed->given[c]);
   for (size_t i = 0; i < s->cases.n_training; i++) {
-    const struct vnt_case *item = &s->cases.items[s->cases.training[i]];
-    for (size_t c = 0; c < s->channels; c++) file_print(list, item->image_path[c]);
-    if (item->label_path) file_print(list, item->label_path);
-    if (!item->label_path) fputs("no label\n", list);
+    const struct vnt_list_row *row = s->cases.items[s->cases.training[i]].row;
+    for (size_t f = 0; f < row->files; f++) file_print(list, row->image[f]);
+    if (row->label) file_print(list, row->label);
+    if (!row->label) fputs("no label\n", list);
   }
   augment_choose(spec, &s->augment);
   return VN_OK;
+}
+
+/* What rendered scans train is validated on scans of one channel. */
+static enum vn_status validation_read(const struct vnt_samples_spec *spec, struct vn_pool *pool,
+                                      struct vnt_samples *s, struct vn_diag *diag) {
+  const enum vn_status status = cases_read(spec, pool, s, diag);
+  if (status || s->cases.list.channels == 1) return status;
+  return vn_fail(diag, VN_E_UNSUPPORTED,
+                 "%.200s: its scans have %zu channels, and those that are rendered have one",
+                 spec->validation, s->cases.list.channels);
 }
 
 /* ---- either ---- */
@@ -181,7 +192,8 @@ enum vn_status vnt_samples_open(const struct vnt_samples_spec *spec, struct vn_p
   if (!out) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   enum vn_status status = spec->labels ? maps_open(spec, pool, samples, out, diag)
                                        : cases_open(spec, pool, samples, out, diag);
-  if (!status && spec->labels && spec->validation) status = cases_read(spec, pool, samples, diag);
+  if (!status && spec->labels && spec->validation)
+    status = validation_read(spec, pool, samples, diag);
   if (!vn_printed_close(out, &list) && !status)
     status = vn_fail(diag, VN_E_MEMORY, "out of memory");
   samples->list = list.text;

@@ -7,10 +7,11 @@
 #include "generate.h"
 
 struct vnt_samples_spec {
-  const char *labels, *data; /* a folder of label maps, or a list of cases: one of them is NULL */
-  const char *validation;    /* labels: a list of cases to validate on, or NULL */
-  const size_t *patch;       /* d h w */
-  double spacing_mm[3];      /* d h w; 0: the scan's own (data) */
+  const char *labels, *data;  /* a folder of label maps, or a list of cases: one of them is NULL */
+  const char *validation;     /* labels: a list of cases to validate on, or NULL */
+  enum vnt_contrast contrast; /* labels */
+  const size_t *patch;        /* d h w */
+  double spacing_mm[3];       /* d h w; 0: the scan's own (data) */
   /* Of cases alone. Intensities: a rule for all channels, or one for each between semicolons. */
   const char *orientation, *intensity;
   const struct vnt_labels *classes;  /* borrowed */

@@ -1,7 +1,9 @@
-/* What vnet-train was asked to do. */
+/* What vnet-train was asked to do: what is not said, what does not go together, what hangs on the
+ * network. command_line.h reads it. Parts of the program: mistakes end it. */
 #ifndef VNET_TRAIN_OPTIONS_H
 #define VNET_TRAIN_OPTIONS_H
 
+#include "generate.h"
 #include "loss.h"
 #include "optim.h"
 
@@ -17,6 +19,7 @@ struct vnt_options {
   size_t classes;                       /* 0 until it is settled: not given */
   size_t patch[3], model_patch[3];      /* d h w; model_patch 0 until it is settled */
   const char *validation, *maps_folder; /* validation: a list beside --labels */
+  int contrast;                         /* enum vnt_contrast; below 0: not given */
   double tolerance_mm;
   size_t fold, folds; /* folds 0: the list's own split */
   double odds;        /* of labels in the exported model, times what was learnt */
@@ -37,12 +40,20 @@ struct vnt_options {
   bool wide;        /* --width was given */
 };
 
-/* Reads the command line; --help, --version and mistakes end the program. Strings are argv's or
- * live as long as the program. */
-struct vnt_options vnt_options_parse(int argc, char **argv);
+/* What --optimizer, --loss and --contrast call them. */
+extern const char *const vnt_optimizers[]; /* by enum vnt_optim_kind */
+extern const char *const vnt_losses[];     /* by enum vnt_loss_kind */
+extern const char *const vnt_contrasts[];  /* by enum vnt_contrast */
+
+/* What holds where nothing is said, or nothing but --paper. */
+struct vnt_options vnt_options_default(bool paper);
+
+/* Once all that is said is there: refuses what does not go together, and fills in what hangs on the
+ * rest. */
+void vnt_options_complete(struct vnt_options *options);
 
 /* What hangs on the network, once it is known that it tells `classes` apart; `window` is its own,
- * d h w, or NULL. To be called by whoever makes the network. Mistakes end the program. */
+ * d h w, or NULL. To be called by whoever makes the network. */
 void vnt_options_settle(struct vnt_options *options, size_t classes, const size_t *window);
 
 /* What of it decides the weights, as lines such as "--width 8": what a checkpoint remembers. To be

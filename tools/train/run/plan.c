@@ -5,12 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cases_list.h"
 #include "cli.h"
+#include "images.h"
 #include "labels.h"
 #include "models/build.h"
 #include "net.h"
-#include "scan.h"
 
 enum { PATCH_MOST = 128, CT_BELOW = -500, FOREGROUND_MOST = 20000 }; /* voxels of a case */
 
@@ -18,9 +17,13 @@ struct survey {
   const struct vnt_options *options;
   struct vnt_list list;
   double *spacing_mm[3], *length_mm[3]; /* d h w, [cases], sorted in the end */
-  double *labelled;                     /* intensities of labelled voxels, of the first channel */
-  size_t n_labelled, n_without;
-  bool ct, seen[VNT_VALUES];
+  size_t n_without;
+  struct {
+    double *labelled; /* intensities of labelled voxels */
+    size_t n_labelled;
+    bool ct;
+  } channel[VNT_CHANNELS_MOST];
+  bool seen[VNT_VALUES];
 };
 
 static int ascending(const void *a, const void *b) {
@@ -40,77 +43,105 @@ static void *memory_take(size_t count, size_t size) {
 
 /* ---- looking ---- */
 
-static void labels_look(struct survey *s, const struct vnt_scan *image, const char *path) {
-  struct vnt_scan map;
+static void case_check(const struct survey *s, const struct vnt_list_row *row,
+                       enum vn_status status, const struct vn_diag *diag) {
+  if (status)
+    cli_fatal(status, "%s, line %zu: %s", vnt_path_end(s->options->plan), row->line, diag->text);
+}
+
+static bool is_labelled(float value) {
+  return value > 0 && value < VNT_VALUES;
+}
+
+/* Loads the label map; returns which of its labelled voxels are looked at: every so many. */
+static size_t labels_look(struct survey *s, const struct vnt_list_row *row,
+                          const struct vnt_images *images, struct vnt_scan *map) {
   struct vn_diag diag;
-  cli_check(vnt_scan_open(path, &map, &diag), &diag);
-  cli_check(vnt_scan_load(&map, NULL, &diag), &diag);
-  const size_t elems = vn_image_elems(&map.image);
-  const float *values = vnt_scan_voxels(&map), *voxels = vnt_scan_voxels(image);
+  case_check(s, row, vnt_scan_open(row->label, map, &diag), &diag);
+  case_check(s, row, vnt_grids_compare(&images->channel[0].image, &map->image, row->label, &diag),
+             &diag);
+  case_check(s, row, vnt_scan_load(map, NULL, &diag), &diag);
+  const float *values = vnt_scan_voxels(map);
   size_t found = 0;
-  if (elems != vn_image_elems(&image->image))
-    cli_fatal(VN_E_FORMAT, "%s: it has not as many voxels as its image", path);
-  for (size_t i = 0; i < elems; i++) {
-    const bool known = values[i] >= 0 && values[i] < VNT_VALUES;
-    if (known) s->seen[(int)values[i]] = true;
-    found += known && values[i] > 0;
+  for (size_t i = 0; i < vn_image_elems(&map->image); i++) {
+    if (values[i] >= 0 && values[i] < VNT_VALUES) s->seen[(int)values[i]] = true;
+    found += is_labelled(values[i]);
   }
-  const size_t every = found / FOREGROUND_MOST + 1;
-  for (size_t i = 0, at = 0; i < elems; i++)
-    if (values[i] > 0 && values[i] < VNT_VALUES && at++ % every == 0)
-      s->labelled[s->n_labelled++] = (double)voxels[i];
-  vnt_scan_close(&map);
+  return found / FOREGROUND_MOST + 1;
+}
+
+/* `labels`: [d][h][w], NULL: there are none. */
+static void channel_look(struct survey *s, size_t c, const struct vn_image *image,
+                         const float *labels, size_t every) {
+  const struct vn_voxels voxels = vn_voxels_of(image);
+  const size_t *dim = image->dim;
+  float *row = memory_take(dim[0], sizeof *row);
+  size_t at = 0;
+  for (size_t r = 0; r < dim[1] * dim[2]; r++) {
+    vn_image_row(image, &voxels, r % dim[1], r / dim[1], row);
+    for (size_t i = 0; i < dim[0]; i++) {
+      s->channel[c].ct = s->channel[c].ct || row[i] < CT_BELOW;
+      if (labels && is_labelled(labels[r * dim[0] + i]) && at++ % every == 0)
+        s->channel[c].labelled[s->channel[c].n_labelled++] = (double)row[i];
+    }
+  }
+  free(row);
 }
 
 static void case_look(struct survey *s, size_t index) {
   const struct vnt_list_row *row = &s->list.row[index];
-  struct vnt_scan image;
+  struct vnt_images images;
+  struct vnt_scan map = {0};
   struct vn_view view;
   struct vn_diag diag;
-  cli_check(vnt_scan_open(row->image[0], &image, &diag), &diag);
-  if (vnt_scan_orient(&image, s->options->orientation ? s->options->orientation : "RAS", &view,
-                      &diag))
-    cli_fatal(VN_E_UNSUPPORTED, "%s: %s", row->image[0], diag.text);
+  case_check(s, row, vnt_images_open(&s->list, row, &images, &diag), &diag);
+  if (vnt_scan_orient(&images.channel[0], s->options->orientation ? s->options->orientation : "RAS",
+                      &view, &diag))
+    cli_fatal(VN_E_UNSUPPORTED, "%s: %s", images.path[0], diag.text);
   for (int a = 0; a < 3; a++) {
     s->spacing_mm[a][index] = view.spacing_mm[a];
     s->length_mm[a][index] = view.spacing_mm[a] * (double)view.dim[a];
   }
-  cli_check(vnt_scan_load(&image, NULL, &diag), &diag);
-  const float *voxels = vnt_scan_voxels(&image);
-  for (size_t i = 0; i < vn_image_elems(&image.image) && !s->ct; i++) s->ct = voxels[i] < CT_BELOW;
-  if (row->label)
-    labels_look(s, &image, row->label);
-  else
-    s->n_without++;
-  vnt_scan_close(&image);
+  const size_t every = row->label ? labels_look(s, row, &images, &map) : 1;
+  for (size_t c = 0; c < images.channels; c++) {
+    case_check(s, row, vnt_scan_load(&images.channel[c], NULL, &diag), &diag);
+    channel_look(s, c, &images.channel[c].image, map.image.voxels, every);
+    vnt_images_drop(&images, c);
+  }
+  s->n_without += !row->label;
+  vnt_images_close(&images);
+  vnt_scan_close(&map);
   if (!s->options->quiet) cli_progress("cases", (double)(index + 1) / (double)s->list.count);
 }
 
 static void survey_open(struct survey *s) {
   struct vn_diag diag;
   cli_check(vnt_list_read(s->options->plan, &s->list, &diag), &diag);
+  cli_check(vnt_images_count(&s->list, s->options->plan, &diag), &diag);
   const size_t count = s->list.count;
   if (!count) cli_fatal(VN_E_FORMAT, "%s: there is no case in it", s->options->plan);
   for (int a = 0; a < 3; a++) {
     s->spacing_mm[a] = memory_take(count, sizeof(double));
     s->length_mm[a] = memory_take(count, sizeof(double));
   }
-  s->labelled = memory_take(2 * count * FOREGROUND_MOST, sizeof(double));
+  for (size_t c = 0; c < s->list.channels; c++)
+    s->channel[c].labelled = memory_take(count * FOREGROUND_MOST, sizeof(double));
   for (size_t i = 0; i < count; i++) case_look(s, i);
   for (int a = 0; a < 3; a++) {
     qsort(s->spacing_mm[a], count, sizeof(double), ascending);
     qsort(s->length_mm[a], count, sizeof(double), ascending);
   }
-  qsort(s->labelled, s->n_labelled, sizeof(double), ascending);
+  for (size_t c = 0; c < s->list.channels; c++)
+    qsort(s->channel[c].labelled, s->channel[c].n_labelled, sizeof(double), ascending);
 }
 
 static void survey_close(struct survey *s) {
+  for (size_t c = 0; c < s->list.channels; c++) free(s->channel[c].labelled);
   vnt_list_close(&s->list);
   for (int a = 0; a < 3; a++) {
     free(s->spacing_mm[a]);
     free(s->length_mm[a]);
   }
-  free(s->labelled);
 }
 
 /* ---- proposing ---- */
@@ -199,10 +230,14 @@ static void network_propose(const struct survey *s, uint64_t limit, struct propo
 /* ---- telling ---- */
 
 static void cases_tell(const struct survey *s, const struct proposal *p) {
-  printf("# %zu cases, %zu without labels; in the median %zux%zux%zu voxels (d h w) of %g x %g x "
-         "%g mm (x y z)%s.\n",
-         s->list.count, s->n_without, p->scan[0], p->scan[1], p->scan[2], p->spacing_mm[2],
-         p->spacing_mm[1], p->spacing_mm[0], s->ct ? ", CT" : "");
+  bool ct = false;
+  for (size_t c = 0; c < s->list.channels; c++) ct = ct || s->channel[c].ct;
+  printf("# %zu cases", s->list.count);
+  if (s->list.channels > 1) printf(" of %zu channels", s->list.channels);
+  printf(", %zu without labels; in the median %zux%zux%zu voxels (d h w) of %g x %g x %g mm "
+         "(x y z)%s.\n",
+         s->n_without, p->scan[0], p->scan[1], p->scan[2], p->spacing_mm[2], p->spacing_mm[1],
+         p->spacing_mm[0], ct ? ", CT" : "");
 }
 
 static void values_tell(const struct survey *s) {
@@ -229,19 +264,41 @@ static void quoted_print(const char *text) {
   putchar('\'');
 }
 
+/* The window of a CT; false: it is none, or has none. */
+static bool window_propose(const struct survey *s, size_t c, double window[2]) {
+  const double *labelled = s->channel[c].labelled;
+  const size_t count = s->channel[c].n_labelled;
+  window[0] = quantile(labelled, count, 0.005);
+  window[1] = quantile(labelled, count, 0.995);
+  const bool wide = window[1] - window[0] >= 5;
+  window[0] = floor(window[0] / 5) * 5;
+  window[1] = ceil(window[1] / 5) * 5;
+  return s->channel[c].ct && count && wide;
+}
+
+/* One rule for all channels, or one for each. */
+static void intensity_print(const struct survey *s) {
+  double window[2];
+  bool any = false;
+  for (size_t c = 0; c < s->list.channels; c++) any = any || window_propose(s, c, window);
+  printf("  --intensity %s", any ? "'" : "zscore");
+  for (size_t c = 0; c < s->list.channels && any; c++) {
+    if (c) printf("; ");
+    if (window_propose(s, c, window))
+      printf("window %g %g", window[0], window[1]);
+    else
+      printf("zscore");
+  }
+  if (any) putchar('\'');
+}
+
 static void command_print(const struct survey *s, const struct proposal *p) {
-  const double low = quantile(s->labelled, s->n_labelled, 0.005);
-  const double high = quantile(s->labelled, s->n_labelled, 0.995);
-  const bool window = s->ct && s->n_labelled && high - low >= 5;
   printf("# The network's step takes about %.0f MiB.\nvnet-train --data ",
          (double)p->bytes / 0x1p20);
   quoted_print(s->options->plan);
   printf(" --classes %zu --spacing '%g %g %g' \\\n", p->classes, p->spacing_mm[2], p->spacing_mm[1],
          p->spacing_mm[0]);
-  if (window)
-    printf("  --intensity 'window %g %g'", floor(low / 5) * 5, ceil(high / 5) * 5);
-  else
-    printf("  --intensity zscore");
+  intensity_print(s);
   printf(" --patch %zux%zux%zu --width %zu --stages %zu \\\n  -o MODEL.onnx\n", p->patch[0],
          p->patch[1], p->patch[2], p->width, s->options->stages);
 }

@@ -35,6 +35,7 @@ static void samples_open(struct rendering *r) {
             &diag);
   const struct vnt_samples_spec spec = {
       .labels = o->labels,
+      .contrast = (enum vnt_contrast)o->contrast,
       .patch = o->patch,
       .spacing_mm = {o->spacing_mm[2], o->spacing_mm[1], o->spacing_mm[0]},
       .classes = r->labels,

@@ -7,6 +7,7 @@
 #include "calibrate.h"
 #include "cli.h"
 #include "expect.h"
+#include "images.h"
 #include "model_file.h"
 #include "models/build.h"
 
@@ -44,9 +45,11 @@ static size_t channels_count(struct vnt_run *run) {
   struct vn_diag diag;
   if (!o->data) return 1;
   cli_check(vnt_list_read(o->data, &list, &diag), &diag);
+  cli_check(vnt_images_count(&list, o->data, &diag), &diag);
   const size_t channels = list.channels;
   free(run->channels);
   run->channels = vnt_list_channels(&list);
+  if (list.channel[0] && !run->channels) cli_fatal(VN_E_MEMORY, "out of memory");
   vnt_list_close(&list);
   return channels;
 }
@@ -204,9 +207,12 @@ static void net_open(struct vnt_run *run) {
 static void notes_print(const struct vnt_run *run) {
   const struct vnt_cases *cases = &run->samples.cases;
   if (run->options.quiet || vnt_comm_rank() != 0) return;
-  for (size_t i = 0; i < cases->count; i++)
+  if (run->options.data && cases->list.channels > 1 && !cases->list.channel[0])
+    cli_note("%s: scans of %zu channels that have no names; a column image_NAME;NAME;… gives them",
+             run->options.data, cases->list.channels);
+  for (size_t i = 0; i < cases->list.count; i++)
     if (*cases->items[i].note)
-      cli_note("%s: %s", cases->items[i].image_path[0], cases->items[i].note);
+      cli_note("%s: %s", cases->items[i].row->image[0], cases->items[i].note);
   for (size_t class = 1; cases->n_training && class < run->labels->classes; class ++) {
     bool there = false;
     for (size_t i = 0; i < cases->n_training && !there; i++) {
@@ -229,6 +235,7 @@ static void samples_open(struct vnt_run *run) {
   char *store = cli_joined(o->checkpoint, ".cases", "");
   const struct vnt_samples_spec spec = {
       .labels = o->labels,
+      .contrast = (enum vnt_contrast)o->contrast,
       .data = o->data,
       .validation = o->validation,
       .patch = o->patch,

@@ -48,10 +48,10 @@ static void files_check(const struct vnt_run *run) {
   cli_files_add(&files, o->validation, false);
   cli_files_add(&files, o->label_table, false);
   for (size_t i = 0; i < s->n_maps; i++) cli_files_add(&files, s->map_path[i], false);
-  for (size_t i = 0; i < s->cases.count; i++) {
-    for (size_t c = 0; c < s->cases.channels; c++)
-      cli_files_add(&files, s->cases.items[i].image_path[c], false);
-    cli_files_add(&files, s->cases.items[i].label_path, false);
+  for (size_t i = 0; i < s->cases.list.count; i++) {
+    const struct vnt_list_row *row = &s->cases.list.row[i];
+    for (size_t f = 0; f < row->files; f++) cli_files_add(&files, row->image[f], false);
+    cli_files_add(&files, row->label, false);
   }
   cli_files_check(&files);
   free(charts[0]);
@@ -152,7 +152,7 @@ static double scores_print(const struct vnt_run *run, const struct vnt_validatio
   for (size_t i = 0; i < v->count * labels; i++) {
     sum += scores[i].dice;
     fprintf(out, "%llu,", (unsigned long long)run->optim.steps);
-    cli_csv_text(out, v->image_paths[i / labels * v->channels]);
+    cli_csv_text(out, v->cases[i / labels]->image[0]);
     fprintf(out, ",%zu,%.6f,", i % labels + 1, scores[i].dice);
     fprintf(out, isfinite(scores[i].hd95_mm) ? "%.3f,%.4f" : "nan,nan", scores[i].hd95_mm,
             scores[i].assd_mm);
@@ -182,28 +182,19 @@ void vnt_run_validate(struct vnt_run *run) {
   const uint64_t step = run->optim.steps;
   if (!o->validate_every || !step || (step % o->validate_every && step != o->steps)) return;
   if (run->progress.validated >= (double)step || vn_cancel_pressed(run->cancel)) return;
-  const size_t channels = cases->channels;
-  const char **paths = calloc((channels + 1) * cases->n_validation, sizeof *paths);
+  const struct vnt_list_row **rows = calloc(cases->n_validation, sizeof *rows);
   struct vnt_score *scores = calloc(cases->n_validation * (o->classes - 1), sizeof *scores);
-  size_t *lines = calloc(cases->n_validation, sizeof *lines);
-  if (!paths || !scores || !lines) cli_fatal(VN_E_MEMORY, "out of memory");
-  struct vnt_validation v = {.image_paths = paths,
-                             .label_paths = paths + channels * cases->n_validation,
-                             .channels = channels,
+  if (!rows || !scores) cli_fatal(VN_E_MEMORY, "out of memory");
+  struct vnt_validation v = {.list = &cases->list,
+                             .cases = rows,
                              .labels = run->labels,
                              .tolerance_mm = o->tolerance_mm,
                              .maps_folder = o->maps_folder,
-                             .lines = lines,
                              .isa = o->isa,
                              .threads = run->machine.threads,
                              .cancel = run->cancel};
-  for (size_t i = 0; i < cases->count; i++) {
-    if (!cases->items[i].validation) continue;
-    lines[v.count] = cases->items[i].line;
-    for (size_t c = 0; c < channels; c++)
-      paths[v.count * channels + c] = cases->items[i].image_path[c];
-    paths[channels * cases->n_validation + v.count++] = cases->items[i].label_path;
-  }
+  for (size_t i = 0; i < cases->list.count; i++)
+    if (cases->list.row[i].validation) rows[v.count++] = &cases->list.row[i];
   struct vn_diag diag;
   model_write(run, o->output);
   const enum vn_status status = scores_make(run, &v, scores, &diag);
@@ -217,8 +208,7 @@ void vnt_run_validate(struct vnt_run *run) {
       model_write(run, run->best_path);
     }
   }
-  free(paths);
-  free(lines);
+  free(rows);
   free(scores);
 }
 

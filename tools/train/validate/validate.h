@@ -5,29 +5,29 @@
 
 #include "distance.h"
 #include "graph.h"
+#include "images.h"
 #include "labels.h"
 #include "vnet_segment.h"
 
 /* A scan that has just been scored, for whoever draws or counts; it is all gone after the call. */
 struct vnt_validated {
-  size_t index;                      /* in the lists */
+  size_t index;                      /* of the case */
   const struct vn_image *image;      /* with its voxels; of several channels the first */
   const uint8_t *target, *predicted; /* in the image's order: i fastest */
   const struct vnt_score *scores;    /* [classes - 1] */
 };
 
 struct vnt_validation {
-  const char *const *image_paths; /* [count][channels] */
-  const char *const *label_paths; /* [count]; NULL: nothing is labelled */
-  size_t count, channels;
+  const struct vnt_list *list;
+  const struct vnt_list_row *const *cases; /* [count], of the list */
+  size_t count;
   const struct vnt_labels *labels;
   double tolerance_mm; /* distance.h */
   /* Predicted maps are saved there, in the scan's format as LINE-NAME.seg.nii.gz by its first
-   * image's name and `lines`; NULL: nowhere. */
+   * file's name; NULL: nowhere. */
   const char *maps_folder;
-  const size_t *lines; /* [count] */
-  const char *isa;     /* NULL: the best here */
-  size_t threads;      /* 0: one for each core */
+  const char *isa; /* NULL: the best here */
+  size_t threads;  /* 0: one for each core */
   /* Both may be NULL. `seen` hears of each scan once it is scored; `cancel` ends it all with
    * VN_E_CANCELLED. */
   void (*seen)(void *context, const struct vnt_validated *one);
@@ -41,9 +41,7 @@ struct vnt_validation {
  *
  * `model` is a graph of the patch that windows are to have, with the metadata that the exported
  * model will have; it is compiled here and good for nothing but vnc_graph_free afterwards. A label
- * map must have the scan's size, lie where the scan lies (its corners within a tenth of a voxel;
- * where one of the two files does not say, or says two things, the spacings must agree) and hold
- * values that `labels` knows.
+ * map must lie on the scan's grid (images.h) and hold values that `labels` knows.
  *
  * The same scores for any number of threads. Whatever is wrong with a scan or a label map is told
  * by a sentence that begins with its path: VN_E_IO, VN_E_FORMAT, VN_E_UNSUPPORTED, VN_E_MEMORY;
