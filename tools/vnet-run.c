@@ -6,7 +6,7 @@
 
 #include "cli.h"
 #include "comm.h"
-#include "input.h"
+#include "case_read.h"
 #include "list.h"
 #include "many.h"
 #include "models.h"

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "case_read.h"
 #include "cli.h"
-#include "input.h"
 #include "names.h"
 #include "os.h"
 #include "picture.h"

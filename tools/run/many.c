@@ -15,7 +15,7 @@
 
 #include "cli.h"
 #include "comm.h"
-#include "input.h"
+#include "case_read.h"
 #include "names.h"
 #include "os.h"
 #include "part.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "cli.h"
-#include "input.h"
+#include "case_read.h"
 #include "os.h"
 
 static void real_or_null(struct cli_json *json, const char *key, double value) {

@@ -1,5 +1,5 @@
-/* Files of a case to images; see input.h. */
-#include "input.h"
+/* Files of a case to images; see case_read.h. */
+#include "case_read.h"
 
 #include <stdlib.h>
 #include <strings.h>

@@ -1,7 +1,7 @@
 /* The files of a case, read: from what the user named to images that can be segmented. Used by
  * case.c, by vnet-run.c for one scan, and by many.c, which reads ahead. */
-#ifndef VNET_RUN_INPUT_H
-#define VNET_RUN_INPUT_H
+#ifndef VNET_RUN_CASE_READ_H
+#define VNET_RUN_CASE_READ_H
 
 #include "case.h"
 #include "sandbox.h"
