@@ -4,8 +4,8 @@ the same number of patches on the same cores; Dice on a subject that neither has
 
     python own_data.py --build ../../build [--steps 600] [--threads 2] [--only vnet|monai] [--folder DIR]
 
-Needs MRIcron's templates (Debian: mricron-data). Some 6 minutes for this trainer, 20 for MONAI's on two cores. Fails where the Dice is worse than MONAI's by more than 0.01, or the time is more
-than a third of its time.
+Needs MRIcron's templates (Debian: mricron-data). Some 6 minutes for this trainer, 20 for MONAI's on two quiet
+cores. Fails where the Dice is worse than MONAI's by more than 0.01, or the time is more than a third of its time.
 """
 import argparse
 import pathlib

@@ -162,6 +162,14 @@ static void samples_are_their_index(void **state) {
   unlink(path);
 }
 
+/* Samples of 1 mm that lie as their map does, without noise and thick slices. */
+static void undisturbed(struct vnt_generator *g, const size_t dim[3]) {
+  vnt_generator_defaults(g, dim, 1);
+  g->rotate_deg = g->scale = g->shear = g->shift_mm = g->far = g->bend_mm = g->bias = g->noise = 0;
+  g->gamma = g->negative = 0;
+  g->slice_mm = g->spacing_mm;
+}
+
 /* A block whose two halves are white matter of either side, the target being one of them: heads are
  * mirrored as often as not, and both sides look alike. A table that knows sides keeps the target
  * where it is. */
@@ -184,10 +192,7 @@ static void sides_are_alike_and_change(void **state) {
     structure[i] = (uint8_t)(in ? w < N / 2 ? 1 : 2 : 0);
     map_target[i] = structure[i] == 2;
   }
-  vnt_generator_defaults(&g, map.dim, 1);
-  g.rotate_deg = g.scale = g.shear = g.shift_mm = g.far = g.bend_mm = g.bias = g.noise = 0;
-  g.gamma = g.negative = 0;
-  g.slice_mm = g.spacing_mm;
+  undisturbed(&g, map.dim);
   static const uint8_t other_side[] = {1, 0};
   size_t high = 0, stays = 0;
   for (uint64_t index = 0; index < SAMPLES; index++) {
@@ -212,9 +217,8 @@ static void sides_are_alike_and_change(void **state) {
   assert_int_equal(stays, SAMPLES);
 }
 
-/* Four slabs: fluid, grey matter, thalamus, white matter. With tissues a thalamus lies between the
- * last two, and more than half of the scans have the order of T1; without, as often as any other.
- */
+/* Four slabs: fluid, grey matter, thalamus, white matter. Of three tissues' greys a thalamus lies
+ * between the last two; how many scans have the order of T1 hangs on the contrast. */
 static void tissues_have_three_greys(void **state) {
   (void)state;
   enum { N = 32, ELEMS = N * N * N, SAMPLES = 90 };
@@ -229,10 +233,8 @@ static void tissues_have_three_greys(void **state) {
                              .structures = 4,
                              .centre = {15.5, 15.5, 15.5}};
   for (size_t i = 0; i < ELEMS; i++) structure[i] = (uint8_t)(i / N / N / (N / 4));
-  vnt_generator_defaults(&g, map.dim, 1);
-  g.rotate_deg = g.scale = g.shear = g.shift_mm = g.far = g.bend_mm = g.bias = g.noise = 0;
-  g.gamma = g.negative = g.flat = 0;
-  g.slice_mm = g.spacing_mm;
+  undisturbed(&g, map.dim);
+  g.flat = 0;
   const enum vnt_contrast kinds[] = {VNT_CONTRAST_ANY, VNT_CONTRAST_MRI, VNT_CONTRAST_T1};
   const double t1_share[] = {1. / 6, 0.75 * (0.5 + 0.5 / 6) + 0.25 / 6, 1};
   const double between_share[] = {1. / 3, 0.75 + 0.25 / 3, 1};

@@ -13,9 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "case_read.h"
 #include "cli.h"
 #include "comm.h"
-#include "case_read.h"
 #include "names.h"
 #include "os.h"
 #include "part.h"

@@ -5,8 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "cli.h"
 #include "case_read.h"
+#include "cli.h"
 #include "os.h"
 
 static void real_or_null(struct cli_json *json, const char *key, double value) {
