@@ -9,7 +9,8 @@ whole-head label maps that it was not trained on. What is printed:
     volumes    of ten renderings of one map: predicted over true volume, least and most, of each class
     surfaces   pycortex's subject: Dice of white matter (with what its surface encloses: nuclei, ventricles) and of
                cortex against the subject's own surfaces; hippocampus and amygdala, which lie between the two,
-               are left out of both
+               are left out of both. Beside Atropos (parts_peers.sh), if it is there: the same within the pial
+               surface, without nuclei and ventricles
     atlas      ch2: Dice of thalamus and cerebellum against MRIcron's atlas
 
 Needs numpy, scipy and nibabel.
@@ -140,6 +141,14 @@ def surfaces(args, scratch):
     cortex = np.isin(found, args.classes.called(["cerebral cortex"]))
     print(f"  white matter and what it encloses {dice(enclosed & pia & kept, white & kept):.3f}, "
           f"cortex {dice(cortex & kept, pia & ~white & kept):.3f}")
+    theirs = args.heads / "t1_pycortex-atropos.nii.gz"
+    if theirs.exists():
+        tissue = voxels(theirs)  # 1 fluid, 2 grey, 3 white matter
+        there = pia & kept & ~np.isin(found, args.classes.called(ENCLOSED[1:]))
+        matter = np.isin(found, args.classes.called(ENCLOSED[:1]))
+        for name, a, b in (("ours", matter, cortex), ("Atropos", tissue == 3, tissue == 2)):
+            print(f"  {name} within the pial surface: white matter {dice(a & there, white & there):.3f}, "
+                  f"cortex {dice(b & there, ~white & there):.3f}")
 
 
 def atlas(args, scratch):
