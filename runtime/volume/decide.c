@@ -195,21 +195,29 @@ static const float *averaged(const struct vn_verdict *v, size_t at, const float 
   return sum;
 }
 
+bool vn_verdict_highest_alone(const struct vn_verdict *v) {
+  return !has_rest(v->own) && !v->average && !v->map->probabilities && !v->map->regions;
+}
+
 static void voxel_decide(const struct vn_verdict *v, char *label, size_t at, const float *of) {
   vn_label_put(v->map, label, label_of(v->decision, of));
   if (v->map->probabilities) probabilities_put(v, at, of);
   if (v->map->regions) regions_put(v, at, of);
 }
 
-const char *vn_verdict_row(const struct vn_verdict *v, size_t d, size_t h, const float *scores) {
+const char *vn_verdict_row(const struct vn_verdict *v, size_t d, size_t h, const float *scores,
+                           const uint16_t *sure) {
   char *label = (char *)v->map->data + walk_to(&v->label_walk, d, h);
   ptrdiff_t at = walk_to(&v->index_walk, d, h);
   const char *refusal = improbable(v, scores);
   const bool decides = !v->average || v->last;
   for (size_t w = 0; w < v->width; w++, scores += v->own->channels) {
     const float *of = v->average ? averaged(v, (size_t)at, scores) : scores;
-    if (decides && v->filled && v->filled(v->context, d, h, w)) of = v->idle;
-    if (decides) voxel_decide(v, label, (size_t)at, of);
+    const bool filled = decides && v->filled && v->filled(v->context, d, h, w);
+    if (sure && sure[w] && !filled)
+      vn_label_put(v->map, label, (size_t)sure[w] - 1);
+    else if (decides)
+      voxel_decide(v, label, (size_t)at, filled ? v->idle : of);
     label += v->label_walk.step[2];
     at += v->index_walk.step[2];
   }

@@ -64,9 +64,13 @@ struct vn_verdict {
   const float *idle;
 };
 
-/* Scores of row (d, h) of the view: channel c of voxel w is scores[w*channels + c]. Returns NULL,
- * or why the scores cannot be what they are taken for. */
+/* Does a voxel's highest class say all? */
+bool vn_verdict_highest_alone(const struct vn_verdict *verdict);
+
+/* Scores of row (d, h) of the view: channel c of voxel w is scores[w*channels + c]. Where the
+ * highest class says all, `sure` may be given: 0, or that class + 1, and no scores then. Returns
+ * NULL, or why the scores cannot be what they are taken for. */
 const char *vn_verdict_row(const struct vn_verdict *verdict, size_t d, size_t h,
-                           const float *scores);
+                           const float *scores, const uint16_t *sure);
 
 #endif

@@ -38,9 +38,10 @@ static bool filling_at(const void *context, size_t d, size_t h, size_t w) {
   return true;
 }
 
-static const char *row_decide(void *context, size_t d, size_t h, const float *scores) {
+static const char *row_decide(void *context, size_t d, size_t h, const float *scores,
+                              const uint16_t *sure) {
   const struct vn_model_run *run = context;
-  return vn_verdict_row(&run->verdict, d, h, scores);
+  return vn_verdict_row(&run->verdict, d, h, scores, sure);
 }
 
 /* ---- a run ---- */
@@ -104,6 +105,7 @@ static void job_fill(struct vn_crew *crew, struct vn_model_run *run) {
       .grid = &run->grid,
       .overlap = run->options->overlap,
       .weighting = run->options->weighting,
+      .highest_alone = vn_verdict_highest_alone(&run->verdict),
       .sink = row_decide,
       .sink_context = run,
   };

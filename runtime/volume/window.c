@@ -4,7 +4,10 @@
  * grid lives in ring slot d % patch. A row of windows (same d) is blended, then the planes before
  * the next row's start are final: normalised, brought to those planes of the scan that need no
  * later one, and their slots cleared. The last of them is kept for the scan's planes between it and
- * the next. */
+ * the next.
+ *
+ * Where the highest class is all that is asked for, most voxels lie among points of the grid that
+ * agree on it, and their scores are never made. */
 #include "window.h"
 
 #include <math.h>
@@ -36,12 +39,13 @@ struct run {
   size_t patch[3], classes;
   struct port *in; /* [job->count] */
   struct vn_buffer out;
-  float *weights; /* [patch d][patch h][patch w] */
-  float *scores;  /* [patch d, a ring][total h][total w][classes] */
-  float *sums;    /* [patch d, a ring][total h][total w], of weights */
-  float *last;    /* [total h][total w][classes]: plane first - 1 */
-  float *window;  /* [channel][patch d][patch h][patch w]: the present one, as the scan is */
-  float *scratch; /* [patch d][scratch_elems] */
+  float *weights;   /* [patch d][patch h][patch w] */
+  float *scores;    /* [patch d, a ring][total h][total w][classes] */
+  float *sums;      /* [patch d, a ring][total h][total w], of weights; of final planes: best_of */
+  float *last;      /* [total h][total w][classes]: plane first - 1 */
+  float *last_best; /* [total h][total w] */
+  float *window;    /* [channel][patch d][patch h][patch w]: the present one, as the scan is */
+  float *scratch;   /* [patch d][scratch_elems] */
   size_t scratch_elems;
   bool *lit;           /* [patch d]: something in the window's plane exceeds the background */
   struct place now;    /* the present window's */
@@ -68,12 +72,12 @@ static bool sizes_count(const struct vn_grid *grid, const size_t patch[3], size_
   *s = (struct sizes){.window = patch[0] * patch[1] * patch[2], .depth = patch[0]};
   s->classes = classes;
   s->scratch = vn_grid_scratch(grid, patch);
-  if (__builtin_mul_overflow(2 * classes, wider, &row)) return false;
+  if (__builtin_mul_overflow(2 * classes + 2, wider, &row)) return false; /* row_hand_on */
   if (row > s->scratch) s->scratch = row;
   if (__builtin_mul_overflow(total[1], total[2], &s->plane) ||
       __builtin_mul_overflow(s->plane, patch[0], &s->ring) ||
       __builtin_mul_overflow(s->ring, classes + 1, &elems) ||
-      __builtin_mul_overflow(s->plane, classes, &row) ||
+      __builtin_mul_overflow(s->plane, classes + 1, &row) ||
       __builtin_add_overflow(elems, row, &elems) ||
       __builtin_mul_overflow(s->scratch, patch[0], &row) ||
       __builtin_add_overflow(elems, row, &elems) ||
@@ -104,10 +108,11 @@ static bool run_alloc(struct run *run) {
   run->scores = calloc(s.ring, s.classes * sizeof(float));
   run->sums = calloc(s.ring, sizeof(float));
   run->last = calloc(s.plane, s.classes * sizeof(float));
+  run->last_best = calloc(s.plane, sizeof(float));
   run->scratch = malloc(s.depth * s.scratch * sizeof(float));
   run->lit = malloc(s.depth * sizeof *run->lit);
   return run->weights && run->window && run->in && run->batch && run->scores && run->sums &&
-         run->last && run->scratch && run->lit;
+         run->last && run->last_best && run->scratch && run->lit;
 }
 
 static void run_free(struct run *run) {
@@ -118,6 +123,7 @@ static void run_free(struct run *run) {
   free(run->scores);
   free(run->sums);
   free(run->last);
+  free(run->last_best);
   free(run->scratch);
   free(run->lit);
 }
@@ -226,6 +232,21 @@ static void window_blend(void *context, size_t d) {
   }
 }
 
+/* The highest class + 1, if no interpolation among points that agree on it gives another: it leads
+ * by 2^-16 of the scores, and rounding costs a sum of eight no more than 2^-21 of them. Else 0. */
+static float best_of(const float *scores, size_t classes) {
+  size_t best = 0;
+  bool leads = true;
+  for (size_t c = 1; c < classes; c++)
+    if (scores[c] > scores[best]) best = c;
+  const float most = scores[best];
+  for (size_t c = 0; c < classes; c++) {
+    const float lead = most - scores[c], doubt = 0x1p-16f * (fabsf(most) + fabsf(scores[c]));
+    leads = leads && (c == best || lead > doubt + 0x1p-100f); /* of which subnormals are none */
+  }
+  return leads ? (float)(best + 1) : 0;
+}
+
 static void plane_normalise(void *context, size_t job) {
   struct run *run = context;
   size_t at = ring_row(run, run->first + job, 0), classes = run->classes;
@@ -238,6 +259,9 @@ static void plane_normalise(void *context, size_t job) {
       check += *score * 0.0f;
     }
   if (check != 0) atomic_store(&run->broken, true);
+  if (run->job->highest_alone)
+    for (size_t i = 0; i < run->axis[1].total * run->axis[2].total; i++)
+      sums[i] = best_of(plane + i * classes, classes);
 }
 
 static void plane_clear(void *context, size_t job) {
@@ -247,49 +271,109 @@ static void plane_clear(void *context, size_t job) {
   memset(run->sums + at, 0, elems * sizeof(float));
 }
 
-/* Scores of plane z of the grid: in the ring, or the last one before it. */
-static const float *grid_plane(const struct run *run, size_t z) {
-  size_t d = run->axis[0].before + z, at = ring_row(run, d, 0);
-  const float *plane = d < run->first ? run->last : run->scores + at * run->classes;
-  return plane + (run->axis[1].before * run->axis[2].total + run->axis[2].before) * run->classes;
+/* Where plane z of the grid begins, in points: in the ring, or in the last plane before it. */
+static size_t grid_plane(const struct run *run, size_t z, bool *last) {
+  const size_t d = run->axis[0].before + z;
+  *last = d < run->first;
+  return (*last ? 0 : ring_row(run, d, 0)) + run->axis[1].before * run->axis[2].total +
+         run->axis[2].before;
 }
 
-/* to[w][class]: grid row `h` of the scan's plane z, the grid's columns. */
-static void row_mix(const struct run *run, size_t z, size_t h, float *to) {
+static const float *plane_scores(const struct run *run, size_t z) {
+  bool last;
+  const size_t at = grid_plane(run, z, &last);
+  return (last ? run->last : run->scores) + at * run->classes;
+}
+
+static const float *plane_best(const struct run *run, size_t z) {
+  bool last;
+  const size_t at = grid_plane(run, z, &last);
+  return (last ? run->last_best : run->sums) + at;
+}
+
+/* to[w][class]: grid row `h` of the scan's plane z, the grid's columns [begin, end). */
+static void row_mix(const struct run *run, size_t z, size_t h, size_t begin, size_t end,
+                    float *to) {
   const struct vn_taps *td = &run->job->grid->out[0], *th = &run->job->grid->out[1];
-  size_t elems = run->axis[2].size * run->classes, row = run->axis[2].total * run->classes;
+  const size_t row = run->axis[2].total * run->classes;
   bool begun = false;
   for (size_t i = 0; i < td->count; i++)
     for (size_t j = 0; j < th->count; j++) {
       float weight = td->weight[z * td->count + i] * th->weight[h * th->count + j];
       if (weight == 0 && (begun || i + 1 < td->count || j + 1 < th->count)) continue;
-      const float *from = grid_plane(run, td->first[z] + i) + (th->first[h] + j) * row;
+      const float *from = plane_scores(run, td->first[z] + i) + (th->first[h] + j) * row;
       if (begun)
-        for (size_t e = 0; e < elems; e++) to[e] += weight * from[e];
+        for (size_t e = begin * run->classes; e < end * run->classes; e++)
+          to[e] += weight * from[e];
       else
-        for (size_t e = 0; e < elems; e++) to[e] = weight * from[e];
+        for (size_t e = begin * run->classes; e < end * run->classes; e++) to[e] = weight * from[e];
       begun = true;
     }
 }
 
+/* to[w]: what the points that row_mix mixes agree on, or 0. */
+static void row_agree(const struct run *run, size_t z, size_t h, float *to) {
+  const struct vn_taps *td = &run->job->grid->out[0], *th = &run->job->grid->out[1];
+  const size_t columns = run->axis[2].size;
+  for (size_t i = 0; i < td->count; i++)
+    for (size_t j = 0; j < th->count; j++) {
+      const float *from =
+          plane_best(run, td->first[z] + i) + (th->first[h] + j) * run->axis[2].total;
+      if (i + j == 0)
+        memcpy(to, from, columns * sizeof *to);
+      else
+        for (size_t w = 0; w < columns; w++) to[w] = to[w] == from[w] ? to[w] : 0;
+    }
+}
+
+static uint16_t taps_agree(const float *best, size_t count) {
+  float all = best[0];
+  for (size_t k = 1; k < count; k++) all = best[k] == all ? all : 0;
+  return (uint16_t)all;
+}
+
+static void voxel_mix(const struct vn_taps *taps, size_t w, size_t classes, const float *mixed,
+                      float *to) {
+  const float *weight = taps->weight + w * taps->count, *from = mixed + taps->first[w] * classes;
+  for (size_t c = 0; c < classes; c++) {
+    float sum = weight[0] * from[c];
+    for (size_t k = 1; k < taps->count; k++) sum += weight[k] * from[k * classes + c];
+    to[c] = sum;
+  }
+}
+
+/* Row h of the scan's plane z to the sink. Taps never go back along a row: columns from the first
+ * that is needed up to `mixed` are there. */
+static const char *row_hand_on(const struct run *run, size_t z, size_t h, float *scratch) {
+  const struct vn_grid *grid = run->job->grid;
+  const struct vn_taps *taps = &grid->out[2];
+  const size_t classes = run->classes, width = grid->view.dim[2], columns = run->axis[2].size;
+  const bool alone = run->job->highest_alone;
+  float *row = scratch + columns * classes, *agreed = row + width * classes;
+  uint16_t *sure = (uint16_t *)(agreed + columns);
+  size_t mixed = 0;
+  if (alone)
+    row_agree(run, z, h, agreed);
+  else
+    row_mix(run, z, h, 0, columns, scratch);
+  for (size_t w = 0; w < width; w++) {
+    const size_t begin = taps->first[w], end = begin + taps->count;
+    if (alone) {
+      sure[w] = taps_agree(agreed + begin, taps->count);
+      if (sure[w]) continue;
+      if (mixed < end) row_mix(run, z, h, mixed > begin ? mixed : begin, end, scratch);
+      mixed = end;
+    }
+    voxel_mix(taps, w, classes, scratch, row + w * classes);
+  }
+  return run->job->sink(run->job->sink_context, z, h, row, alone ? sure : NULL);
+}
+
 static void plane_hand_on(void *context, size_t job) {
   struct run *run = context;
-  const struct vn_grid *grid = run->job->grid;
-  const struct vn_taps *tw = &grid->out[2];
-  size_t z = run->written + job, classes = run->classes;
-  float *mixed = run->scratch + job * run->scratch_elems;
-  float *row = mixed + grid->dim[2] * classes;
-  for (size_t h = 0; h < grid->view.dim[1]; h++) {
-    row_mix(run, z, h, mixed);
-    for (size_t w = 0; w < grid->view.dim[2]; w++) {
-      const float *weight = tw->weight + w * tw->count, *from = mixed + tw->first[w] * classes;
-      for (size_t c = 0; c < classes; c++) {
-        float sum = weight[0] * from[c];
-        for (size_t k = 1; k < tw->count; k++) sum += weight[k] * from[k * classes + c];
-        row[w * classes + c] = sum;
-      }
-    }
-    const char *refusal = run->job->sink(run->job->sink_context, z, h, row);
+  for (size_t h = 0; h < run->job->grid->view.dim[1]; h++) {
+    const char *refusal =
+        row_hand_on(run, run->written + job, h, run->scratch + job * run->scratch_elems);
     if (refusal) atomic_store(&run->refusal, refusal);
   }
 }
@@ -430,8 +514,9 @@ static enum vn_status ring_finish(struct run *run, size_t next, struct vn_diag *
     return vn_fail(diag, VN_E_FORMAT, "the network yields scores that are not finite numbers");
   status = planes_hand_on(run, next, diag);
   if (status) return status;
-  memcpy(run->last, run->scores + ring_row(run, next - 1, 0) * run->classes,
-         run->axis[1].total * run->axis[2].total * run->classes * sizeof(float));
+  const size_t at = ring_row(run, next - 1, 0), plane = run->axis[1].total * run->axis[2].total;
+  memcpy(run->last, run->scores + at * run->classes, plane * run->classes * sizeof(float));
+  memcpy(run->last_best, run->sums + at, plane * sizeof(float));
   vn_stage_begin(stage, 0);
   status = vn_stage_jobs(stage, next - run->first, plane_clear, run, diag);
   run->first = next;

@@ -37,9 +37,11 @@ size_t vn_window_start(const struct vn_window_axis *axis, size_t index);
 void vn_window_weights(enum vn_weighting weighting, const size_t patch[3], float *weights);
 
 /* Takes the scores of row (d, h) of the scan as the grid's view has it: class c of voxel w is
- * scores[w*classes + c]. Called from several threads at once, for different planes d. Returns
- * NULL, or a static sentence that ends the run with VN_E_UNSUPPORTED. */
-typedef const char *vn_window_sink(void *context, size_t d, size_t h, const float *scores);
+ * scores[w*classes + c]. Where `sure` is given and sure[w] is not 0, class sure[w] - 1 is the
+ * highest, and there are no scores of voxel w. Called from several threads at once, for different
+ * planes d. Returns NULL, or a static sentence that ends the run with VN_E_UNSUPPORTED. */
+typedef const char *vn_window_sink(void *context, size_t d, size_t h, const float *scores,
+                                   const uint16_t *sure);
 
 /* What one of the network's channels sees: an image on the grid's voxels. */
 struct vn_window_channel {
@@ -67,6 +69,7 @@ struct vn_window_job {
   /* A window in which no channel shows anything is not run; where none was run, the scores are
    * idle[class]. */
   const float *idle;
+  bool highest_alone; /* the sink wants no more than each voxel's highest class */
   vn_window_sink *sink;
   void *sink_context;
 };

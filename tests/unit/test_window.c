@@ -27,6 +27,7 @@ struct vn_exec {
   float *in, *out;
   size_t runs, runs_allowed;
   float poison; /* added to every score */
+  bool close;   /* the second score is the first one's next number instead */
 };
 
 /* What the formula knows of a voxel's place in the window. */
@@ -67,7 +68,7 @@ enum vn_status vn_exec_run_with(struct vn_exec *exec, const void *const inputs[]
       for (size_t w = 0; w < exec->patch[2]; w++, i++) {
         float x = exec->in[i * IN_STRIDE], place = place_of(d, h, w);
         exec->out[i * OUT_STRIDE] = x + place + exec->poison;
-        exec->out[i * OUT_STRIDE + 1] = x * x - place;
+        exec->out[i * OUT_STRIDE + 1] = exec->close ? nextafterf(x + place, 9) : x * x - place;
       }
   return run->progress(run->progress_context, 1) ? VN_E_CANCELLED : VN_OK;
 }
@@ -81,16 +82,21 @@ bool vn_cancel_pressed(const struct vn_cancel *cancel) {
 
 struct result {
   size_t dim[3];
-  float *scores; /* c d h w, as the goldens */
+  float *scores;  /* c d h w, as the goldens */
+  uint16_t *sure; /* d h w, as they came */
   const char *refusal;
 };
 
-static const char *keep(void *context, size_t d, size_t h, const float *scores) {
+static const char *keep(void *context, size_t d, size_t h, const float *scores,
+                        const uint16_t *sure) {
   struct result *r = context;
   const size_t *n = r->dim;
-  for (size_t w = 0; w < n[2]; w++)
-    for (size_t c = 0; c < 2; c++)
-      r->scores[((c * n[0] + d) * n[1] + h) * n[2] + w] = scores[w * 2 + c];
+  for (size_t w = 0; w < n[2]; w++) {
+    const size_t at = (d * n[1] + h) * n[2] + w;
+    r->sure[at] = sure ? sure[w] : 0;
+    for (size_t c = 0; c < 2 && !r->sure[at]; c++)
+      r->scores[c * n[0] * n[1] * n[2] + at] = scores[w * 2 + c];
+  }
   return r->refusal;
 }
 
@@ -117,6 +123,7 @@ static void net_open(struct net *net, const size_t size[3], const size_t patch[3
   net->exec.out = calloc(window * OUT_STRIDE, sizeof(float));
   net->voxels = calloc(elems, sizeof(float));
   net->result.scores = calloc(2 * elems, sizeof(float));
+  net->result.sure = calloc(elems, sizeof(uint16_t));
   for (uint32_t i = 0; i < elems; i++) net->voxels[i] = (float)((i * 2654435761u) >> 20) / 4096;
   struct vn_view view = {.dim = {size[0], size[1], size[2]}, .spacing_mm = {1, 1, 1}};
   net->source = (struct vn_voxels){.data = (unsigned char *)net->voxels, .type = VN_VOXEL_F32};
@@ -147,6 +154,7 @@ static void net_close(struct net *net) {
   free(net->exec.out);
   free(net->voxels);
   free(net->result.scores);
+  free(net->result.sure);
 }
 
 static struct npy golden(const char *name, size_t number) {
@@ -266,6 +274,50 @@ static void mirrored_twins_are_averaged(void **state) {
     }
     net_close(&net);
   }
+}
+
+/* Voxels whose highest class is all that is asked for: those that are sure have the class that
+ * their scores would give, the others the same scores, on finer, coarser and equal grids. */
+static void sure_is_highest(const double spacing_mm[3], bool close) {
+  const size_t size[3] = {13, 21, 30}, patch[3] = {8, 8, 8}, elems = 13 * 21 * 30;
+  struct net full, alone;
+  struct vn_window_report report;
+  size_t sure = 0, first = 0;
+  for (struct net *net = &full; net; net = net == &full ? &alone : NULL) {
+    net_open(net, size, patch);
+    struct vn_view view = net->grid.view;
+    vn_grid_close(&net->grid);
+    assert_int_equal(vn_grid_make(&view, spacing_mm, &net->grid, NULL), VN_OK);
+    for (size_t i = 0; i < elems; i++) /* class 1 in two quarters, but where close */
+      if ((i < elems / 2) == (i % size[2] < size[2] / 2)) net->voxels[i] += 2;
+    net->exec.close = close;
+    net->job.highest_alone = net == &alone;
+    assert_int_equal(vn_window_run(&net->job, &report, NULL), VN_OK);
+  }
+  for (size_t i = 0; i < elems; i++) {
+    const float a = full.result.scores[i], b = full.result.scores[elems + i];
+    assert_int_equal(full.result.sure[i], 0);
+    first += a >= b;
+    sure += alone.result.sure[i] != 0;
+    if (alone.result.sure[i])
+      assert_int_equal(alone.result.sure[i], b > a ? 2 : 1);
+    else
+      assert_true(alone.result.scores[i] == a && alone.result.scores[elems + i] == b);
+  }
+  assert_in_range(first, 1, elems - 1); /* of close scores, too: rounding makes some equal */
+  assert_in_range(sure, close ? 0 : elems / 2, close ? 0 : elems - (spacing_mm ? 1 : 0));
+  net_close(&full);
+  net_close(&alone);
+}
+
+static void highest_alone_is_highest(void **state) {
+  (void)state;
+  const double coarse[3] = {1.5, 2, 1.3}, fine[3] = {0.8, 1, 0.7};
+  sure_is_highest(NULL, false);
+  sure_is_highest(coarse, false);
+  sure_is_highest(fine, false);
+  sure_is_highest(coarse, true);
+  sure_is_highest(fine, true);
 }
 
 static void failures_end_the_run(void **state) {
@@ -409,17 +461,12 @@ static void bytes_are_counted(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(weights_are_monai),
-      cmocka_unit_test(scores_are_monai),
-      cmocka_unit_test(view_is_followed),
-      cmocka_unit_test(intensity_is_applied),
-      cmocka_unit_test(failures_end_the_run),
-      cmocka_unit_test(axes_are_covered),
-      cmocka_unit_test(parts_are_covered),
-      cmocka_unit_test(boxes_are_scans),
-      cmocka_unit_test(bytes_are_counted),
-      cmocka_unit_test(progress_is_told),
-      cmocka_unit_test(mirrored_twins_are_averaged),
+      cmocka_unit_test(weights_are_monai),    cmocka_unit_test(scores_are_monai),
+      cmocka_unit_test(view_is_followed),     cmocka_unit_test(intensity_is_applied),
+      cmocka_unit_test(failures_end_the_run), cmocka_unit_test(axes_are_covered),
+      cmocka_unit_test(parts_are_covered),    cmocka_unit_test(boxes_are_scans),
+      cmocka_unit_test(bytes_are_counted),    cmocka_unit_test(highest_alone_is_highest),
+      cmocka_unit_test(progress_is_told),     cmocka_unit_test(mirrored_twins_are_averaged),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
