@@ -71,9 +71,18 @@ static bool is_model(const char *name) {
   return name[0] != '.' && (cli_ends(name, endings[0]) || cli_ends(name, endings[1]));
 }
 
+/* Names of files, by what they are without their endings: "brain" comes before "brain-parts". */
+static int by_stem(const void *a, const void *b) {
+  const char *x = *(char *const *)a, *y = *(char *const *)b;
+  const size_t m = strlen(x) - strlen(endings[0]), n = strlen(y) - strlen(endings[0]);
+  const int order = memcmp(x, y, m < n ? m : n);
+  return order ? order : (m > n) - (m < n);
+}
+
 static bool names_look(const char *folder, void *context) {
   char **files;
   const ptrdiff_t count = vn_os_folder_list(folder, is_model, &files);
+  if (count > 0) qsort(files, (size_t)count, sizeof *files, by_stem);
   for (ptrdiff_t i = 0; i < count; i++) {
     const char *name = files[i];
     char *stem = strndup(name, strlen(name) - strlen(endings[0]));

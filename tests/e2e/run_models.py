@@ -58,8 +58,9 @@ def source_of(plan):
 
 def names():
     """Folders in order; a plan before a model; a file of this name, but no folder, before both."""
-    listed = call("vnet-run", "--models").stdout
-    assert listed.startswith("brain ") and "share/vnet/models/brain.plan" in listed, listed
+    listed = [line.split() for line in call("vnet-run", "--models").stdout.splitlines()]
+    assert [name for name, _ in listed] == ["brain", "brain-parts"], listed
+    assert all(path.endswith(f"share/vnet/models/{name}.plan") for name, path in listed), listed
     assert "xxh3" in source_of("brain") and call("vnet-bench", "brain", "--repeat", "1").returncode == 0
     assert call("vnet-plan", "brain", "--isa", "best").returncode == 0
     for path, seed in (("a/one.onnx", 1), ("b/one.onnx", 2), ("b/two.onnx", 2), ("b/brain.onnx", 2)):
@@ -70,14 +71,15 @@ def names():
     (folder / "b" / "two.onnx").write_bytes(b"not looked at")  # for there is two.plan
     assert labels("one", env=env)[0] == first and labels("two", env=env)[0] == second
     rows = [line.split() for line in call("vnet-run", "--models", env=env).stdout.splitlines()]
-    assert rows == [["one", f"{folder}/a/one.plan"], ["brain", f"{folder}/b/brain.onnx"], ["two", f"{folder}/b/two.plan"]]
+    assert rows == [["one", f"{folder}/a/one.plan"], ["brain", f"{folder}/b/brain.onnx"],
+                    ["two", f"{folder}/b/two.plan"], listed[1]], rows
     (folder / "one").mkdir()
     assert labels("one", env=env)[0] == first
     (folder / "one").rmdir()
     shutil.copy(folder / "b" / "two.plan", folder / "one")
     assert labels("one", env=env)[0] == second
     (folder / "one").unlink()
-    refused(3, "no model of this name", "one, brain, two", words=["three", "scan.nii"], env=env)
+    refused(3, "no model of this name", "one, brain, two, brain-parts", words=["three", "scan.nii"], env=env)
     refused(3, "No such file", words=["./one", "scan.nii"], env=env)
     refused(3, "no model of this name", words=["../a/one"[5:] + "x", "scan.nii"], env=env)
     for program in ("vnet-plan", "vnet-bench"):

@@ -61,7 +61,8 @@ def unpack():
     for library in ("vnet", "vnet-segment", "vnet-scan"):
         wanted |= {f"bin/{library}.dll", f"lib/lib{library}.dll.a"}
     wanted |= {f"include/vnet/{h}" for h in ("vnet.h", "vnet_segment.h", "vnet_scan.h", "vnet_status.h")}
-    wanted |= {"share/vnet/models/brain.plan", "share/doc/vnet/licences/libpng1.6.txt", "LICENSE"}
+    wanted |= {f"share/vnet/models/{name}.plan" for name in ("brain", "brain-parts")}
+    wanted |= {"share/doc/vnet/licences/libpng1.6.txt", "LICENSE"}
     assert wanted <= names, wanted - names
     programs.mkdir()
     for exe in (root / "bin").glob("*.exe"):

@@ -58,8 +58,8 @@ ${about} headers, static libraries, what CMake and pkg-config
 need, and a manual page.")
 set(CPACK_COMPONENT_TOOLS_DESCRIPTION "V-Net segmentation of medical scans: programs
 ${about} the compiler vnetc, vnet-run, which segments scans,
-the trainer vnet-train, what looks into plans, and a model that finds the brain
-on head scans.")
+the trainer vnet-train, what looks into plans, and models that find the brain
+and its parts on head scans.")
 
 # The licence and a changelog in each, where Debian has them; `cmake --install` leaves them out.
 string(TIMESTAMP date "%a, %d %b %Y %H:%M:%S +0000" UTC)
