@@ -25,8 +25,9 @@ SCAN_PACKAGES=(mricron-data)
 TEST_PACKAGES=(g++ libcmocka-dev libonnx-dev libonnx-testdata python3 python3-numpy python3-scipy
   python3-nibabel teem-apps python3-pip python3-setuptools python3-wheel python3-venv
   binutils libinsighttoolkit5-dev debootstrap dpkg-dev file)
-# The preset `fuzz`.
-FUZZ_PACKAGES=(clang libclang-rt-14-dev llvm-14)
+# The presets `clang`, `sanitize-clang` and `fuzz`; sanitizers are in a package of their own.
+CLANG_PACKAGES=(clang libclang-rt-14-dev)
+FUZZ_PACKAGES=("${CLANG_PACKAGES[@]}" llvm-14)
 # The example viewer and its test.
 VIEWER_PACKAGES=(libgtk-4-dev xvfb xauth xdotool imagemagick python3-pil python3-gi gir1.2-atspi-2.0
   at-spi2-core dbus-daemon fonts-dejavu-core)

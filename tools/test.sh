@@ -15,7 +15,7 @@ folder=build
 [ "$preset" = release ] || folder=build-$preset
 
 install_packages "${BUILD_PACKAGES[@]}" "${SCAN_PACKAGES[@]}" "${TEST_PACKAGES[@]}" "${VIEWER_PACKAGES[@]}"
-case $preset in *clang) install_packages clang libclang-rt-14-dev ;; esac
+case $preset in *clang) install_packages "${CLANG_PACKAGES[@]}" ;; esac
 cmake --preset "$preset" -DBUILD_TESTING=ON >/dev/null
 cmake --build --preset "$preset"
 exec ctest --test-dir "$folder" --output-on-failure "$@"

@@ -195,14 +195,14 @@ static const float *averaged(const struct vn_verdict *v, size_t at, const float 
   return sum;
 }
 
-bool vn_verdict_highest_alone(const struct vn_verdict *v) {
-  return !has_rest(v->own) && !v->average && !v->map->probabilities && !v->map->regions;
-}
-
 static void voxel_decide(const struct vn_verdict *v, char *label, size_t at, const float *of) {
   vn_label_put(v->map, label, label_of(v->decision, of));
   if (v->map->probabilities) probabilities_put(v, at, of);
   if (v->map->regions) regions_put(v, at, of);
+}
+
+bool vn_verdict_highest_alone(const struct vn_verdict *v) {
+  return !has_rest(v->own) && !v->average && !v->map->probabilities && !v->map->regions;
 }
 
 const char *vn_verdict_row(const struct vn_verdict *v, size_t d, size_t h, const float *scores,

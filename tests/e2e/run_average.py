@@ -84,7 +84,10 @@ def read(path):
 
 
 def scores_of(models, *words):
+    """And labels, which are the same where nobody asks for scores."""
     run(models, *words, "-o", folder / "s.nii", "--scores", folder / "s_p.nii", "--scores-type", "float32", "-q")
+    run(models, *words, "-o", folder / "alone.nii", "-q")
+    assert (read(folder / "alone.nii") == read(folder / "s.nii")).all()
     return read(folder / "s_p.nii"), read(folder / "s.nii")
 
 
