@@ -274,6 +274,13 @@ def many_cases():
     assert np.array_equal(labels_of(folder / "l7c" / "a;b.seg.nii.gz"), cases["case-0"])
     table.write_text("".join(f"{folder}/numbers/case-{i}_0000.nii.gz\n" for i in range(3)))
     right("l8", words=["--list", table])
+    # A series called as a case's files have it in common: each has results of its own.
+    values, best = four()
+    case_save("beside/p_", values)
+    (folder / "beside" / "p.nii.gz").write_bytes((folder / "series" / "case-1.nii.gz").read_bytes())
+    run(plan("channels4"), folder / "beside", "--output-dir", folder / "l11")
+    assert np.array_equal(labels_of(folder / "l11" / "p.seg.nii.gz"), cases["case-1"])
+    assert np.array_equal(labels_of(folder / "l11" / "p_T1.seg.nii.gz"), best)
     # What is not whole is passed over, with a reason.
     (folder / "numbers" / "case-1_0002.nii.gz").unlink()
     status, text, err = call(bin_dir / "vnet-run", plan("channels4"), folder / "numbers", "--output-dir", folder / "l9")

@@ -243,6 +243,31 @@ static void case_call(struct run_entry *entry, size_t prefix) {
   entry->full = called;
 }
 
+static void case_uncall(struct run_entry *entry) {
+  free(entry->called);
+  free(entry->full);
+  entry->called = NULL;
+  entry->full = list_path_full(entry->scan);
+}
+
+/* What several files' names have in common may be another case's name: a-T1.nii and a-T2.nii beside
+ * a.nii. Such cases are called after their first file. */
+static void cases_part(struct run_list *list) {
+  for (bool again = true; again;) {
+    struct run_entry **order = sorted(list);
+    again = false;
+    for (size_t i = 1; i < list->count; i++) {
+      if (strcmp(order[i - 1]->full, order[i]->full)) continue;
+      for (size_t e = i - 1; e <= i; e++) {
+        if (!order[e]->called) continue;
+        case_uncall(order[e]);
+        again = true;
+      }
+    }
+    free(order);
+  }
+}
+
 static size_t members_find(struct run_list *list, const struct run_channels *channels,
                            struct member *member) {
   size_t count = 0;
@@ -271,6 +296,7 @@ static void cases_group(struct run_list *list, const struct run_channels *channe
   }
   free(member);
   list_pack(list);
+  cases_part(list);
 }
 
 void run_list_settle(struct run_list *list, const struct run_options *o,
