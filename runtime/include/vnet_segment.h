@@ -138,7 +138,9 @@ struct vn_segment_options {
   size_t size;    /* sizeof(struct vn_segment_options) */
   double overlap; /* of windows, below 1; 0: the default of 0.5; negative: none */
   enum vn_weighting weighting;
-  bool mirror[3];           /* along the model's d, h, w: averages over flipped windows, too */
+  /* Along the model's d, h, w: averages over flipped windows, too. Where left is right in these,
+   * labels that vnet.labels has as each other's mirror change places. */
+  bool mirror[3];
   bool every_window;        /* those with nothing but background are run, too, and on the whole
                                scan whatever the model's vnet.foreground */
   bool replace_nan;         /* voxels that are not finite and no frame (below) become the smallest

@@ -24,6 +24,21 @@ static enum vn_status options_read(struct vn_segment_options *o,
   return VN_OK;
 }
 
+/* Are there labels that a mirrored image has on its other side, and which axis has sides? */
+static enum vn_status sides_find(struct vn_model_run *run, const struct vn_view *view,
+                                 struct vn_diag *diag) {
+  const bool *mirror = run->options->mirror;
+  const struct vn_image *image = vn_first_image(run);
+  run->swapped = run->segmenter->palette.sided && (mirror[0] || mirror[1] || mirror[2]);
+  if (!run->swapped) return VN_OK;
+  if (image->world == VN_WORLD_UNKNOWN)
+    return vn_fail(diag, VN_E_UNSUPPORTED,
+                   "labels change sides in mirrored windows, but the image does not say left from "
+                   "right");
+  run->side_axis = vn_view_side(image, view);
+  return VN_OK;
+}
+
 /* The network's grid over the image; to be closed with vn_grid_close in any case. */
 static enum vn_status grid_lay(struct vn_model_run *run, struct vn_diag *diag) {
   const struct vn_segmenter *s = run->segmenter;
@@ -31,6 +46,7 @@ static enum vn_status grid_lay(struct vn_model_run *run, struct vn_diag *diag) {
   struct vn_view view = vn_view_plain(vn_first_image(run));
   enum vn_status status = VN_OK;
   if (letters) status = vn_view_orient(vn_first_image(run), letters, &view, diag);
+  if (!status) status = sides_find(run, &view, diag);
   return status ? status : vn_grid_make(&view, s->spaced ? s->spacing_mm : NULL, &run->grid, diag);
 }
 

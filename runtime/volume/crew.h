@@ -16,6 +16,8 @@ struct vn_model_run { /* of one model */
   struct vn_label_map map;
   struct vn_judge judge;
   struct vn_grid grid;
+  bool swapped; /* labels change sides in windows that are mirrored along `side_axis` */
+  int side_axis;
   struct vn_verdict verdict;
   struct vn_window_channel *channels; /* [count], owned */
   struct vn_window_job window;

@@ -36,10 +36,13 @@ enum vn_status vn_decision_open(const struct vn_plan *plan, size_t output, size_
   meaning_settle(d, probable);
   d->threshold = calloc(channels, sizeof *d->threshold);
   d->painted = calloc(channels, sizeof *d->painted);
-  if (!d->threshold || !d->painted) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  d->other_side = calloc(channels, sizeof *d->other_side);
+  if (!d->threshold || !d->painted || !d->other_side)
+    return vn_fail(diag, VN_E_MEMORY, "out of memory");
   for (size_t c = 0; c < channels; c++) {
     d->threshold[c] = vn_plan_threshold(plan, output, c);
     d->painted[c] = c;
+    d->other_side[c] = c;
   }
   return VN_OK;
 }
@@ -47,11 +50,15 @@ enum vn_status vn_decision_open(const struct vn_plan *plan, size_t output, size_
 void vn_decision_close(struct vn_decision *d) {
   free(d->threshold);
   free(d->painted);
+  free(d->other_side);
   *d = (struct vn_decision){0};
 }
 
-void vn_decision_paint(struct vn_decision *d, const struct vn_palette *palette) {
+void vn_decision_take(struct vn_decision *d, const struct vn_palette *palette) {
+  const size_t rest = has_rest(d);
   size_t n = 0;
+  for (size_t c = 0; c < d->channels; c++)
+    d->other_side[c] = palette->entries[c + rest].mirror - rest;
   if (d->meaning != VN_MEANS_REGIONS) return;
   for (size_t c = 0; c < d->channels; c++)
     if (!palette->entries[c + 1].listed) d->painted[n++] = c;

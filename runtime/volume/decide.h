@@ -22,6 +22,7 @@ struct vn_decision {
   bool guessed;            /* one channel, taken for a probability: one that is none is refused */
   float *threshold;        /* [channels], owned: of REGIONS */
   size_t *painted;         /* [channels], owned: channels, the first one painted first */
+  size_t *other_side;      /* [channels], owned: the channel that a mirrored image has it in */
 };
 
 /* How many labels are told apart, and how many regions may overlap (0: none may). */
@@ -34,8 +35,8 @@ enum vn_status vn_decision_open(const struct vn_plan *plan, size_t output, size_
                                 bool probable, struct vn_decision *decision, struct vn_diag *diag);
 void vn_decision_close(struct vn_decision *decision);
 
-/* Takes the order of painting. */
-void vn_decision_paint(struct vn_decision *decision, const struct vn_palette *palette);
+/* Takes the order of painting, and which labels are each other's mirror. */
+void vn_decision_take(struct vn_decision *decision, const struct vn_palette *palette);
 
 /* Scores of certain background: idle[channels]. */
 void vn_decision_idle(const struct vn_decision *decision, float *idle);

@@ -84,3 +84,10 @@ enum vn_status vn_view_orient(const struct vn_image *image, const char *letters,
   *view = view_make(image, from, flip);
   return VN_OK;
 }
+
+int vn_view_side(const struct vn_image *image, const struct vn_view *view) {
+  int axis_of[3], side = 0;
+  nearest_axes(image->affine, axis_of);
+  while (view->axis[side] != axis_of[0]) side++;
+  return side;
+}

@@ -35,4 +35,8 @@ static inline void vn_view_voxel(const struct vn_view *view, const size_t at[3],
 enum vn_status vn_view_orient(const struct vn_image *image, const char *letters,
                               struct vn_view *view, struct vn_diag *diag);
 
+/* The view's axis along which the body has a left and a right, or which lies nearest to that; the
+ * image says how it lies. */
+int vn_view_side(const struct vn_image *image, const struct vn_view *view);
+
 #endif

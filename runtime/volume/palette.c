@@ -197,7 +197,7 @@ static bool colour_read(struct reader *r, uint8_t rgb[3]) {
 struct entry {
   struct vn_palette_entry is;
   size_t value; /* SIZE_MAX: not yet */
-  bool named, coloured;
+  bool named, coloured, mirrored;
 };
 
 /* One member of an entry, of interest or not. */
@@ -211,13 +211,17 @@ static bool member_read(struct reader *r, struct entry *entry) {
   if (!take(r, ':')) return refuse(r, "an object without ':'");
   bool value = strcmp(key, "value") == 0, name = strcmp(key, "name") == 0;
   bool colour = strcmp(key, "colour") == 0 || strcmp(key, "color") == 0;
-  if ((value && entry->value != SIZE_MAX) || (name && entry->named) || (colour && entry->coloured))
+  bool mirror = strcmp(key, "mirror") == 0;
+  if ((value && entry->value != SIZE_MAX) || (name && entry->named) ||
+      (colour && entry->coloured) || (mirror && entry->mirrored))
     return refuse(r, "an entry that says something twice");
   entry->named |= name;
   entry->coloured |= colour;
+  entry->mirrored |= mirror;
   return value    ? count_read(r, 1 << 20, &entry->value)
          : name   ? string_read(r, entry->is.name, sizeof entry->is.name - 1)
          : colour ? colour_read(r, entry->is.rgb)
+         : mirror ? count_read(r, 1 << 20, &entry->is.mirror)
                   : value_skip(r, 0);
 }
 
@@ -232,13 +236,26 @@ static bool entry_read(struct reader *r, struct vn_palette *palette) {
     if (!take(r, '}')) return refuse(r, "an object that does not end");
   }
   if (entry.value == SIZE_MAX) return refuse(r, "an entry without a value");
-  if (entry.value >= palette->count) return refuse(r, "a label that the network does not have");
+  if (entry.value >= palette->count || (entry.mirrored && entry.is.mirror >= palette->count))
+    return refuse(r, "a label that the network does not have");
   struct vn_palette_entry *to = &palette->entries[entry.value];
   if (to->listed) return refuse(r, "a label that stands there twice");
   to->listed = true;
   palette->order[palette->listed++] = entry.value;
   if (*entry.is.name) memcpy(to->name, entry.is.name, sizeof to->name);
   if (entry.coloured) memcpy(to->rgb, entry.is.rgb, sizeof to->rgb);
+  if (entry.mirrored) to->mirror = entry.is.mirror;
+  palette->sided |= to->mirror != entry.value;
+  return true;
+}
+
+/* Left is right's mirror, and right left's; nothing is the background's. */
+static bool mirrors_check(struct reader *r, const struct vn_palette *palette) {
+  for (size_t i = 0; i < palette->count; i++) {
+    const size_t mirror = palette->entries[i].mirror;
+    if (palette->entries[mirror].mirror != i || (i > 0 && mirror == 0))
+      return refuse(r, "a mirror that is not the other one's");
+  }
   return true;
 }
 
@@ -250,7 +267,8 @@ static bool entries_read(struct reader *r, struct vn_palette *palette) {
     } while (take(r, ','));
     if (!take(r, ']')) return refuse(r, "an array that does not end");
   }
-  return peek(r) == '\0' || refuse(r, "something after the array");
+  if (peek(r) != '\0') return refuse(r, "something after the array");
+  return mirrors_check(r, palette);
 }
 
 /* Twelve colours that people tell apart, and beyond them the golden angle around the hues. */
@@ -283,6 +301,7 @@ enum vn_status vn_palette_parse(const char *text, size_t classes, struct vn_pale
     for (size_t i = 0; i < classes; i++) {
       snprintf(palette->entries[i].name, sizeof palette->entries[i].name, "label %zu", i);
       default_colour(i, palette->entries[i].rgb);
+      palette->entries[i].mirror = i;
     }
     strcpy(palette->entries[0].name, "background");
     struct reader reader = {.at = text};

@@ -158,7 +158,7 @@ static enum vn_status segmenter_fill(struct vn_segmenter *s, const struct vn_exe
   if (!status) status = metas_read(s, channels, diag);
   if (status) return status;
   s->memory_limit_bytes = mine.memory_limit_bytes;
-  vn_decision_paint(&s->decision, &s->palette);
+  vn_decision_take(&s->decision, &s->palette);
   s->network_work = network_work(s->exec);
   return VN_OK;
 }

@@ -110,6 +110,8 @@ static void job_fill(struct vn_crew *crew, struct vn_model_run *run) {
       .sink_context = run,
   };
   memcpy(run->window.mirror, run->options->mirror, sizeof run->window.mirror);
+  run->window.other_side = run->swapped ? s->decision.other_side : NULL;
+  run->window.side_axis = run->side_axis;
 }
 
 static const char *label_name(const void *context, size_t label) {

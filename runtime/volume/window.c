@@ -218,6 +218,7 @@ static void window_blend(void *context, size_t d) {
   size_t classes = run->classes, rows = run->patch[1], columns = run->patch[2];
   ptrdiff_t stride = (ptrdiff_t)run->out.pixel_stride;
   if (run->now.flip >> 2 & 1) stride = -stride;
+  const size_t *sides = run->now.flip >> run->job->side_axis & 1 ? run->job->other_side : NULL;
   for (size_t h = 0; h < rows; h++) {
     size_t to = ring_row(run, run->now.at[0] + d, run->now.at[1] + h) + run->now.at[2];
     size_t plane_at = run->slot * run->patch[0] + flipped(run, 0, d);
@@ -226,7 +227,11 @@ static void window_blend(void *context, size_t d) {
     const float *weights = run->weights + (d * rows + h) * columns;
     float *scores = run->scores + to * classes, *sums = run->sums + to;
     for (size_t w = 0; w < columns; w++, out += stride) {
-      for (size_t c = 0; c < classes; c++) scores[w * classes + c] += weights[w] * out[c];
+      float *score = scores + w * classes;
+      if (sides)
+        for (size_t c = 0; c < classes; c++) score[sides[c]] += weights[w] * out[c];
+      else
+        for (size_t c = 0; c < classes; c++) score[c] += weights[w] * out[c];
       sums[w] += weights[w];
     }
   }

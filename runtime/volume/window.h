@@ -66,6 +66,9 @@ struct vn_window_job {
   double overlap;    /* in [0, 1) */
   enum vn_weighting weighting;
   bool mirror[3]; /* d h w: the network sees each window flipped, too, in all combinations */
+  /* [class]: which one a class is where the window is flipped along side_axis; NULL: itself. */
+  const size_t *other_side;
+  int side_axis;
   /* A window in which no channel shows anything is not run; where none was run, the scores are
    * idle[class]. */
   const float *idle;

@@ -48,4 +48,22 @@ with tempfile.TemporaryDirectory(prefix="vnet-window-") as name:
         nibabel.save(nibabel.Nifti1Image(view, np.eye(4)), folder / "scan.nii")
         results.append(np.asanyarray(scores("--scores-type", "float32", "--mirror", "dhw")[0].dataobj))
     assert np.abs(results[0] - results[1][::-1, ::-1, ::-1]).max() < 1e-5
+    # Where a model tells left from right, its labels change sides with the body's, and with no other axis.
+    model = (fixtures / "scan" / "blend.onnx").read_bytes()
+    labels = b'[{"value":1,"name":"left","mirror":2},{"value":2,"name":"right","mirror":1}]'
+    entry = bytes([10, 11]) + b"vnet.labels" + bytes([18, len(labels)]) + labels
+    (folder / "sided.onnx").write_bytes(model + bytes([14 << 3 | 2, len(entry)]) + entry)  # ModelProto.metadata_props
+    run(bin_dir / "vnetc", folder / "sided.onnx", "-o", folder / "plan", "--topology", "any")
+    turned = np.eye(4)[[2, 1, 0, 3]]  # k runs to the right
+    for affine, letter, axis, order in ((np.eye(4), "w", 0, [0, 2, 1]), (np.eye(4), "h", 1, [0, 1, 2]),
+                                        (turned, "d", 2, [0, 2, 1]), (turned, "w", 0, [0, 1, 2])):
+        results = []
+        for view in (one, np.flip(one, axis)):
+            nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(view), affine), folder / "scan.nii")
+            results.append(np.asanyarray(scores("--scores-type", "float32", "--mirror", letter)[0].dataobj))
+        assert np.abs(results[0] - np.flip(results[1], axis)[..., order]).max() < 1e-5, (letter, axis)
+    nibabel.save(nibabel.Nifti1Image(one, None), folder / "scan.nii")
+    done = subprocess.run([bin_dir / "vnet-run", folder / "plan", folder / "scan.nii", "--mirror", "w"],
+                          capture_output=True, text=True)
+    assert done.returncode == 5 and "labels change sides in mirrored windows" in done.stderr, done
     print(f"largest difference from MONAI and ONNX Runtime: {error:.1e}")

@@ -214,6 +214,7 @@ static void orientation_is_as_named(void **state) {
         for (int i = 0; i < 3; i++)
           moved += image.affine[world][i] * ((double)to[i] - (double)from[i]);
         assert_true(moved == (wanted >> (2 - axis) & 1 ? -1 : 1));
+        assert_true((vn_view_side(&image, &view) == axis) == (world == 0));
       }
     }
 }

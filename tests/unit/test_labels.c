@@ -212,6 +212,15 @@ static void palettes_are_read(void **state) {
   assert_int_equal(vn_palette_parse(text, 4, &p, &diag), VN_OK);
   assert_string_equal(p.entries[1].name, "\xf0\x9f\xa7\xa0 \xf0\x9f\xa7\xa0");
   vn_palette_close(&p);
+  /* Left is right's mirror; what is not said is its own. */
+  text = "[{\"mirror\":1,\"value\":3},{\"value\":1,\"mirror\":3},{\"value\":2}]";
+  assert_int_equal(vn_palette_parse(text, 4, &p, &diag), VN_OK);
+  for (size_t i = 0; i < 4; i++) assert_int_equal(p.entries[i].mirror, ((int[]){0, 3, 2, 1})[i]);
+  assert_true(p.sided);
+  vn_palette_close(&p);
+  assert_int_equal(vn_palette_parse("[{\"value\":1,\"mirror\":1}]", 4, &p, &diag), VN_OK);
+  assert_false(p.sided);
+  vn_palette_close(&p);
   /* Without metadata, many classes: colours of neighbours differ. */
   assert_int_equal(vn_palette_parse(NULL, 300, &p, &diag), VN_OK);
   for (size_t i = 1; i < 300; i++)
@@ -263,6 +272,12 @@ static void palettes_are_doubted(void **state) {
       "[{\"value\":01}]",
       "[{\"value\":1.0}]",
       "[{\"value\":1,\"value\":2}]",
+      "[{\"value\":1,\"mirror\":1,\"mirror\":1}]",
+      "[{\"value\":1,\"mirror\":2}]",
+      "[{\"value\":1,\"mirror\":2},{\"value\":2,\"mirror\":3},{\"value\":3,\"mirror\":1}]",
+      "[{\"value\":1,\"mirror\":0},{\"value\":0,\"mirror\":1}]",
+      "[{\"value\":1,\"mirror\":4}]",
+      "[{\"value\":1,\"mirror\":\"right\"}]",
       "[{\"value\":1,\"name\":\"a\",\"name\":\"b\"}]",
       "[{\"value\":1,\"color\":\"#000000\",\"colour\":\"#000000\"}]",
       "[{\"value\":1,\"name\":7}]",

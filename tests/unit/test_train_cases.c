@@ -471,8 +471,10 @@ static void tables_say_what_values_mean(void **state) {
   static const uint8_t class_of[5] = {0, 1, 2, 2, VNT_IGNORED}, other[3] = {0, 2, 1};
   assert_int_equal(vnt_labels_read(path_of("table.csv"), &table, NULL), VN_OK);
   assert_true(table->classes == 3 && table->ignores && table->sided);
-  assert_string_equal(table->json, "[{\"value\":1,\"name\":\"left\",\"colour\":\"#e6b400\"},"
-                                   "{\"value\":2,\"name\":\"right\",\"colour\":\"#3c78d8\"}]");
+  assert_string_equal(
+      table->json,
+      "[{\"value\":1,\"name\":\"left\",\"colour\":\"#e6b400\",\"mirror\":2},{\"value\":2,"
+      "\"name\":\"right\",\"colour\":\"#3c78d8\",\"mirror\":1}]");
   spec.labels = table;
   struct vnt_cases classes = cases_open("values.csv", &spec);
   const struct vnt_source *a = &cases.items[0].source, *b = &classes.items[0].source;

@@ -276,6 +276,39 @@ static void mirrored_twins_are_averaged(void **state) {
   }
 }
 
+/* Along the axis that has sides, and no other, the two channels change places in mirrored windows.
+ */
+static void twins_change_sides(void **state) {
+  (void)state;
+  static const size_t other_side[2] = {1, 0};
+  const size_t n[3] = {4, 5, 6}, elems = 4 * 5 * 6;
+  for (unsigned mirror = 0; mirror < 8; mirror++)
+    for (int side = 0; side < 3; side++) {
+      struct net net;
+      struct vn_window_report report;
+      net_open(&net, n, n);
+      for (int a = 0; a < 3; a++) net.job.mirror[a] = mirror >> a & 1;
+      net.job.other_side = other_side;
+      net.job.side_axis = side;
+      assert_int_equal(vn_window_run(&net.job, &report, NULL), VN_OK);
+      for (size_t i = 0; i < elems; i++) {
+        const float x = net.voxels[i], runs = (float)net.exec.runs;
+        float want[2] = {0, 0};
+        for (unsigned flip = 0; flip < 8; flip++) {
+          if (flip & ~mirror) continue;
+          size_t at[3] = {i / 30, i / 6 % 5, i % 6};
+          for (int a = 0; a < 3; a++) at[a] = flip >> a & 1 ? n[a] - 1 - at[a] : at[a];
+          const float place = place_of(at[0], at[1], at[2]);
+          want[flip >> side & 1] += (x + place) / runs;
+          want[!(flip >> side & 1)] += (x * x - place) / runs;
+        }
+        for (size_t c = 0; c < 2; c++)
+          assert_float_equal(net.result.scores[c * elems + i], want[c], 1e-5);
+      }
+      net_close(&net);
+    }
+}
+
 /* Voxels whose highest class is all that is asked for: those that are sure have the class that
  * their scores would give, the others the same scores, on finer, coarser and equal grids. */
 static void sure_is_highest(const double spacing_mm[3], bool close) {
@@ -467,6 +500,7 @@ int main(void) {
       cmocka_unit_test(parts_are_covered),    cmocka_unit_test(boxes_are_scans),
       cmocka_unit_test(bytes_are_counted),    cmocka_unit_test(highest_alone_is_highest),
       cmocka_unit_test(progress_is_told),     cmocka_unit_test(mirrored_twins_are_averaged),
+      cmocka_unit_test(twins_change_sides),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,8 +120,9 @@ class Segmenter:
             (NIfTI), "LPS" (DICOM, ITK), or "UNKNOWN". Of a list of images one for all, or a list.
         match_grids: images on other grids are brought onto the first one's, not refused.
         overlap: of windows, 0 to below 1. weighting: "gaussian" or "constant". mirror: letters of
-            "dhw", the model's axes along which flipped windows are averaged, too. every_window:
-            those with nothing but background are run, too.
+            "dhw", the model's axes along which flipped windows are averaged, too; labels that are each
+            other's mirror in vnet.labels change sides. every_window: those with nothing but
+            background are run, too.
         replace_nan: voxels that are not finite become the smallest value, not an error; a frame
         of them around the scan is background without it.
         largest_component: keeps the largest piece of each label. min_volume_ml: removes smaller

@@ -53,7 +53,8 @@ export interface RunOptions {
   /** Of windows, from 0 to below 1. Default: 0.5. */
   overlap?: number;
   weighting?: 'gaussian' | 'constant';
-  /** Letters of 'dhw': axes along which flipped windows are averaged, too. */
+  /** Letters of 'dhw': axes along which flipped windows are averaged, too; labels that are each
+   * other's mirror in vnet.labels change sides. */
   mirror?: string;
   /** Windows with nothing but background are run, too. */
   everyWindow?: boolean;

@@ -13,18 +13,20 @@
 
 /* ---- the JSON ---- */
 
-/* `colour` "#rrggbb"; NULL: rgb. */
+/* `colour` "#rrggbb"; NULL: rgb. `mirror`: `value`, where it has none. */
 static void label_print(FILE *out, bool first, size_t value, const char *name, size_t length,
-                        const char *colour, const uint8_t rgb[3]) {
+                        const char *colour, const uint8_t rgb[3], size_t mirror) {
   fprintf(out, "%s{\"value\":%zu,\"name\":\"", first ? "" : ",", value);
   for (size_t i = 0; i < length; i++) {
     if (name[i] == '"' || name[i] == '\\') fputc('\\', out);
     fputc(name[i], out);
   }
   if (colour)
-    fprintf(out, "\",\"colour\":\"%.7s\"}", colour);
+    fprintf(out, "\",\"colour\":\"%.7s\"", colour);
   else
-    fprintf(out, "\",\"colour\":\"#%02x%02x%02x\"}", rgb[0], rgb[1], rgb[2]);
+    fprintf(out, "\",\"colour\":\"#%02x%02x%02x\"", rgb[0], rgb[1], rgb[2]);
+  if (mirror != value) fprintf(out, ",\"mirror\":%zu", mirror);
+  fputc('}', out);
 }
 
 static bool is_colour(const char *text, size_t length) {
@@ -52,7 +54,7 @@ static enum vn_status names_print(FILE *out, const char *names, const struct vn_
                      "--label-names: more than %zu; of %zu classes the first is the background",
                      palette->count - 1, palette->count);
     label_print(out, value == 1, value, name, plain, colon ? colon + 1 : NULL,
-                palette->entries[value].rgb);
+                palette->entries[value].rgb, value);
     name += length;
     if (!*name) break;
   }
@@ -293,7 +295,8 @@ static enum vn_status table_json(struct reading *r, struct vn_diag *diag) {
   if (out) fputc('[', out);
   for (size_t c = 1; out && c < l->classes; c++) {
     const char *name = r->name[c] ? r->name[c] : palette.entries[c].name;
-    label_print(out, first, c, name, strlen(name), r->colour[c], palette.entries[c].rgb);
+    label_print(out, first, c, name, strlen(name), r->colour[c], palette.entries[c].rgb,
+                l->other_side[c]);
     first = false;
   }
   if (out) fputc(']', out);
