@@ -83,6 +83,21 @@ def a_table_says_it_all():
     assert other != whole
 
 
+def sides_are_inherited():
+    """A model that tells left from right is trained on as by a table that says so; without sides it is another."""
+    values = np.asanyarray(nibabel.load(folder / "label.nii.gz").dataobj)
+    classes = np.select([values == 17, values == 53, values >= 3000], [1, 2, 3], 0).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(classes, np.eye(4)), folder / "classes.nii.gz")
+    (folder / "own.csv").write_text("image,label\ns0.nii.gz,classes.nii.gz\n")
+    head = "value,class,name,colour,mirror\n"
+    (folder / "sided.csv").write_text(head + "1,1,left,#c80000,2\n2,2,right,#00c800,1\n3,3,shell,#0000c8,\n")
+    (folder / "unsided.csv").write_text(head + "1,1,left,#c80000,\n2,2,right,#00c800,\n3,3,shell,#0000c8,\n")
+    words = ["--init", folder / "t.onnx", "--patch", "16x16x16", "-q", "--steps", "6", "--threads", "2"]
+    alone, sided, unsided = (train("own.onnx", *words, data="own.csv", table=table)[0][:-400]
+                             for table in (None, "sided.csv", "unsided.csv"))  # without the metadata, which is last
+    assert alone == sided and alone[:len(unsided)] != unsided
+
+
 def folds_are_parts():
     """Every case is validated in one of the folds; saved maps are what was scored."""
     (folder / "folds.csv").write_text("image,label\n" + "s0.nii.gz,label.nii.gz\n" * 4 + "s2.nii.gz,none\n")
@@ -294,6 +309,7 @@ def refusals():
 
 phantoms_make()
 a_table_says_it_all()
+sides_are_inherited()
 folds_are_parts()
 channels_have_names()
 volumes_are_channels()

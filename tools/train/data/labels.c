@@ -131,6 +131,16 @@ enum vn_status vnt_labels_plain(size_t classes, int ignored, struct vnt_labels *
   return VN_OK;
 }
 
+enum vn_status vnt_labels_sides(struct vnt_labels *labels, const char *json, struct vn_diag *diag) {
+  struct vn_palette palette;
+  const enum vn_status status = vn_palette_parse(json, labels->classes, &palette, diag);
+  for (size_t c = 0; !status && c < labels->classes; c++)
+    labels->other_side[c] = (uint8_t)palette.entries[c].mirror;
+  labels->sided = palette.sided;
+  vn_palette_close(&palette);
+  return status;
+}
+
 /* FNV-1a, of 32 bits. */
 uint64_t vnt_labels_checksum(const struct vnt_labels *labels) {
   uint32_t sum = 2166136261u;

@@ -44,6 +44,8 @@ struct vnt_labels {
  * from 0 to 65535. *labels is allocated, to be closed in any case. VN_E_ARGUMENT, VN_E_MEMORY. */
 enum vn_status vnt_labels_plain(size_t classes, int ignored, struct vnt_labels **labels,
                                 struct vn_diag *diag);
+/* Sides as `vnet.labels` has them; NULL: none. VN_E_FORMAT, VN_E_MEMORY. */
+enum vn_status vnt_labels_sides(struct vnt_labels *labels, const char *json, struct vn_diag *diag);
 /* From a table. VN_E_IO; VN_E_FORMAT, with file and line; VN_E_MEMORY. */
 enum vn_status vnt_labels_read(const char *path, struct vnt_labels **labels, struct vn_diag *diag);
 void vnt_labels_close(struct vnt_labels **labels); /* accepts NULL */

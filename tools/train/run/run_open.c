@@ -156,12 +156,22 @@ static void graph_make(struct vnt_run *run, struct vnc_graph *graph) {
   }
 }
 
+/* Every value is a class: those of --init, with its sides, unless they have other names. */
+static void labels_own(struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  const char *json = vnc_graph_meta_value(&run->graph, "vnet.labels");
+  struct vn_diag diag;
+  cli_check(vnt_labels_plain(o->classes, o->ignored, &run->labels, &diag), &diag);
+  if (o->label_names) return;
+  cli_check(vnt_labels_sides(run->labels, json, &diag), &diag);
+}
+
 static void graph_open(struct vnt_run *run) {
   const struct vnt_options *o = &run->options;
   struct vn_diag diag;
   labels_open(run);
   graph_make(run, &run->graph);
-  if (!run->labels) cli_check(vnt_labels_plain(o->classes, o->ignored, &run->labels, &diag), &diag);
+  if (!run->labels) labels_own(run);
   prepared_take(run);
   metas_set(run);
   expect_set(run);
