@@ -21,8 +21,12 @@ enum { FUZZ_BYTES_MOST = 1 << 16 }; /* of an input; campaign.sh knows it, too */
 /* Ends the process with a sentence. */
 _Noreturn __attribute__((format(printf, 1, 2))) void fuzz_broken(const char *format, ...);
 
-/* A status with its sentence, VN_OK or a refusal: which has one sentence on one line and is never
- * a promise of our own that broke. */
+/* What the input asks for was done. A corpus of which nothing is tests nothing: replay.c ends. */
+void fuzz_done(void);
+extern size_t fuzz_dones;
+
+/* A status with its sentence, VN_OK, which is done, or a refusal: which has one sentence on one
+ * line and is never a promise of our own that broke. */
 void fuzz_judge(enum vn_status status, const struct vn_diag *diag);
 
 /* A file in memory with these bytes, for what reads files: its path, the same at each call. */

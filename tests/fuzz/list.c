@@ -41,6 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct run_list list = run_list_open(&options);
   run_list_settle(&list, &options, &channels);
   names_check(&list);
+  fuzz_done();
   run_list_close(&list);
   free(text);
   return 0;

@@ -281,7 +281,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned
 
 /* ---- the target ---- */
 
-enum { MEMORY_MOST = 64 << 20 };
+enum { MEMORY_MOST = 128 << 20 }; /* the compiler keeps 64 MiB for a program and its scan */
 
 static enum vn_status import(const char *path, struct vnc_options *options, struct vnc_graph *g,
                              struct vn_diag *diag) {

@@ -158,6 +158,8 @@ static void run_all(const struct corpus *corpus, size_t count, struct current *c
               ? LLVMFuzzerCustomMutator(current->data, current->size, FUZZ_BYTES_MOST, (unsigned)i)
               : LLVMFuzzerMutate(current->data, current->size, FUZZ_BYTES_MOST);
     run_one(current);
+    if (i + 1 == corpus->count && count && !fuzz_dones)
+      fuzz_broken("every input of the corpus is refused");
   }
 }
 

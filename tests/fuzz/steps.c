@@ -448,7 +448,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (vn_plan_open_memory(bytes, plan_bytes, &plan, &diag))
     fuzz_broken("a legal plan is refused: %s", diag.text);
   struct vn_exec *exec = exec_open(plan, isa), *ref = exec ? exec_open(plan, "ref") : NULL;
-  if (exec && ref) run_both(exec, ref);
+  if (exec && ref) {
+    run_both(exec, ref);
+    fuzz_done();
+  }
   vn_exec_close(&exec);
   vn_exec_close(&ref);
   vn_plan_close(&plan);
