@@ -329,6 +329,15 @@ def regions_overlap():
     # Without vnet.labels a later region lies over an earlier one.
     run(plan("regions_plain"), scan, "-q")
     assert np.array_equal(labels_of(out)[sure], np.select([enhancing, whole, core], [3, 2, 1], 0)[sure])
+    # Regions that are each other's mirror share what half of the mirrored windows say of the other one.
+    labels = b'[{"value":1,"mirror":3},{"value":3,"mirror":1}]'
+    entry = bytes([10, 11]) + b"vnet.labels" + bytes([18, len(labels)]) + labels
+    model = (fixtures / "scan" / "regions_plain.onnx").read_bytes() + bytes([14 << 3 | 2, len(entry)]) + entry
+    (folder / "sided.onnx").write_bytes(model)  # with one more of ModelProto.metadata_props
+    assert call(bin_dir / "vnetc", folder / "sided.onnx", "-o", folder / "sided.plan", "--topology", "any")[0] == 0
+    run(folder / "sided.plan", scan, "--scores", folder / "p.nii", "--scores-type", "float32", "--mirror", "dhw", "-q")
+    shared = sigmoid[..., [0, 2]].mean(3)
+    assert np.abs(labels_of(folder / "p.nii")[..., 1:] - np.stack([shared, sigmoid[..., 1], shared], 3)).max() < 1e-5
     for ending in ("nrrd", "mgz"):
         run(plan("regions"), scan, "--regions", folder / f"each.{ending}", "-q")
     assert np.array_equal(np.asanyarray(nibabel.load(folder / "each.mgz").dataobj), each)

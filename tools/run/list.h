@@ -42,7 +42,8 @@ struct run_list run_list_open(const struct run_options *options);
  *   - a line of several columns of a list;
  *   - all words of the command line, as many as channels, or NAME=FILE each;
  *   - files whose names tell their channels (words.h) and are the same otherwise; its results
- *     are called after what is the same. case_0000.nii.gz alone stands for all of its case;
+ *     are called after what is the same, or after its first file where that is another case's
+ *     name. case_0000.nii.gz alone stands for all of its case;
  *   - a file of several volumes. */
 void run_list_settle(struct run_list *list, const struct run_options *options,
                      const struct run_channels *channels);
