@@ -36,7 +36,8 @@ static const char help[] =
     "What travels with the model, for the programs that segment scans:\n"
     "  --orientation AXES   such as RAS\n"
     "  --spacing 'X Y Z'    mm; without it: the scan's own grid\n"
-    "  --intensity RULE     zscore, 'percentile 0.5 99.5', 'window -160 240' or none\n"
+    "  --intensity RULE     zscore, 'percentile 0.5 99.5', 'window -160 240' or none;\n"
+    "                       ', ct 0 80' after it: of a CT that window\n"
     "  --labels JSON        value, name and colour of each class\n"
     "\n"
     "Example: vnet-model --member monai --width 8 --classes 3 --patch 64x96x96 -o m.onnx\n"
@@ -179,7 +180,8 @@ static void metas_check(const struct arguments *a, size_t classes) {
   struct vn_intensity_rule rule;
   if (a->intensity && vn_intensity_parse(a->intensity, &rule, &diag))
     cli_fatal(VN_E_ARGUMENT,
-              "--intensity: expected none, zscore, 'percentile A B' or 'window A B', got %s",
+              "--intensity: expected none, zscore, 'percentile A B' or 'window A B', which "
+              "', ct A B' may follow, got %s",
               a->intensity);
   struct vn_palette palette;
   if (a->labels && vn_palette_parse(a->labels, classes, &palette, &diag))

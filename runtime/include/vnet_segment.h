@@ -98,7 +98,7 @@ struct vn_segmenter_info {
   size_t patch[3];         /* voxels of a window along the model's d, h, w */
   double spacing_mm[3];    /* of the model's d, h, w; 0: the image's own */
   const char *orientation; /* "RAS": where w, h, d grow; NULL: the image's own axes */
-  const char *intensity;   /* "percentile 0.5 99.5" …; "none" */
+  const char *intensity;   /* "percentile 0.5 99.5, ct 0 80" …; "none" */
   bool named;              /* the model names its labels */
   uint64_t memory_bytes;   /* that the open segmenter takes, all models of it; a run adds to it */
   size_t regions;          /* 0: labels exclude each other; else labels 1 … regions may overlap */

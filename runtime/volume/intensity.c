@@ -10,54 +10,82 @@
 #include "histogram.h"
 #include "os.h"
 
-size_t vn_numbers_parse(const char *text, double *numbers, size_t most) {
+static size_t numbers_parse(const char *text, size_t length, double *numbers, size_t most) {
   struct vn_os_numbers host;
   if (!vn_os_numbers_plain(&host)) return SIZE_MAX;
+  const char *const end = text + length;
   size_t count = 0;
-  for (text += strspn(text, " \t"); *text; text += strspn(text, " \t")) {
-    char *end;
-    double number = strtod(text, &end);
-    if (end == text || !isfinite(number) || count == most || (*end && !strchr(" \t", *end))) {
+  for (;;) {
+    while (text < end && strchr(" \t", *text)) text++;
+    if (text == end) break;
+    char *rest;
+    const double number = strtod(text, &rest);
+    if (rest == text || !isfinite(number) || count == most ||
+        (rest < end && !strchr(" \t", *rest))) {
       count = SIZE_MAX;
       break;
     }
     numbers[count++] = number;
-    text = end;
+    text = rest;
   }
   vn_os_numbers_restore(&host);
   return count;
 }
 
-enum vn_status vn_intensity_parse(const char *text, struct vn_intensity_rule *rule,
-                                  struct vn_diag *diag) {
+size_t vn_numbers_parse(const char *text, double *numbers, size_t most) {
+  return numbers_parse(text, strlen(text), numbers, most);
+}
+
+static bool kind_parse(const char *text, size_t length, struct vn_intensity_rule *rule) {
   static const struct {
     const char *name;
     size_t numbers;
   } kinds[] = {{"none", 0}, {"zscore", 0}, {"percentile", 2}, {"window", 2}};
-  if (!text) text = "none";
-  size_t word = strcspn(text, " \t");
+  size_t word = 0;
+  while (word < length && !strchr(" \t", text[word])) word++;
   for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
     if (strlen(kinds[k].name) != word || strncmp(text, kinds[k].name, word)) continue;
     double number[2] = {0};
-    bool good = vn_numbers_parse(text + word, number, 2) == kinds[k].numbers;
-    *rule = (struct vn_intensity_rule){(enum vn_intensity_kind)k, number[0], number[1]};
+    bool good = numbers_parse(text + word, length - word, number, 2) == kinds[k].numbers;
+    *rule = (struct vn_intensity_rule){(enum vn_intensity_kind)k, number[0], number[1], 0, 0};
     if (kinds[k].numbers) good = good && rule->a < rule->b;
     if (rule->kind == VN_INTENSITY_PERCENTILE) good = good && rule->a >= 0 && rule->b <= 100;
-    if (good) return VN_OK;
+    return good;
   }
+  return false;
+}
+
+/* What follows the comma. */
+static bool ct_parse(const char *text, struct vn_intensity_rule *rule) {
+  double number[2];
+  text += strspn(text, " \t");
+  if (strncmp(text, "ct", 2) || !text[2] || !strchr(" \t", text[2])) return false;
+  if (vn_numbers_parse(text + 2, number, 2) != 2 || !(number[0] < number[1])) return false;
+  rule->ct_a = number[0];
+  rule->ct_b = number[1];
+  return true;
+}
+
+enum vn_status vn_intensity_parse(const char *text, struct vn_intensity_rule *rule,
+                                  struct vn_diag *diag) {
+  if (!text) text = "none";
+  const size_t first = strcspn(text, ",");
+  if (kind_parse(text, first, rule) && (!text[first] || ct_parse(text + first + 1, rule)))
+    return VN_OK;
   return vn_fail(diag, VN_E_FORMAT,
                  "the model's vnet.intensity is '%.60s', not none, zscore, percentile A B or "
-                 "window A B",
+                 "window A B, which ', ct A B' may follow",
                  text);
 }
 
 /* ---- sums: one for each few rows, then those in order ---- */
 
 enum { PART_VOXELS = 1 << 16 };
+static const float AIR_LEAST = -1536, AIR_MOST = -500; /* Hounsfield units */
 
 struct part {
   double sum;
-  size_t own, bad, first_bad;
+  size_t own, bad, first_bad, air;
   float least, most;
 };
 
@@ -75,6 +103,7 @@ struct sums {
 static void row_add(const struct sums *s, const float *row, size_t first, struct part *p) {
   for (size_t i = 0; i < s->image->dim[0]; i++) {
     const float x = row[i];
+    p->air += x >= AIR_LEAST && x <= AIR_MOST;
     if (!(x >= s->low && x <= s->high)) {
       if (!isfinite(x) && p->bad++ == 0) p->first_bad = first + i;
       continue;
@@ -121,6 +150,7 @@ static enum vn_status sums_take(struct sums *s, struct vn_stage *stage, struct p
     if (p->bad && !total->bad) total->first_bad = p->first_bad;
     total->bad += p->bad;
     total->own += p->own;
+    total->air += p->air;
     total->sum += p->sum;
     total->least = p->least < total->least ? p->least : total->least;
     total->most = p->most > total->most ? p->most : total->most;
@@ -141,6 +171,7 @@ enum vn_status vn_survey_range(const struct vn_image *image, const struct vn_vox
   survey->own = total.own;
   survey->bad = total.bad;
   survey->first_bad = total.first_bad;
+  survey->air = total.air;
   survey->low = low;
   survey->high = high;
   survey->least = total.least;
@@ -255,6 +286,10 @@ static enum vn_status ranks_find(const struct vn_image *image, const struct vn_s
   return status;
 }
 
+static struct vn_intensity window_of(double a, double b) {
+  return (struct vn_intensity){(float)a, (float)(1 / (b - a)), 0, 1, false};
+}
+
 static enum vn_status percentile_fit(const struct vn_intensity_rule *rule,
                                      const struct vn_image *image, const struct vn_survey *survey,
                                      struct vn_stage *stage, struct vn_intensity *intensity,
@@ -277,23 +312,27 @@ static enum vn_status percentile_fit(const struct vn_intensity_rule *rule,
     return vn_fail(diag, VN_E_UNSUPPORTED,
                    "percentiles %g and %g of the scan are both %g: nothing to segment", rule->a,
                    rule->b, edge[0]);
-  *intensity = (struct vn_intensity){(float)edge[0], (float)(1 / (edge[1] - edge[0])), 0, 1};
+  *intensity = window_of(edge[0], edge[1]);
   return VN_OK;
 }
 
 enum vn_status vn_intensity_fit(const struct vn_intensity_rule *rule, const struct vn_image *image,
                                 const struct vn_survey *survey, struct vn_stage *stage,
                                 struct vn_intensity *intensity, struct vn_diag *diag) {
-  *intensity = (struct vn_intensity){0, 1, -INFINITY, INFINITY};
-  enum vn_status status = VN_OK;
+  *intensity = (struct vn_intensity){0, 1, -INFINITY, INFINITY, false};
   if (!survey->own)
     return vn_fail(diag, VN_E_UNSUPPORTED, "no voxel of the scan is a finite number");
-  if (rule->kind == VN_INTENSITY_ZSCORE)
+  enum vn_status status = VN_OK;
+  const bool ct = rule->ct_a < rule->ct_b && vn_survey_ct(survey);
+  if (ct)
+    *intensity = window_of(rule->ct_a, rule->ct_b);
+  else if (rule->kind == VN_INTENSITY_ZSCORE)
     status = zscore_fit(image, survey, stage, intensity, diag);
   else if (rule->kind == VN_INTENSITY_PERCENTILE)
     status = percentile_fit(rule, image, survey, stage, intensity, diag);
   else if (rule->kind == VN_INTENSITY_WINDOW)
-    *intensity = (struct vn_intensity){(float)rule->a, (float)(1 / (rule->b - rule->a)), 0, 1};
+    *intensity = window_of(rule->a, rule->b);
+  intensity->ct = ct;
   if (status == VN_OK && !(isfinite(intensity->shift) && isnormal(intensity->scale)))
     status = vn_fail(diag, VN_E_UNSUPPORTED, "the scan's range of intensities is beyond float32");
   return status;

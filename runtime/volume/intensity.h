@@ -11,6 +11,10 @@
  *                    all voxels, exact, interpolated linearly between ranks (numpy.percentile;
  *                    MONAI ScaleIntensityRangePercentiles(A, B, 0, 1, clip=True))
  * window A B         (x - A) / (B - A) clipped to [0, 1] (MONAI ScaleIntensityRange with clip)
+ * RULE, ct A B       of a CT, whose values are Hounsfield units, "window A B"; of others RULE. For
+ *                    models of many contrasts: from air to bone a brain is one grey. Of a CT, more
+ *                    than a hundredth of all voxels are air, from -1536 to -500; filling that is
+ *                    deeper is no sign of one.
  * "All voxels" are the scan's own ones: filling and absurdly bright voxels are no part of a scan
  * and are found first (filling.h). A scan without them has the numbers above, bit for bit.
  *
@@ -31,10 +35,12 @@ enum vn_intensity_kind {
 struct vn_intensity_rule {
   enum vn_intensity_kind kind;
   double a, b;
+  double ct_a, ct_b; /* of "ct A B"; equal: a CT is as any other scan */
 };
 
 struct vn_intensity {
   float shift, scale, low, high;
+  bool ct; /* the rule's "ct A B" was taken */
 };
 
 /* `text` as in the metadata; NULL (absent) is "none". VN_E_FORMAT. */
@@ -49,6 +55,7 @@ struct vn_survey {
   float low, high;
   float least, most; /* of the scan's own; infinite: there is none */
   double mean;
+  size_t air;     /* of all voxels, those that would be in Hounsfield units */
   uint64_t *bins; /* of the scan's own (histogram.h), or NULL; owned */
 };
 
@@ -69,6 +76,11 @@ uint64_t vn_survey_bytes(const struct vn_image *image);
 /* VN_E_FORMAT with a sentence unless every voxel is finite. */
 enum vn_status vn_survey_finite(const struct vn_image *image, const struct vn_survey *survey,
                                 struct vn_diag *diag);
+
+/* Is it a CT? */
+static inline bool vn_survey_ct(const struct vn_survey *survey) {
+  return survey->air > survey->elems / 100;
+}
 
 /* Over the scan's own voxels, where none is bad or they are mended. VN_E_UNSUPPORTED for a scan
  * with nothing to tell apart: all voxels equal, or both percentiles; VN_E_MEMORY,

@@ -191,9 +191,24 @@ def odds():
     assert trained("nine.onnx", "-q", "--resume") == whole
 
 
+def ct_windows():
+    """A window for CTs: nothing of what is learnt; given late, and taken along by --init. No other rule renders."""
+    rule = "percentile 0.5 99.5, ct 0 80"
+    model = trained("ct.onnx", "-q", "--intensity", rule)
+    assert rule.encode() in model and model != whole
+    trained("late.onnx", "-q")
+    assert trained("late.onnx", "-q", "--resume", "--intensity", rule) == model
+    command = [bin_dir / "vnet-train", "--labels", folder / "labels", "-o", folder / "next.onnx", "--init", folder / "ct.onnx",
+               "--steps", "1", "--patch", "16x24x16", "-q"]
+    subprocess.run([str(w) for w in command], check=True, timeout=60)
+    assert rule.encode() in (folder / "next.onnx").read_bytes()
+    refused(2, "rendered as RAS and 'percentile 0.5 99.5'", "x.onnx", "-q", "--intensity", "percentile 1 99, ct 0 80")
+
+
 validated()
 parts()
 odds()
+ct_windows()
 full_disk()
 refused(4, "of another run: that has --width 2, this one --width 4", "whole.onnx", "-q", "--resume", "--width", "4")
 refused(4, "--seed 3", "whole.onnx", "-q", "--resume", "--seed", "4")

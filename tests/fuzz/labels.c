@@ -28,6 +28,7 @@ static void rule(const char *text) {
   enum vn_status status = vn_intensity_parse(text, &rule, &diag);
   if (!status && rule.kind >= VN_INTENSITY_PERCENTILE && !(rule.a < rule.b))
     fuzz_broken("a rule whose bounds are turned around");
+  if (!status && rule.ct_a > rule.ct_b) fuzz_broken("a CT's window that is turned around");
   if (status && !diag.text[0]) fuzz_broken("a refusal without a sentence");
 }
 

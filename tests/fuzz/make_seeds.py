@@ -101,7 +101,7 @@ put("table", "log", "step,loss,dice,rate,seconds\n1,0.5,nan,1e-3,2\n2,0.25,.5,1e
 put("table", "quoted", "dice,\"step\",loss,\"a,\"\"b\"\n0,\"1\",-2,x\n")
 put("labels", "palette", "\0" + '[{"value": 1, "name": "br\\u00e4in", "colour": "#e6b400"}, '
     '{"value": 2, "color": [1, 2, 255], "more": {"a": [true, null, -1.5e3]}}]')
-for i, rule in enumerate(("none", "zscore", "percentile 0.5 99.5", "window -160 240")):
+for i, rule in enumerate(("none", "zscore", "percentile 0.5 99.5", "window -160 240", "zscore, ct 0 80")):
     put("labels", f"rule{i}", "\1" + rule)
 put("labels", "numbers", "\2" + "1 0x1p-3 1e30")
 for text in sorted(golden.glob("*.txt")):

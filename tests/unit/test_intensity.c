@@ -98,11 +98,33 @@ static void windows_and_none(void **state) {
   struct vn_intensity i = fit("window -160 240", x, 2);
   assert_true(near(vn_intensity_apply(&i, 40), 0.5) && vn_intensity_apply(&i, -161) == 0 &&
               vn_intensity_apply(&i, 241) == 1);
-  assert_true(vn_intensity_apply(&(struct vn_intensity){0, 1, -INFINITY, INFINITY}, -7) == -7);
+  assert_true(vn_intensity_apply(&(struct vn_intensity){0, 1, -INFINITY, INFINITY, false}, -7) ==
+              -7);
   i = fit("none", x, 2);
   assert_true(vn_intensity_apply(&i, 1e30f) == 1e30f);
   i = fit(NULL, x, 2);
   assert_true(vn_intensity_apply(&i, -1e30f) == -1e30f);
+}
+
+/* A scan is a CT by more than a hundredth of its voxels being air; others have the rule that comes
+ * first, as has a CT where none for it follows. */
+static void ct_has_a_window(void **state) {
+  (void)state;
+  enum { MANY = 1000 };
+  float x[MANY];
+  for (size_t air = 0; air <= 100; air++) {
+    for (size_t i = 0; i < MANY; i++) x[i] = i < air ? -1000 : (float)(i % 100);
+    const struct vn_intensity i = fit("percentile 0.5 99.5, ct 0 80", x, MANY);
+    const struct vn_intensity plain = fit("percentile 0.5 99.5", x, MANY);
+    assert_true(i.ct == (air > 10) && !plain.ct);
+    if (i.ct) assert_true(i.shift == 0 && i.scale == 1.0f / 80 && i.low == 0 && i.high == 1);
+    if (!i.ct) assert_true(i.shift == plain.shift && i.scale == plain.scale);
+  }
+  for (size_t i = 0; i < MANY; i++) x[i] = i % 2 ? -499 : -1537;
+  assert_false(fit("none , ct -20\t100 ", x, MANY).ct);
+  for (size_t i = 0; i < MANY; i++) x[i] = -500;
+  const struct vn_intensity i = fit("zscore,ct -20 100", x, MANY); /* alone it would be refused */
+  assert_true(i.ct && i.shift == -20 && i.scale == (float)(1.0 / 120));
 }
 
 /* More voxels than one chunk; the exec's threads change nothing. */
@@ -111,11 +133,11 @@ static void threads_change_nothing(void **state) {
   enum { MANY = 300001 };
   float *x = malloc(MANY * sizeof *x);
   for (uint32_t i = 0; i < MANY; i++) x[i] = (float)((i * 2654435761u) >> 8) * 0x1p-20f + 1000;
-  struct vn_intensity_rule rule = {VN_INTENSITY_ZSCORE, 0, 0};
+  struct vn_intensity_rule rule = {.kind = VN_INTENSITY_ZSCORE};
   struct vn_intensity serial, threaded;
   assert_int_equal(row_fit(&rule, x, MANY, NULL, &serial, NULL), VN_OK);
   assert_int_equal(row_fit(&rule, x, MANY, (struct vn_exec *)x, &threaded, NULL), VN_OK);
-  assert_memory_equal(&serial, &threaded, sizeof serial);
+  assert_memory_equal(&serial, &threaded, offsetof(struct vn_intensity, ct));
   assert_true(fabsf(serial.shift - 1008) < 0.01f && fabsf(1 / serial.scale - 4.6188f) < 0.01f);
   free(x);
 }
@@ -123,8 +145,8 @@ static void threads_change_nothing(void **state) {
 static void nothing_to_tell_apart(void **state) {
   (void)state;
   float x[ELEMS];
-  struct vn_intensity_rule zscore = {VN_INTENSITY_ZSCORE, 0, 0},
-                           percentile = {VN_INTENSITY_PERCENTILE, 1, 99};
+  struct vn_intensity_rule zscore = {.kind = VN_INTENSITY_ZSCORE},
+                           percentile = {VN_INTENSITY_PERCENTILE, 1, 99, 0, 0};
   struct vn_intensity i;
   struct vn_diag diag;
   for (int k = 0; k < ELEMS; k++) x[k] = 0.1f;
@@ -200,7 +222,8 @@ static void scan_and_padded(const float *x, float filling, bool untouched) {
     assert_true(!f.voxels.mended && !*f.note && !vn_filling_any(&f.filling));
     return;
   }
-  if (memcmp(&f.intensity, &plain, sizeof plain)) fail_msg("filling of %g", (double)filling);
+  if (memcmp(&f.intensity, &plain, offsetof(struct vn_intensity, ct)))
+    fail_msg("filling of %g", (double)filling);
   assert_true(vn_filling_any(&f.filling) && strstr(f.note, "64 % of the voxels"));
   f = found_in("zscore", padded, SIDE, false);
   if (!near(f.intensity.shift, gauss.shift) || !near(f.intensity.scale, gauss.scale))
@@ -371,6 +394,15 @@ static void metadata_is_doubted(void **state) {
       "percentile -1 99",
       "percentile 1 101",
       "none 0",
+      "zscore,",
+      "zscore, ct 0",
+      "zscore, ct 80 0",
+      "zscore, ct 0 80 1",
+      "zscore, ct0 80",
+      "zscore, ct 0 80, ct 0 80",
+      "zscore, window 0 80",
+      ", ct 0 80",
+      "ct 0 80",
   };
   struct vn_intensity_rule rule;
   struct vn_diag diag;
@@ -400,6 +432,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(statistics_are_numpy),
       cmocka_unit_test(windows_and_none),
+      cmocka_unit_test(ct_has_a_window),
       cmocka_unit_test(threads_change_nothing),
       cmocka_unit_test(nothing_to_tell_apart),
       cmocka_unit_test(filling_is_left_out),

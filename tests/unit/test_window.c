@@ -241,7 +241,7 @@ static void intensity_is_applied(void **state) {
   struct vn_window_report report;
   net_open(&net, cases[4][0], cases[4][1]);
   for (size_t i = 0; i < 6; i++) net.voxels[i] = net.voxels[i] * 512 - 100;
-  net.channel.intensity = (struct vn_intensity){-100, 1.0f / 512, 0, 1};
+  net.channel.intensity = (struct vn_intensity){-100, 1.0f / 512, 0, 1, false};
   assert_int_equal(vn_window_run(&net.job, &report, NULL), VN_OK);
   assert_true(worst(net.result.scores, want.data, want.elems) < 1e-5f);
   net_close(&net);

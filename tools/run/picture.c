@@ -21,7 +21,6 @@ enum {
   MARK = 2,        /* from a slice's edge to its mark */
   TILE_LEAST = 24, /* pixels; what is thinner is not looked at */
   GREYS = 1 << 16, /* that are told apart to choose those that are shown */
-  CT_BELOW = -500, /* what only a CT goes below */
   CT_WIDTH_LEAST = 80,
 };
 
@@ -257,18 +256,18 @@ static enum vn_status grey_narrow(struct drawing *p, struct vn_diag *diag) {
 
 /* Greys between the image's percentiles; filling and what is not finite are black. */
 static enum vn_status grey_choose(struct drawing *p, struct vn_diag *diag) {
-  static const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5};
+  static const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5, 0, 0};
   struct vn_survey survey;
   struct vn_filling filling;
   enum vn_status status =
       vn_survey_own(&p->image, NULL, true, NULL, &p->voxels, &survey, &filling, diag);
   if (!status) status = vn_intensity_fit(&rule, &p->image, &survey, NULL, &p->grey, diag);
   if (status && status != VN_E_MEMORY) { /* nothing to tell apart: all black */
-    p->grey = (struct vn_intensity){0, 0, 0, 1};
+    p->grey = (struct vn_intensity){0, 0, 0, 1, false};
     p->voxels.mended = true; /* all of them: what is beyond float32 would be no number */
     p->voxels.low = p->voxels.high = p->voxels.fill = p->voxels.over = 0;
     status = VN_OK;
-  } else if (!status && survey.least < CT_BELOW) {
+  } else if (!status && vn_survey_ct(&survey)) {
     status = grey_narrow(p, diag);
   }
   vn_survey_close(&survey);

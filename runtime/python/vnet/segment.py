@@ -57,7 +57,7 @@ class Segmenter:
     not say. regions: 0 where labels exclude each other, else how many of them may overlap. labels: the model's, by value. patch: voxels of a window
     along the model's d, h, w. spacing_mm: of the model's d, h, w, 0 where it is the image's own, or
     None where all are. orientation: "RAS" …, or None: the image's own axes. intensity: "percentile
-    0.5 99.5" …. memory_bytes: that the open segmenter takes; memory(image) says what a run does.
+    0.5 99.5, ct 0 80" …. memory_bytes: that the open segmenter takes; memory(image) says what a run does.
     """
 
     def __init__(self, plan: Plan, *, threads: Optional[int] = None, isa: Optional[str] = None,

@@ -351,11 +351,11 @@ enum vn_status vnt_generate(const struct vnt_generator *g, const struct vnt_labe
       blur(&s, axis, axis == thick ? 0.42 * slice_mm / g->spacing_mm : sd, pool);
     vn_pool_run(pool, rows, bias_row, &s);
     vn_pool_run(pool, rows, finish_row, &s);
-    const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5};
+    const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5, 0, 0};
     const struct vn_image seen = vnt_array_image(s.image, g->patch);
     status = vnt_intensity_fit(&rule, &seen, &s.window, diag);
     if (status != VN_OK && status != VN_E_MEMORY) { /* nothing in view */
-      s.window = (struct vn_intensity){0, 1, 0, 1};
+      s.window = (struct vn_intensity){0, 1, 0, 1, false};
       status = VN_OK;
     }
     vn_pool_run(pool, rows, window_row, &s);

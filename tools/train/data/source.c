@@ -105,8 +105,8 @@ static enum vn_status rules_parse(const char *text, struct vn_intensity_rule *ru
     snprintf(rule, sizeof rule, "%.*s", (int)(used < sizeof rule ? used : 0), text);
     if (vn_intensity_parse(rule, &rules[(*count)++], &inner))
       return vn_fail(diag, VN_E_ARGUMENT,
-                     "--intensity: expected none, zscore, 'percentile A B' or 'window A B', or one "
-                     "for each channel between semicolons, got %.60s",
+                     "--intensity: expected none, zscore, 'percentile A B' or 'window A B', which "
+                     "', ct A B' may follow, or one for each channel between semicolons, got %.60s",
                      text);
     text += length;
     if (!*text) return VN_OK;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "intensity.h"
 #include "printed.h"
 
 const char *const vnt_optimizers[] = {[VNT_SGD] = "sgd", [VNT_ADAMW] = "adamw"};
@@ -51,6 +52,15 @@ struct vnt_options vnt_options_default(bool paper) {
   return o;
 }
 
+/* How scans of --labels are rendered. None of them is a CT: "ct A B" is for those to come. */
+static const char rendered[] = "percentile 0.5 99.5";
+
+bool vnt_rule_renders(const char *intensity) {
+  struct vn_intensity_rule rule;
+  return !vn_intensity_parse(intensity, &rule, NULL) && rule.kind == VN_INTENSITY_PERCENTILE &&
+         rule.a == 0.5 && rule.b == 99.5;
+}
+
 static void labels_complete(struct vnt_options *o) {
   static const char brain[] = /* heads of adults, from the chin or the neck up */
       "extent 100 320 120 320 80 350; ml 1 800 2100; share 1 0.03 0.6; pieces 1 2; surface 1 8.8";
@@ -58,9 +68,11 @@ static void labels_complete(struct vnt_options *o) {
   if (o->validate_every && !o->validation)
     cli_fatal(VN_E_ARGUMENT, "--validate-every needs scans: with --labels those of --validation "
                              "CASES.csv");
-  if (o->prepared[0] || o->prepared[2])
-    cli_fatal(VN_E_ARGUMENT, "--orientation and --intensity go with --data: scans of --labels are "
-                             "rendered as RAS and 'percentile 0.5 99.5'");
+  if (o->prepared[0] || (o->intensity && !vnt_rule_renders(o->intensity)))
+    cli_fatal(VN_E_ARGUMENT,
+              "--orientation and --intensity go with --data: scans of --labels are "
+              "rendered as RAS and '%s', which ', ct A B' may follow",
+              rendered);
   if (o->classes && o->classes != 2 && !o->label_table)
     cli_fatal(VN_E_ARGUMENT, "--labels: the classes are 2, background and brain, or those of a "
                              "--label-table");
@@ -74,7 +86,7 @@ static void labels_complete(struct vnt_options *o) {
     cli_fatal(VN_E_ARGUMENT, "--spacing: with --labels it is one number");
   if (o->contrast < 0) o->contrast = o->label_table ? VNT_CONTRAST_MRI : VNT_CONTRAST_ANY;
   o->orientation = "RAS";
-  o->intensity = "percentile 0.5 99.5";
+  if (!o->intensity) o->intensity = rendered;
   if (o->label_table) return;
   if (!o->label_names) o->label_names = "brain:#e6b400";
   if (!o->expect) o->expect = brain;
@@ -149,8 +161,8 @@ char *vnt_options_text(const struct vnt_options *o, const char *isa) {
             o->spacing_mm[2]);
   else
     fputs("--spacing own\n", out);
-  fprintf(out, "--orientation %s\n--intensity %s\n%s", o->orientation, o->intensity,
-          o->paper ? "--paper\n" : "");
+  fprintf(out, "--orientation %s\n--intensity %s\n%s", o->orientation,
+          o->labels ? rendered : o->intensity, o->paper ? "--paper\n" : "");
   fprintf(out, "--flip %d%d%d\n", o->flip[0], o->flip[1], o->flip[2]);
   fprintf(out, "--batch %zu\n--optimizer %s\n--rate %.17g\n--loss %s\n--cross-entropy %.17g\n",
           o->batch, vnt_optimizers[o->optimizer], o->rate, vnt_losses[o->loss.kind],

@@ -52,6 +52,9 @@ struct vnt_options vnt_options_default(bool paper);
  * rest. */
 void vnt_options_complete(struct vnt_options *options);
 
+/* Is this rule that of scans that --labels renders, with or without "ct A B"? */
+bool vnt_rule_renders(const char *intensity);
+
 /* What hangs on the network, once it is known that it tells `classes` apart; `window` is its own,
  * d h w, or NULL. To be called by whoever makes the network. */
 void vnt_options_settle(struct vnt_options *options, size_t classes, const size_t *window);

@@ -11,7 +11,7 @@
 #include "models/build.h"
 #include "net.h"
 
-enum { PATCH_MOST = 128, CT_BELOW = -500, FOREGROUND_MOST = 20000 }; /* voxels of a case */
+enum { PATCH_MOST = 128, FOREGROUND_MOST = 20000 }; /* voxels of a case */
 
 struct survey {
   const struct vnt_options *options;
@@ -70,6 +70,15 @@ static size_t labels_look(struct survey *s, const struct vnt_list_row *row,
   return found / FOREGROUND_MOST + 1;
 }
 
+static bool is_ct(const struct vn_image *image) {
+  const struct vn_voxels voxels = vn_voxels_of(image);
+  struct vn_survey survey;
+  struct vn_diag diag;
+  cli_check(vn_survey_take(image, &voxels, NULL, &survey, &diag), &diag);
+  vn_survey_close(&survey);
+  return vn_survey_ct(&survey);
+}
+
 /* `labels`: [d][h][w], NULL: there are none. */
 static void channel_look(struct survey *s, size_t c, const struct vn_image *image,
                          const float *labels, size_t every) {
@@ -80,12 +89,12 @@ static void channel_look(struct survey *s, size_t c, const struct vn_image *imag
   for (size_t r = 0; r < dim[1] * dim[2]; r++) {
     vn_image_row(image, &voxels, r % dim[1], r / dim[1], row);
     for (size_t i = 0; i < dim[0]; i++) {
-      s->channel[c].ct = s->channel[c].ct || row[i] < CT_BELOW;
       if (labels && is_labelled(labels[r * dim[0] + i]) && at++ % every == 0)
         s->channel[c].labelled[s->channel[c].n_labelled++] = (double)row[i];
     }
   }
   free(row);
+  s->channel[c].ct = s->channel[c].ct || is_ct(image);
 }
 
 static void case_look(struct survey *s, size_t index) {

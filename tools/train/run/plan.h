@@ -9,7 +9,7 @@
 /* - Spacing: the median of the cases' along each axis; where slices are three times as thick as
  *   voxels are wide, the tenth percentile along that axis (as nnU-Net), so that few scans lose
  *   detail.
- * - Intensities, channel by channel: a scan that goes below -500 is a CT, and its window is the
+ * - Intensities, channel by channel: if a scan is a CT (intensity.h), the window is the
  *   0.5th to the 99.5th percentile of what is labelled, of all cases together; else zscore.
  * - Patch and width: what fits the memory limit (half of what is free), a patch of at most the
  *   median scan and of 128 voxels along each axis; the axis that shows the largest part of its

@@ -88,7 +88,8 @@ static void prepared_take(struct vnt_run *run) {
   const char *spacing = vnc_graph_meta_value(&run->graph, "vnet.spacing_mm");
   double mm[3];
   if (o->data && o->init && !o->prepared[0] && orientation) o->orientation = kept(orientation);
-  if (o->data && o->init && !o->prepared[2] && intensity) o->intensity = kept(intensity);
+  if (o->init && !o->prepared[2] && intensity && (o->data || vnt_rule_renders(intensity)))
+    o->intensity = kept(intensity);
   if (o->init && !o->prepared[1] && spacing && vn_numbers_parse(spacing, mm, 3) == 3)
     memcpy(o->spacing_mm, mm, sizeof mm);
   if (!o->orientation) o->orientation = "RAS";

@@ -120,12 +120,13 @@ static size_t row_high(const struct sample *s) {
 
 static enum vn_status sample_draw(struct canvas *canvas, struct sample *s, size_t number,
                                   size_t left, size_t top, struct vn_diag *diag) {
-  static const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5};
+  static const struct vn_intensity_rule rule = {VN_INTENSITY_PERCENTILE, 0.5, 99.5, 0, 0};
   const struct vn_image image = vnt_array_image(s->image, s->dim);
   char text[2][64] = {"", ""};
   const enum vn_status status = vnt_intensity_fit(&rule, &image, &s->grey, diag);
   if (status == VN_E_MEMORY) return status;
-  if (status) s->grey = (struct vn_intensity){0, 0, 0, 1}; /* nothing to tell apart: all black */
+  if (status)
+    s->grey = (struct vn_intensity){0, 0, 0, 1, false}; /* nothing to tell apart: all black */
   const bool two = rows_of(s) == 2;
   int length = snprintf(text[0], sizeof text[0], "sample %zu%s", number + 1, two ? "  target" : "");
   if (two)
