@@ -181,7 +181,7 @@ struct vn_segment_report {
   double shift, scale;     /* of the first channel the network saw (value - shift) * scale, */
   double low, high;        /* clipped to these */
   uint64_t intensity_ns, network_ns, outside_ns, clean_ns; /* outside: windows and resampling */
-  char note[256];    /* what was found in the image's values and is harmless now; or "" */
+  char note[256];    /* what was found in the image's values, and how they are seen; or "" */
   char warning[512]; /* why the result may be of no use; or "" */
 };
 
@@ -201,9 +201,10 @@ VN_SEGMENT_API enum vn_status vn_segmenter_memory(const struct vn_segmenter *seg
  *
  * Filling around a scan (a circle or columns far below air, padding far above it, a frame of voxels
  * that are not finite) is left out of the intensities' statistics and gets label 0; the report's
- * note says so. Its warning says that nothing was found, or that the model's vnet.expect is not
- * met: a field of view, volumes or pieces that the model was not made for. Labels are filled all
- * the same.
+ * note says so. It also says when the model has a window for CT ("ct A B" in vnet.intensity) and
+ * the image is taken for one. The report's warning says that nothing was found, or that the model's
+ * vnet.expect is not met: a field of view, volumes or pieces that the model was not made for.
+ * Labels are filled all the same.
  *
  * What the network's scores mean is the plan's to say (vn_plan_meaning). Labels that exclude each
  * other: the one with the highest blended score, the lowest of equals. Regions, each with a score

@@ -355,8 +355,10 @@ static enum vn_status own_find(struct search *s, const struct vn_label_map *scra
   const float low = survey->low, high = survey->high;
   if (cut) status = vn_survey_range(s->image, voxels, low, high, s->stage, survey, diag);
   if (!status && replace && replace_nan) {
+    const size_t air = survey->air; /* what is replaced is none, whatever the smallest value */
     bad_replace(s, survey, voxels, f);
     status = vn_survey_range(s->image, voxels, low, high, s->stage, survey, diag);
+    survey->air = air;
   }
   if (f->not_finite) f->not_finite_vox = survey->bad, survey->bad = 0;
   if (!status && (cut || survey->elems != survey->own || voxels->mended))

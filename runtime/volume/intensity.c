@@ -36,6 +36,11 @@ size_t vn_numbers_parse(const char *text, double *numbers, size_t most) {
   return numbers_parse(text, strlen(text), numbers, most);
 }
 
+/* Can it be a window's, in float32? */
+static bool is_range(double a, double b) {
+  return a < b && isfinite((float)a) && isnormal((float)(1 / (b - a)));
+}
+
 static bool kind_parse(const char *text, size_t length, struct vn_intensity_rule *rule) {
   static const struct {
     const char *name;
@@ -48,7 +53,7 @@ static bool kind_parse(const char *text, size_t length, struct vn_intensity_rule
     double number[2] = {0};
     bool good = numbers_parse(text + word, length - word, number, 2) == kinds[k].numbers;
     *rule = (struct vn_intensity_rule){(enum vn_intensity_kind)k, number[0], number[1], 0, 0};
-    if (kinds[k].numbers) good = good && rule->a < rule->b;
+    if (kinds[k].numbers) good = good && is_range(rule->a, rule->b);
     if (rule->kind == VN_INTENSITY_PERCENTILE) good = good && rule->a >= 0 && rule->b <= 100;
     return good;
   }
@@ -60,7 +65,7 @@ static bool ct_parse(const char *text, struct vn_intensity_rule *rule) {
   double number[2];
   text += strspn(text, " \t");
   if (strncmp(text, "ct", 2) || !text[2] || !strchr(" \t", text[2])) return false;
-  if (vn_numbers_parse(text + 2, number, 2) != 2 || !(number[0] < number[1])) return false;
+  if (vn_numbers_parse(text + 2, number, 2) != 2 || !is_range(number[0], number[1])) return false;
   rule->ct_a = number[0];
   rule->ct_b = number[1];
   return true;
@@ -103,7 +108,6 @@ struct sums {
 static void row_add(const struct sums *s, const float *row, size_t first, struct part *p) {
   for (size_t i = 0; i < s->image->dim[0]; i++) {
     const float x = row[i];
-    p->air += x >= AIR_LEAST && x <= AIR_MOST;
     if (!(x >= s->low && x <= s->high)) {
       if (!isfinite(x) && p->bad++ == 0) p->first_bad = first + i;
       continue;
@@ -111,6 +115,7 @@ static void row_add(const struct sums *s, const float *row, size_t first, struct
     const double off = (double)x - s->mean;
     p->sum += s->squares ? off * off : off;
     p->own++;
+    p->air += x >= AIR_LEAST && x <= AIR_MOST;
     p->least = x < p->least ? x : p->least;
     p->most = x > p->most ? x : p->most;
   }
@@ -314,6 +319,12 @@ static enum vn_status percentile_fit(const struct vn_intensity_rule *rule,
                    rule->b, edge[0]);
   *intensity = window_of(edge[0], edge[1]);
   return VN_OK;
+}
+
+void vn_intensity_tell(const struct vn_intensity *intensity, char *text, size_t size) {
+  if (intensity->ct)
+    vn_say(text, size, "its values are a CT's: the network sees %g to %g of them",
+           (double)intensity->shift, (double)intensity->shift + 1 / (double)intensity->scale);
 }
 
 enum vn_status vn_intensity_fit(const struct vn_intensity_rule *rule, const struct vn_image *image,

@@ -12,9 +12,9 @@
  *                    MONAI ScaleIntensityRangePercentiles(A, B, 0, 1, clip=True))
  * window A B         (x - A) / (B - A) clipped to [0, 1] (MONAI ScaleIntensityRange with clip)
  * RULE, ct A B       of a CT, whose values are Hounsfield units, "window A B"; of others RULE. For
- *                    models of many contrasts: from air to bone a brain is one grey. Of a CT, more
- *                    than a hundredth of all voxels are air, from -1536 to -500; filling that is
- *                    deeper is no sign of one.
+ *                    models of many contrasts: from air to bone a brain is one grey. More than a
+ *                    hundredth of a CT's voxels are air, from -1536 to -500; filling of so much
+ *                    around another scan does not count.
  * "All voxels" are the scan's own ones: filling and absurdly bright voxels are no part of a scan
  * and are found first (filling.h). A scan without them has the numbers above, bit for bit.
  *
@@ -55,7 +55,7 @@ struct vn_survey {
   float low, high;
   float least, most; /* of the scan's own; infinite: there is none */
   double mean;
-  size_t air;     /* of all voxels, those that would be in Hounsfield units */
+  size_t air;     /* of the own ones, those that would be in Hounsfield units */
   uint64_t *bins; /* of the scan's own (histogram.h), or NULL; owned */
 };
 
@@ -79,7 +79,7 @@ enum vn_status vn_survey_finite(const struct vn_image *image, const struct vn_su
 
 /* Is it a CT? */
 static inline bool vn_survey_ct(const struct vn_survey *survey) {
-  return survey->air > survey->elems / 100;
+  return survey->air > survey->own / 100;
 }
 
 /* Over the scan's own voxels, where none is bad or they are mended. VN_E_UNSUPPORTED for a scan
@@ -88,6 +88,9 @@ static inline bool vn_survey_ct(const struct vn_survey *survey) {
 enum vn_status vn_intensity_fit(const struct vn_intensity_rule *rule, const struct vn_image *image,
                                 const struct vn_survey *survey, struct vn_stage *stage,
                                 struct vn_intensity *intensity, struct vn_diag *diag);
+
+/* Adds to `text` what there is to say of it (vn_say). */
+void vn_intensity_tell(const struct vn_intensity *intensity, char *text, size_t size);
 
 static inline float vn_intensity_apply(const struct vn_intensity *i, float x) {
   float y = (x - i->shift) * i->scale;

@@ -84,9 +84,7 @@ enum vn_status vn_source_fit(struct vn_source *s, const struct vn_intensity_rule
   vn_stage_begin(stage, FIT_NS * elems);
   status = vn_intensity_fit(rule, &s->image, &s->survey, stage, &s->intensity, diag);
   vn_survey_close(&s->survey);
-  if (!status && s->intensity.ct)
-    vn_say(note, size, "its values are a CT's: the model sees %g to %g of them", rule->ct_a,
-           rule->ct_b);
+  if (!status) vn_intensity_tell(&s->intensity, note, size);
   return !status && s->apart ? match(s, onto, stage, diag) : status;
 }
 

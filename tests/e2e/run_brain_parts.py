@@ -92,5 +92,5 @@ nibabel.save(nibabel.Nifti1Image(ct.astype(np.float32), scan.affine), folder / "
 again, _ = segmented(folder / "ct.nii.gz", "--report", folder / "ct.json")
 same = np.count_nonzero((again == found) & (found > 0)) / np.count_nonzero(found)
 held(f"in a CT's numbers: {same:.3f} of the brain's voxels, at least 0.97", same >= 0.97)
-held("a note says so", "a CT's: the model sees 0 to 80" in json.loads((folder / "ct.json").read_text())["note"])
+held("a note says so", "a CT's: the network sees 0 to 80" in json.loads((folder / "ct.json").read_text())["note"])
 assert not failed, failed

@@ -202,7 +202,8 @@ def ct_windows():
                "--steps", "1", "--patch", "16x24x16", "-q"]
     subprocess.run([str(w) for w in command], check=True, timeout=60)
     assert rule.encode() in (folder / "next.onnx").read_bytes()
-    refused(2, "rendered as RAS and 'percentile 0.5 99.5'", "x.onnx", "-q", "--intensity", "percentile 1 99, ct 0 80")
+    refused(2, "with --labels it is 'percentile 0.5 99.5'", "x.onnx", "-q", "--intensity", "percentile 1 99, ct 0 80")
+    refused(2, "with --labels it is 'percentile 0.5 99.5'", "x.onnx", "-q", "--intensity", "percentile 0.5 99.5, ct 80 0")
 
 
 validated()

@@ -225,7 +225,8 @@ def plans_can_be_followed():
     for number, slices in enumerate((20, 20, 5)):
         label = np.zeros((40, 36, slices), np.uint8)
         label[10:20, 10:20, 1:-1] = 1
-        image = np.where(label, random.normal(60, 10, label.shape), -1000)
+        image = random.normal(np.where(label, 60, -1000), 10)
+        image[-1] = np.linspace(-1000, 1000, image[-1].size).reshape(image[-1].shape)  # or the air would be filling
         grid = np.diag([0.7, 0.7, 60 / slices, 1])
         nibabel.save(nibabel.Nifti1Image(image.astype(np.int16), grid), folder / f"ct{number}.nii.gz")
         nibabel.save(nibabel.Nifti1Image(label, grid), folder / f"ct{number}_seg.nii.gz")
@@ -241,12 +242,24 @@ def plans_can_be_followed():
     command = f"'{bin_dir}'/{words.strip()} --steps 1 --threads 1 -q".replace("MODEL", f"{folder}/planned")
     subprocess.run(["sh", "-c", command], check=True, timeout=300)
     assert (folder / "planned.onnx").exists()
+    # The same window as that of a CT, beside another rule for what is none: learnt the same, and --init has it, too.
+    rule, logs = f"zscore, ct {low:g} {high:g}", []
+    for intensity in (f"window {low:g} {high:g}", rule):
+        words = ["--intensity", intensity, "--patch", "16x16x8", "--stages", "2", "--steps", "2", "--classes", "2",
+                 "--log", folder / "ct.csv"]
+        model, note = train("ct.onnx", *words, data="it's.csv", table=None)
+        logs.append([row.split(",")[:5] for row in (folder / "ct.csv").read_text().split()])
+    assert logs[0] == logs[1] and f"a CT's: the network sees {low:g} to {high:g}" in note, (logs, note)
+    assert rule.encode() in model
+    more, _ = train("more.onnx", "--init", folder / "ct.onnx", "--patch", "16x16x8", "--steps", "1", data="it's.csv", table=None)
+    assert rule.encode() in more
     less = call("vnet-train", "--plan", folder / "it's.csv", "-q", "--memory-limit", "100M")[1]
     assert "--width 8" in less, less
     # Beside another channel, one in its file: a rule for each.
     for number in range(3):
         image = nibabel.load(folder / f"ct{number}.nii.gz")
         both = np.stack([random.normal(9, 1, image.shape), image.get_fdata()], 3).astype(np.float32)
+        both[0, 0, 0, 0] = -600  # a voxel makes no CT
         nibabel.save(nibabel.Nifti1Image(both, image.affine), folder / f"pet{number}.nii.gz")
     (folder / "pet.csv").write_text("image_pet;ct,label\n" + "".join(f"pet{n}.nii.gz,ct{n}_seg.nii.gz\n" for n in range(3)))
     both = call("vnet-train", "--plan", folder / "pet.csv", "-q", "--memory-limit", "400M")[1]

@@ -206,6 +206,7 @@ static struct found found_in(const char *rule_text, const float *x, size_t side,
   f.status = vn_survey_finite(&taken, &survey, NULL);
   if (!f.status) f.status = vn_intensity_fit(&rule, &taken, &survey, NULL, &f.intensity, NULL);
   vn_filling_tell(&f.filling, &survey, f.note, sizeof f.note);
+  vn_intensity_tell(&f.intensity, f.note, sizeof f.note);
   vn_survey_close(&survey);
   return f;
 }
@@ -218,7 +219,7 @@ static void scan_and_padded(const float *x, float filling, bool untouched) {
   struct found f = found_in("percentile 0.5 99.5", padded, SIDE, false);
   if (untouched) {
     const struct vn_intensity all = fit("percentile 0.5 99.5", padded, SIDE * SIDE * SIDE);
-    assert_memory_equal(&f.intensity, &all, sizeof all);
+    assert_memory_equal(&f.intensity, &all, offsetof(struct vn_intensity, ct));
     assert_true(!f.voxels.mended && !*f.note && !vn_filling_any(&f.filling));
     return;
   }
@@ -233,6 +234,30 @@ static void scan_and_padded(const float *x, float filling, bool untouched) {
   for (size_t i = 0; i < CORE_VOXELS; i++) least = x[i] < least ? x[i] : least;
   vn_voxels_row(&f.voxels, 0, sizeof(float), SIDE, row);
   for (int i = 0; i < SIDE; i++) assert_true(row[i] == least);
+}
+
+/* What is around a scan makes it no CT, and none of it less of one; nor do voxels that are
+ * replaced. */
+static void filling_is_no_air(void **state) {
+  (void)state;
+  static float x[CORE_VOXELS], padded[SIDE * SIDE * SIDE];
+  const float filling[] = {-1000, -1536, -2000, -3024, NAN};
+  for (size_t i = 0; i < sizeof filling / sizeof *filling; i++)
+    for (int ct = 0; ct < 2; ct++) {
+      if (ct && filling[i] > -2000) continue; /* it has no such gap */
+      scan_make(ct ? -1024 : 0, ct ? 60 : 0, ct ? -100 : 10, ct ? 1900 : 250, x);
+      scan_pad(x, filling[i], padded);
+      const struct found f = found_in("percentile 0.5 99.5, ct 0 80", padded, SIDE, false);
+      if (f.intensity.ct != ct) fail_msg("filling of %g", (double)filling[i]);
+      assert_true(vn_filling_any(&f.filling) &&
+                  !strstr(f.note, "a CT's: the network sees 0 to 80") == !ct);
+    }
+  scan_make(0, 0, 10, 250, x);
+  x[(9 * CORE + 9) * CORE + 9] = -600;
+  for (size_t i = 0; i < 6 * 6 * 6; i++) /* 2.7 %, none of them beside another or the border */
+    x[((4 + 2 * (i / 36)) * CORE + 4 + 2 * (i / 6 % 6)) * CORE + 4 + 2 * (i % 6)] = NAN;
+  const struct found f = found_in("zscore, ct 0 80", x, CORE, true);
+  assert_true(f.filling.replaced_vox == 6 * 6 * 6 && !f.intensity.ct);
 }
 
 static void filling_is_left_out(void **state) {
@@ -277,7 +302,7 @@ static void bright_voxels_are_left_out(void **state) {
   }
   const struct vn_intensity plain = fit("percentile 0.5 99.5", rest, n);
   struct found f = found_in("percentile 0.5 99.5", x, CORE, false);
-  assert_memory_equal(&f.intensity, &plain, sizeof plain);
+  assert_memory_equal(&f.intensity, &plain, offsetof(struct vn_intensity, ct));
   assert_true(!vn_filling_any(&f.filling) && f.filling.above_vox == CORE_VOXELS - n);
   assert_non_null(strstr(f.note, "absurdly bright"));
   const struct vn_intensity gauss = fit("zscore", rest, n);
@@ -397,6 +422,9 @@ static void metadata_is_doubted(void **state) {
       "zscore,",
       "zscore, ct 0",
       "zscore, ct 80 0",
+      "zscore, ct 5 5",
+      "zscore, ct 0 1e308",
+      "window -1e39 0",
       "zscore, ct 0 80 1",
       "zscore, ct0 80",
       "zscore, ct 0 80, ct 0 80",
@@ -435,6 +463,7 @@ int main(void) {
       cmocka_unit_test(ct_has_a_window),
       cmocka_unit_test(threads_change_nothing),
       cmocka_unit_test(nothing_to_tell_apart),
+      cmocka_unit_test(filling_is_no_air),
       cmocka_unit_test(filling_is_left_out),
       cmocka_unit_test(scans_stay),
       cmocka_unit_test(bright_voxels_are_left_out),

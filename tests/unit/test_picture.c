@@ -188,6 +188,7 @@ static void ct_has_a_window(void **state) {
       if (!((uint8_t *)b.map.data)[i]) b.voxels[i] = i % 2 ? -1000 : 1500;
       b.voxels[i] += ct ? 0 : 1000;
     }
+    if (!ct) b.voxels[0] = -600;
     struct image image = draw(&b);
     const size_t column = image.width / 6;
     outline_find(&image, column, column, box);

@@ -48,7 +48,7 @@ class Report(NamedTuple):
     network_s: float
     outside_s: float  # windows and resampling
     clean_s: float
-    note: str  # what was found in the values and is harmless: filling around the scan; or ""
+    note: str  # what was found in the values: filling around the scan, those of a CT; or ""
     warning: str  # why the result may be of no use: empty, or not what the model expects; or ""
 
 

@@ -115,7 +115,7 @@ export interface Result {
   classes: MeasuredLabel[];
   /** Why the result may be of no use, in a sentence. */
   warning: string | null;
-  /** What was found in the image or its file and is harmless now. */
+  /** What was found in the image or its file: filling, values of a CT, what is harmless now. */
   notes: string[];
   /** Where `file` asked for it. */
   file: File | null;
@@ -146,6 +146,7 @@ export interface Model {
   /** mm along the model's d, h, w; null: the image's own. */
   readonly spacing: [number, number, number] | null;
   readonly orientation: string | null;
+  /** How values are normalised: 'percentile 0.5 99.5, ct 0 80' …; 'none'. */
   readonly intensity: string;
   /** What the compiler recognised. */
   readonly topology: string;

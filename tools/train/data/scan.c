@@ -94,6 +94,7 @@ enum vn_status vnt_scan_fit(const struct vn_intensity_rule *rule, const struct v
       vn_survey_own(&scan->image, NULL, false, NULL, voxels, &survey, &filling, diag);
   if (!status) vn_filling_tell(&filling, &survey, note, size);
   if (!status) status = survey_fit(rule, &scan->image, &survey, intensity, diag);
+  if (!status) vn_intensity_tell(intensity, note, size);
   vn_survey_close(&survey);
   return status;
 }

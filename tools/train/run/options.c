@@ -68,11 +68,14 @@ static void labels_complete(struct vnt_options *o) {
   if (o->validate_every && !o->validation)
     cli_fatal(VN_E_ARGUMENT, "--validate-every needs scans: with --labels those of --validation "
                              "CASES.csv");
-  if (o->prepared[0] || (o->intensity && !vnt_rule_renders(o->intensity)))
+  if (o->prepared[0])
     cli_fatal(VN_E_ARGUMENT,
-              "--orientation and --intensity go with --data: scans of --labels are "
-              "rendered as RAS and '%s', which ', ct A B' may follow",
-              rendered);
+              "--orientation goes with --data: scans of --labels are rendered as RAS");
+  if (o->intensity && !vnt_rule_renders(o->intensity))
+    cli_fatal(VN_E_ARGUMENT,
+              "--intensity: with --labels it is '%s', which ', ct A B' may follow, "
+              "got %s",
+              rendered, o->intensity);
   if (o->classes && o->classes != 2 && !o->label_table)
     cli_fatal(VN_E_ARGUMENT, "--labels: the classes are 2, background and brain, or those of a "
                              "--label-table");
@@ -121,10 +124,11 @@ void vnt_options_complete(struct vnt_options *o) {
   if (!o->labels && !o->data)
     cli_fatal(VN_E_ARGUMENT, "what to train on is missing: --data CASES.csv or --labels DIR; try "
                              "--help");
-  if (o->render && (!o->labels || !o->output || o->init || o->log || o->charts || o->resume))
+  if (o->render &&
+      (!o->labels || !o->output || o->init || o->log || o->charts || o->resume || o->prepared[2]))
     cli_fatal(VN_E_ARGUMENT,
               "--render writes samples of --labels DIR into the folder -o FOLDER: no "
-              "--data, --init, --log, --charts and --resume beside it");
+              "--data, --init, --intensity, --log, --charts and --resume beside it");
   if (!o->output) cli_fatal(VN_E_ARGUMENT, "where the model goes is missing: -o MODEL.onnx");
   if (o->labels) labels_complete(o);
   if (o->data && o->contrast >= 0)

@@ -70,6 +70,7 @@ static size_t labels_look(struct survey *s, const struct vnt_list_row *row,
   return found / FOREGROUND_MOST + 1;
 }
 
+/* Filling counts, too: cases are often masked with air. A person reads what is proposed. */
 static bool is_ct(const struct vn_image *image) {
   const struct vn_voxels voxels = vn_voxels_of(image);
   struct vn_survey survey;
@@ -84,17 +85,17 @@ static void channel_look(struct survey *s, size_t c, const struct vn_image *imag
                          const float *labels, size_t every) {
   const struct vn_voxels voxels = vn_voxels_of(image);
   const size_t *dim = image->dim;
+  s->channel[c].ct = s->channel[c].ct || is_ct(image);
+  if (!labels) return;
   float *row = memory_take(dim[0], sizeof *row);
   size_t at = 0;
   for (size_t r = 0; r < dim[1] * dim[2]; r++) {
     vn_image_row(image, &voxels, r % dim[1], r / dim[1], row);
-    for (size_t i = 0; i < dim[0]; i++) {
-      if (labels && is_labelled(labels[r * dim[0] + i]) && at++ % every == 0)
+    for (size_t i = 0; i < dim[0]; i++)
+      if (is_labelled(labels[r * dim[0] + i]) && at++ % every == 0)
         s->channel[c].labelled[s->channel[c].n_labelled++] = (double)row[i];
-    }
   }
   free(row);
-  s->channel[c].ct = s->channel[c].ct || is_ct(image);
 }
 
 static void case_look(struct survey *s, size_t index) {
