@@ -25,7 +25,7 @@ if not (scans / "ch2.nii.gz").exists():
 scratch = tempfile.TemporaryDirectory(prefix="vnet-brain-parts-")
 folder = pathlib.Path(scratch.name)
 plan = folder / "brain-parts.plan"
-ATLAS = {"thalamus": (77, 79, 0.79), "cerebell": (91, 117, 0.88)}  # of its values: first, one past the last; least Dice
+ATLAS = {"thalamus": (77, 79, 0.8), "cerebell": (91, 117, 0.88)}  # of its values: first, one past the last; least Dice
 ML = {"cerebral white matter": (300, 800), "cerebral cortex": (350, 900), "lateral ventricle": (5, 120),
       "thalamus": (9, 25), "caudate": (5, 16), "putamen": (6, 18), "pallidum": (1.5, 7), "hippocampus": (4, 16),
       "amygdala": (1.5, 6), "brainstem": (14, 40), "cerebell": (90, 220)}  # both sides together
@@ -82,7 +82,7 @@ other[list(twin)] = list(twin.values())
 for what, again in (("mirrored, the same with sides exchanged", other[segmented(folder / "mirrored.nii.gz")[0][::-1]]),
                     ("the mean with mirrored windows", segmented(scans / "ch2.nii.gz", "--mirror", "w")[0])):
     same = np.count_nonzero((again == found) & (found > 0)) / np.count_nonzero(found)
-    held(f"{what}: {same:.3f} of the brain's voxels, at least 0.89", same >= 0.89)
+    held(f"{what}: {same:.3f} of the brain's voxels, at least 0.9", same >= 0.9)
 
 # In the numbers of a CT, whose window is the model's: the brain between 0 and 80, air and bone far from it.
 values = np.asanyarray(scan.dataobj).astype(np.float32)
