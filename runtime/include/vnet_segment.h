@@ -181,8 +181,8 @@ struct vn_segment_report {
   double shift, scale;     /* of the first channel the network saw (value - shift) * scale, */
   double low, high;        /* clipped to these */
   uint64_t intensity_ns, network_ns, outside_ns, clean_ns; /* outside: windows and resampling */
-  char note[256];    /* what was found in the image's values, and how they are seen; or "" */
-  char warning[512]; /* why the result may be of no use; or "" */
+  char note[256];    /* what was found in the image's values, and how the first model sees them */
+  char warning[512]; /* why the result may be of no use; both "" where there is nothing to say */
 };
 
 /* The most memory that this segmenter and this run would hold together, without the caller's own
