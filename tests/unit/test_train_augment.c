@@ -28,7 +28,8 @@ static struct vnt_source ramp_source(int axis) {
                               .target = halves[axis],
                               .dim = {N, N, N},
                               .spacing_mm = {1, 1, 1}};
-  *channel = (struct vnt_channel){.image = ramp[axis], .intensity = {0, 1, -INFINITY, INFINITY}};
+  *channel =
+      (struct vnt_channel){.image = ramp[axis], .intensity = {0, 1, -INFINITY, INFINITY, false}};
   for (size_t i = 0; i < CUBE; i++) {
     const size_t at = axis == 0 ? i / N / N : axis == 1 ? i / N % N : i % N;
     ramp[axis][i] = (float)at;

@@ -132,7 +132,7 @@ static void net_open(struct net *net, const size_t size[3], const size_t patch[3
   net->channel = (struct vn_window_channel){
       .voxels = &net->source,
       .walk = {0, {(ptrdiff_t)(size[1] * size[2] * 4), (ptrdiff_t)size[2] * 4, 4}},
-      .intensity = {0, 1, -INFINITY, INFINITY},
+      .intensity = {0, 1, -INFINITY, INFINITY, false},
       .background = -INFINITY,
   };
   net->job = (struct vn_window_job){
