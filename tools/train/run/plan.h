@@ -9,8 +9,9 @@
 /* - Spacing: the median of the cases' along each axis; where slices are three times as thick as
  *   voxels are wide, the tenth percentile along that axis (as nnU-Net), so that few scans lose
  *   detail.
- * - Intensities, channel by channel: if a scan is a CT (intensity.h), the window is the
- *   0.5th to the 99.5th percentile of what is labelled, of all cases together; else zscore.
+ * - Intensities, channel by channel: where a scan is a CT (intensity.h; filling counts, too), the
+ *   window from the 0.5th to the 99.5th percentile of what is labelled, of all cases together; else
+ *   zscore.
  * - Patch and width: what fits the memory limit (half of what is free), a patch of at most the
  *   median scan and of 128 voxels along each axis; the axis that shows the largest part of its
  *   length shrinks first. Width 16 where half of the median scan fits along each axis, else 8. */
