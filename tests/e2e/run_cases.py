@@ -1,6 +1,7 @@
-"""Scans, label maps and lists for test_train_cases, written by nibabel, and what numpy makes of them.
+"""Scans, label maps and lists for test_train_cases and test_train_samples, written by nibabel, and
+what numpy makes of them.
 
-    run_cases.py TEST_TRAIN_CASES
+    run_cases.py PROGRAM
 
 Expected images are raw float32 [d][h][w], expected labels uint8, computed here by other means: dense
 matrices of weights, one-hot labels, numpy's percentiles and interpolation.
