@@ -1,5 +1,5 @@
-/* Dice and cross-entropy; see loss.h. Two sweeps: probabilities into the gradient's memory while
- * their sums are taken, then the gradient in their place. */
+/* Dice and cross-entropy; see loss.h. Probabilities go into the gradient's memory, by the runtime's
+ * softmax or by a sigmoid here, their sums are taken, and the gradient takes their place. */
 #include "loss.h"
 
 #include <math.h>
@@ -9,7 +9,11 @@
 #include "elementary.h"
 #include "fail.h"
 
-enum { CLASSES_MOST = VNT_LOSS_CLASSES_MOST, PARTS = 64 };
+enum {
+  CLASSES_MOST = VNT_LOSS_CLASSES_MOST,
+  PARTS = 64,
+  BLOCK = 64 /* voxels whose squares the kernels sum in float, and next to those counted here */
+};
 
 /* Of one class in one part of one sample. */
 struct sums {
@@ -17,6 +21,7 @@ struct sums {
 };
 
 struct job {
+  const struct vnt_machine *machine;
   const struct vnt_loss_spec *spec;
   const struct vn_tensor *scores, *grad;
   const uint8_t *labels;
@@ -46,72 +51,96 @@ static bool single(const struct job *job) {
   return job->spec->kind == VNT_LOSS_SIGMOID_DICE;
 }
 
-static float sigmoid_of(const struct job *job, const float *s) {
-  const float x = job->channels == 1 ? s[0] : s[1] - s[0];
-  return 1 / (1 + (float)vn_exp(-(double)x));
+/* Both probabilities; yields the logarithm of the label's where it is asked for. */
+static double sigmoid_log(const struct job *job, const float *s, size_t label, float p[2]) {
+  const float score = job->channels == 1 ? s[0] : s[1] - s[0];
+  const double x = (double)score, z = label ? x : -x;
+  p[1] = 1 / (1 + (float)vn_exp(-x));
+  p[0] = 1 - p[1];
+  if (!job->spec->cross_entropy) return 0;
+  return z > 0 ? -vn_log1p(vn_exp(-z)) : z - vn_log1p(vn_exp(z));
 }
 
-/* Probabilities of all classes into p; yields the logarithm of the label's where it is asked
- * for. */
-static double probabilities(const struct job *job, const float *s, size_t label, float *p) {
-  const bool logarithm = job->spec->cross_entropy != 0;
+/* By a class that is not next to 0, as the label's own may be. */
+static double softmax_log(const struct job *job, const float *s, const float *p, size_t label,
+                          size_t best) {
+  if (!job->spec->cross_entropy) return 0;
+  return (double)(s[label] - s[best]) + vn_log((double)p[best]);
+}
+
+/* What is clearly above a half is the label's, and spares the search. */
+static size_t likeliest(const struct job *job, const float *p, size_t label) {
+  size_t best = 0;
+  if (p[label] > 0.6f) return label;
+  for (size_t c = 1; c < job->classes; c++)
+    if (p[c] > p[best]) best = c;
+  return best;
+}
+
+/* Yields the logarithm of the label's probability. */
+static double voxel_count(const struct job *job, size_t i, struct sums *sums) {
+  const size_t label = job->labels[i];
+  const float *s = row_of(job->scores, i), *p = row_of(job->grad, i);
+  float both[2];
+  double logarithm = 0;
   if (single(job)) {
-    p[1] = sigmoid_of(job, s);
-    p[0] = 1 - p[1];
-    if (!logarithm) return 0;
-    const double x = (double)(job->channels == 1 ? s[0] : s[1] - s[0]);
-    const double z = label ? x : -x; /* log sigmoid(z) */
-    return z > 0 ? -vn_log1p(vn_exp(-z)) : z - vn_log1p(vn_exp(z));
+    logarithm = sigmoid_log(job, s, label, both);
+    memcpy(row_of(job->grad, i), both + 2 - job->channels, job->channels * sizeof *both);
+    p = both;
   }
-  float most = s[0], sum = 0;
-  for (size_t c = 1; c < job->channels; c++) most = s[c] > most ? s[c] : most;
-  for (size_t c = 0; c < job->channels; c++)
-    sum += p[c] = s[c] == most ? 1 : (float)vn_exp((double)(s[c] - most));
-  for (size_t c = 0; c < job->channels; c++) p[c] /= sum;
-  return logarithm ? (double)(s[label] - most) - vn_log((double)sum) : 0;
+  const size_t best = likeliest(job, p, label);
+  if (!single(job)) logarithm = softmax_log(job, s, p, label, best);
+  sums[label].pg += (double)p[label];
+  sums[label].gg += 1;
+  sums[best].hard_p += 1;
+  if (best == label) sums[label].hard_both += 1;
+  return logarithm;
+}
+
+static struct vn_pixels part_of(const struct job *job, size_t index) {
+  const size_t sample = index / PARTS * job->voxels, part = index % PARTS;
+  return (struct vn_pixels){sample + part * job->voxels / PARTS,
+                            sample + (part + 1) * job->voxels / PARTS, job->channels};
 }
 
 static void sums_job(void *context, size_t index, size_t slot) {
   const struct job *job = context;
-  const size_t sample = index / PARTS, part = index % PARTS;
+  const struct vn_pixels part = part_of(job, index);
   struct sums *sums = job->sums + index * job->classes;
-  double entropy = 0, weights = 0;
+  double entropy = 0, weights = 0, moments[2 * CLASSES_MOST] = {0};
   (void)slot;
   memset(sums, 0, job->classes * sizeof *sums);
-  for (size_t i = part * job->voxels / PARTS; i < (part + 1) * job->voxels / PARTS; i++) {
-    const size_t at = sample * job->voxels + i, label = job->labels[at];
-    float p[CLASSES_MOST];
-    if (ignored(job, label)) continue;
-    const double weight = weight_of(job, label);
-    entropy -= weight * probabilities(job, row_of(job->scores, at), label, p);
-    weights += weight;
-    memcpy(row_of(job->grad, at), p + job->classes - job->channels, job->channels * sizeof *p);
-    size_t best = 0;
-    for (size_t c = 0; c < job->classes; c++) {
-      sums[c].pp += (double)p[c] * (double)p[c];
-      if (p[c] > p[best]) best = c;
+  struct vn_pixels block = part;
+  for (; block.begin < part.end; block.begin = block.end) {
+    block.end = part.end - block.begin < BLOCK ? part.end : block.begin + BLOCK;
+    for (size_t i = block.begin; i < block.end; i++) {
+      const size_t label = job->labels[i];
+      if (ignored(job, label)) {
+        memset(row_of(job->grad, i), 0, job->channels * sizeof(float));
+        continue;
+      }
+      const double weight = weight_of(job, label);
+      entropy -= weight * voxel_count(job, i, sums);
+      weights += weight;
     }
-    sums[label].pg += (double)p[label];
-    sums[label].gg += 1;
-    sums[best].hard_p += 1;
-    if (best == label) sums[label].hard_both += 1;
+    job->machine->training->moments(&block, job->grad, NULL, NULL, moments);
   }
+  for (size_t c = 0; c < job->channels; c++)
+    sums[job->classes - job->channels + c].pp = moments[job->channels + c];
   job->entropy[index] = entropy;
   job->voxel_weight[index] = weights;
 }
 
 static void grad_job(void *context, size_t index, size_t slot) {
   const struct job *job = context;
-  const size_t sample = index / PARTS, part = index % PARTS;
+  const struct vn_pixels part = part_of(job, index);
+  const size_t sample = index / PARTS;
   const double *a = job->a + sample * job->classes, *b = job->b + sample * job->classes;
   (void)slot;
-  for (size_t i = part * job->voxels / PARTS; i < (part + 1) * job->voxels / PARTS; i++) {
-    const size_t at = sample * job->voxels + i, label = job->labels[at];
-    float p[CLASSES_MOST], dp[CLASSES_MOST], *to = row_of(job->grad, at);
-    if (ignored(job, label)) {
-      memset(to, 0, job->channels * sizeof *to);
-      continue;
-    }
+  for (size_t i = part.begin; i < part.end; i++) {
+    const size_t label = job->labels[i];
+    float p[CLASSES_MOST], dp[CLASSES_MOST], *to = row_of(job->grad, i);
+    if (ignored(job, label)) continue; /* whose probabilities are 0 */
     const float share = job->share[sample] * (float)weight_of(job, label);
     memcpy(p + job->classes - job->channels, to, job->channels * sizeof *p);
     if (single(job)) {
@@ -169,12 +198,31 @@ static double sample_finish(struct job *job, size_t sample, struct vnt_loss *los
   return total / weights + job->spec->cross_entropy * entropy / voxels;
 }
 
+/* The probabilities of all voxels, to where the gradient will be. */
+static enum vn_status softmax_run(const struct job *job, struct vn_diag *diag) {
+  const struct vnt_machine *machine = job->machine;
+  const struct vn_simple softmax = {
+      .op = VN_OP_SOFTMAX, .axis = VN_C, .in = {*job->scores}, .out = *job->grad};
+  struct vn_prepared prepared;
+  enum vn_status status = machine->runtime->softmax(&softmax, &prepared, diag);
+  if (status) return status;
+  void *scratch = vnt_memory(machine->threads * prepared.scratch_bytes);
+  if (scratch)
+    vn_prepared_run(&prepared, machine->pool, scratch, prepared.scratch_bytes, NULL);
+  else
+    status = vn_fail(diag, VN_E_MEMORY, "out of memory for the loss");
+  prepared.close(prepared.state);
+  free(scratch);
+  return status;
+}
+
 enum vn_status vnt_loss_run(const struct vnt_machine *machine, const struct vnt_loss_spec *spec,
                             const struct vn_tensor *scores, const uint8_t *labels,
                             const struct vn_tensor *grad, struct vnt_loss *loss,
                             struct vn_diag *diag) {
   const size_t channels = scores->dim[VN_C], samples = scores->dim[VN_N];
-  struct job job = {.spec = spec,
+  struct job job = {.machine = machine,
+                    .spec = spec,
                     .scores = scores,
                     .grad = grad,
                     .labels = labels,
@@ -191,14 +239,14 @@ enum vn_status vnt_loss_run(const struct vnt_machine *machine, const struct vnt_
   job.entropy = malloc(2 * samples * PARTS * sizeof *job.entropy);
   job.a = malloc(2 * samples * job.classes * sizeof *job.a);
   job.share = malloc(samples * sizeof *job.share);
-  enum vn_status status = VN_OK;
-  if (job.sums && job.entropy && job.a && job.share) {
+  enum vn_status status = single(&job) ? VN_OK : softmax_run(&job, diag);
+  if (!status && job.sums && job.entropy && job.a && job.share) {
     job.voxel_weight = job.entropy + samples * PARTS;
     job.b = job.a + samples * job.classes;
     vn_pool_run(machine->pool, samples * PARTS, sums_job, &job);
     for (size_t s = 0; s < samples; s++) loss->loss += sample_finish(&job, s, loss) / job.samples;
     vn_pool_run(machine->pool, samples * PARTS, grad_job, &job);
-  } else {
+  } else if (!status) {
     status = vn_fail(diag, VN_E_MEMORY, "out of memory for the loss");
   }
   free(job.sums);
