@@ -17,7 +17,7 @@
   "Exit status: 0 done, 1 internal error, 2 wrong arguments, 3 a file cannot be\n"                 \
   "read or written, 4 damaged input, 5 unsupported input, 6 out of memory or over\n"               \
   "the limit, 7 interrupted. On failure one line on standard error says why, and no\n"             \
-  "output is left.\n"
+  "unfinished file is left.\n"
 
 /* First call of main. `name` prefixes every message. From here on SIGINT, SIGTERM and SIGHUP remove
  * unfinished outputs and end the program with VN_E_CANCELLED. */

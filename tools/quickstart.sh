@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 scan=${1:-/usr/share/mricron/templates/ch2.nii.gz}
 out=build/quickstart
 install_packages "${BUILD_PACKAGES[@]}" "${SCAN_PACKAGES[@]}"
-cmake --preset release -DBUILD_TESTING=OFF >/dev/null
+cmake --preset release >/dev/null
 cmake --build --preset release
 mkdir -p "$out"
 

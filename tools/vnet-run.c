@@ -176,6 +176,9 @@ static enum vn_status scan_run(struct run_session *session, const struct run_ent
 
 static enum vn_status scans_run(struct run_session *session, struct run_list *list) {
   const struct run_options *o = session->options;
+  if (session->channels.count == 1 && o->joined)
+    cli_fatal(VN_E_ARGUMENT, "--second, --third and --fourth are further channels, and the network "
+                             "takes one");
   if (session->channels.count == 1) run_options_check(o, run_options_many(o));
   run_list_settle(list, o, &session->channels);
   run_options_check(o, !list->single);

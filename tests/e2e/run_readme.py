@@ -58,7 +58,7 @@ def blocks():
 
 def shape(text):
     """What is printed, without its numbers."""
-    return re.sub(r"\d+(\.\d+)?", "#", text).replace("//", "/").split()
+    return re.sub(r"\d+(\.\d+)?", "#", text).split()
 
 
 def main():

@@ -131,6 +131,10 @@ def slicer_gives_channels():
                           folder / "pet.nii")
     assert status == 0, err
     assert np.array_equal(np.asanyarray(nibabel.load(folder / "two.nii").dataobj), best)
+    # Of one channel a second one is no second scan.
+    status, _, err = call(bin_dir / "vnet-run", "--second", folder / "ct.nii", folder / "levels.plan",
+                          folder / "pet.nii")
+    assert status == 2 and "the network takes one" in err, (status, err)
 
 
 def options_agree():

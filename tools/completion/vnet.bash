@@ -3,7 +3,10 @@
 _vnet() {
   local word=$2 before=$3 values=
   case $before in
-  --isa) values='avx512 avx2 neon portable ref' ;;
+  --isa)
+    values='avx512 avx2 neon portable'
+    case ${1##*/} in vnet-train) ;; vnet-plan) values+=' ref best' ;; *) values+=' ref' ;; esac
+    ;;
   --weighting) values='gaussian constant' ;;
   --scores-type) values='uint16 float32' ;;
   --mirror) values='none d h w dh dw hw dhw' ;;
@@ -19,7 +22,7 @@ _vnet() {
   if [[ -n $values ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$values" -- "$word")
   elif [[ $word == -* ]]; then
-    mapfile -t COMPREPLY < <(compgen -W "$("$1" --help 2>/dev/null |
+    mapfile -t COMPREPLY < <(compgen -W "$("$1" --help 2>/dev/null | sed '1,/^$/d' |
       grep -oE '(^| )--?[a-zA-Z][a-z0-9-]*' | sort -u)" -- "$word")
   else
     compopt -o default -o filenames

@@ -228,7 +228,8 @@ enum vn_status many_run(struct run_session *session, const struct run_list *list
   enum vn_status first = VN_OK;
   size_t skipped = 0;
   struct slot slots[2];
-  char *summary = o->output_dir ? joined(o->output_dir, "/summary.csv") : NULL;
+  const char *name = o->output_dir && cli_ends(o->output_dir, "/") ? "summary.csv" : "/summary.csv";
+  char *summary = o->output_dir ? joined(o->output_dir, name) : NULL;
   files_check(session, list, summary);
   slot_fill(&slots[0], session, list, &skipped);
   for (size_t turn = 0; slots[turn % 2].index < list->count; turn++) {

@@ -55,7 +55,7 @@ static const char help[] =
     "  --list FILE            many scans: the name of one on each line; its channels'\n"
     "                         files in columns, between tabs or semicolons\n"
     "  --output-dir DIR       where the results of many scans go, in folders as the\n"
-    "                         scans have; without it beside each scan\n"
+    "                         scans have; scans named one by one: beside each\n"
     "  --recursive            scans in the folders of FOLDER, too\n"
     "  --exclude PATTERN      pass over files and folders of such a name or path, as\n"
     "                         '*_bold*' or '*/derivatives/*'; may be given again\n"
@@ -198,122 +198,151 @@ static void file_add(const char *files[RUN_TENSORS_MOST], size_t *count, const c
   files[(*count)++] = file;
 }
 
-static void option_take(struct run_options *o, int option) {
+static bool result_take(struct run_options *o, int option) {
   static const char *const kinds[2] = {"uint16", "float32"};
-  static const char *const weightings[2] = {"gaussian", "constant"};
   switch (option) {
   case 'o':
     file_add(o->output, &o->outputs, optarg);
-    break;
+    return true;
   case TENSOR:
     file_add(o->tensor, &o->tensors, optarg);
-    break;
+    return true;
   case SCORES:
     o->scores = optarg;
-    break;
+    return true;
   case SCORES_TYPE:
     o->scores_kind =
         choice("--scores-type", optarg, kinds) ? VN_PROBABILITY_F32 : VN_PROBABILITY_U16;
-    break;
+    return true;
   case REGIONS:
     o->regions = optarg;
-    break;
+    return true;
   case REGION_MAPS:
     o->region_maps = true;
-    break;
+    return true;
   case REPORT:
     o->report = optarg;
-    break;
+    return true;
   case CSV:
     o->csv = optarg;
     o->csv_printed = !optarg;
-    break;
+    return true;
   case PICTURE:
     o->picture = optarg;
     o->pictures = true;
-    break;
+    return true;
+  case JSON:
+    o->json = true;
+    return true;
+  case STRICT:
+    o->strict = true;
+    return true;
+  default:
+    return false;
+  }
+}
+
+static bool segment_take(struct run_options *o, int option) {
+  static const char *const weightings[2] = {"gaussian", "constant"};
+  switch (option) {
   case LARGEST:
     o->segment.largest_component = true;
-    break;
+    return true;
   case MIN_VOLUME:
     o->segment.min_volume_ml = number("--min-volume-ml", optarg, 0, 1e6);
-    break;
+    return true;
   case OVERLAP:
     o->segment.overlap = number("--overlap", optarg, 0, 0.9);
     if (o->segment.overlap == 0) o->segment.overlap = -1; /* none; 0 is the default */
-    break;
+    return true;
   case WEIGHTING:
     o->segment.weighting =
         choice("--weighting", optarg, weightings) ? VN_WEIGHTING_CONSTANT : VN_WEIGHTING_GAUSSIAN;
-    break;
+    return true;
   case MIRROR:
     mirror_parse(optarg, o->segment.mirror);
-    break;
+    return true;
   case ALL_WINDOWS:
     o->segment.every_window = true;
-    break;
-  case GEOMETRY:
-    o->geometry = optarg;
-    break;
+    return true;
   case MATCH_GRIDS:
     o->segment.match_grids = true;
-    break;
+    return true;
+  case REPLACE:
+    o->segment.replace_nan = true;
+    return true;
+  case MAX_WINDOWS:
+    o->segment.windows_most = cli_count("--max-windows", optarg, 0, INT32_MAX);
+    if (!o->segment.windows_most) o->segment.windows_most = SIZE_MAX;
+    return true;
+  case GEOMETRY:
+    o->geometry = optarg;
+    return true;
+  default:
+    return false;
+  }
+}
+
+static bool scans_take(struct run_options *o, int option) {
+  switch (option) {
   case SECOND:
   case THIRD:
   case FOURTH:
     o->more[option - SECOND] = optarg;
-    break;
-  case REPLACE:
-    o->segment.replace_nan = true;
-    break;
-  case STRICT:
-    o->strict = true;
-    break;
+    return true;
   case LIST:
     o->list = optarg;
-    break;
+    return true;
   case OUTPUT_DIR:
     o->output_dir = optarg;
-    break;
+    return true;
   case RECURSIVE:
     o->recursive = true;
-    break;
+    return true;
   case EXCLUDE:
     if (o->excludes == RUN_EXCLUDES_MOST)
       cli_fatal(VN_E_ARGUMENT, "--exclude: more than %d patterns", RUN_EXCLUDES_MOST);
     o->exclude[o->excludes++] = optarg;
-    break;
+    return true;
   case RESUME:
     o->resume = true;
-    break;
+    return true;
+  default:
+    return false;
+  }
+}
+
+static bool run_take(struct run_options *o, int option) {
+  switch (option) {
   case THREADS:
     o->exec.threads = cli_count("--threads", optarg, 0, 1024);
-    break;
+    return true;
   case ISA:
     o->exec.isa = optarg;
-    break;
+    return true;
   case MEMORY:
     o->exec.memory_limit_bytes = cli_size("--memory-limit", optarg);
-    break;
-  case MAX_WINDOWS:
-    o->segment.windows_most = cli_count("--max-windows", optarg, 0, INT32_MAX);
-    if (!o->segment.windows_most) o->segment.windows_most = SIZE_MAX;
-    break;
-  case JSON:
-    o->json = true;
-    break;
+    return true;
   case NO_SANDBOX:
     o->no_sandbox = true;
-    break;
+    return true;
   case PROCESS_ADDRESS: /* of Slicer's own memory: meant for modules loaded into it */
     o->slicer = true;
-    break;
+    return true;
   case RETURN_FILE:
     o->slicer_result = optarg;
-    break;
+    return true;
   case 'q':
     o->quiet = true;
-    break;
+    return true;
+  default:
+    return false;
+  }
+}
+
+/* What is only told. */
+static void question_answer(int option) {
+  switch (option) {
   case XML:
     slicer_describe(stdout);
     cli_finish_stdout();
@@ -330,6 +359,12 @@ static void option_take(struct run_options *o, int option) {
     cli_finish_stdout();
     exit(VN_OK);
   }
+}
+
+static void option_take(struct run_options *o, int option) {
+  if (!result_take(o, option) && !segment_take(o, option) && !scans_take(o, option) &&
+      !run_take(o, option))
+    question_answer(option);
 }
 
 bool run_options_many(const struct run_options *o) {

@@ -1,5 +1,5 @@
 # The zip for Windows, by `cpack` in the build folder: programs and libraries in bin, what a host is
-# built with in include and lib, the model where the programs find it.
+# built with in include and lib, the models where the programs find them.
 set(CPACK_GENERATOR ZIP)
 set(CPACK_PACKAGE_NAME vnet)
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})

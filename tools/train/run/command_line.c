@@ -10,10 +10,10 @@
 
 static const char help[] =
     "Usage: vnet-train [options] --data CASES.csv -o MODEL.onnx\n"
-    "       vnet-train [options] --labels DIR -o MODEL.onnx\n"
-    "       mpirun -n N vnet-train ...\n"
-    "       vnet-train --plan CASES.csv\n"
-    "       vnet-train --render N --labels DIR -o FOLDER\n"
+    "  or:  vnet-train [options] --labels DIR -o MODEL.onnx\n"
+    "  or:  mpirun -n N vnet-train ...\n"
+    "  or:  vnet-train --plan CASES.csv\n"
+    "  or:  vnet-train --render N --labels DIR -o FOLDER\n"
     "\n"
     "Trains a V-Net on scans with label maps, or, to find the brain on scans of any\n"
     "contrast, on scans that are rendered from whole-head label maps. The same options\n"
@@ -34,7 +34,7 @@ static const char help[] =
     "  --data FILE            CSV with a head: image,label and perhaps split (train or\n"
     "                         validation); paths from the file's folder; the label\n"
     "                         'none': nothing is labelled. Several channels are columns\n"
-    "                         image_t1,image_t2 …, or all in one, image_t1;t2 or image, as\n"
+    "                         image_t1,image_t2..., or all in one, image_t1;t2 or image, as\n"
     "                         the volumes of a file, or files between semicolons\n"
     "  --labels DIR           whole-head label maps with FreeSurfer's values; learnt is\n"
     "                         the brain, closed, or what --label-table says\n"
@@ -44,7 +44,7 @@ static const char help[] =
     "  --fold K/N             validates the K-th (from 0) of N parts of --data and trains on\n"
     "                         the others; the parts are the same for the same list\n"
     "  --classes N            with the background (2; with --init the model's)\n"
-    "  --label-names LIST     'liver,tumour:#c83232': names and colours of 1, 2, …\n"
+    "  --label-names LIST     'liver,tumour:#c83232': names and colours of 1, 2...\n"
     "  --label-table FILE     what the values of label maps mean: CSV with the head\n"
     "                         value,class and perhaps name,colour,mirror. Several values\n"
     "                         may be one class; the class 'ignore' is neither learnt nor\n"
@@ -132,8 +132,7 @@ static const char help[] =
     "  -q, --quiet            no progress line\n"
     "  -h, --help, -V, --version\n"
     "\n"
-    "Example: vnet-train --data cases.csv --classes 3 --spacing 1.5 --validate-every 500\n"
-    "         --log liver.csv -o liver.onnx\n"
+    "Example: vnet-train --data cases.csv --classes 3 --spacing 1.5 -o liver.onnx\n"
     "\n" CLI_EXIT_HELP;
 
 static double number(const char *option, const char *text, double least, double most) {
