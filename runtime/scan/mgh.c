@@ -127,7 +127,7 @@ enum vn_status vn_mgh_open(const char *path, const unsigned char *bytes, size_t 
 /* ---- out ---- */
 
 static void geometry_print(const struct vn_image *grid, unsigned char *b) {
-  b[AT_GOOD + 1] = grid->world == VN_WORLD_RAS;
+  b[AT_GOOD + 1] = 1;
   for (int i = 0; i < 3; i++) {
     const double spacing = vn_affine_spacing(grid->affine, i);
     double centre = grid->affine[i][3];
@@ -142,6 +142,10 @@ static void geometry_print(const struct vn_image *grid, unsigned char *b) {
 
 enum vn_status vn_mgh_head(const struct vn_result *result, struct vn_head *head,
                            struct vn_diag *diag) {
+  if (!result->like && result->grid.world == VN_WORLD_UNKNOWN) /* FreeSurfer would take a default */
+    return vn_fail(diag, VN_E_UNSUPPORTED,
+                   "an MGH file says how it lies, and the scan does not: NIfTI or NRRD can do "
+                   "without");
   unsigned char *b = calloc(1, VN_MGH_BYTES);
   if (!b) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   *head = (struct vn_head){

@@ -35,11 +35,14 @@ static char *partner(const char *path, const char *from, const char *to) {
   return NULL;
 }
 
+static bool is_image(const char *path) {
+  return vn_name_ends(path, ".img") || vn_name_ends(path, ".img.gz");
+}
+
 enum vn_status vn_nifti_header_path(const char *path, char **header, struct vn_diag *diag) {
   if (vn_name_ends(path, ".nia"))
     return vn_fail(diag, VN_E_UNSUPPORTED, "the ASCII form of NIfTI: convert it to .nii.gz");
-  bool image = vn_name_ends(path, ".img") || vn_name_ends(path, ".img.gz");
-  *header = image ? partner(path, ".img", ".hdr") : strdup(path);
+  *header = is_image(path) ? partner(path, ".img", ".hdr") : strdup(path);
   return *header ? VN_OK
                  : vn_fail(diag, errno == ENOMEM ? VN_E_MEMORY : VN_E_IO, "its header: %s",
                            strerror(errno));
@@ -234,7 +237,8 @@ enum vn_status vn_nifti_open(const char *path, const unsigned char *bytes, size_
   scan->format = VN_SCAN_NIFTI;
   enum vn_status status = vn_nifti_parse(bytes, size, scan, diag);
   if (status) return status;
-  scan->voxel_path = scan->nifti.pair ? partner(path, ".hdr", ".img") : strdup(path);
+  const bool beside = scan->nifti.pair && !is_image(path); /* named by its header */
+  scan->voxel_path = beside ? partner(path, ".hdr", ".img") : strdup(path);
   if (!scan->voxel_path)
     return vn_fail(diag, errno == ENOMEM ? VN_E_MEMORY : VN_E_IO,
                    "a header whose voxels are in an .img file beside it: %s", strerror(errno));

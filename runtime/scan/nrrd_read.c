@@ -316,10 +316,11 @@ static enum vn_status values_take(const struct header *h, size_t axis, size_t be
  * series. */
 static enum vn_status axes_choose(struct header *h, struct vn_scan *scan, struct vn_diag *diag) {
   size_t spatial = 0, last = 0, before = 0;
-  for (size_t i = 0; i < h->axes; i++)
-    if (h->axis[i].spatial) spatial++, last = i;
+  for (size_t i = 0; i < h->axes; i++) spatial += h->axis[i].spatial;
   for (size_t i = h->axes; i-- > 0 && spatial > 3;)
     if (h->axis[i].spatial && h->axis[i].size == 1) h->axis[i].spatial = false, spatial--;
+  for (size_t i = 0; i < h->axes; i++)
+    if (h->axis[i].spatial) last = i;
   if (spatial == 4) h->axis[last].spatial = false, spatial--;
   for (size_t i = 0; i < h->axes; i++) {
     before += h->axis[i].spatial;

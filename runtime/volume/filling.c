@@ -216,9 +216,16 @@ static uint32_t above_cut(const struct search *s, struct vn_filling *f) {
   return bright_cut(s, &span);
 }
 
+/* Voxels are compared as floats, to which both zeros and what is denormal are one value: it stays
+ * below the cut as a whole, or what the bins hold is not what is left in. */
 static void above_find(struct search *s, struct vn_survey *survey, struct vn_filling *f) {
-  const uint32_t cut = above_cut(s, f);
-  if (cut >= s->last) return;
+  enum { DENORMAL_FIRST = 0x7F80, DENORMAL_LAST = 0x807F }; /* bins */
+  uint32_t cut = above_cut(s, f);
+  if (cut >= DENORMAL_FIRST && cut < DENORMAL_LAST) cut = DENORMAL_LAST;
+  if (cut >= s->last) {
+    f->above = false;
+    return;
+  }
   f->above_vox = count_in(s, cut + 1, s->last + 1);
   survey->high = (float)vn_bin_high(cut);
   s->last = cut;

@@ -241,7 +241,7 @@ static enum vn_status zscore_fit(const struct vn_image *image, const struct vn_s
 /* The bin that holds the rank-th smallest; *rank becomes its rank within the bin. */
 static uint32_t bin_of(const uint64_t *bins, uint64_t *rank) {
   uint32_t bin = 0;
-  while (*rank >= bins[bin]) *rank -= bins[bin++];
+  while (bin + 1 < VN_BINS && *rank >= bins[bin]) *rank -= bins[bin++];
   return bin;
 }
 

@@ -1,10 +1,11 @@
 /* Scan after scan; see many.h.
  *
  * Each scan leaves NAME.seg.nii.gz (.nrrd, .mgz: in its own format) and, before it, NAME.seg.csv:
- * its rows of the summary, or the one row of its failure. A scan is finished when both are there
- * and the rows are of the same plans, version and ISA; so --resume needs no state of its own, and
- * the summary is made of these files alone, the same for any number of ranks. While a scan
- * computes, a thread reads the next one (not under --memory-limit, which is the figure for one). */
+ * its rows of the summary, or the one row of its failure. A scan is finished when all its files are
+ * there and the rows are of the same plans, version, ISA and options; so --resume needs no state of
+ * its own, and the summary is made of these files alone, the same for any number of ranks. While a
+ * scan computes, a thread reads the next one (not under --memory-limit, which is the figure for
+ * one). Where memory is short for both they take turns: what fits alone is done. */
 #include "many.h"
 
 #include <errno.h>
@@ -86,20 +87,27 @@ static bool exists(const char *path) {
   return stat(path, &there) == 0;
 }
 
-/* Do the rows there come from these plans, this version and ISA? */
-static bool finished(const struct run_session *session, const struct run_files *files) {
-  char mark[64 + sizeof session->models->checksum], *line = NULL;
+/* Do the rows there come from these plans, this version, ISA and options? */
+static bool rows_same(const struct run_session *session, const char *path) {
+  char *line = NULL;
   size_t room = 0;
   bool same = false;
-  snprintf(mark, sizeof mark, ",%s,%s,%s\n", vn_version(), session->models->checksum,
-           vn_exec_info(vn_segmenter_exec(session->segmenter)).isa);
-  FILE *file = exists(files->labels) ? fopen(files->csv, "r") : NULL;
-  if (!file) return false;
-  for (size_t lines = 0; lines < 2 && getline(&line, &room, file) >= 0; lines++)
-    same = lines == 1 && cli_ends(line, mark);
+  struct vn_printed mark;
+  FILE *out = vn_printed_open(&mark);
+  if (out) report_csv_end(out, session);
+  if (!vn_printed_close(out, &mark)) cli_fatal(VN_E_MEMORY, "out of memory");
+  FILE *file = fopen(path, "r");
+  for (size_t lines = 0; file && lines < 2 && getline(&line, &room, file) >= 0; lines++)
+    same = lines == 1 && cli_ends(line, mark.text);
+  free(mark.text);
   free(line);
-  fclose(file);
+  if (file) fclose(file);
   return same;
+}
+
+static bool finished(const struct run_session *session, const struct run_files *files) {
+  return exists(files->labels) && (!files->regions || exists(files->regions)) &&
+         (!files->picture || exists(files->picture)) && rows_same(session, files->csv);
 }
 
 static void *slot_read(void *context) {
@@ -146,10 +154,24 @@ static void failure_write(const struct slot *slot) {
     cli_output_drop(&output);
 }
 
-static void slot_run(struct slot *slot) {
+/* What is held of a case makes room; it is read again, soon or when its turn comes. */
+static void slot_yield(struct slot *slot) {
+  slot_wait(slot);
+  run_input_close(&slot->input);
+  slot->status = VN_E_MEMORY;
+}
+
+/* `next`: what is read meanwhile, or NULL. */
+static void slot_run(struct slot *slot, struct slot *next) {
   folders_make(slot->session->options, slot->files.labels);
   if (slot->status == VN_OK)
     slot->status = run_case(slot->session, &slot->files, &slot->input, &slot->diag);
+  if (slot->status == VN_E_MEMORY && next) {
+    slot_yield(next);
+    slot_read(slot);
+    if (slot->status == VN_OK)
+      slot->status = run_case(slot->session, &slot->files, &slot->input, &slot->diag);
+  }
   cli_check_interrupt();
   if (slot->status) {
     cli_line(stderr, "vnet-run: %s", slot->diag.text);
@@ -235,8 +257,9 @@ enum vn_status many_run(struct run_session *session, const struct run_list *list
   for (size_t turn = 0; slots[turn % 2].index < list->count; turn++) {
     struct slot *now = &slots[turn % 2], *next = &slots[(turn + 1) % 2];
     slot_wait(now);
+    if (now->status == VN_E_MEMORY) slot_yield(now), slot_read(now);
     if (ahead) slot_fill(next, session, list, &skipped);
-    slot_run(now);
+    slot_run(now, ahead && next->index < list->count ? next : NULL);
     if (now->status && !first) first = now->status;
     if (!ahead) slot_fill(next, session, list, &skipped);
   }

@@ -195,13 +195,33 @@ static void number_print(FILE *out, double value) {
     fprintf(out, "%.6f", value); /* the C locale's: no program here sets another */
 }
 
-static void row_end(FILE *out, const struct run_session *session) {
-  fprintf(out, ",%s,%s,%s\n", vn_version(), session->models->checksum,
+/* Those options that decide what is found, where they are not the defaults. */
+static void options_print(FILE *out, const struct run_options *o) {
+  const struct vn_segment_options *s = &o->segment;
+  if (s->overlap != 0) fprintf(out, " overlap %g", fmax(s->overlap, 0));
+  if (s->weighting == VN_WEIGHTING_CONSTANT) fputs(" constant", out);
+  if (s->mirror[0] || s->mirror[1] || s->mirror[2]) fputs(" mirror ", out);
+  for (int i = 0; i < 3; i++)
+    if (s->mirror[i]) fputc("dhw"[i], out);
+  if (s->every_window) fputs(" all-windows", out);
+  if (o->geometry) fprintf(out, " geometry %s", o->geometry);
+  if (s->match_grids) fputs(" match-grids", out);
+  if (s->replace_nan) fputs(" replace-nan", out);
+  if (s->largest_component) fputs(" largest-component", out);
+  if (s->min_volume_ml > 0) fprintf(out, " min-volume-ml %g", s->min_volume_ml);
+}
+
+void report_csv_end(FILE *out, const struct run_session *session) {
+  fprintf(out, ",%s,%s,%s,", vn_version(), session->models->checksum,
           vn_exec_info(vn_segmenter_exec(session->segmenter)).isa);
+  options_print(out, session->options);
+  fputc('\n', out);
 }
 
 void report_csv_header(FILE *out) {
-  fputs("scan,status,message,label,name,voxels,ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa\n", out);
+  fputs(
+      "scan,status,message,label,name,voxels,ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa,options\n",
+      out);
 }
 
 void report_csv_rows(FILE *out, const struct run_session *session, const char *scan,
@@ -220,7 +240,7 @@ void report_csv_rows(FILE *out, const struct run_session *session, const char *s
     number_print(out, m->mean);
     number_print(out, m->sd);
     for (int axis = 0; axis < 3; axis++) number_print(out, m->centroid_mm[axis]);
-    row_end(out, session);
+    report_csv_end(out, session);
   }
 }
 
@@ -230,7 +250,7 @@ void report_csv_failure(FILE *out, const struct run_session *session, const char
   fputs(",failed,", out);
   cli_csv_text(out, sentence);
   fputs(",,,,,,,,,", out);
-  row_end(out, session);
+  report_csv_end(out, session);
 }
 
 bool report_csv_says(const char *row, const char *status) {

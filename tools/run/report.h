@@ -22,15 +22,20 @@ void report_tell(FILE *out, const struct run_session *session, const struct run_
                  const struct run_result *result);
 
 /* Names as cli_csv_text writes them: a row is a line.
- * scan,status,message,label,name,voxels,ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa. A row for each
- * label, then one for each region that may overlap others, whole: "region 1" ... Status: ok,
- * warning (with the message) or failed (why). Nothing in it depends on threads, ranks or time. */
+ * scan,status,message,label,name,voxels,ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa,options. A row
+ * for each label, then one for each region that may overlap others, whole: "region 1" ... Status:
+ * ok, warning (with the message) or failed (why). Nothing in it depends on threads, ranks or time.
+ */
 void report_csv_header(FILE *out);
 void report_csv_rows(FILE *out, const struct run_session *session, const char *scan,
                      const struct run_result *result);
 /* The one row of a scan that failed. */
 void report_csv_failure(FILE *out, const struct run_session *session, const char *scan,
                         const char *sentence);
+
+/* What ends each row, comma and newline included: version, plans, ISA, and those options that
+ * decide what is found where they are not the defaults. */
+void report_csv_end(FILE *out, const struct run_session *session);
 
 /* How a row of these begins: is it of a scan that failed, or of one with a warning? */
 bool report_csv_says(const char *row, const char *status);

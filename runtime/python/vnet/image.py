@@ -117,12 +117,15 @@ def _form(header: Any, name: str) -> Optional[np.ndarray]:
 
 def _nifti_lies(header: Any, own: np.ndarray) -> Tuple[np.ndarray, str]:
     """The affine that is used and its world, as vnet_scan.h has it for files: UNKNOWN where a NIfTI
-    header has neither form, or two that point different ways. Other formats that nibabel reads do
+    header has neither form, or two that point different ways, and of Analyze 7.5 and its kin, which
+    do not say left from right, where no .mat beside them does. Other formats that nibabel reads do
     say how they lie."""
     try:
         sform, qform = _form(header, "sform"), _form(header, "qform")
     except (KeyError, TypeError, ValueError, IndexError):
-        return own, "RAS"
+        analyze = any(base.__name__ == "AnalyzeHeader" for base in type(header).__mro__)
+        guessed = analyze and np.allclose(own, header.get_best_affine())
+        return own, "UNKNOWN" if guessed else "RAS"
     if sform is None and qform is None:
         return own if _usable(own) else header.get_base_affine(), "UNKNOWN"
     if sform is None and not _usable(own):
