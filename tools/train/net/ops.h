@@ -113,7 +113,8 @@ void vnt_channel_sums(const struct vnt_machine *m, const struct vn_tensor *x, do
  * `settled` is the share of the running statistics in those that normalise: mean = batch's +
  * settled (running - batch's), and 1 / sd likewise. 0: the batch's alone. 1: the running ones
  * alone, which then stay as they are (PyTorch's eval mode, scale and shift still trained). Between
- * the two it is one function that turns into the other, and its gradient is exact. */
+ * the two it is one function that turns into the other; its gradient takes the running statistics
+ * as given. */
 struct vnt_norm {
   const float *scale, *shift; /* [channels] */
   float *running_mean, *running_var;

@@ -281,6 +281,7 @@ static const struct option longs[] = {
 
 static void flip_read(struct vnt_options *o, const char *text) {
   static const char axes[] = "dhw";
+  o->flipping = true;
   memset(o->flip, 0, sizeof o->flip);
   if (strcmp(text, "none") == 0) return;
   for (const char *c = text; *c || c == text; c++) {
@@ -442,6 +443,20 @@ static void number_option(struct vnt_options *o, int option) {
   }
 }
 
+/* Does --plan have a use for it? */
+static bool planned(int option) {
+  static const int all[] = {PLAN, MEMORY, CLASSES, MEMBER, STAGES, BATCH, ORIENTATION, 'q'};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    if (all[i] == option) return true;
+  return false;
+}
+
+static const char *name_of(int option) {
+  size_t i = 0;
+  while (longs[i].val != option) i++;
+  return longs[i].name;
+}
+
 struct vnt_options vnt_command_line(int argc, char **argv) {
   bool paper = false;
   for (int option; (option = cli_option(argc, argv, letters, longs)) >= 0;)
@@ -459,6 +474,7 @@ struct vnt_options vnt_command_line(int argc, char **argv) {
     }
     text_option(&o, option);
     number_option(&o, option);
+    if (!planned(option)) o.unplanned = name_of(option);
   }
   if (optind != argc)
     cli_fatal(VN_E_ARGUMENT, "%s: an argument too many; cases come after --data; try --help",

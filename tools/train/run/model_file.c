@@ -7,6 +7,7 @@
 
 #include "compile.h"
 #include "elementary.h"
+#include "ends.h"
 #include "fail.h"
 #include "random.h"
 #include "topology.h"
@@ -80,6 +81,7 @@ enum vn_status vnt_model_import(const char *path, const size_t patch[3], struct 
     status = vnc_onnx_import(path, &options, graph, diag);
   }
   if (!status) status = vnc_topology(graph, NULL, text, sizeof text, diag);
+  if (!status) status = vnc_ends(graph, diag);
   struct vn_diag inner = *diag;
   if (status)
     return strncmp(inner.text, path, strlen(path))
@@ -102,6 +104,11 @@ enum vn_status vnt_model_import(const char *path, const size_t patch[3], struct 
 size_t vnt_model_classes(const struct vnc_graph *graph) {
   const uint64_t channels = graph->nodes[graph->outputs[0].node].dim[VN_C];
   return channels < 2 ? 2 : (size_t)channels; /* one channel: a sigmoid's */
+}
+
+bool vnt_model_overlaps(const struct vnc_graph *graph) {
+  const struct vnc_port *out = &graph->outputs[0];
+  return out->end == VN_END_REGIONS && graph->nodes[out->node].dim[VN_C] > 1;
 }
 
 size_t vnt_model_channels(const struct vnc_graph *graph) {
@@ -170,6 +177,7 @@ enum vn_status vnt_model_head(struct vnc_graph *g, size_t classes, uint64_t seed
   if (!status) status = port_resize(g, &g->outputs[0], diag);
   vnt_model_meta(g, "vnet.labels", NULL);
   vnt_model_meta(g, "vnet.expect", NULL);
+  vnt_model_meta(g, "vnet.end", NULL);
   return status;
 }
 
@@ -177,9 +185,15 @@ enum vn_status vnt_model_head(struct vnc_graph *g, size_t classes, uint64_t seed
 
 enum vn_status vnt_model_odds(struct vnc_graph *g, double odds, struct vn_diag *diag) {
   uint32_t id = g->outputs[0].node;
-  while (g->nodes[id].op == VN_OP_SOFTMAX || g->nodes[id].op == VN_OP_ACT)
-    id = vnc_graph_arg(g, &g->nodes[id], 0);
+  const struct vnc_node *end = &g->nodes[id];
+  if (end->op == VN_OP_SOFTMAX || end->op == VN_OP_LOGSOFTMAX ||
+      (end->op == VN_OP_ACT && end->act[0].kind == VN_ACT_SIGMOID))
+    id = vnc_graph_arg(g, end, 0);
   const struct vnc_node *node = &g->nodes[id];
+  if (node->op == VN_OP_ACT)
+    return vn_fail(
+        diag, VN_E_UNSUPPORTED,
+        "--odds: the network has an activation behind its scores, which would bend them");
   if ((node->op != VN_OP_CONV3D && node->op != VN_OP_AFFINE) || node->bias == VN_NONE)
     return vn_fail(diag, VN_E_UNSUPPORTED, "the model's scores have no biases that --odds changes");
   float *bias = g->consts[node->bias].data;

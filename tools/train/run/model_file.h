@@ -16,13 +16,16 @@ enum vn_status vnt_model_import(const char *path, const size_t patch[3], struct 
 size_t vnt_model_classes(const struct vnc_graph *graph);
 size_t vnt_model_channels(const struct vnc_graph *graph);
 
+/* Are the output's channels regions that may overlap, not labels that exclude each other? */
+bool vnt_model_overlaps(const struct vnc_graph *graph);
+
 /* A head for so many classes in the place of the model's own, untrained, the same for the same
  * seed; what the metadata says of the old classes is dropped. VN_E_UNSUPPORTED, VN_E_MEMORY. */
 enum vn_status vnt_model_head(struct vnc_graph *graph, size_t classes, uint64_t seed,
                               struct vn_diag *diag);
 
 /* The odds of each class against the background times `odds`, by the biases that the scores end
- * with. VN_E_UNSUPPORTED: there are none. */
+ * with. VN_E_UNSUPPORTED: there are none, or an activation behind them. */
 enum vn_status vnt_model_odds(struct vnc_graph *graph, double odds, struct vn_diag *diag);
 
 /* Gives the graph another size. On failure the graph is of no use any more. */

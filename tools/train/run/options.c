@@ -79,8 +79,9 @@ static void labels_complete(struct vnt_options *o) {
   if (o->classes && o->classes != 2 && !o->label_table)
     cli_fatal(VN_E_ARGUMENT, "--labels: the classes are 2, background and brain, or those of a "
                              "--label-table");
-  if (o->foreground >= 0 || o->cache_bytes || o->folds)
-    cli_fatal(VN_E_ARGUMENT, "--foreground, --cache-limit and --fold go with --data");
+  if (o->foreground >= 0 || o->cache_bytes || o->folds || o->flipping || o->paper)
+    cli_fatal(VN_E_ARGUMENT, "--foreground, --flip, --paper, --cache-limit and --fold go with "
+                             "--data");
   if (o->ignored >= 0 && !o->validation)
     cli_fatal(VN_E_ARGUMENT, "--ignore goes with --data, or with --validation");
   if (!o->prepared[1]) o->spacing_mm[0] = o->spacing_mm[1] = o->spacing_mm[2] = 2;
@@ -116,9 +117,8 @@ void vnt_options_settle(struct vnt_options *o, size_t classes, const size_t *win
 }
 
 void vnt_options_complete(struct vnt_options *o) {
-  if (o->plan && (o->labels || o->data || o->init || o->output))
-    cli_fatal(VN_E_ARGUMENT, "--plan only looks at the cases: no --data, --labels, --init and -o "
-                             "beside it");
+  if (o->plan && o->unplanned)
+    cli_fatal(VN_E_ARGUMENT, "--plan only looks at the cases: no --%s beside it", o->unplanned);
   if (o->plan) return;
   if (o->memory_bytes) cli_fatal(VN_E_ARGUMENT, "--memory-limit goes with --plan");
   if (!o->labels && !o->data)

@@ -309,8 +309,12 @@ static void command_print(const struct survey *s, const struct proposal *p) {
   printf(" --classes %zu --spacing '%g %g %g' \\\n", p->classes, p->spacing_mm[2], p->spacing_mm[1],
          p->spacing_mm[0]);
   intensity_print(s);
-  printf(" --patch %zux%zux%zu --width %zu --stages %zu \\\n  -o MODEL.onnx\n", p->patch[0],
-         p->patch[1], p->patch[2], p->width, s->options->stages);
+  printf(" --patch %zux%zux%zu --width %zu --stages %zu \\\n ", p->patch[0], p->patch[1],
+         p->patch[2], p->width, s->options->stages);
+  if (s->options->shaped) printf(" --member %s", s->options->member);
+  if (s->options->batch > 1) printf(" --batch %zu", s->options->batch);
+  if (s->options->orientation) printf(" --orientation %s", s->options->orientation);
+  puts(" -o MODEL.onnx");
 }
 
 void vnt_plan_print(const struct vnt_options *options) {

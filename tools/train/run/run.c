@@ -167,13 +167,22 @@ static void line_print(const struct vnt_run *run, struct clock *clock, double to
 
 struct errand {
   struct vnt_run *run;
-  bool save;
+  bool save, cut;
 };
 
+/* A validation that was cancelled is made up for on resuming, at this very step. */
 static void errand_do(void *context) {
-  const struct errand *e = context;
-  vnt_run_validate(e->run);
-  if (e->save) vnt_run_save(e->run);
+  struct errand *e = context;
+  e->cut = !vnt_run_validate(e->run);
+  if (e->save || e->cut) vnt_run_save(e->run);
+}
+
+/* By rank 0; true on all: the run ends here, for its validation was cancelled. */
+static bool errand_run(struct errand *e) {
+  vnt_comm_root(errand_do, e);
+  double cut = e->cut;
+  vnt_comm_sum(NULL, &cut, 1);
+  return cut > 0;
 }
 
 static bool validation_due(const struct vnt_run *run) {
@@ -184,11 +193,10 @@ static bool validation_due(const struct vnt_run *run) {
 bool vnt_run_steps(struct vnt_run *run) {
   const struct vnt_options *o = &run->options;
   struct clock clock = {.shown = seconds()};
-  struct errand errand = {run, false};
+  struct errand errand = {.run = run};
   /* What a resumed run has at its beginning the other had at that step's end. */
   errand.save = run->optim.steps == o->steps;
-  if (validation_due(run) || errand.save) vnt_comm_root(errand_do, &errand);
-  bool stopped = false;
+  bool stopped = (validation_due(run) || errand.save) && errand_run(&errand);
   while (run->optim.steps < o->steps && !stopped) {
     double norm, start = seconds(), rate = rate_at(o, run->optim.steps);
     stopped = vn_cancel_pressed(run->cancel);
@@ -200,7 +208,7 @@ bool vnt_run_steps(struct vnt_run *run) {
     const uint64_t step = run->optim.steps;
     const bool good = run->progress.worse == 0; /* else an older checkpoint is worth more */
     errand.save = (step % o->every == 0 && good) || step == o->steps || stopped;
-    if (errand.save || validation_due(run)) vnt_comm_root(errand_do, &errand);
+    if ((errand.save || validation_due(run)) && errand_run(&errand)) stopped = true;
   }
-  return run->optim.steps == o->steps;
+  return run->optim.steps == o->steps && !errand.cut;
 }

@@ -49,8 +49,9 @@ void vnt_run_outputs(struct vnt_run *run);
 void vnt_run_log(struct vnt_run *run, const struct vnt_loss *loss, double rate, double norm,
                  double seconds);
 /* Segments the validation scans with the present weights; keeps the best. Nothing where that is
- * not due at this step, or was done. Cancelled, it ends early, undone. */
-void vnt_run_validate(struct vnt_run *run);
+ * not due at this step, or was done. False: it was cancelled, and is to be done by the run that
+ * resumes this one. */
+bool vnt_run_validate(struct vnt_run *run);
 /* The model, then the checkpoint, then the charts. */
 void vnt_run_save(struct vnt_run *run);
 

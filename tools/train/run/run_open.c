@@ -92,6 +92,11 @@ static void prepared_take(struct vnt_run *run) {
     o->intensity = kept(intensity);
   if (o->init && !o->prepared[1] && spacing && vn_numbers_parse(spacing, mm, 3) == 3)
     memcpy(o->spacing_mm, mm, sizeof mm);
+  if (o->labels && (o->spacing_mm[0] != o->spacing_mm[1] || o->spacing_mm[0] != o->spacing_mm[2]))
+    cli_fatal(VN_E_ARGUMENT,
+              "%s: its spacing is %g x %g x %g mm, and with --labels it is one number: give "
+              "--spacing",
+              o->init, o->spacing_mm[0], o->spacing_mm[1], o->spacing_mm[2]);
   if (!o->orientation) o->orientation = "RAS";
   if (!o->intensity) o->intensity = "zscore";
 }
@@ -140,7 +145,14 @@ static void graph_import(struct vnt_run *run, struct vnc_graph *graph) {
   if (vnt_model_channels(graph) != channels)
     cli_fatal(VN_E_ARGUMENT, "%s: it is for scans of %zu channels, the data has %zu", o->init,
               vnt_model_channels(graph), channels);
+  const bool one = graph->nodes[graph->outputs[0].node].dim[VN_C] == 1;
+  if (one && !o->losing) o->loss.kind = VNT_LOSS_SIGMOID_DICE;
   vnt_options_settle(o, o->classes ? o->classes : has, window);
+  if (o->classes == has && vnt_model_overlaps(graph))
+    cli_fatal(VN_E_UNSUPPORTED,
+              "%s: its %zu outputs are regions that may overlap, and what is trained are labels "
+              "that exclude each other",
+              o->init, has);
   if (o->classes == has) return;
   cli_check(vnt_model_head(graph, o->classes, o->seed, &diag), &diag);
   if (!o->quiet && vnt_comm_rank() == 0 && graph == &run->graph)
@@ -177,7 +189,8 @@ static void graph_open(struct vnt_run *run) {
   metas_set(run);
   expect_set(run);
   if (run->graph.failed) cli_fatal(VN_E_MEMORY, "out of memory");
-  /* That the model's own patch fits shows now, not at the first checkpoint. */
+  /* What does not fit the model shows now, not at the first checkpoint. */
+  if (o->odds != 1) cli_check(vnt_model_odds(&run->graph, 1, &diag), &diag);
   cli_check(vnt_model_resize(&run->graph, o->model_patch, &diag), &diag);
   cli_check(vnt_model_resize(&run->graph, o->patch, &diag), &diag);
 }
@@ -279,9 +292,9 @@ static void identity_make(struct vnt_run *run) {
   if (run->options.init)
     snprintf(start, sizeof start, "--init of the checksum %08llx\n",
              (unsigned long long)vnt_net_checksum(&run->net));
-  if (run->labels->table)
-    snprintf(start + strlen(start), sizeof start - strlen(start),
-             "--label-table of the checksum %08llx\n",
+  if (run->labels->table || run->labels->sided)
+    snprintf(start + strlen(start), sizeof start - strlen(start), "%s of the checksum %08llx\n",
+             run->labels->table ? "--label-table" : "left and right",
              (unsigned long long)vnt_labels_checksum(run->labels));
   if (!text || asprintf(&run->identity, "%s%s%s", text, start, run->samples.list) < 0)
     cli_fatal(VN_E_MEMORY, "out of memory");
@@ -316,6 +329,9 @@ void vnt_run_open(struct vnt_run *run, const struct vnt_options *options) {
     const struct vnt_checkpoint checkpoint = {&run->net, &run->optim, run->average, &run->progress,
                                               run->identity};
     cli_check(vnt_checkpoint_read(o->checkpoint, &checkpoint, &diag), &diag);
+    if (run->optim.steps > o->steps)
+      cli_fatal(VN_E_ARGUMENT, "%s: it is at step %llu, beyond --steps %llu", o->checkpoint,
+                (unsigned long long)run->optim.steps, (unsigned long long)o->steps);
     run->saved = true;
     vnt_net_changed(&run->net);
   } else if (o->init && run->net.n_running) {

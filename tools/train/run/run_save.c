@@ -176,12 +176,13 @@ static enum vn_status scores_make(struct vnt_run *run, struct vnt_validation *v,
   return status;
 }
 
-void vnt_run_validate(struct vnt_run *run) {
+bool vnt_run_validate(struct vnt_run *run) {
   const struct vnt_options *o = &run->options;
   const struct vnt_cases *cases = &run->samples.cases;
   const uint64_t step = run->optim.steps;
-  if (!o->validate_every || !step || (step % o->validate_every && step != o->steps)) return;
-  if (run->progress.validated >= (double)step || vn_cancel_pressed(run->cancel)) return;
+  if (!o->validate_every || !step || (step % o->validate_every && step != o->steps)) return true;
+  if (run->progress.validated >= (double)step) return true;
+  if (vn_cancel_pressed(run->cancel)) return false;
   const struct vnt_list_row **rows = calloc(cases->n_validation, sizeof *rows);
   struct vnt_score *scores = calloc(cases->n_validation * (o->classes - 1), sizeof *scores);
   if (!rows || !scores) cli_fatal(VN_E_MEMORY, "out of memory");
@@ -210,6 +211,7 @@ void vnt_run_validate(struct vnt_run *run) {
   }
   free(rows);
   free(scores);
+  return status != VN_E_CANCELLED;
 }
 
 /* ---- charts ---- */
