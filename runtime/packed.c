@@ -166,7 +166,10 @@ static enum vn_status steps_use(const struct vn_plan *plan, struct set *set,
     if (!status && p->pack && !set->blocks[i].memory)
       status = step_pack(plan, set, i, p, pool, watch, diag);
     if (status) return status;
-    if (p->pack) p->use(p->state, set->blocks[i].memory);
+    if (p->pack)
+      p->use(p->state, set->blocks[i].memory);
+    else if (plan->steps[i].weight != VN_NONE)
+      plan->packed->users[plan->steps[i].weight]++; /* read in every run: never given up */
     done += (double)p->packed_bytes;
   }
   return VN_OK;

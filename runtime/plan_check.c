@@ -4,13 +4,20 @@
 #include "plan_load.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 enum { MAX_EXTENT = 65535, MAX_TILE = 16, MAX_INDEX = 1 << 24 };
+
+struct table { /* what was found in a SAMPLE's table, however many steps read it */
+  bool seen, good;
+  float most; /* of its indices */
+};
 
 struct view { /* a step with its tensors looked up */
   const struct vn_plan *plan;
   const struct plan_step *step;
   const struct plan_tensor *out, *in[2]; /* in[1]: NULL when absent */
+  struct table *tables;                  /* [weights] */
 };
 
 static bool dims_equal(const struct plan_tensor *a, const struct plan_tensor *b) {
@@ -224,6 +231,15 @@ static bool function_ok(const struct plan_step *s) {
 }
 
 /* Kernels trust the indices, so that each is looked at. */
+static void table_look(const struct vn_plan *p, const struct plan_weight *w, struct table *table) {
+  const float *pair = (const float *)(p->bytes + w->offset);
+  *table = (struct table){.seen = true, .good = true, .most = -1};
+  for (uint64_t i = 0; i < w->dim[0] * w->dim[1] && table->good; i++, pair += 2) {
+    table->good = pair[0] >= -1 && pair[0] == floorf(pair[0]) && isfinite(pair[1]);
+    if (pair[0] > table->most) table->most = pair[0];
+  }
+}
+
 static bool table_ok(const struct view *v, int axis) {
   const uint32_t id = v->step->u.sample.table[axis];
   const uint64_t in = v->in[0]->dim[axis];
@@ -231,11 +247,9 @@ static bool table_ok(const struct view *v, int axis) {
   const struct plan_weight *w = &v->plan->weights[id];
   if (w->rank != 3 || w->dim[0] != v->out->dim[axis] || w->dim[1] > MAX_EXTENT || w->dim[2] != 2)
     return false;
-  const float *pair = (const float *)(v->plan->bytes + w->offset);
-  for (uint64_t i = 0; i < w->dim[0] * w->dim[1]; i++, pair += 2)
-    if (!(pair[0] >= -1 && pair[0] < (float)in) || pair[0] != floorf(pair[0]) || !isfinite(pair[1]))
-      return false;
-  return true;
+  struct table *table = &v->tables[id];
+  if (!table->seen) table_look(v->plan, w, table);
+  return table->good && table->most < (float)in;
 }
 
 static bool sample_ok(const struct view *v) {
@@ -348,9 +362,9 @@ static bool overlap_ok(const struct view *v) {
 
 /* ---- */
 
-static const char *step_fault(const struct vn_plan *p, size_t index) {
+static const char *step_fault(const struct vn_plan *p, size_t index, struct table *tables) {
   const struct plan_step *s = &p->steps[index];
-  struct view v = {.plan = p, .step = s};
+  struct view v = {.plan = p, .step = s, .tables = tables};
   if (!op_ok(s)) return "an op or algorithm that this library does not know";
   if (s->name >= p->header->strings.count || !second_input_ok(s) ||
       !tensor_alive(p, s->out, index, &v.out) ||
@@ -367,11 +381,15 @@ static const char *step_fault(const struct vn_plan *p, size_t index) {
 }
 
 enum vn_status vn_plan_check_steps(const struct vn_plan *plan, struct vn_diag *diag) {
-  for (size_t i = 0; i < plan->header->steps.count; i++) {
-    const char *fault = step_fault(plan, i);
+  struct table *tables = calloc(plan->header->weights.count + 1, sizeof *tables);
+  if (!tables) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  enum vn_status status = VN_OK;
+  for (size_t i = 0; i < plan->header->steps.count && !status; i++) {
+    const char *fault = step_fault(plan, i, tables);
     if (fault)
-      return vn_fail(diag, VN_E_FORMAT, "step %zu of the plan (%s) has %s", i,
-                     vn_op_text(plan->steps[i].op), fault);
+      status = vn_fail(diag, VN_E_FORMAT, "step %zu of the plan (%s) has %s", i,
+                       vn_op_text(plan->steps[i].op), fault);
   }
-  return VN_OK;
+  free(tables);
+  return status;
 }

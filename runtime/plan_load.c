@@ -71,13 +71,17 @@ static enum vn_status tables_check(struct vn_plan *p, struct vn_diag *diag) {
     enum vn_status status =
         table_check(p, row[i].table, row[i].name, row[i].least, row[i].record_bytes, diag);
     if (status) return status;
-    *row[i].records = p->bytes + (row[i].table->count ? row[i].table->offset : 0);
+    const uint64_t offset = row[i].table->count ? row[i].table->offset : 0;
+    const uint64_t end = offset + row[i].table->count * row[i].record_bytes;
+    *row[i].records = p->bytes + offset;
+    if (end > p->tables_end) p->tables_end = end;
   }
   uint64_t at = h->strings.offset, n = h->strings.count;
   if (at < sizeof *h || at > p->size || n == 0 || n > UINT32_MAX || n > p->size - at ||
       p->bytes[at] != 0 || p->bytes[at + n - 1] != 0)
     return vn_fail(diag, VN_E_FORMAT, "the string block is damaged");
   p->strings = (const char *)p->bytes + at;
+  if (at + n > p->tables_end) p->tables_end = at + n;
   if (h->topology >= n || h->producer >= n || !plan_reserved_ok(p, h->reserved, sizeof h->reserved))
     return vn_fail(diag, VN_E_FORMAT, "the plan's header is damaged");
   return VN_OK;
@@ -183,6 +187,8 @@ static enum vn_status tensors_check(const struct vn_plan *p, struct vn_diag *dia
   return VN_OK;
 }
 
+/* Behind all tables: what has been packed is given back to the system, and must not take along what
+ * was checked here. */
 static enum vn_status weights_check(const struct vn_plan *p, struct vn_diag *diag) {
   for (size_t i = 0; i < p->header->weights.count; i++) {
     const struct plan_weight *w = &p->weights[i];
@@ -192,7 +198,7 @@ static enum vn_status weights_check(const struct vn_plan *p, struct vn_diag *dia
     for (uint32_t a = 0; ok && a < VN_AXES; a++)
       ok = w->dim[a] >= 1 && (a < w->rank || w->dim[a] == 1) &&
            !__builtin_mul_overflow(bytes, w->dim[a], &bytes);
-    if (!ok || w->bytes != bytes || w->offset % PLAN_ALIGN || w->offset < sizeof *p->header ||
+    if (!ok || w->bytes != bytes || w->offset % PLAN_ALIGN || w->offset < p->tables_end ||
         w->offset > p->size || bytes > p->size - w->offset)
       return vn_fail(diag, VN_E_FORMAT, "weight %zu of the plan is damaged", i);
   }

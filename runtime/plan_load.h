@@ -26,6 +26,7 @@ struct vn_plan {
   const struct plan_end *ends;
   const struct plan_threshold *thresholds;
   const char *strings;
+  uint64_t tables_end; /* of all of these, in the file: weights lie behind it */
 };
 
 /* plan_check.c: steps, against tables that plan_load.c has checked already. */
