@@ -3,16 +3,19 @@
  * sigmoid in a convolution; plan_write.c asks for thresholds. */
 #include "ends.h"
 
+#include "plan.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEPTH_MOST = 8 }; /* of concats in concats */
+enum { DEPTH_MOST = 8, VISITS_MOST = 100000 }; /* of concats in concats; of nodes, for a model */
 
 /* Where an output's channels lie in the node at hand. */
 struct place {
   uint32_t node, axis;
   uint64_t from, count;
+  uint32_t *visits; /* that are left */
 };
 
 static enum vn_end end_of(const struct vnc_graph *g, struct place at, unsigned depth);
@@ -54,7 +57,8 @@ static enum vn_end concat_end(const struct vnc_graph *g, struct place at, unsign
   enum vn_end all = VN_END_UNSAID;
   if (channels && at.count != node->dim[at.axis]) return VN_END_SCORES;
   for (size_t i = 0; i < node->n_args; i++) {
-    struct place part = {vnc_graph_arg(g, node, i), at.axis, at.from, at.count};
+    struct place part = at;
+    part.node = vnc_graph_arg(g, node, i);
     if (channels) part.count = g->nodes[part.node].dim[at.axis];
     const enum vn_end end = end_of(g, part, depth + 1);
     if (i && channels && end == VN_END_REGIONS && node->n_args == 2 &&
@@ -83,7 +87,8 @@ static enum vn_end compared_end(const struct vnc_graph *g, struct place at, unsi
 }
 
 static enum vn_end end_of(const struct vnc_graph *g, struct place at, unsigned depth) {
-  for (;;) {
+  while (*at.visits) {
+    --*at.visits;
     const struct vnc_node *node = &g->nodes[at.node];
     switch (node->op) {
     case VN_OP_COPY:
@@ -111,22 +116,12 @@ static enum vn_end end_of(const struct vnc_graph *g, struct place at, unsigned d
       return VN_END_SCORES;
     }
   }
+  return VN_END_SCORES;
 }
 
 /* ---- vnet.end ---- */
 
 enum { WANTS_NOTHING, WANTS_ARGMAX, WANTS_THRESHOLDS, WANTS_NONSENSE };
-
-/* The i-th number behind `threshold`; false: there is none. */
-static bool number_at(const char *text, uint64_t i, float *value) {
-  for (uint64_t k = 0;; k++) {
-    char *end;
-    *value = strtof(text, &end);
-    if (end == text) return false;
-    if (k == i) return true;
-    text = end;
-  }
-}
 
 /* What the metadata wants, and of how many channels. */
 static int wanted(const struct vnc_graph *g, uint64_t *count, const char **numbers) {
@@ -148,18 +143,23 @@ static int wanted(const struct vnc_graph *g, uint64_t *count, const char **numbe
   return *count ? WANTS_THRESHOLDS : WANTS_NONSENSE;
 }
 
-float vnc_end_threshold(const struct vnc_graph *g, uint64_t channels, uint64_t c) {
+void vnc_end_thresholds(const struct vnc_graph *g, uint64_t channels, float *thresholds) {
   const char *numbers;
   uint64_t count;
-  float value;
-  if (wanted(g, &count, &numbers) != WANTS_THRESHOLDS || (count != 1 && count != channels))
-    return 0.5f;
-  return number_at(numbers, count == 1 ? 0 : c, &value) ? value : 0.5f;
+  const bool said = wanted(g, &count, &numbers) == WANTS_THRESHOLDS;
+  for (uint64_t c = 0; c < channels; c++) {
+    char *end;
+    thresholds[c] = 0.5f;
+    if (!said || (count != 1 && count != channels)) continue;
+    thresholds[c] = c && count == 1 ? thresholds[0] : strtof(numbers, &end);
+    if (!c || count > 1) numbers = end;
+  }
 }
 
 enum vn_status vnc_ends(struct vnc_graph *g, struct vn_diag *diag) {
   const char *numbers;
   uint64_t count;
+  uint32_t visits = VISITS_MOST;
   bool taken = false;
   const int want = wanted(g, &count, &numbers);
   if (want == WANTS_NONSENSE)
@@ -170,13 +170,19 @@ enum vn_status vnc_ends(struct vnc_graph *g, struct vn_diag *diag) {
   for (size_t i = 0; i < g->n_outputs; i++) {
     struct vnc_port *port = &g->outputs[i];
     const uint64_t channels = g->nodes[port->node].dim[VN_C];
-    port->end = end_of(g, (struct place){port->node, VN_C, 0, channels}, 0);
+    port->end = end_of(g, (struct place){port->node, VN_C, 0, channels, &visits}, 0);
     if (port->end == VN_END_LABELS) continue;
     if (want == WANTS_ARGMAX && port->end == VN_END_REGIONS && channels > 1)
       port->end = VN_END_SCORES;
     if (want != WANTS_THRESHOLDS || (count != 1 && count != channels)) continue;
     port->end = VN_END_REGIONS;
     taken = true;
+  }
+  for (size_t i = 0; i < g->n_outputs; i++) {
+    const uint64_t channels = g->nodes[g->outputs[i].node].dim[VN_C];
+    if (g->outputs[i].end == VN_END_REGIONS && channels > PLAN_MOST_RECORDS)
+      return vn_fail(diag, VN_E_UNSUPPORTED, "an output of %llu regions: a plan holds at most %d",
+                     (unsigned long long)channels, PLAN_MOST_RECORDS);
   }
   if (want == WANTS_THRESHOLDS && !taken)
     return vn_fail(diag, VN_E_FORMAT,

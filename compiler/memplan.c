@@ -220,6 +220,9 @@ static void place(struct plan *p) {
 enum vn_status vnc_memplan(const struct vnc_graph *g, struct vnc_memplan *m, struct vn_diag *diag) {
   size_t n = g->n_nodes;
   memset(m, 0, sizeof *m);
+  if (n > PLAN_MOST_RECORDS) /* and placing them takes the square of it */
+    return vn_fail(diag, VN_E_UNSUPPORTED, "the plan would have %zu tensors, and holds at most %d",
+                   n, PLAN_MOST_RECORDS);
   m->places = calloc(n + 1, sizeof *m->places);
   m->buffers = calloc(n + 1, sizeof *m->buffers);
   uint32_t *ids = calloc(4 * n + 1, sizeof *ids);

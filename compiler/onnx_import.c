@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "os.h"
+#include "plan.h"
 
 enum { OPSET_LEAST = 6, OPSET_MOST = 26, NODES_MOST = 10000, WEIGHTS_MOST = 20000 };
 
@@ -386,6 +387,8 @@ static enum vn_status take_inputs(struct vnc_import *im, const Onnx__GraphProto 
     if (!name || !*name) return vn_fail(im->diag, VN_E_FORMAT, "an input has no name");
     const struct vnc_value *taken = vnc_value_find(im, name);
     if (taken && taken->kind == VNC_WEIGHT) continue; /* a weight that is listed as an input, too */
+    if (im->g->n_inputs == PLAN_MOST_PORTS)
+      return vn_fail(im->diag, VN_E_UNSUPPORTED, "more than %d inputs", PLAN_MOST_PORTS);
     const char *path = binding_of(im, name);
     status = path ? bind_input(im, name, path) : vnc_onnx_input(im, graph, graph->input[i]);
   }
@@ -410,6 +413,9 @@ static enum vn_status as_integers(struct vnc_import *im, const Onnx__ValueInfoPr
 }
 
 static enum vn_status take_outputs(struct vnc_import *im, const Onnx__GraphProto *graph) {
+  if (graph->n_output > PLAN_MOST_PORTS)
+    return vn_fail(im->diag, VN_E_UNSUPPORTED, "%zu outputs: at most %d", graph->n_output,
+                   PLAN_MOST_PORTS);
   for (size_t i = 0; i < graph->n_output; i++) {
     const char *name = graph->output[i]->name ? graph->output[i]->name : "";
     Onnx__NodeProto reader = ONNX__NODE_PROTO__INIT;

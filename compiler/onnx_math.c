@@ -165,7 +165,8 @@ static enum vn_status power(const struct vnc_op *op, struct vnc_value *y) {
   const struct vnc_value *x = op->in[0];
   enum vn_status status = vnc_op_const(op, 1, &t, &present);
   if (status) return status;
-  const double by = present && t.elems == 1 ? vnc_tensor_at(&t, 0) : NAN;
+  const bool one = present && t.elems == 1 && t.rank <= x->view.rank;
+  const double by = one ? vnc_tensor_at(&t, 0) : NAN;
   vnc_tensor_free(&t);
   if (by == 1) {
     *y = *x;
@@ -229,7 +230,7 @@ enum vn_status vnc_import_two(const struct vnc_op *op) {
 static bool number_of(const struct vnc_op *op, size_t i, float *value) {
   struct vnc_tensor t;
   if (op->in[i]->kind == VNC_RUNTIME || vnc_value_tensor(op->im, op->in[i], &t)) return false;
-  const bool one = t.elems == 1 && t.is_float;
+  const bool one = t.elems == 1 && t.is_float && t.rank <= op->in[0]->view.rank;
   if (one) *value = t.f[0];
   vnc_tensor_free(&t);
   return one && isfinite(*value);
@@ -247,6 +248,18 @@ static enum vn_status choose_number(const struct vnc_op *op, const struct vnc_va
   return status ? status : vnc_op_binary(op, VN_OP_ADD, true, kept, rest, y);
 }
 
+/* One of two numbers: c (a - b) + b where that is exact, else each by itself. */
+static enum vn_status choose_numbers(const struct vnc_op *op, float a, float b,
+                                     struct vnc_value *y) {
+  struct vnc_value yes, no;
+  const struct vnc_value c = *op->in[0];
+  const float apart = a - b;
+  if (apart + b == a) return vnc_op_linear(op, &c, apart, b, y);
+  enum vn_status status = vnc_op_linear(op, &c, a, 0, &yes);
+  if (!status) status = vnc_op_linear(op, &c, -b, b, &no);
+  return status ? status : vnc_op_binary(op, VN_OP_ADD, true, yes, no, y);
+}
+
 enum vn_status vnc_import_where(const struct vnc_op *op) {
   struct vnc_value y, kept, dropped;
   float a = 0, b = 0;
@@ -256,7 +269,7 @@ enum vn_status vnc_import_where(const struct vnc_op *op) {
     return vnc_op_fail(op, VN_E_UNSUPPORTED, "a choice by a constant");
   const struct vnc_value c = *op->in[0], yes = *op->in[1], no = *op->in[2];
   const bool first = number_of(op, 1, &a), second = number_of(op, 2, &b);
-  if (first && second) return yield(op, vnc_op_linear(op, &c, a - b, b, &y), &y);
+  if (first && second) return yield(op, choose_numbers(op, a, b, &y), &y);
   if ((!first && yes.kind != VNC_RUNTIME) || (!second && no.kind != VNC_RUNTIME))
     return vnc_op_fail(op, VN_E_UNSUPPORTED, "a choice from a constant that is no number");
   if (second) return yield(op, choose_number(op, &yes, b, false, &y), &y);

@@ -79,7 +79,7 @@ enum vn_status vnc_import_instancenorm(const struct vnc_op *op) {
   uint32_t node = x.node;
   if (!x.groups && !whole && !vnc_view_leads_with_channels(g, &x)) {
     status = vnc_view_canonical(op, &x, &node);
-    vnc_view_of_rank(&x.view, x.view.rank);
+    if (!status) vnc_view_of_rank(&x.view, x.view.rank);
     groups = status ? 0 : g->nodes[node].dim[VN_C];
   }
   if (!status) status = append(op, node, groups, &x.node);
@@ -95,7 +95,7 @@ enum vn_status vnc_import_groupnorm(const struct vnc_op *op) {
   if (groups < 1) return vnc_op_fail(op, VN_E_FORMAT, "%lld groups", (long long)groups);
   if (!vnc_view_leads_with_channels(op->im->g, &x)) {
     status = vnc_view_canonical(op, &x, &node);
-    vnc_view_of_rank(&x.view, x.view.rank);
+    if (!status) vnc_view_of_rank(&x.view, x.view.rank);
   }
   if (!status) status = append(op, node, (uint64_t)groups, &x.node);
   return status ? status : vnc_op_yield_same(op, &x);

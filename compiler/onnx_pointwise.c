@@ -43,6 +43,7 @@ enum vn_status vnc_import_act(const struct vnc_op *op) {
   enum vn_status status = need_runtime(op);
   const char *type = op->proto->op_type;
   if (status) return status;
+  if (op->n_in != 1) return vnc_op_fail(op, VN_E_FORMAT, "one input expected");
   enum vn_act kind = VN_ACT_RELU; /* or Abs, Neg: of integers, which graph_check refuses */
   float alpha = 0;
   if (!strcmp(type, "LeakyRelu")) {
@@ -71,10 +72,12 @@ static enum vn_status vector_axis(const struct vnc_op *op, const struct vnc_tens
                                   const struct vnc_value *x, uint32_t *axis) {
   *axis = VN_NONE;
   if (!t->is_float || !t->elems) return vnc_op_fail(op, VN_E_UNSUPPORTED, "a constant of integers");
+  if (t->rank > x->view.rank)
+    return vnc_op_fail(op, VN_E_UNSUPPORTED, "a constant of more dimensions than '%.60s'", x->name);
   for (size_t i = 0; i < t->rank; i++) {
     if (t->dim[i] == 1) continue;
     size_t j = x->view.rank - t->rank + i;
-    if (t->rank > x->view.rank || t->dim[i] != vnc_view_dim(op->im->g, x, j))
+    if (t->dim[i] != vnc_view_dim(op->im->g, x, j))
       return vnc_op_fail(op, VN_E_UNSUPPORTED, "a constant that does not fit '%.60s'", x->name);
     enum vn_status status = vnc_view_axis(op, x, j, axis);
     if (status) return status;

@@ -118,7 +118,8 @@ static const char *root_of_square(struct vnc_order *o, const char *name) {
   if (exponent && exponent->kind == VNC_WEIGHT) proto = exponent->proto;
   struct vnc_tensor t = {0};
   struct vn_diag unread;
-  if (!proto || proto->n_dims > 1 || vnc_tensor_decode(proto, &o->im->source, "2", &t, &unread))
+  if (!proto || proto->n_dims > 1 || (proto->n_dims && proto->dims[0] != 1) ||
+      vnc_tensor_decode(proto, &o->im->source, "2", &t, &unread))
     return NULL;
   const bool two = t.elems == 1 && vnc_tensor_at(&t, 0) == 2;
   vnc_tensor_free(&t);

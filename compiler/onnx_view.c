@@ -66,6 +66,10 @@ bool vnc_view_leads_with_channels(const struct vnc_graph *g, const struct vnc_va
       const uint32_t a = v->view.order[k];
       if (a != (i ? VN_C : VN_N) && g->nodes[v->node].dim[a] > 1) return false;
     }
+  for (; k < VN_AXES; k++) {
+    const uint32_t a = v->view.order[k];
+    if ((a == VN_N || a == VN_C) && g->nodes[v->node].dim[a] > 1) return false;
+  }
   return v->view.rank >= 3;
 }
 

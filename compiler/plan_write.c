@@ -283,10 +283,14 @@ static void append_ends(struct writer *w, struct blob *ends, struct blob *thresh
     if (port->end == VN_END_REGIONS) {
       end.first_threshold = (uint32_t)(thresholds->bytes / sizeof(struct plan_threshold));
       end.n_thresholds = (uint32_t)channels;
+      float *value = malloc(channels * sizeof *value);
+      w->failed = w->failed || !value;
+      if (value) vnc_end_thresholds(w->g, channels, value);
       for (uint64_t c = 0; c < channels && !w->failed; c++) {
-        const struct plan_threshold t = {.value = vnc_end_threshold(w->g, channels, c)};
+        const struct plan_threshold t = {.value = value[c]};
         append(w, thresholds, &t, sizeof t);
       }
+      free(value);
     }
     append(w, ends, &end, sizeof end);
   }

@@ -154,8 +154,9 @@ static void asked_for(void **unused) {
     assert_int_equal(vnc_ends(&g, NULL), VN_OK);
     assert_int_equal(g.outputs[0].end, row[i].end);
     const uint64_t channels = g.nodes[g.outputs[0].node].dim[VN_C];
-    for (uint64_t c = 0; c < channels; c++)
-      assert_true(vnc_end_threshold(&g, channels, c) == row[i].threshold[c]);
+    float thresholds[4];
+    vnc_end_thresholds(&g, channels, thresholds);
+    for (uint64_t c = 0; c < channels; c++) assert_true(thresholds[c] == row[i].threshold[c]);
     vnc_graph_free(&g);
   }
 }
