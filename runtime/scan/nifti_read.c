@@ -35,14 +35,11 @@ static char *partner(const char *path, const char *from, const char *to) {
   return NULL;
 }
 
-static bool is_image(const char *path) {
-  return vn_name_ends(path, ".img") || vn_name_ends(path, ".img.gz");
-}
-
 enum vn_status vn_nifti_header_path(const char *path, char **header, struct vn_diag *diag) {
   if (vn_name_ends(path, ".nia"))
     return vn_fail(diag, VN_E_UNSUPPORTED, "the ASCII form of NIfTI: convert it to .nii.gz");
-  *header = is_image(path) ? partner(path, ".img", ".hdr") : strdup(path);
+  bool image = vn_name_ends(path, ".img") || vn_name_ends(path, ".img.gz");
+  *header = image ? partner(path, ".img", ".hdr") : strdup(path);
   return *header ? VN_OK
                  : vn_fail(diag, errno == ENOMEM ? VN_E_MEMORY : VN_E_IO, "its header: %s",
                            strerror(errno));
@@ -232,13 +229,16 @@ static enum vn_status geometry_read(struct vn_scan *scan, struct vn_diag *diag) 
 
 /* ---- open ---- */
 
-enum vn_status vn_nifti_open(const char *path, const unsigned char *bytes, size_t size,
-                             struct vn_stream *stream, struct vn_scan *scan, struct vn_diag *diag) {
+enum vn_status vn_nifti_open(const char *path, const char *image, const unsigned char *bytes,
+                             size_t size, struct vn_stream *stream, struct vn_scan *scan,
+                             struct vn_diag *diag) {
   scan->format = VN_SCAN_NIFTI;
   enum vn_status status = vn_nifti_parse(bytes, size, scan, diag);
   if (status) return status;
-  const bool beside = scan->nifti.pair && !is_image(path); /* named by its header */
-  scan->voxel_path = beside ? partner(path, ".hdr", ".img") : strdup(path);
+  if (!scan->nifti.pair)
+    scan->voxel_path = strdup(path);
+  else
+    scan->voxel_path = image ? strdup(image) : partner(path, ".hdr", ".img");
   if (!scan->voxel_path)
     return vn_fail(diag, errno == ENOMEM ? VN_E_MEMORY : VN_E_IO,
                    "a header whose voxels are in an .img file beside it: %s", strerror(errno));

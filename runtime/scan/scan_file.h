@@ -73,9 +73,11 @@ struct vn_scan {
 /* The file that has the header: the other one of a pair for an .img. To be freed by the caller. */
 enum vn_status vn_nifti_header_path(const char *path, char **header, struct vn_diag *diag);
 
-/* `bytes` are the first `size` ones of the file. */
-enum vn_status vn_nifti_open(const char *path, const unsigned char *bytes, size_t size,
-                             struct vn_stream *stream, struct vn_scan *scan, struct vn_diag *diag);
+/* `bytes` are the first `size` ones of the file; `image`: of a pair that was named by its voxels
+ * their file, or NULL. */
+enum vn_status vn_nifti_open(const char *path, const char *image, const unsigned char *bytes,
+                             size_t size, struct vn_stream *stream, struct vn_scan *scan,
+                             struct vn_diag *diag);
 enum vn_status vn_nrrd_open(const char *path, struct vn_stream *stream, struct vn_scan *scan,
                             struct vn_diag *diag);
 enum vn_status vn_mgh_open(const char *path, const unsigned char *bytes, size_t size,

@@ -135,7 +135,9 @@ static bool is_nifti(const unsigned char *b, size_t size) {
   return false;
 }
 
-static enum vn_status header_open(const char *path, struct vn_scan *scan, struct vn_diag *diag) {
+/* image: the name of a pair's voxels where the pair was named by it, or NULL. */
+static enum vn_status header_open(const char *path, const char *image, struct vn_scan *scan,
+                                  struct vn_diag *diag) {
   struct vn_stream stream;
   unsigned char bytes[sizeof(struct nifti_2_header)];
   size_t size;
@@ -145,7 +147,7 @@ static enum vn_status header_open(const char *path, struct vn_scan *scan, struct
   if (status == VN_OK) {
     scan->encoding = stream.gz ? VN_ENCODING_GZIP : VN_ENCODING_RAW;
     if (is_nifti(bytes, size))
-      status = vn_nifti_open(path, bytes, size, &stream, scan, diag);
+      status = vn_nifti_open(path, image, bytes, size, &stream, scan, diag);
     else if (size >= 4 && memcmp(bytes, "NRRD", 4) == 0 && !stream.gz)
       status = vn_nrrd_open(path, &stream, scan, diag);
     else if (size >= 4 && memcmp(bytes, "\0\0\0\1", 4) == 0)
@@ -169,7 +171,8 @@ static enum vn_status file_open(const char *path, bool series, struct vn_scan **
   char *header = NULL;
   const vn_float_mode host = vn_float_mode_enter_plain();
   enum vn_status status = vn_nifti_header_path(path, &header, &inner);
-  if (!status) status = header_open(header, *file, &inner);
+  const bool image = header && strcmp(header, path) != 0;
+  if (!status) status = header_open(header, image ? path : NULL, *file, &inner);
   vn_float_mode_restore(host);
   free(header);
   if (status) vn_scan_close(file);

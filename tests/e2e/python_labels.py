@@ -199,6 +199,10 @@ def files_are_nibabels():
         both = nibabel.Nifti1Image(VALUES, OBLIQUE)
         both.set_qform(np.diag([-1, 1, 1, 1]), 1)
         raises(vnet.UnsupportedError, "", lambda: model.segment(saved(both)))
+        for kind in (nibabel.AnalyzeImage, nibabel.Spm99AnalyzeImage, nibabel.Spm2AnalyzeImage):
+            raises(vnet.UnsupportedError, "", lambda: model.segment(saved(kind(VALUES, None), "lost.img")))
+        known = model.segment(saved(nibabel.Spm2AnalyzeImage(VALUES, OBLIQUE), "known.img"))  # by its .mat
+        assert np.array_equal(known.labels, model.segment(VALUES, OBLIQUE).labels)
         # A sform that is no matrix, beside a qform: as vnet-run.
         zero = nibabel.Nifti1Image(VALUES, None)
         zero.set_qform(rigid, 1)

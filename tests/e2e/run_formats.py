@@ -162,6 +162,13 @@ def nrrd_as_people_write_it():
             size = [1, 1.5, 2] if name == "spacings" else [1, 1, 1]
             assert np.array_equal(seen.affine[:, :3], np.diag(size))
             assert ("size is not given" in seen.note) == (name != "spacings")
+        if "directions" not in head:  # FreeSurfer's would have one taken for granted
+            done = subprocess.run([dump, path, folder / "x.npy", folder / "x.mgz"], capture_output=True, text=True)
+            assert done.returncode == 5 and "an MGH file says how it lies" in done.stderr, done.stderr
+    five = MIN.replace("dimension: 3", "dimension: 5").replace("sizes: 5 4 3", "sizes: 5 4 3 4 1")
+    for more in ("", "spacings: 1 1.5 2 7 8\n", "kinds: domain domain domain list ???\n"):
+        path.write_bytes((five + more + "\n").encode() + 4 * raw)
+        refused(5, "4 values for each voxel or a series of volumes", path)
     for space, known in (("scanner-xyz", False), ("3D-right-handed", False), ("RAS", True)):
         path.write_bytes(SPACED.replace("LPS", space).encode() + b"\n" + raw)
         assert ("which does not say" in Seen(path, ".nrrd").unoriented) != known

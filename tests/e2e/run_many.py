@@ -8,6 +8,7 @@ import csv
 import gzip
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
@@ -146,8 +147,55 @@ def killed_and_resumed():
                           for name, stamp in before.items()), "taken for another plan's"
 
 
+def resumed_with_other_options():
+    """What decides labels is part of what is finished, and so is every file that is asked for."""
+    out, two = folder / "more", [scans / "case-00.nii.gz", scans / "case-01.nii.gz"]
+
+    def run(*words):
+        status, _, err = call(vnet_run, plan, *two, "--output-dir", f"{out}/", "--resume", *words)
+        assert status == 0, err
+        return [(out / f"case-0{i}.seg.nii.gz").stat().st_mtime_ns for i in (0, 1)]
+
+    first = run()
+    assert run() == first
+    cleaned = run("--largest-component", "--mirror", "w")
+    assert not set(first) & set(cleaned) and run("--largest-component", "--mirror", "w") == cleaned
+    rows = list(csv.DictReader(open(out / "summary.csv")))
+    assert {row["options"] for row in rows} == {" mirror w largest-component"}, rows[0]
+    pictured = run("--largest-component", "--mirror", "w", "--picture")
+    assert not set(cleaned) & set(pictured) and (out / "case-01.seg.png").exists()
+    (out / "case-01.seg.png").unlink()
+    assert run("--largest-component", "--mirror", "w", "--picture")[0] == pictured[0] and (out / "case-01.seg.png").exists()
+    # A scan behind --csv is a scan, not the table's name.
+    status, _, err = call(vnet_run, plan, "--csv", *two)
+    assert status == 2 and "of many scans" in err and gzip.decompress(two[0].read_bytes()), (status, err)
+
+
+def memory_is_shared():
+    """What fits alone is done in a list, too, though the next scan is read meanwhile."""
+    for i in (0, 1):
+        nibabel.save(nibabel.Nifti1Image(np.full((220, 220, 220), 3, np.uint8), np.eye(4)), folder / f"large{i}.nii")
+    large = [folder / f"large{i}.nii" for i in (0, 1)]
+
+    def run(mib, *words):
+        limit = mib << 20
+        return call(vnet_run, plan, *words, "--threads", "1", env={**os.environ, "MALLOC_ARENA_MAX": "1"},
+                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+
+    low, high = 40, 280  # one scan is 41 MiB as float32
+    while high - low > 10:
+        mib = (low + high) // 2
+        fits = run(mib, large[0], "-o", folder / "one.nii")[0] == 0
+        low, high = (low, mib) if fits else (mib, high)
+    status, text, err = run(high + 15, *large, "--output-dir", folder / "large")
+    assert status == 0 and "2 scans, 0 failed" in text, (high, status, err)
+    status, text, err = run(low - 10, *large, "--output-dir", folder / "large")
+    assert status == 6 and "2 scans, 2 failed" in text, (low, status, err)
+
+
 prepare()
-for test in (alone_is_right, ranks_change_nothing, lists_are_read, killed_and_resumed):
+for test in (alone_is_right, ranks_change_nothing, lists_are_read, killed_and_resumed, resumed_with_other_options,
+             memory_is_shared):
     if test is ranks_change_nothing and not mpirun:
         print("no MPI: two ranks are not tested")
         continue

@@ -226,7 +226,7 @@ def inputs_stay():
     refused("levels.plan: is an input", vnet_run, plan, scan, "--output-dir", folder / "third")
     pair = nibabel.Nifti1Pair(values[scan], np.eye(4))
     nibabel.save(pair, folder / "pair.hdr")
-    refused("is an input", vnet_run, plan, folder / "pair.hdr", "--csv", folder / "pair.img")
+    refused("is an input", vnet_run, plan, folder / "pair.hdr", f"--csv={folder / 'pair.img'}")
     refused("is an input", vnet_run, plan, scan, "--report", plan)
 
 
@@ -243,7 +243,7 @@ def outputs_differ():
         refused("one file", vnet_run, plan, scan, a, "o/x.png", b, "o/link/x.png")
     refused("one file", vnet_run, plan, scan, "-o", "o/soft.nii", "--scores", "o/there.nii")
     refused("one file", vnet_run, plan, scan, "-o", "o/hard.nii", "--scores", "o/there.nii")
-    refused("one file", vnet_run, plan, scan, "--csv", "o/scan.seg.nii.gz")
+    refused("one file", vnet_run, plan, scan, "--csv=o/scan.seg.nii.gz")
     right(bin_dir / "vnetc", fixtures / "scan" / "phantom.onnx", "-q", "-o", "o/named.plan",
           "--topology", "any")
     for table in ("ctbl", "label.txt"):  # made without being asked for

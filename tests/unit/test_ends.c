@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "ends.h"
 
@@ -132,6 +133,43 @@ static void concats_in_concats(void **unused) {
   vnc_graph_free(&g);
 }
 
+/* Eight levels of fourteen times the same are 1.5 thousand million ways down. */
+static void a_maze_of_concats(void **unused) {
+  (void)unused;
+  char text[8192] = "%1 \"p\" f32[1,4,2,3,5] = act %0 act=sigmoid\n";
+  unsigned dim[3] = {2, 3, 5};
+  for (unsigned i = 0; i < 8; i++) {
+    dim[i % 3] *= 14;
+    sprintf(text + strlen(text), "%%%u \"b\" f32[1,4,%u,%u,%u] = concat", i + 2, dim[0], dim[1],
+            dim[2]);
+    for (int k = 0; k < 14; k++) sprintf(text + strlen(text), " %%%u", i + 1);
+    sprintf(text + strlen(text), " axis=%c\n", "dhw"[i % 3]);
+  }
+  sprintf(text + strlen(text), "out \"y\" %%9 f32[1,4,%u,%u,%u] order=ncdhw\n", dim[0], dim[1],
+          dim[2]);
+  struct vnc_graph g = parsed("", text);
+  const clock_t start = clock();
+  assert_int_equal(vnc_ends(&g, NULL), VN_OK);
+  assert_true(clock() - start < CLOCKS_PER_SEC);
+  assert_int_equal(g.outputs[0].end, VN_END_SCORES);
+  vnc_graph_free(&g);
+}
+
+/* Of more regions than a plan has room for nothing is computed. */
+static void too_many_regions(void **unused) {
+  (void)unused;
+  static const char text[] = "%0 \"x\" f32[1,65537,1,1,1] = input\n"
+                             "in \"x\" %0 f32[1,65537,1,1,1] order=ncdhw\n"
+                             "%1 \"p\" f32[1,65537,1,1,1] = act %0 act=sigmoid\n"
+                             "out \"y\" %1 f32[1,65537,1,1,1] order=ncdhw\n";
+  struct vnc_graph g;
+  struct vn_diag diag = {""};
+  if (vnc_graph_parse(text, &g, &diag)) fail_msg("%s", diag.text);
+  assert_int_equal(vnc_ends(&g, &diag), VN_E_UNSUPPORTED);
+  assert_string_equal(diag.text, "an output of 65537 regions: a plan holds at most 65536");
+  vnc_graph_free(&g);
+}
+
 static const char sigmoid[] = "%1 \"p\" f32[1,4,2,3,5] = act %0 act=sigmoid\n" OUT("1", "f32", "4");
 
 static void asked_for(void **unused) {
@@ -186,7 +224,8 @@ static void asked_for_nonsense(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_end), cmocka_unit_test(concats_in_concats),
-      cmocka_unit_test(asked_for), cmocka_unit_test(asked_for_nonsense)};
+      cmocka_unit_test(every_end),         cmocka_unit_test(concats_in_concats),
+      cmocka_unit_test(a_maze_of_concats), cmocka_unit_test(too_many_regions),
+      cmocka_unit_test(asked_for),         cmocka_unit_test(asked_for_nonsense)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -184,6 +184,41 @@ static void test_shared_weights(void **state) {
   free(bytes);
 }
 
+/* An exec that reads a plan's weights in every run has them, whatever another one packs. */
+static void test_weights_stay(void **state) {
+  (void)state;
+  enum { CHANNELS = 24, ELEMS = CHANNELS * 6 * 6 * 6 };
+  const size_t dim[VN_AXES] = {1, CHANNELS, 6, 6, 6};
+  struct plan_builder b;
+  pb_start(&b);
+  const uint32_t x = pb_tensor(&b, dim, 0, 0), y = pb_tensor(&b, dim, 0, 0);
+  pb_conv(&b, VN_OP_CONV3D, x, y, 3, 1, 1, 1);
+  pb_port(&b, "in", x, 0);
+  pb_port(&b, "out", y, 1);
+  size_t size;
+  void *bytes = pb_finish(&b, &size);
+  char path[] = "/tmp/vnet-exec-XXXXXX";
+  int fd = mkstemp(path);
+  assert_true(fd >= 0 && write(fd, bytes, size) == (ssize_t)size);
+  close(fd);
+  struct vn_plan *plan = NULL;
+  struct vn_diag diag;
+  assert_int_equal(vn_plan_open(path, &plan, &diag), VN_OK);
+  unlink(path);
+  float *in = values(3, ELEMS), *want = values(4, ELEMS), *have = values(5, ELEMS);
+  const void *inputs[] = {in};
+  struct vn_exec *reading = exec_open(plan, "ref", 1);
+  assert_int_equal(vn_exec_run(reading, inputs, (void *[]){want}, &diag), VN_OK);
+  struct vn_exec *packing = exec_open(plan, NULL, 1);
+  assert_int_equal(vn_exec_run(reading, inputs, (void *[]){have}, &diag), VN_OK);
+  assert_memory_equal(have, want, ELEMS * sizeof *have);
+  vn_exec_close(&packing);
+  vn_exec_close(&reading);
+  free(in), free(want), free(have);
+  vn_plan_close(&plan);
+  free(bytes);
+}
+
 /* Two threads open execs on one plan and run them, many times over. */
 static void *share(void *plan) {
   struct result first, other;
@@ -242,9 +277,13 @@ static void test_fork(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_option_sizes),       cmocka_unit_test(test_cancel),
-      cmocka_unit_test(test_file_is_left_alone), cmocka_unit_test(test_shared_weights),
-      cmocka_unit_test(test_shared_plan),        cmocka_unit_test(test_fork),
+      cmocka_unit_test(test_option_sizes),
+      cmocka_unit_test(test_cancel),
+      cmocka_unit_test(test_file_is_left_alone),
+      cmocka_unit_test(test_shared_weights),
+      cmocka_unit_test(test_weights_stay),
+      cmocka_unit_test(test_shared_plan),
+      cmocka_unit_test(test_fork),
   };
   return cmocka_run_group_tests_name("exec_host", tests, NULL, NULL);
 }

@@ -349,6 +349,7 @@ static void test_refusals(void **state) {
   refused("Pow", "power", "x w", no,
           "node 'power' (Pow): a power other than -1, -0.5, 0.5, 1, 2 or 3");
   refused("MaxPool", "pool", "x", bad, "node 'pool' (MaxPool): it has no kernel_shape");
+  refused("Abs", "size", "x x", bad, "node 'size' (Abs): one input expected");
   refused("GroupNormalization", "norm", "x w w", bad, "node 'norm' (GroupNormalization): 0 groups");
   refused("Pad", "pad", "x w", bad, "node 'pad' (Pad): its pads do not fit rank 5");
   refused("Resize", "up", "x w", bad, "node 'up' (Resize): its scales or sizes do not fit rank 5");
@@ -361,6 +362,35 @@ static void test_refusals(void **state) {
   refused("Identity", "same", "w", no, "output 'y' is a constant");
   refused("MatMul", "dot", "w w", no,
           "node 'dot' (MatMul): the operator is not supported on constants");
+}
+
+/* A constant of more dimensions than what it is multiplied with gives that its own; of six there is
+ * no norm. */
+static void test_ranks(void **state) {
+  (void)state;
+  struct made_model m;
+  model_begin(&m);
+  model_input(&m, "x", 4, scan);
+  model_tensor(&m, "k", VNC_ONNX_FLOAT, 5, (uint64_t[]){1, 1, 1, 1, 1}, (float[]){2}, 4);
+  model_node(&m, "Mul", "twice", "x k", "y");
+  model_output(&m, "y");
+  model_refused(&m, VN_E_UNSUPPORTED, "node 'twice' (Mul): a constant of more dimensions than 'x'");
+  for (int groups = 0; groups < 2; groups++) {
+    model_begin(&m);
+    model_input(&m, "x", 5, scan);
+    model_ints(&m, "front", 1, (const int64_t[]){0});
+    model_tensor(&m, "w", VNC_ONNX_FLOAT, 1, (uint64_t[]){1}, (float[]){1}, 4);
+    model_node(&m, "Unsqueeze", "more", "x front", "six");
+    Onnx__NodeProto *turn = model_node(&m, "Transpose", "turn", "six", "turned");
+    vnc_build_ints(&m.b, turn, "perm", (const int64_t[]){2, 0, 1, 3, 4, 5}, 6);
+    Onnx__NodeProto *norm = model_node(&m, groups ? "GroupNormalization" : "InstanceNormalization",
+                                       "norm", "turned w w", "y");
+    if (groups) vnc_build_int(&m.b, norm, "num_groups", 1);
+    model_output(&m, "y");
+    model_refused(&m, VN_E_UNSUPPORTED,
+                  groups ? "node 'norm' (GroupNormalization): 'turned' has rank 6"
+                         : "node 'norm' (InstanceNormalization): 'turned' has rank 6");
+  }
 }
 
 /* Nodes stand behind what they read, in the file's order where they can; what nothing needs is not
@@ -546,8 +576,9 @@ int main(void) {
       cmocka_unit_test(test_files),    cmocka_unit_test(test_bombs),
       cmocka_unit_test(test_numbers),  cmocka_unit_test(test_typed_fields),
       cmocka_unit_test(test_views),    cmocka_unit_test(test_grids),
-      cmocka_unit_test(test_refusals), cmocka_unit_test(test_opsets),
-      cmocka_unit_test(test_external), cmocka_unit_test(test_order),
+      cmocka_unit_test(test_refusals), cmocka_unit_test(test_ranks),
+      cmocka_unit_test(test_opsets),   cmocka_unit_test(test_external),
+      cmocka_unit_test(test_order),
   };
   return cmocka_run_group_tests(tests, models_folder_make, models_folder_remove);
 }

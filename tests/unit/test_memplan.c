@@ -128,6 +128,16 @@ static void in_place(void **state) {
   vnc_graph_free(&g);
 }
 
+/* Before any work, which grows with the square of them. */
+static void too_many_tensors(void **state) {
+  const struct vnc_graph g = {.n_nodes = 65537};
+  struct vnc_memplan m;
+  struct vn_diag diag;
+  (void)state;
+  assert_int_equal(vnc_memplan(&g, &m, &diag), VN_E_UNSUPPORTED);
+  assert_string_equal(diag.text, "the plan would have 65537 tensors, and holds at most 65536");
+}
+
 static void family(void **state) {
   const char *member;
   (void)state;
@@ -152,6 +162,6 @@ static void family(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(random_graphs), cmocka_unit_test(in_place),
-                                     cmocka_unit_test(family)};
+                                     cmocka_unit_test(too_many_tensors), cmocka_unit_test(family)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

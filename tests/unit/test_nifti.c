@@ -237,6 +237,12 @@ static void pairs_are_read(void **state) {
     assert_true(((const float *)image.voxels)[VOXELS - 1] == VOXELS - 1);
     vn_scan_close(&scan);
   }
+  /* Beside another one: the file that was named. */
+  save("two.img", bytes + OFFSET, 2 * VOXELS - 1, false);
+  expect("two.hdr", VN_E_FORMAT, "truncated");
+  expect("two.img", VN_E_FORMAT, "truncated");
+  expect("two.img.gz", VN_OK, "");
+  remove(path_of("two.img"));
   save("two.img.gz", bytes + OFFSET, 2 * VOXELS - 1, true);
   expect("two.hdr", VN_E_FORMAT, "truncated");
 }

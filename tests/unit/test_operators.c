@@ -9,6 +9,7 @@
 #include "onnx_models.h"
 #include "vnet.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -305,6 +306,82 @@ static void test_pairs(void **state) {
   assert_true(good > OPERATORS * OPERATORS); /* or the models would be wrong */
 }
 
+/* ---- what others do not compute right ---- */
+
+/* Compiles the model, which is freed, and runs it: of `in` it makes `want`, within rounding. */
+static void computes(struct made_model *m, const float *in, const float *want, size_t elems) {
+  const struct vnc_options options = {.topology = "any"};
+  const struct vn_exec_options one = {.size = sizeof one, .threads = 1};
+  struct vn_plan *plan = NULL;
+  struct vn_exec *exec = NULL;
+  void *bytes;
+  size_t size;
+  float have[64];
+  assert_true(elems <= 64);
+  model_imported(m);
+  if (vnc_compile_graph(&m->g, &options, &bytes, &size, NULL, &m->diag))
+    fail_msg("%s", m->diag.text);
+  vnc_graph_free(&m->g);
+  assert_int_equal(vn_plan_open_memory(bytes, size, &plan, NULL), VN_OK);
+  assert_int_equal(vn_exec_open(plan, &one, &exec, NULL), VN_OK);
+  assert_int_equal(vn_exec_run(exec, (const void *[]){in}, (void *[]){have}, NULL), VN_OK);
+  for (size_t i = 0; i < elems; i++)
+    if (!(fabsf(have[i] - want[i]) <= 1e-5f * fabsf(want[i])))
+      fail_msg("%zu: %g, not %g", i, (double)have[i], (double)want[i]);
+  vn_exec_close(&exec);
+  vn_plan_close(&plan);
+  free(bytes);
+}
+
+/* Numbers of any size apart, either way. */
+static void test_choices(void **state) {
+  (void)state;
+  static const float x[4] = {-1, 2, -3, 4},
+                     number[][2] = {{1e-8f, 1}, {1, -1e9f}, {3e38f, -3e38f}, {2, 1}, {0, 0.3f}};
+  for (size_t i = 0; i < 2 * sizeof number / sizeof *number; i++) {
+    const float a = number[i / 2][i % 2], b = number[i / 2][1 - i % 2];
+    struct made_model m;
+    model_begin(&m);
+    model_input(&m, "x", 5, (const uint64_t[]){1, 1, 1, 2, 2});
+    model_tensor(&m, "zero", VNC_ONNX_FLOAT, 0, NULL, (float[]){0}, 4);
+    model_tensor(&m, "a", VNC_ONNX_FLOAT, 0, NULL, &a, 4);
+    model_tensor(&m, "b", VNC_ONNX_FLOAT, 0, NULL, &b, 4);
+    model_node(&m, "Greater", "", "x zero", "above");
+    model_node(&m, "Where", "", "above a b", "y");
+    model_output(&m, "y");
+    computes(&m, x, (const float[]){b, a, b, a}, 4);
+  }
+}
+
+/* A norm takes dimension 0 for the batch, wherever that came from: here each channel is normalised
+ * over both samples. */
+static void test_moved_batch(void **state) {
+  (void)state;
+  enum { N = 2, C = 3, HW = 4 };
+  float x[N][C][HW], want[C][N][HW];
+  for (int i = 0; i < N * C * HW; i++) (&x[0][0][0])[i] = (float)(i * i % 17) + (i >= C * HW) * 9.f;
+  for (int c = 0; c < C; c++) {
+    double mean = 0, square = 0;
+    for (int n = 0; n < N; n++)
+      for (int k = 0; k < HW; k++) mean += (double)x[n][c][k] / (N * HW);
+    for (int n = 0; n < N; n++)
+      for (int k = 0; k < HW; k++) square += pow((double)x[n][c][k] - mean, 2) / (N * HW);
+    for (int n = 0; n < N; n++)
+      for (int k = 0; k < HW; k++)
+        want[c][n][k] = (float)(((double)x[n][c][k] - mean) / sqrt(square + 1e-5));
+  }
+  struct made_model m;
+  model_begin(&m);
+  model_input(&m, "x", 5, (const uint64_t[]){N, C, 1, 2, 2});
+  model_tensor(&m, "one", VNC_ONNX_FLOAT, 1, (const uint64_t[]){C}, (float[]){1, 1, 1}, 12);
+  model_tensor(&m, "none", VNC_ONNX_FLOAT, 1, (const uint64_t[]){C}, (float[]){0, 0, 0}, 12);
+  Onnx__NodeProto *turn = model_node(&m, "Transpose", "", "x", "turned");
+  vnc_build_ints(&m.b, turn, "perm", (const int64_t[]){2, 1, 0, 3, 4}, 5);
+  model_node(&m, "InstanceNormalization", "", "turned one none", "y");
+  model_output(&m, "y");
+  computes(&m, &x[0][0][0], &want[0][0][0], N * C * HW);
+}
+
 static void test_integers(void **state) {
   (void)state;
   struct made_model m;
@@ -319,6 +396,8 @@ static void test_integers(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_integers), cmocka_unit_test(test_pairs)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_integers), cmocka_unit_test(test_choices),
+      cmocka_unit_test(test_moved_batch), cmocka_unit_test(test_pairs)};
   return cmocka_run_group_tests(tests, models_folder_make, models_folder_remove);
 }

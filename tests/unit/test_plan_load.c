@@ -221,6 +221,12 @@ BREAK(arena_too_large, h->arena_bytes += 64)
 BREAK(output_dies_early, b[6].last_step = 6)
 BREAK(weight_beyond_file,
       ((struct plan_weight *)((uint8_t *)h + h->weights.offset))[h->weights.count - 1].offset += 64)
+BREAK(weight_over_table,
+      ((struct plan_weight *)((uint8_t *)h + h->weights.offset))[h->weights.count - 1].offset =
+          h->steps.offset / 64 * 64)
+BREAK(weight_over_strings,
+      ((struct plan_weight *)((uint8_t *)h + h->weights.offset))[h->weights.count - 1].offset =
+          h->strings.offset / 64 * 64)
 BREAK(arena_absurd, h->arena_bytes = b[0].bytes = (uint64_t)1 << 62)
 BREAK(no_tensors, h->tensors.count = 0)
 BREAK(too_many_tensors, h->tensors.count = (uint64_t)1 << 61)
@@ -371,6 +377,8 @@ static void test_rules(void **state) {
   static const struct rule row[] = {
       ROW(output_dies_early),
       ROW(weight_beyond_file),
+      ROW(weight_over_table),
+      ROW(weight_over_strings),
       ROW(arena_too_large),
       ROW(arena_absurd),
       ROW(no_tensors),

@@ -166,4 +166,5 @@ void run_input_close(struct run_input *input) {
   free(input->file);
   free(input->image);
   free(input->images);
+  *input = (struct run_input){0};
 }

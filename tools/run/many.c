@@ -164,13 +164,11 @@ static void slot_yield(struct slot *slot) {
 /* `next`: what is read meanwhile, or NULL. */
 static void slot_run(struct slot *slot, struct slot *next) {
   folders_make(slot->session->options, slot->files.labels);
-  if (slot->status == VN_OK)
-    slot->status = run_case(slot->session, &slot->files, &slot->input, &slot->diag);
-  if (slot->status == VN_E_MEMORY && next) {
+  const bool read = slot->status == VN_OK;
+  if (read) slot->status = run_case(slot->session, &slot->files, &slot->input, &slot->diag);
+  if (read && slot->status == VN_E_MEMORY && next) {
     slot_yield(next);
-    slot_read(slot);
-    if (slot->status == VN_OK)
-      slot->status = run_case(slot->session, &slot->files, &slot->input, &slot->diag);
+    slot->status = run_case(slot->session, &slot->files, &slot->input, &slot->diag);
   }
   cli_check_interrupt();
   if (slot->status) {

@@ -10,6 +10,7 @@
 #include "plan_find.h"
 #include "sandbox.h"
 #include "slicer.h"
+#include "vnet_scan.h"
 
 static const char help[] =
     "Usage: vnet-run [options] PLAN SCAN\n"
@@ -32,7 +33,7 @@ static const char help[] =
     "  --regions FILE         regions that may overlap: x y z region, 1 inside\n"
     "  --region-maps          many scans: such a file beside each label map\n"
     "  --report FILE          JSON: the run, and measures of each label\n"
-    "  --csv [FILE]           a row for each label; without FILE (.csv) on stdout\n"
+    "  --csv [FILE]           a row for each label; without FILE on standard output\n"
     "  --picture FILE         PNG: slices with outlines (many scans: no FILE)\n"
     "  --largest-component    keep the largest piece of each label\n"
     "  --min-volume-ml ML     drop pieces smaller than this\n"
@@ -440,12 +441,11 @@ static void picture_value(struct run_options *o, int argc, char **argv) {
   }
 }
 
-/* Apart from its option, too, where it looks like a table's name: what comes next may be a scan. */
+/* Apart from its option, too; what comes next may be an option, a scan, or nothing. */
 static const char *csv_value(int argc, char **argv) {
-  static const char *const endings[] = {".csv", ".tsv", ".txt"};
-  for (size_t i = 0; i < sizeof endings / sizeof *endings && !optarg && optind < argc; i++)
-    if (cli_ends(argv[optind], endings[i])) return argv[optind++];
-  return optarg;
+  size_t stem;
+  const bool apart = !optarg && optind < argc && *argv[optind] != '-';
+  return apart && !vn_scan_name(argv[optind], &stem) ? argv[optind++] : optarg;
 }
 
 /* Channels that are given by options stand behind the words. */
