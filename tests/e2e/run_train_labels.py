@@ -96,6 +96,27 @@ def sides_are_inherited():
     alone, sided, unsided = (train("own.onnx", *words, data="own.csv", table=table)[0][:-400]
                              for table in (None, "sided.csv", "unsided.csv"))  # without the metadata, which is last
     assert alone == sided and alone[:len(unsided)] != unsided
+    # Other names are another run's: they say nothing of sides.
+    status, _, err = call("vnet-train", "--data", folder / "own.csv", "-o", folder / "own.onnx", *words, "--resume")
+    assert status == 4 and "another run" in err, err  # by the table of the last one
+    train("own.onnx", *words, data="own.csv", table=None)
+    status, _, err = call("vnet-train", "--data", folder / "own.csv", "-o", folder / "own.onnx", *words, "--resume",
+                          "--label-names", "left,right,shell")
+    assert status == 4 and "another run" in err, err
+
+
+def regions_are_no_labels():
+    """A model whose outputs may overlap is not trained as one whose labels exclude each other; under a new head it is."""
+    def field(number, data):
+        return bytes([number << 3 | 2, len(data)]) + data
+
+    meta = field(14, field(1, b"vnet.end") + field(2, b"threshold 0.5"))
+    (folder / "regions.onnx").write_bytes((folder / "t.onnx").read_bytes() + meta)
+    words = ["--init", folder / "regions.onnx", "--patch", "16x16x16", "-q", "--steps", "1"]
+    status, _, err = call("vnet-train", "--data", folder / "own.csv", "-o", folder / "no.onnx", *words)
+    assert status == 5 and "its 4 outputs are regions that may overlap" in err and err.count("\n") == 1, err
+    headed, _ = train("headed.onnx", *words, table="rest.csv")
+    assert b"vnet.end" not in headed
 
 
 def folds_are_parts():
@@ -267,6 +288,13 @@ def plans_can_be_followed():
     status, told, err = call("vnet-train", "--plan", folder / "it's.csv", "-q", "--memory-limit", "1M")
     assert status == 6 and "not even the smallest patch" in err and not told, (status, err)
     refused(2, "--plan only looks", "--plan", folder / "it's.csv")
+    # What decided is part of the command; what could not is refused.
+    status, told, err = call("vnet-train", "--plan", folder / "it's.csv", "-q", "--orientation", "SAR", "--member", "vnet",
+                             "--batch", "2", "--memory-limit", "800M")
+    assert status == 0 and "--member vnet --batch 2 --orientation SAR -o MODEL.onnx" in told, (told, err)
+    for word, value in (("label-table", folder / "table.csv"), ("spacing", "1"), ("width", "4"), ("steps", "9")):
+        status, told, err = call("vnet-train", "--plan", folder / "it's.csv", "-q", f"--{word}", value)
+        assert status == 2 and f"no --{word} beside it" in err and not told, (told, err)
 
 
 def means_are_resumed():
@@ -323,6 +351,7 @@ def refusals():
 phantoms_make()
 a_table_says_it_all()
 sides_are_inherited()
+regions_are_no_labels()
 folds_are_parts()
 channels_have_names()
 volumes_are_channels()
