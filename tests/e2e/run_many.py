@@ -173,6 +173,9 @@ def resumed_with_other_options():
 
 def memory_is_shared():
     """What fits alone is done in a list, too, though the next scan is read meanwhile."""
+    program = vnet_run.read_bytes()
+    if b"__asan_init" in program or program.startswith(b"#!"):
+        return  # a sanitizer or an emulator, which take all address space for themselves
     for i in (0, 1):
         nibabel.save(nibabel.Nifti1Image(np.full((220, 220, 220), 3, np.uint8), np.eye(4)), folder / f"large{i}.nii")
     large = [folder / f"large{i}.nii" for i in (0, 1)]
