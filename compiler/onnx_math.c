@@ -165,9 +165,11 @@ static enum vn_status power(const struct vnc_op *op, struct vnc_value *y) {
   const struct vnc_value *x = op->in[0];
   enum vn_status status = vnc_op_const(op, 1, &t, &present);
   if (status) return status;
-  const bool one = present && t.elems == 1 && t.rank <= x->view.rank;
-  const double by = one ? vnc_tensor_at(&t, 0) : NAN;
+  const double by = present && t.elems == 1 ? vnc_tensor_at(&t, 0) : NAN;
+  const bool fits = t.rank <= x->view.rank;
   vnc_tensor_free(&t);
+  if (!fits)
+    return vnc_op_fail(op, VN_E_UNSUPPORTED, "a constant of more dimensions than '%.60s'", x->name);
   if (by == 1) {
     *y = *x;
     return VN_OK;
@@ -227,10 +229,14 @@ enum vn_status vnc_import_two(const struct vnc_op *op) {
 
 /* ---- choices ---- */
 
+/* Of no more dimensions than the result has by what else is chosen by and from. */
 static bool number_of(const struct vnc_op *op, size_t i, float *value) {
+  const struct vnc_value *other = op->in[3 - i];
+  size_t rank = op->in[0]->view.rank;
   struct vnc_tensor t;
+  if (other->kind == VNC_RUNTIME && other->view.rank > rank) rank = other->view.rank;
   if (op->in[i]->kind == VNC_RUNTIME || vnc_value_tensor(op->im, op->in[i], &t)) return false;
-  const bool one = t.elems == 1 && t.is_float && t.rank <= op->in[0]->view.rank;
+  const bool one = t.elems == 1 && t.is_float && t.rank <= rank;
   if (one) *value = t.f[0];
   vnc_tensor_free(&t);
   return one && isfinite(*value);
@@ -271,7 +277,9 @@ enum vn_status vnc_import_where(const struct vnc_op *op) {
   const bool first = number_of(op, 1, &a), second = number_of(op, 2, &b);
   if (first && second) return yield(op, choose_numbers(op, a, b, &y), &y);
   if ((!first && yes.kind != VNC_RUNTIME) || (!second && no.kind != VNC_RUNTIME))
-    return vnc_op_fail(op, VN_E_UNSUPPORTED, "a choice from a constant that is no number");
+    return vnc_op_fail(op, VN_E_UNSUPPORTED,
+                       "a choice from a constant that is no number, or of more "
+                       "dimensions");
   if (second) return yield(op, choose_number(op, &yes, b, false, &y), &y);
   if (first) return yield(op, choose_number(op, &no, a, true, &y), &y);
   enum vn_status status = vnc_op_function(op, VN_BINARY_KEEP, &yes, &c, &kept);

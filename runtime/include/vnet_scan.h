@@ -111,7 +111,8 @@ struct vn_scan_result {
  * With `like` of that format, grid and geometry are that file's: the fields of NIfTI and MGH bit
  * for bit (affines, codes, units), those of NRRD word for word (space, directions, origin, units).
  * Extensions, timing and tags are not carried over. Otherwise the affine is converted; without one
- * the voxel sizes alone are written. A new NIfTI file is NIfTI-1 (NIfTI-2 where an axis is longer
+ * (VN_WORLD_UNKNOWN) the voxel sizes alone are written, and no MGH, for which FreeSurfer would take
+ * a default: VN_E_UNSUPPORTED. A new NIfTI file is NIfTI-1 (NIfTI-2 where an axis is longer
  * than 32767) with an sform, and a qform where the axes are orthogonal. A NRRD file has the fields
  * of 3D Slicer's segmentations, which Slicer takes it for when its name ends in .seg.nrrd. The same
  * input gives the same bytes. VN_E_IO, VN_E_MEMORY, VN_E_ARGUMENT, VN_E_CANCELLED. */

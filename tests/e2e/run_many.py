@@ -161,11 +161,24 @@ def resumed_with_other_options():
     cleaned = run("--largest-component", "--mirror", "w")
     assert not set(first) & set(cleaned) and run("--largest-component", "--mirror", "w") == cleaned
     rows = list(csv.DictReader(open(out / "summary.csv")))
-    assert {row["options"] for row in rows} == {" mirror w largest-component"}, rows[0]
+    assert {row["options"] for row in rows} == {"mirror w largest-component"}, rows[0]
     pictured = run("--largest-component", "--mirror", "w", "--picture")
     assert not set(cleaned) & set(pictured) and (out / "case-01.seg.png").exists()
     (out / "case-01.seg.png").unlink()
     assert run("--largest-component", "--mirror", "w", "--picture")[0] == pictured[0] and (out / "case-01.seg.png").exists()
+    # Without it nothing is made again; a picture of other labels is no picture of these.
+    clean = ["--min-volume-ml", "0.001"]
+    drawn = run(*clean, "--picture")
+    assert run(*clean) == drawn and not set(run("--largest-component")) & set(drawn)
+    old = (out / "case-01.seg.png").stat().st_mtime_ns
+    run("--largest-component", "--picture")
+    assert (out / "case-01.seg.png").stat().st_mtime_ns != old
+    rows = list(csv.DictReader(open(out / "summary.csv")))
+    assert {row["options"] for row in rows} == {"largest-component picture"}, rows[0]
+    # Any text stays in its field.
+    call(vnet_run, plan, *two, "--output-dir", out, "--geometry", 'a,"b')
+    rows = list(csv.DictReader(open(out / "summary.csv"), strict=True))
+    assert [row["status"] for row in rows] == 2 * ["failed"] and {row["options"] for row in rows} == {'geometry a,"b'}, rows
     # A scan behind --csv is a scan, not the table's name.
     status, _, err = call(vnet_run, plan, "--csv", *two)
     assert status == 2 and "of many scans" in err and gzip.decompress(two[0].read_bytes()), (status, err)

@@ -155,6 +155,9 @@ def validation_is_made_up_for():
         for path in folder.glob("cut.*"):
             path.unlink()
         process = train("cut.onnx", *words, "--log", folder / "cut.csv")
+        while not (folder / "cut.onnx.ckpt").exists():
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.001)
         time.sleep(part * took)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)

@@ -117,6 +117,13 @@ def regions_are_no_labels():
     assert status == 5 and "its 4 outputs are regions that may overlap" in err and err.count("\n") == 1, err
     headed, _ = train("headed.onnx", *words, table="rest.csv")
     assert b"vnet.end" not in headed
+    # One channel of scores is inside from 0 on, which is where its sigmoid is a half.
+    small = ["--member", "monai", "--width", "2", "--stages", "2", "--patch", "16x16x16", "--classes", "1", "--tail", "none"]
+    assert call("vnet-model", "-o", folder / "scores.onnx", *small)[0] == 0
+    one, _ = train("one.onnx", "--init", folder / "scores.onnx", "--patch", "16x16x16", "-q", "--steps", "1", table="rest.csv")
+    assert b"threshold 0" in one and call("vnetc", folder / "one.onnx", "-o", folder / "one.plan")[0] == 0
+    status, _, err = call("vnet-run", folder / "one.plan", folder / "s0.nii.gz", "-o", folder / "one.nii.gz")
+    assert status == 0, err
 
 
 def folds_are_parts():

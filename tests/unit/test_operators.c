@@ -353,6 +353,23 @@ static void test_choices(void **state) {
   }
 }
 
+/* By a condition of fewer dimensions, beside a number of as many as the result. */
+static void test_wide_choice(void **state) {
+  (void)state;
+  static const float x[4] = {-1, 2, -3, 4};
+  struct made_model m;
+  model_begin(&m);
+  model_input(&m, "x", 5, (const uint64_t[]){1, 1, 1, 2, 2});
+  model_tensor(&m, "zero", VNC_ONNX_FLOAT, 0, NULL, (float[]){0}, 4);
+  model_tensor(&m, "k", VNC_ONNX_FLOAT, 5, (const uint64_t[]){1, 1, 1, 1, 1}, (float[]){9}, 4);
+  model_ints(&m, "plane", 3, (const int64_t[]){1, 2, 2});
+  model_node(&m, "Reshape", "", "x plane", "flat");
+  model_node(&m, "Greater", "", "flat zero", "above");
+  model_node(&m, "Where", "", "above x k", "y");
+  model_output(&m, "y");
+  computes(&m, x, (const float[]){9, 2, 9, 4}, 4);
+}
+
 /* A norm takes dimension 0 for the batch, wherever that came from: here each channel is normalised
  * over both samples. */
 static void test_moved_batch(void **state) {
@@ -398,6 +415,7 @@ static void test_integers(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_integers), cmocka_unit_test(test_choices),
-      cmocka_unit_test(test_moved_batch), cmocka_unit_test(test_pairs)};
+      cmocka_unit_test(test_wide_choice), cmocka_unit_test(test_moved_batch),
+      cmocka_unit_test(test_pairs)};
   return cmocka_run_group_tests(tests, models_folder_make, models_folder_remove);
 }

@@ -127,6 +127,21 @@ static void images_fill(struct run_input *input) {
     }
 }
 
+/* What could not be written in the end is known now. */
+static enum vn_status names_check(const struct run_files *files, const struct vn_scan *scan,
+                                  struct vn_diag *diag) {
+  const char *const images[] = {files->labels, files->scores, files->regions};
+  size_t stem;
+  for (size_t i = 0; vn_scan_unoriented(scan) && i < sizeof images / sizeof *images; i++)
+    if (images[i] && strcmp(vn_scan_name(images[i], &stem), ".mgz") == 0)
+      return vn_fail(
+          diag, VN_E_UNSUPPORTED,
+          "%.200s: an MGH file says how it lies, and the scan does not: --geometry does, "
+          "and NIfTI or NRRD can do without",
+          images[i]);
+  return VN_OK;
+}
+
 static enum vn_status files_open(const struct run_session *session, struct run_files *files,
                                  struct run_input *input, struct vn_diag *diag) {
   struct vn_diag inner;
@@ -140,6 +155,8 @@ static enum vn_status files_open(const struct run_session *session, struct run_f
   if (!status) status = images_find(session, files, input, diag);
   if (status) return status;
   images_fill(input);
+  status = names_check(files, input->file[0], diag);
+  if (status) return status;
   return run_of_file(memory_count(session, input, &inner), files->scan[0], &inner, diag);
 }
 

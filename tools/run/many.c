@@ -26,6 +26,7 @@
 /* One scan between being handed out and being finished. */
 struct slot {
   struct run_session *session;
+  const struct run_entry *entry;
   struct run_files files;
   struct run_input input;
   pthread_t reader;
@@ -87,19 +88,28 @@ static bool exists(const char *path) {
   return stat(path, &there) == 0;
 }
 
-/* Do the rows there come from these plans, this version, ISA and options? */
-static bool rows_same(const struct run_session *session, const char *path) {
-  char *line = NULL;
-  size_t room = 0;
-  bool same = false;
+/* Do the rows there come from these plans, this version, ISA and options, and from a run that wrote
+ * these files? */
+static bool rows_same(const struct run_session *session, const char *line, bool regions,
+                      bool picture) {
   struct vn_printed mark;
   FILE *out = vn_printed_open(&mark);
-  if (out) report_csv_end(out, session);
+  if (out) report_csv_end(out, session, regions, picture);
   if (!vn_printed_close(out, &mark)) cli_fatal(VN_E_MEMORY, "out of memory");
-  FILE *file = fopen(path, "r");
-  for (size_t lines = 0; file && lines < 2 && getline(&line, &room, file) >= 0; lines++)
-    same = lines == 1 && cli_ends(line, mark.text);
+  const bool same = cli_ends(line, mark.text);
   free(mark.text);
+  return same;
+}
+
+/* More files than are wanted do no harm. */
+static bool rows_finished(const struct run_session *session, const struct run_files *files) {
+  char *line = NULL;
+  size_t room = 0, lines = 0;
+  FILE *file = fopen(files->csv, "r");
+  while (file && lines < 2 && getline(&line, &room, file) >= 0) lines++;
+  bool same = false;
+  for (int more = 0; more < 4 && lines == 2 && !same; more++)
+    same = rows_same(session, line, files->regions || more & 1, files->picture || more & 2);
   free(line);
   if (file) fclose(file);
   return same;
@@ -107,7 +117,7 @@ static bool rows_same(const struct run_session *session, const char *path) {
 
 static bool finished(const struct run_session *session, const struct run_files *files) {
   return exists(files->labels) && (!files->regions || exists(files->regions)) &&
-         (!files->picture || exists(files->picture)) && rows_same(session, files->csv);
+         (!files->picture || exists(files->picture)) && rows_finished(session, files);
 }
 
 static void *slot_read(void *context) {
@@ -122,7 +132,8 @@ static void slot_fill(struct slot *slot, struct run_session *session, const stru
   const struct run_options *o = session->options;
   *slot = (struct slot){.session = session};
   while ((slot->index = comm_next(list->count)) < list->count) {
-    files_make(&slot->files, o, &list->entry[slot->index]);
+    slot->entry = &list->entry[slot->index];
+    files_make(&slot->files, o, slot->entry);
     if (!o->resume || !finished(session, &slot->files)) break;
     ++*skipped;
     run_files_free(&slot->files);
@@ -158,12 +169,15 @@ static void failure_write(const struct slot *slot) {
 static void slot_yield(struct slot *slot) {
   slot_wait(slot);
   run_input_close(&slot->input);
+  run_files_free(&slot->files); /* whose scans are in the network's order already */
+  files_make(&slot->files, slot->session->options, slot->entry);
   slot->status = VN_E_MEMORY;
 }
 
 /* `next`: what is read meanwhile, or NULL. */
 static void slot_run(struct slot *slot, struct slot *next) {
   folders_make(slot->session->options, slot->files.labels);
+  remove(slot->files.labels); /* or they would be taken for those of rows that come before theirs */
   const bool read = slot->status == VN_OK;
   if (read) slot->status = run_case(slot->session, &slot->files, &slot->input, &slot->diag);
   if (read && slot->status == VN_E_MEMORY && next) {

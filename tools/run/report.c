@@ -3,11 +3,13 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "case_read.h"
 #include "cli.h"
 #include "os.h"
+#include "printed.h"
 
 static void real_or_null(struct cli_json *json, const char *key, double value) {
   if (isfinite(value))
@@ -195,27 +197,39 @@ static void number_print(FILE *out, double value) {
     fprintf(out, "%.6f", value); /* the C locale's: no program here sets another */
 }
 
-/* Those options that decide what is found, where they are not the defaults. */
+/* Those options that decide what is found, where they are not the defaults; behind each a space. */
 static void options_print(FILE *out, const struct run_options *o) {
   const struct vn_segment_options *s = &o->segment;
-  if (s->overlap != 0) fprintf(out, " overlap %g", fmax(s->overlap, 0));
-  if (s->weighting == VN_WEIGHTING_CONSTANT) fputs(" constant", out);
-  if (s->mirror[0] || s->mirror[1] || s->mirror[2]) fputs(" mirror ", out);
-  for (int i = 0; i < 3; i++)
-    if (s->mirror[i]) fputc("dhw"[i], out);
-  if (s->every_window) fputs(" all-windows", out);
-  if (o->geometry) fprintf(out, " geometry %s", o->geometry);
-  if (s->match_grids) fputs(" match-grids", out);
-  if (s->replace_nan) fputs(" replace-nan", out);
-  if (s->largest_component) fputs(" largest-component", out);
-  if (s->min_volume_ml > 0) fprintf(out, " min-volume-ml %g", s->min_volume_ml);
+  if (s->overlap != 0) fprintf(out, "overlap %g ", fmax(s->overlap, 0));
+  if (s->weighting == VN_WEIGHTING_CONSTANT) fputs("constant ", out);
+  if (s->mirror[0] || s->mirror[1] || s->mirror[2])
+    fprintf(out, "mirror %s%s%s ", s->mirror[0] ? "d" : "", s->mirror[1] ? "h" : "",
+            s->mirror[2] ? "w" : "");
+  if (s->every_window) fputs("all-windows ", out);
+  if (o->geometry) fprintf(out, "geometry %s ", o->geometry);
+  if (s->match_grids) fputs("match-grids ", out);
+  if (s->replace_nan) fputs("replace-nan ", out);
+  if (s->largest_component) fputs("largest-component ", out);
+  if (s->min_volume_ml > 0) fprintf(out, "min-volume-ml %g ", s->min_volume_ml);
 }
 
-void report_csv_end(FILE *out, const struct run_session *session) {
+void report_csv_end(FILE *out, const struct run_session *session, bool regions, bool picture) {
+  struct vn_printed options;
+  FILE *text = vn_printed_open(&options);
+  if (text) options_print(text, session->options);
+  if (text && regions) fputs("region-maps ", text);
+  if (text && picture) fputs("picture ", text);
+  if (!vn_printed_close(text, &options)) cli_fatal(VN_E_MEMORY, "out of memory");
+  if (options.bytes) options.text[options.bytes - 1] = '\0';
   fprintf(out, ",%s,%s,%s,", vn_version(), session->models->checksum,
           vn_exec_info(vn_segmenter_exec(session->segmenter)).isa);
-  options_print(out, session->options);
+  cli_csv_text(out, options.text);
   fputc('\n', out);
+  free(options.text);
+}
+
+static void row_end(FILE *out, const struct run_session *session) {
+  report_csv_end(out, session, session->options->region_maps, session->options->pictures);
 }
 
 void report_csv_header(FILE *out) {
@@ -240,7 +254,7 @@ void report_csv_rows(FILE *out, const struct run_session *session, const char *s
     number_print(out, m->mean);
     number_print(out, m->sd);
     for (int axis = 0; axis < 3; axis++) number_print(out, m->centroid_mm[axis]);
-    report_csv_end(out, session);
+    row_end(out, session);
   }
 }
 
@@ -250,7 +264,7 @@ void report_csv_failure(FILE *out, const struct run_session *session, const char
   fputs(",failed,", out);
   cli_csv_text(out, sentence);
   fputs(",,,,,,,,,", out);
-  report_csv_end(out, session);
+  row_end(out, session);
 }
 
 bool report_csv_says(const char *row, const char *status) {

@@ -33,9 +33,10 @@ void report_csv_rows(FILE *out, const struct run_session *session, const char *s
 void report_csv_failure(FILE *out, const struct run_session *session, const char *scan,
                         const char *sentence);
 
-/* What ends each row, comma and newline included: version, plans, ISA, and those options that
- * decide what is found where they are not the defaults. */
-void report_csv_end(FILE *out, const struct run_session *session);
+/* What ends each row, comma and newline included: version, plans, ISA, those options that decide
+ * what is found where they are not the defaults, and what was written of each scan beside its
+ * labels. */
+void report_csv_end(FILE *out, const struct run_session *session, bool regions, bool picture);
 
 /* How a row of these begins: is it of a scan that failed, or of one with a warning? */
 bool report_csv_says(const char *row, const char *status);

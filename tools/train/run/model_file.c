@@ -115,6 +115,12 @@ size_t vnt_model_channels(const struct vnc_graph *graph) {
   return (size_t)graph->nodes[graph->inputs[0].node].dim[VN_C];
 }
 
+void vnt_model_one(struct vnc_graph *graph) {
+  const struct vnc_node *end = &graph->nodes[graph->outputs[0].node];
+  if (end->op == VN_OP_ACT && end->act[0].kind == VN_ACT_SIGMOID) return;
+  if (!vnc_graph_meta_value(graph, "vnet.end")) vnt_model_meta(graph, "vnet.end", "threshold 0");
+}
+
 /* ---- another head ---- */
 
 /* The constant, of other dimensions and numbers from -most to most; or all `value` where most is 0.

@@ -19,6 +19,10 @@ size_t vnt_model_channels(const struct vnc_graph *graph);
 /* Are the output's channels regions that may overlap, not labels that exclude each other? */
 bool vnt_model_overlaps(const struct vnc_graph *graph);
 
+/* Of a model of one channel that no sigmoid ends: the metadata says that from 0 on a score is
+ * inside, unless they say something else. */
+void vnt_model_one(struct vnc_graph *graph);
+
 /* A head for so many classes in the place of the model's own, untrained, the same for the same
  * seed; what the metadata says of the old classes is dropped. VN_E_UNSUPPORTED, VN_E_MEMORY. */
 enum vn_status vnt_model_head(struct vnc_graph *graph, size_t classes, uint64_t seed,

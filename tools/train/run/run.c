@@ -182,7 +182,7 @@ static bool errand_run(struct errand *e) {
   vnt_comm_root(errand_do, e);
   double cut = e->cut;
   vnt_comm_sum(NULL, &cut, 1);
-  return cut > 0;
+  return e->cut = cut > 0;
 }
 
 static bool validation_due(const struct vnt_run *run) {

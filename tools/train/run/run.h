@@ -16,6 +16,7 @@ struct vnt_run {
   struct vnc_graph dropped; /* the same with dropout, which then is trained; or empty */
   char member[32];
   struct vnt_labels *labels; /* what the values of label maps mean */
+  bool sides_lost;           /* --init's left and right, by other names */
   char *channels;            /* their names, "t1; t2"; NULL: they have none */
   struct vnt_net net;
   struct vnt_optim optim; /* its steps are the run's */

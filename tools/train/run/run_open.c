@@ -145,8 +145,10 @@ static void graph_import(struct vnt_run *run, struct vnc_graph *graph) {
   if (vnt_model_channels(graph) != channels)
     cli_fatal(VN_E_ARGUMENT, "%s: it is for scans of %zu channels, the data has %zu", o->init,
               vnt_model_channels(graph), channels);
-  const bool one = graph->nodes[graph->outputs[0].node].dim[VN_C] == 1;
-  if (one && !o->losing) o->loss.kind = VNT_LOSS_SIGMOID_DICE;
+  if (graph->nodes[graph->outputs[0].node].dim[VN_C] == 1) {
+    if (!o->losing) o->loss.kind = VNT_LOSS_SIGMOID_DICE;
+    vnt_model_one(graph);
+  }
   vnt_options_settle(o, o->classes ? o->classes : has, window);
   if (o->classes == has && vnt_model_overlaps(graph))
     cli_fatal(VN_E_UNSUPPORTED,
@@ -175,8 +177,11 @@ static void labels_own(struct vnt_run *run) {
   const char *json = vnc_graph_meta_value(&run->graph, "vnet.labels");
   struct vn_diag diag;
   cli_check(vnt_labels_plain(o->classes, o->ignored, &run->labels, &diag), &diag);
-  if (o->label_names) return;
   cli_check(vnt_labels_sides(run->labels, json, &diag), &diag);
+  if (!o->label_names || !run->labels->sided) return;
+  run->sides_lost = true;
+  vnt_labels_close(&run->labels);
+  cli_check(vnt_labels_plain(o->classes, o->ignored, &run->labels, &diag), &diag);
 }
 
 static void graph_open(struct vnt_run *run) {
@@ -292,10 +297,13 @@ static void identity_make(struct vnt_run *run) {
   if (run->options.init)
     snprintf(start, sizeof start, "--init of the checksum %08llx\n",
              (unsigned long long)vnt_net_checksum(&run->net));
-  if (run->labels->table || run->labels->sided)
-    snprintf(start + strlen(start), sizeof start - strlen(start), "%s of the checksum %08llx\n",
-             run->labels->table ? "--label-table" : "left and right",
+  if (run->labels->table)
+    snprintf(start + strlen(start), sizeof start - strlen(start),
+             "--label-table of the checksum %08llx\n",
              (unsigned long long)vnt_labels_checksum(run->labels));
+  if (run->sides_lost)
+    snprintf(start + strlen(start), sizeof start - strlen(start),
+             "--label-names that do not tell left from right\n");
   if (!text || asprintf(&run->identity, "%s%s%s", text, start, run->samples.list) < 0)
     cli_fatal(VN_E_MEMORY, "out of memory");
   free(text);
