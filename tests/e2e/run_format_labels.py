@@ -156,6 +156,8 @@ def what_a_file_does_not_say():
     codes = "".join(nibabel.aff2axcodes(affine))
     report = json.loads(run(wanting, folder / "lost.nii", "--json", "--geometry", codes)[0])
     assert report["scan_note"] is None and report["labels"][1]["voxels"] > 1000
+    refused(5, "x.mgz: an MGH file says how it lies, and the scan does not", plan("levels"), folder / "lost.nii", "-o",
+            folder / "x.mgz")
     refused(2, "'up' is not a geometry", wanting, folder / "lost.nii", "--geometry", "up")
     refused(2, "it is not a NIfTI file", wanting, folder / "b.nrrd", "--geometry", "qform")
     raw = bytearray((folder / "odd.nii").read_bytes())
