@@ -229,7 +229,8 @@ void report_csv_end(FILE *out, const struct run_session *session, bool regions, 
 }
 
 static void row_end(FILE *out, const struct run_session *session) {
-  report_csv_end(out, session, session->options->region_maps, session->options->pictures);
+  const struct run_options *o = session->options;
+  report_csv_end(out, session, o->region_maps, o->pictures && !o->picture); /* of many scans */
 }
 
 void report_csv_header(FILE *out) {
