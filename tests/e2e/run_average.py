@@ -172,7 +172,7 @@ def reports_name_all_models():
     assert "averaged_with" not in single[0]
     checksums = "+".join(s["plan_checksum"] for s in single)
     rows = (folder / "r.csv").read_text().splitlines()
-    assert len(rows) == 4 and all(row.split(",")[-2] == checksums for row in rows[1:]), rows
+    assert len(rows) == 4 and all(row.split(",")[-3] == checksums for row in rows[1:]), rows
     for words in (["--csv"], ["--csv", "-q"]):  # with a name it is a file, without one it is printed
         assert run(FOLDS, SCAN, "-o", folder / "r1.nii", *words).splitlines() == rows, words
     labels = read(folder / "r.nii")
