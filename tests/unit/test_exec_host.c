@@ -140,6 +140,18 @@ static void test_file_is_left_alone(void **state) {
   }
 }
 
+/* The weights of such a plan are given up once they are packed; those of memory stay. */
+static struct vn_plan *plan_of_file(const void *bytes, size_t size) {
+  char path[] = "/tmp/vnet-exec-XXXXXX";
+  struct vn_plan *plan = NULL;
+  const int fd = mkstemp(path);
+  assert_true(fd >= 0 && write(fd, bytes, size) == (ssize_t)size);
+  close(fd);
+  assert_int_equal(vn_plan_open(path, &plan, NULL), VN_OK);
+  unlink(path);
+  return plan;
+}
+
 /* Two convolutions by the same weights, which are some pages long: neither the first one to pack
  * them nor a second exec may take them from the other. */
 static void test_shared_weights(void **state) {
@@ -156,14 +168,8 @@ static void test_shared_weights(void **state) {
   pb_port(&b, "out", z, 1);
   size_t size;
   void *bytes = pb_finish(&b, &size);
-  char path[] = "/tmp/vnet-exec-XXXXXX";
-  int fd = mkstemp(path);
-  assert_true(fd >= 0 && write(fd, bytes, size) == (ssize_t)size);
-  close(fd);
-  struct vn_plan *plan = NULL, *borrowed = plan_open(bytes, size);
+  struct vn_plan *plan = plan_of_file(bytes, size), *borrowed = plan_open(bytes, size);
   struct vn_diag diag;
-  assert_int_equal(vn_plan_open(path, &plan, &diag), VN_OK);
-  unlink(path);
   float *in = values(3, ELEMS), *want = malloc(ELEMS * sizeof *want), *have = values(4, ELEMS);
   assert_non_null(want);
   const void *inputs[] = {in};
@@ -197,14 +203,8 @@ static void test_weights_stay(void **state) {
   pb_port(&b, "out", y, 1);
   size_t size;
   void *bytes = pb_finish(&b, &size);
-  char path[] = "/tmp/vnet-exec-XXXXXX";
-  int fd = mkstemp(path);
-  assert_true(fd >= 0 && write(fd, bytes, size) == (ssize_t)size);
-  close(fd);
-  struct vn_plan *plan = NULL;
+  struct vn_plan *plan = plan_of_file(bytes, size);
   struct vn_diag diag;
-  assert_int_equal(vn_plan_open(path, &plan, &diag), VN_OK);
-  unlink(path);
   float *in = values(3, ELEMS), *want = values(4, ELEMS), *have = values(5, ELEMS);
   const void *inputs[] = {in};
   struct vn_exec *reading = exec_open(plan, "ref", 1);
