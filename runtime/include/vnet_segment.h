@@ -168,7 +168,8 @@ struct vn_label_map {
   ptrdiff_t stride[3]; /* bytes between neighbours along i, j, k; all 0: dense, i fastest */
   void *probabilities; /* NULL: not wanted; else [labels][k][j][i], dense */
   enum vn_probability probability;
-  void *regions; /* NULL: not wanted; else uint8_t [info.regions][k][j][i], dense: 1 inside */
+  void *regions;   /* NULL: not wanted; else uint8_t [info.regions][k][j][i], dense: 1 inside */
+  double *soft_ml; /* NULL: not wanted; else [labels]: what each label's probabilities add up to */
 };
 
 struct vn_segment_report {
@@ -214,6 +215,12 @@ VN_SEGMENT_API enum vn_status vn_segmenter_memory(const struct vn_segmenter *seg
  * vnet.labels. Probabilities are the network's own where it ends in them, else the softmax of its
  * blended scores; of regions they need not sum to 1, and label 0 has what the most probable one
  * leaves.
+ *
+ * Soft volumes are sums of these probabilities over the image, which are made where the model has
+ * its scores, on its own grid; filling and clean-up do not change them, and of several models they
+ * are the mean. Where a border is in doubt a voxel counts for each of its labels in part, so that a
+ * label which is the more probable one by little gains nothing. NaN: the network's regions are no
+ * probabilities.
  *
  * VN_E_ARGUMENT: an image or a buffer that makes no sense; VN_E_FORMAT: voxels that are not finite,
  * scores that are not; VN_E_UNSUPPORTED: image and model do not go together; VN_E_MEMORY: also when

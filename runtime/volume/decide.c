@@ -1,6 +1,7 @@
 /* See decide.h. */
 #include "decide.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "elementary.h"
@@ -118,13 +119,16 @@ static void probability_put(const struct vn_label_map *map, size_t at, float p) 
     ((uint16_t *)map->probabilities)[at] = (uint16_t)(p * 65535 + 0.5f);
 }
 
-/* Labels 1 and up have channels of their own; what is left of 1, or beside the most probable
- * region, is the background's. */
+/* What is left of 1, or beside the most probable region, is the background's. */
+static float rest_of(const struct vn_decision *d, const float *scores) {
+  return d->meaning == VN_MEANS_REGIONS ? 1 - scores[highest(scores, d->channels)]
+                                        : rest_of_one(scores, d->channels);
+}
+
+/* Labels 1 and up have channels of their own. */
 static void foreground_put(const struct vn_verdict *v, size_t at, const float *from) {
   const struct vn_decision *d = v->decision;
-  const float rest = d->meaning == VN_MEANS_REGIONS ? 1 - from[highest(from, d->channels)]
-                                                    : rest_of_one(from, d->channels);
-  probability_put(v->map, at, rest);
+  probability_put(v->map, at, rest_of(d, from));
   for (size_t c = 0; c < d->channels; c++)
     probability_put(v->map, (c + 1) * v->elems + at, from[c]);
 }
@@ -144,6 +148,33 @@ static struct softmax softmax_of(const struct vn_decision *d, const float *score
                       .most = scores[highest(scores, d->channels)]};
   for (size_t c = 0; c < d->channels; c++) s.sum += term_of(&s, scores[c]);
   return s;
+}
+
+/* A mean of numbers in [0, 1] may leave it by rounding. */
+static bool probable(const float *scores, size_t count) {
+  bool all = true;
+  for (size_t i = 0; i < count; i++) all = all && scores[i] >= -1e-4f && scores[i] <= 1.0001f;
+  return all;
+}
+
+static double clamped(float p) {
+  return p < 0 ? 0 : p > 1 ? 1 : (double)p;
+}
+
+void vn_decision_probabilities(const struct vn_decision *d, const float *scores, double *p) {
+  if (has_rest(d)) {
+    const bool all = probable(scores, d->channels);
+    p[0] = all ? clamped(rest_of(d, scores)) : NAN;
+    for (size_t c = 0; c < d->channels; c++) p[c + 1] = all ? clamped(scores[c]) : NAN;
+    return;
+  }
+  const float most = scores[highest(scores, d->channels)];
+  double sum = 0;
+  for (size_t c = 0; c < d->channels; c++) {
+    p[c] = vn_exp((double)(scores[c] - most));
+    sum += p[c];
+  }
+  for (size_t c = 0; c < d->channels; c++) p[c] /= sum;
 }
 
 /* One voxel's scores as probabilities to voxel `at` of every class. */
@@ -174,13 +205,9 @@ static ptrdiff_t walk_to(const struct vn_walk *walk, size_t d, size_t h) {
  * where on. */
 static const char *improbable(const struct vn_verdict *v, const float *scores) {
   const struct vn_decision *d = v->own;
-  bool probable = true;
   if (d->meaning != VN_MEANS_REGIONS || (!d->guessed && !v->map->probabilities && !v->average))
     return NULL;
-  /* A mean of numbers in [0, 1] may leave it by rounding. */
-  for (size_t i = 0; i < v->width * d->channels; i++)
-    probable = probable && scores[i] >= -1e-4f && scores[i] <= 1.0001f;
-  if (probable) return NULL;
+  if (probable(scores, v->width * d->channels)) return NULL;
   return d->guessed
              ? "the network's one channel leaves [0, 1], so it does not end in a sigmoid and "
                "a threshold of 0.5 would be wrong"

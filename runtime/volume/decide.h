@@ -38,6 +38,10 @@ void vn_decision_close(struct vn_decision *decision);
 /* Takes the order of painting, and which labels are each other's mirror. */
 void vn_decision_take(struct vn_decision *decision, const struct vn_palette *palette);
 
+/* One point's scores as probabilities of its labels, p[labels]; NaN where they cannot be such. Not
+ * of SOFTMAX, whose scores are probabilities. */
+void vn_decision_probabilities(const struct vn_decision *decision, const float *scores, double *p);
+
 /* Scores of certain background: idle[channels]. */
 void vn_decision_idle(const struct vn_decision *decision, float *idle);
 

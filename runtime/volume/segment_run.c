@@ -18,6 +18,7 @@
 #include "float_mode.h"
 #include "foreground.h"
 #include "options.h"
+#include "soft_volume.h"
 
 /* ---- scores to labels ---- */
 
@@ -194,6 +195,25 @@ static enum vn_status voxels_fit(struct vn_model_run *run, struct vn_diag *diag)
   return status;
 }
 
+/* The windows, and what the probabilities of their scores add up to. */
+static enum vn_status windows_run(struct vn_model_run *run, struct vn_window_report *report,
+                                  struct vn_diag *diag) {
+  const struct vn_decision *own = &run->segmenter->decision;
+  const double models = run->verdict.average ? (double)run->verdict.average->models : 1;
+  struct vn_soft_volume soft = {0};
+  enum vn_status status = VN_OK;
+  if (run->map.soft_ml) {
+    status = vn_soft_volume_open(own, &run->grid, &soft, diag);
+    run->window.plane = vn_soft_volume_plane;
+    run->window.plane_context = &soft;
+  }
+  if (!status) status = vn_window_run(&run->window, report, diag);
+  if (!status && run->map.soft_ml)
+    vn_soft_volume_add(&soft, vn_image_voxel_ml(vn_first_image(run)) / models, run->map.soft_ml);
+  vn_soft_volume_close(&soft);
+  return status;
+}
+
 static enum vn_status network_run(struct vn_model_run *run, struct vn_window_report *report,
                                   struct vn_diag *diag) {
   const struct vn_decision *own = &run->segmenter->decision;
@@ -205,7 +225,7 @@ static enum vn_status network_run(struct vn_model_run *run, struct vn_window_rep
   run->verdict.idle = decided;
   enum vn_status status = VN_OK;
   if (boxed(run)) status = vn_foreground_find(&run->window, run->segmenter->foreground, diag);
-  if (!status) status = vn_window_run(&run->window, report, diag);
+  if (!status) status = windows_run(run, report, diag);
   free(idle);
   return status;
 }
@@ -264,6 +284,7 @@ static enum vn_status models_run(struct vn_crew *crew, struct vn_diag *diag) {
 
 static enum vn_status run_all(struct vn_crew *crew, struct vn_diag *diag) {
   struct vn_model_run *run = crew->run;
+  for (size_t c = 0; run->map.soft_ml && c < run->segmenter->classes; c++) run->map.soft_ml[c] = 0;
   vn_expect_extent(&run->segmenter->expect, &run->grid.view, run->report.warning,
                    sizeof run->report.warning);
   enum vn_status status = models_run(crew, diag);

@@ -252,6 +252,17 @@ static float best_of(const float *scores, size_t classes) {
   return leads ? (float)(best + 1) : 0;
 }
 
+/* A final plane of the padded grid, for whoever wants the grid's own. */
+static void plane_show(const struct run *run, size_t d) {
+  const struct vn_window_job *job = run->job;
+  if (!job->plane || d < run->axis[0].before || d - run->axis[0].before >= run->axis[0].size)
+    return;
+  const size_t at =
+      ring_row(run, d, 0) + run->axis[1].before * run->axis[2].total + run->axis[2].before;
+  job->plane(job->plane_context, d - run->axis[0].before, run->scores + at * run->classes,
+             run->axis[2].total);
+}
+
 static void plane_normalise(void *context, size_t job) {
   struct run *run = context;
   size_t at = ring_row(run, run->first + job, 0), classes = run->classes;
@@ -264,6 +275,7 @@ static void plane_normalise(void *context, size_t job) {
       check += *score * 0.0f;
     }
   if (check != 0) atomic_store(&run->broken, true);
+  plane_show(run, run->first + job);
   if (run->job->highest_alone)
     for (size_t i = 0; i < run->axis[1].total * run->axis[2].total; i++)
       sums[i] = best_of(plane + i * classes, classes);

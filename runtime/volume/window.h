@@ -43,6 +43,10 @@ void vn_window_weights(enum vn_weighting weighting, const size_t patch[3], float
 typedef const char *vn_window_sink(void *context, size_t d, size_t h, const float *scores,
                                    const uint16_t *sure);
 
+/* Takes the final scores of plane d of the grid: class c of point (h, w) is
+ * scores[(h*columns + w)*classes + c]. Called from several threads at once, for different d. */
+typedef void vn_window_plane(void *context, size_t d, const float *scores, size_t columns);
+
 /* What one of the network's channels sees: an image on the grid's voxels. */
 struct vn_window_channel {
   const struct vn_voxels *voxels;
@@ -75,6 +79,8 @@ struct vn_window_job {
   bool highest_alone; /* the sink wants no more than each voxel's highest class */
   vn_window_sink *sink;
   void *sink_context;
+  vn_window_plane *plane; /* NULL: nobody wants them */
+  void *plane_context;
 };
 
 struct vn_window_report {

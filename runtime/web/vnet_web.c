@@ -37,6 +37,7 @@ struct web {
   struct vn_label_map map;
   struct vn_segment_report report;
   struct vn_measure *measures; /* [info.labels] */
+  double *soft_ml;             /* [info.labels] */
 };
 
 EM_JS(void, page_tell, (double fraction), { Module['onFraction'](fraction); });
@@ -110,7 +111,9 @@ WEB enum vn_status web_describe(struct web *web) {
   if (status) return status;
   web->channels = calloc(info->channels, sizeof *web->channels);
   web->measures = calloc(info->labels, sizeof *web->measures);
-  if (!web->channels || !web->measures) return vn_fail(&web->diag, VN_E_MEMORY, "out of memory");
+  web->soft_ml = calloc(info->labels, sizeof *web->soft_ml);
+  if (!web->channels || !web->measures || !web->soft_ml)
+    return vn_fail(&web->diag, VN_E_MEMORY, "out of memory");
   const struct vn_exec_info exec = vn_exec_info(vn_segmenter_exec(web->segmenter));
   const double numbers[] = {
       (double)info->labels,   (double)info->channels,     (double)info->patch[0],
@@ -292,7 +295,8 @@ static const struct vn_image **images_of(const struct web *web) {
 static enum vn_status labels_alloc(struct web *web, bool regions) {
   const size_t *dim = web->channels[0].image.dim;
   struct vn_label_map *map = &web->map;
-  *map = (struct vn_label_map){.size = sizeof *map, .elem_bytes = web->info.labels > 256 ? 2 : 1};
+  *map = (struct vn_label_map){
+      .size = sizeof *map, .elem_bytes = web->info.labels > 256 ? 2 : 1, .soft_ml = web->soft_ml};
   size_t bytes;
   if (__builtin_mul_overflow(dim[0], dim[1], &bytes) ||
       __builtin_mul_overflow(bytes, dim[2], &bytes) ||
@@ -352,12 +356,13 @@ WEB void *web_regions(const struct web *web) {
   return web->map.regions;
 }
 
-/* numbers: voxels, ml, mean, sd, centroid[3]. */
+/* numbers: voxels, ml, mean, sd, centroid[3], soft ml. */
 WEB void web_measure(struct web *web, size_t label) {
   const struct vn_measure *m = &web->measures[label];
-  const double numbers[] = {
-      (double)m->voxels, m->ml, m->mean, m->sd, m->centroid_mm[0], m->centroid_mm[1],
-      m->centroid_mm[2]};
+  const double numbers[] = {(double)m->voxels, m->ml,
+                            m->mean,           m->sd,
+                            m->centroid_mm[0], m->centroid_mm[1],
+                            m->centroid_mm[2], web->soft_ml[label]};
   memcpy(web->numbers, numbers, sizeof numbers);
 }
 

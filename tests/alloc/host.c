@@ -29,7 +29,7 @@ struct result {
   uint8_t *labels, *file; /* voxels; the saved file's bytes */
   uint16_t *probabilities;
   size_t voxels, file_bytes;
-  double ml[LABELS_MOST];
+  double ml[LABELS_MOST], soft_ml[LABELS_MOST];
 };
 
 /* ---- the round ---- */
@@ -72,8 +72,11 @@ static enum vn_status scan_segment(const struct host *h, struct vn_segmenter *se
   const struct vn_image *images[] = {&image};
   const struct vn_segment_options options = {
       .size = sizeof options, .largest_component = true, .mirror = {true, false, false}};
-  const struct vn_label_map map = {
-      .size = sizeof map, .data = r->labels, .elem_bytes = 1, .probabilities = r->probabilities};
+  const struct vn_label_map map = {.size = sizeof map,
+                                   .data = r->labels,
+                                   .elem_bytes = 1,
+                                   .probabilities = r->probabilities,
+                                   .soft_ml = r->soft_ml};
   struct vn_segmenter_info info = {.size = sizeof info};
   struct vn_measure measures[LABELS_MOST];
   uint64_t bytes;
@@ -162,6 +165,7 @@ static void file_take(const struct host *h, struct result *r) {
 static bool result_equal(const struct result *a, const struct result *b) {
   return !memcmp(a->labels, b->labels, a->voxels) && a->file_bytes == b->file_bytes &&
          !memcmp(a->file, b->file, a->file_bytes) && !memcmp(a->ml, b->ml, sizeof a->ml) &&
+         !memcmp(a->soft_ml, b->soft_ml, sizeof a->soft_ml) &&
          !memcmp(a->probabilities, b->probabilities,
                  a->voxels * LABELS_MOST * sizeof *a->probabilities);
 }
@@ -170,6 +174,7 @@ static void result_clear(struct result *r) {
   memset(r->labels, 0x5A, r->voxels);
   memset(r->probabilities, 0, r->voxels * LABELS_MOST * sizeof *r->probabilities);
   memset(r->ml, 0, sizeof r->ml);
+  memset(r->soft_ml, 0, sizeof r->soft_ml);
 }
 
 static struct { size_t refused, passed, unmet, wrong; } ends;

@@ -27,7 +27,7 @@ def brain_is_vnet_runs():
     for entry, have in zip(report["labels"], result.measures):
         assert have.voxels == entry["voxels"] > 0
         assert np.allclose(have.ml, entry["ml"]) and np.allclose(have.centroid_mm, entry["centroid_mm"], atol=1e-3)
-        assert np.allclose([have.mean, have.sd], [entry["mean"], entry["sd"]])
+        assert np.allclose([have.mean, have.sd, have.soft_ml], [entry["mean"], entry["sd"], entry["soft_ml"]])
     assert result.volumes_ml[result.names[1]] == result.measures[1].ml
     assert result.report.windows == report["windows"] and result.report.network_s > 0
     nibabel.save(result.to_nibabel(), folder / "mine.nii.gz")

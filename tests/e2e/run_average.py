@@ -1,10 +1,13 @@
-"""Averages of several models: vnet-run a.plan,b.plan against numpy's mean of what each of them gives.
+"""Averages of several models: vnet-run a.plan,b.plan against numpy's mean of what each of them gives; and what
+probabilities add up to, of one model and of several.
 
     run_average.py BIN_DIR FIXTURES_DIR
 
 Models are untrained members of the family, whose answers differ, and those of tests/fixtures/scan, whose
 bytes are changed here and there. Scans are written and results read by nibabel.
 """
+import csv
+import io
 import json
 import os
 import pathlib
@@ -242,6 +245,46 @@ def regions_are_averaged():
     refused(5, "the network's regions leave [0, 1]", [loose, loose], scan, *out)
 
 
+# ---- soft volumes ----
+
+
+def soft_volumes(models, scan, *words):
+    """Of labels, and of regions, whose rows come behind them."""
+    rows = list(csv.DictReader(io.StringIO(run(models, scan, *words, "-o", folder / "v.nii", "--csv", "-q"))))
+    report = json.loads(run(models, scan, *words, "-o", folder / "v.nii", "--json", "-q"))
+    want = [each["soft_ml"] for each in report["labels"] + report.get("regions", [])]
+    have = [float(row["soft_ml"]) if row["soft_ml"] else None for row in rows]
+    assert have == want, (have, want)
+    return np.array(have, float)  # None is NaN
+
+
+def soft_volumes_are_sums():
+    """Of the probabilities that are written: exactly where the network ends in them, and nearly where they
+    are made of scores that were interpolated. The voxels of SCAN are 1.92 cubic millimetres."""
+    fine = member("fine", "--patch", "12x20x24", "--seed", "5", "--orientation", "LIP", "--spacing", "0.9 1.1 2.3",
+                  "--intensity", "zscore", "--tail", "softmax")
+    for model, near in ((FOLDS[0], 1e-6), (fine, 1e-6), (FOLDS[2], 1e-6), (FOLDS[1], 1e-2)):
+        for words in ((), ("--mirror", "dw"), ("--overlap", "0")):
+            want = scores_of([model], SCAN, *words)[0].sum((0, 1, 2), dtype=float) * 1.92e-3
+            have = soft_volumes([model], SCAN, *words)
+            assert np.allclose(have, want, near, 1e-6) and (have > 0.1).all(), (model, words, have, want)
+            assert abs(have.sum() - np.prod(SHAPE) * 1.92e-3) < 1e-5, have
+    counted = [label["ml"] for label in json.loads(run(FOLDS[:1], SCAN, "-o", folder / "v.nii", "--json", "-q"))["labels"]]
+    assert not np.allclose(soft_volumes(FOLDS[:1], SCAN), counted, 1e-2), "soft volumes are those of the labels"
+    mean = np.mean([soft_volumes([f], SCAN) for f in FOLDS], 0)
+    for words in ((), ("--threads", "1"), ("--threads", "3"), ("--largest-component",)):
+        assert np.allclose(soft_volumes(FOLDS, SCAN, *words), mean, 0, 2e-6), words
+
+
+def soft_volumes_of_regions():
+    regions = changed("regions", "soft")
+    scan = save("regions.nii", random.uniform(0, 4, (20, 18, 13)).astype(np.float32))
+    want = scores_of([regions], scan)[0].sum((0, 1, 2), dtype=float) * 1.92e-3
+    assert np.allclose(soft_volumes([regions], scan), [*want, *want[1:]], 1e-6)
+    loose = changed("levels", "soft_loose", end="threshold 0.5")
+    assert np.isnan(soft_volumes([loose], scan)).all()  # they are no probabilities, and labels all the same
+
+
 # ---- what does not go together ----
 
 
@@ -303,7 +346,7 @@ def names_and_models_of_onnx():
 
 
 for test in (mean_is_numpys, threads_change_nothing, filling_is_background, clean_up_is_of_the_mean,
-             reports_name_all_models, many_scans, regions_are_averaged, misfits_are_refused, channels_are_averaged,
-             names_and_models_of_onnx):
+             reports_name_all_models, many_scans, regions_are_averaged, soft_volumes_are_sums,
+             soft_volumes_of_regions, misfits_are_refused, channels_are_averaged, names_and_models_of_onnx):
     test()
     print(test.__name__.replace("_", " "), flush=True)

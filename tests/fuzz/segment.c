@@ -130,11 +130,13 @@ static void segment(struct fuzz_bytes *bytes, struct vn_segmenter *segmenter, si
   for (int i = 0; i < 3; i++) options.mirror[i] = fuzz_take(bytes, 4) == 1;
   size_t voxels = image.dim[0] * image.dim[1] * image.dim[2];
   bool probabilities = fuzz_take(bytes, 2);
+  double soft_ml[5];
   struct vn_label_map map = {.size = sizeof map,
                              .elem_bytes = 1,
                              .data = malloc(voxels),
                              .probabilities = probabilities ? malloc(voxels * labels * 4) : NULL,
-                             .probability = VN_PROBABILITY_F32};
+                             .probability = VN_PROBABILITY_F32,
+                             .soft_ml = kind % 2 ? soft_ml : NULL};
   struct vn_segment_report report = {.size = sizeof report};
   struct vn_measure measures[5];
   struct vn_segmenter_info info = {.size = sizeof info};

@@ -6,7 +6,9 @@ HEADS is what heads.sh has fetched; TABLE the --label-table that the model was t
 whole-head label maps that it was not trained on. What is printed:
 
     rendered   Dice of each class over scans rendered from MAPS, and the mean over classes
-    volumes    of ten renderings of one map: predicted over true volume, least and most, of each class
+    volumes    of ten renderings of one map: found over true volume, least and most, of each class, by its voxels and
+               by its probabilities (soft_ml)
+    repeated   the same of ch2 as other scanners might have seen it, over ch2 as it is
     surfaces   pycortex's subject: Dice of white matter (with what its surface encloses: nuclei, ventricles) and of
                cortex against the subject's own surfaces; hippocampus and amygdala, which lie between the two,
                are left out of both. Beside Atropos (parts_peers.sh), if it is there: the same within the pial
@@ -68,8 +70,14 @@ def call(*words):
 
 
 def segmented(args, scratch, scan):
-    call(args.build / "tools" / "vnet-run", scratch / "model.plan", scan, "-o", scratch / "found.nii.gz", "-q")
+    call(args.build / "tools" / "vnet-run", scratch / "model.plan", scan, "-o", scratch / "found.nii.gz", "-q",
+         "--csv", scratch / "found.csv")
     return voxels(scratch / "found.nii.gz")
+
+
+def measured(scratch):
+    """Of the scan that was segmented last: what its classes have of ml and soft_ml."""
+    return np.array([[float(row["ml"]), float(row["soft_ml"])] for row in csv.DictReader(open(scratch / "found.csv"))])
 
 
 def renderings(args, scratch, maps, count, seed):
@@ -98,17 +106,51 @@ def rendered(args, scratch):
           f"least {min(major):.3f}")
 
 
+def of_many(ratios):
+    """By voxels, and by probabilities."""
+    return "   ".join(f"{min(ratio):.3f} to {max(ratio):.3f}, mean {np.mean(ratio):.3f}" for ratio in zip(*ratios))
+
+
 def volumes(args, scratch):
     one = scratch / "one"
     one.mkdir()
     shutil.copy(sorted(args.maps.glob("*.nii*"))[0], one)
     ratios = {c: [] for c in args.classes.name}
     for found, true in renderings(args, scratch, one, 10, 2001):
+        ml = measured(scratch)
         for c in ratios:
             if (true == c).sum() > 50:
-                ratios[c].append((found == c).sum() / (true == c).sum())
+                ratios[c].append(ml[c] / (ml[0, 0] / (found == 0).sum() * (true == c).sum()))
     for c, ratio in ratios.items():
-        print(f"  {args.classes.name[c]:32} {min(ratio):.3f} to {max(ratio):.3f}, mean {np.mean(ratio):.3f}")
+        print(f"  {args.classes.name[c]:32} {of_many(ratio)}")
+
+
+def disturbed(scan):
+    """Turned about each axis, in thick slices, blurred, under a bias field with noise."""
+    image, affine = np.asanyarray(scan.dataobj).astype(np.float32), scan.affine
+    for axes in ((1, 2), (0, 2), (0, 1)):
+        yield nibabel.Nifti1Image(ndimage.rotate(image, 15, axes, reshape=False, order=1), affine)
+    thick = image[:, :, :image.shape[2] // 4 * 4].reshape(*image.shape[:2], -1, 4).mean(3)
+    yield nibabel.Nifti1Image(thick, affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 4, 1.5], [0, 0, 0, 1]]))
+    yield nibabel.Nifti1Image(ndimage.gaussian_filter(image, 0.8), affine)
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in image.shape), indexing="ij", sparse=True)
+    field = np.exp(0.4 * x + 0.3 * y * z - 0.3 * z * z + 0.2 * np.sin(3 * y))
+    noise = np.random.default_rng(1).normal(0, 0.05 * np.percentile(image, 99), image.shape)
+    yield nibabel.Nifti1Image(np.abs(image * field + noise).astype(np.float32), affine)
+
+
+def repeated(args, scratch):
+    segmented(args, scratch, args.mricron / "ch2.nii.gz")
+    plain, ratio = measured(scratch), []
+    for scan in disturbed(nibabel.load(args.mricron / "ch2.nii.gz")):
+        nibabel.save(scan, scratch / "disturbed.nii")
+        segmented(args, scratch, scratch / "disturbed.nii")
+        ratio.append(measured(scratch) / plain)
+    for c, name in args.classes.name.items():
+        print(f"  {name:32} {of_many([each[c] for each in ratio])}")
+    off = np.abs(np.array(ratio) - 1)[:, 1:]
+    print(f"  off by {off[..., 0].mean():.3f} and {off[..., 1].mean():.3f} on average, "
+          f"{off[..., 0].max():.3f} and {off[..., 1].max():.3f} at most")
 
 
 def filled(surfaces, scan, fine=2):
@@ -158,7 +200,7 @@ def atlas(args, scratch):
 
 
 def main():
-    parts = {"rendered": rendered, "volumes": volumes, "surfaces": surfaces, "atlas": atlas}
+    parts = {"rendered": rendered, "volumes": volumes, "repeated": repeated, "surfaces": surfaces, "atlas": atlas}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("heads", "build", "model", "table", "maps"):
         parser.add_argument(name, type=pathlib.Path)

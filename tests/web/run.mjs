@@ -35,8 +35,9 @@ async function test(name, body) {
 
 /* ---- what is expected ---- */
 
-execFileSync('build/tools/vnet-run', ['-q', `${PAGE}/brain.plan`, CH2, '-o', `${scratch}/native.nii`, '--isa', 'portable',
-                                      '--largest-component']);
+const rows = execFileSync('build/tools/vnet-run', ['-q', `${PAGE}/brain.plan`, CH2, '-o', `${scratch}/native.nii`, '--isa', 'portable',
+                                                   '--largest-component', '--csv'], {encoding: 'utf8'}).split('\n');
+const softMl = Number(rows[2].split(',')[rows[0].split(',').indexOf('soft_ml')]);
 const native = fs.readFileSync(`${scratch}/native.nii`);
 const plan = fs.readFileSync(`${PAGE}/brain.plan`);
 /* One class in a byte from 352 on, voxels of 1 mm. */
@@ -163,6 +164,7 @@ async function packageTests(browser, server, threads) {
     assert.ok(got.longest < 1000, `the page stood still for ${got.longest} ms`);
     assert.equal(got.classes[1].name, 'brain');
     assert.ok(Math.abs(got.classes[1].ml - ml) < 1e-6, `${got.classes[1].ml} ml for ${ml}`);
+    assert.ok(Math.abs(got.classes[1].softMl - softMl) < 1e-6, `${got.classes[1].softMl} ml for ${softMl}`);
     assert.ok(got.memory < 400 << 20, `${got.memory} bytes`);
     assert.equal(got.warning, null);
   });

@@ -292,6 +292,8 @@ static enum vn_status map_open(const struct run_session *session, const struct r
   *map = (struct vn_label_map){.size = sizeof *map, .elem_bytes = run_label_bytes(session)};
   map->data = malloc(run_elems(input) * map->elem_bytes);
   if (!map->data) return vn_fail(diag, VN_E_MEMORY, "out of memory for the labels");
+  map->soft_ml = calloc(session->info.labels, sizeof *map->soft_ml);
+  if (!map->soft_ml) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   const size_t regions = session->info.regions;
   if (regions && !(map->regions = calloc(regions, run_elems(input))))
     return vn_fail(diag, VN_E_MEMORY, "out of memory for the regions");
@@ -338,6 +340,7 @@ enum vn_status run_case(const struct run_session *session, const struct run_file
   vn_os_unmap(result.map.probabilities, scores_bytes);
   free(result.map.data);
   free(result.map.regions);
+  free(result.map.soft_ml);
   free(result.measures);
   return status;
 }

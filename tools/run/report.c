@@ -142,14 +142,22 @@ static struct measured measured(const struct run_session *session, size_t index)
   return (struct measured){region ? "region" : "label", session->labels[number].name, number};
 }
 
-static void measure_print(struct cli_json *json, const struct run_session *session, size_t index,
-                          const struct vn_measure *m) {
+/* A region's probabilities are those of the label with its number. */
+static double soft_ml(const struct run_session *session, const struct run_result *result,
+                      size_t index) {
+  return result->map.soft_ml[measured(session, index).number];
+}
+
+static void measure_print(struct cli_json *json, const struct run_session *session,
+                          const struct run_result *result, size_t index) {
+  const struct vn_measure *m = &result->measures[index];
   const struct measured of = measured(session, index);
   cli_json_open(json, NULL, '{');
   cli_json_count(json, of.kind, of.number);
   cli_json_text(json, "name", of.name);
   cli_json_count(json, "voxels", m->voxels);
   cli_json_real(json, "ml", m->ml, 6);
+  real_or_null(json, "soft_ml", soft_ml(session, result, index));
   real_or_null(json, "mean", m->mean);
   real_or_null(json, "sd", m->sd);
   cli_json_open(json, "centroid_mm", '[');
@@ -167,11 +175,11 @@ void report_json(FILE *out, const struct run_session *session, const struct run_
   work_print(&json, session, input, result);
   cli_json_open(&json, "labels", '[');
   const size_t labels = session->info.labels, all = labels + session->info.regions;
-  for (size_t i = 0; i < labels; i++) measure_print(&json, session, i, &result->measures[i]);
+  for (size_t i = 0; i < labels; i++) measure_print(&json, session, result, i);
   cli_json_close(&json, ']');
   if (all > labels) {
     cli_json_open(&json, "regions", '[');
-    for (size_t i = labels; i < all; i++) measure_print(&json, session, i, &result->measures[i]);
+    for (size_t i = labels; i < all; i++) measure_print(&json, session, result, i);
     cli_json_close(&json, ']');
   }
   cli_json_close(&json, '}');
@@ -234,9 +242,9 @@ static void row_end(FILE *out, const struct run_session *session) {
 }
 
 void report_csv_header(FILE *out) {
-  fputs(
-      "scan,status,message,label,name,voxels,ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa,options\n",
-      out);
+  fputs("scan,status,message,label,name,voxels,ml,soft_ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa,"
+        "options\n",
+        out);
 }
 
 void report_csv_rows(FILE *out, const struct run_session *session, const char *scan,
@@ -252,6 +260,7 @@ void report_csv_rows(FILE *out, const struct run_session *session, const char *s
     cli_csv_text(out, of.name);
     fprintf(out, ",%" PRIu64, (uint64_t)m->voxels);
     number_print(out, m->ml);
+    number_print(out, soft_ml(session, result, i));
     number_print(out, m->mean);
     number_print(out, m->sd);
     for (int axis = 0; axis < 3; axis++) number_print(out, m->centroid_mm[axis]);
@@ -264,7 +273,7 @@ void report_csv_failure(FILE *out, const struct run_session *session, const char
   cli_csv_text(out, scan);
   fputs(",failed,", out);
   cli_csv_text(out, sentence);
-  fputs(",,,,,,,,,", out);
+  fputs(",,,,,,,,,,", out);
   row_end(out, session);
 }
 

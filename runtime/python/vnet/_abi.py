@@ -94,7 +94,7 @@ class vn_segment_options(Structure):
 class vn_label_map(Structure):
     _fields_ = [("size", c_size_t), ("data", c_void_p), ("elem_bytes", c_size_t),
                 ("stride", c_ssize_t * 3), ("probabilities", c_void_p), ("probability", c_int),
-                ("regions", c_void_p)]
+                ("regions", c_void_p), ("soft_ml", POINTER(c_double))]
 
 
 class vn_segment_report(Structure):

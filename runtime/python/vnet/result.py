@@ -29,6 +29,7 @@ class Measure(NamedTuple):
     mean: float  # of the image's values under the label
     sd: float  # of the population
     centroid_mm: Tuple[float, float, float]  # in the image's world
+    soft_ml: float  # what the label's probabilities add up to; NaN: they are none
 
 
 class Report(NamedTuple):

@@ -2,7 +2,7 @@
 
 Orientation, resampling, intensities and windows are the library's; what an image is, is image.py's.
 """
-from ctypes import POINTER, byref, c_uint64, pointer as pointer_to, sizeof
+from ctypes import POINTER, byref, c_double, c_uint64, pointer as pointer_to, sizeof
 from operator import index
 from typing import Any, List, Optional, Sequence, Tuple, Union
 
@@ -144,16 +144,18 @@ class Segmenter:
         label_map = _label_map(labels)
         scores = self._add_scores(label_map, shape, probabilities)
         each = self._add_regions(label_map, shape) if regions else None
+        soft_ml = (c_double * len(self.labels))()
+        label_map.soft_ml = soft_ml
         report = _abi.vn_segment_report(size=sizeof(_abi.vn_segment_report))
         pointers = _pointers(images)
 
-        def work(diag: _abi.vn_diag, _alive: Any = (images, labels, scores, each)) -> int:
+        def work(diag: _abi.vn_diag, _alive: Any = (images, labels, scores, each, soft_ml)) -> int:
             with self._handle.use() as segmenter:
                 return lib.vn_segment(segmenter, pointers, len(images), byref(options),
                                       byref(label_map), byref(report), byref(diag))
 
         run(work, options=options, cancel=cancel, progress=progress)
-        measures = _measure(images[0], label_map, len(self.labels), labels)
+        measures = _measure(images[0], label_map, soft_ml, labels)
         views = [None if array is None else array.transpose(0, 3, 2, 1) for array in (scores, each)]
         return Result(labels, views[0], self.labels, measures, _report(report), images[0], views[1])
 
@@ -276,16 +278,17 @@ def _label_map(labels: np.ndarray) -> _abi.vn_label_map:
     return label_map
 
 
-def _measure(image: Image, label_map: _abi.vn_label_map, count: int,
+def _measure(image: Image, label_map: _abi.vn_label_map, soft_ml: Sequence[float],
              labels: np.ndarray) -> List[Measure]:
+    count = len(soft_ml)
     found = (_abi.vn_measure * count)()
 
     def work(diag: _abi.vn_diag, _alive: Any = (image, labels)) -> int:
         return lib.vn_measure_labels(byref(image.view), byref(label_map), count, found, byref(diag))
 
     run(work)  # cannot be stopped, and need not: seconds at most
-    return [Measure(each.voxels, each.ml, each.mean, each.sd, tuple(each.centroid_mm))
-            for each in found]
+    return [Measure(each.voxels, each.ml, each.mean, each.sd, tuple(each.centroid_mm), soft)
+            for each, soft in zip(found, soft_ml)]
 
 
 def _report(raw: _abi.vn_segment_report) -> Report:

@@ -96,6 +96,8 @@ export interface Label {
 export interface MeasuredLabel extends Label {
   voxels: number;
   ml: number;
+  /** What the label's probabilities add up to; NaN where they are none. */
+  softMl: number;
   /** Of the image's values under the label; NaN where there are none. */
   mean: number;
   sd: number;

@@ -206,8 +206,8 @@ async function written(name) {
 
 function measure(value) {
   module._web_measure(web, value);
-  const [voxels, ml, mean, sd, x, y, z] = numbers();
-  return {voxels, ml, mean, sd, centroid: [x, y, z]};
+  const [voxels, ml, mean, sd, x, y, z, softMl] = numbers();
+  return {voxels, ml, softMl, mean, sd, centroid: [x, y, z]};
 }
 
 async function segment({images, files, options, labels, limit}) {
