@@ -213,7 +213,9 @@ void *vn_os_pages(size_t bytes, size_t *map_bytes) {
 
 void vn_os_pages_large(void *from, size_t bytes) {
 #ifdef MADV_HUGEPAGE
-  madvise(from, bytes, MADV_HUGEPAGE);
+  const uintptr_t begin = ((uintptr_t)from + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+  const uintptr_t end = ((uintptr_t)from + bytes) / HUGE_BYTES * HUGE_BYTES;
+  if (begin < end) madvise((void *)begin, end - begin, MADV_HUGEPAGE);
 #else
   (void)from, (void)bytes;
 #endif

@@ -18,6 +18,7 @@
 #include "float_mode.h"
 #include "foreground.h"
 #include "options.h"
+#include "os.h"
 #include "soft_volume.h"
 
 /* ---- scores to labels ---- */
@@ -72,7 +73,7 @@ static enum vn_status average_open(struct vn_crew *crew, struct vn_diag *diag) {
   crew->average.models = crew->count;
   if (crew->count == 1) return VN_OK;
   const uint64_t bytes = vn_crew_average_bytes(crew);
-  if (bytes <= SIZE_MAX) crew->average.sum = calloc((size_t)bytes, 1);
+  if (bytes <= SIZE_MAX) crew->average.sum = vn_os_zeros((size_t)bytes, 1);
   return crew->average.sum
              ? VN_OK
              : vn_fail(diag, VN_E_MEMORY, "out of memory for the mean of %zu models", crew->count);

@@ -109,6 +109,21 @@ static void folder_and_lock(void **state) {
   rmdir(folder);
 }
 
+static void zeros(void **state) {
+  (void)state;
+  static const size_t each[] = {1, 4095, (size_t)5 << 20};
+  for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
+    const size_t bytes = 3 * each[i];
+    unsigned char *memory = vn_os_zeros(each[i], 3);
+    assert_non_null(memory);
+    for (size_t k = 0; k < bytes; k++) assert_int_equal(memory[k], 0);
+    memset(memory, 1, bytes);
+    free(memory);
+  }
+  const volatile size_t too_many = SIZE_MAX / 2;
+  assert_null(vn_os_zeros(too_many, 3));
+}
+
 static void pages(void **state) {
   (void)state;
   size_t map_bytes;
@@ -125,10 +140,8 @@ static void pages(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(patterns),
-      cmocka_unit_test(names),
-      cmocka_unit_test(folder_and_lock),
-      cmocka_unit_test(pages),
+      cmocka_unit_test(patterns), cmocka_unit_test(names), cmocka_unit_test(folder_and_lock),
+      cmocka_unit_test(zeros),    cmocka_unit_test(pages),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -290,12 +290,12 @@ static enum vn_status map_open(const struct run_session *session, const struct r
                                const struct run_input *input, struct vn_label_map *map,
                                size_t *scores_bytes, struct vn_diag *diag) {
   *map = (struct vn_label_map){.size = sizeof *map, .elem_bytes = run_label_bytes(session)};
-  map->data = malloc(run_elems(input) * map->elem_bytes);
+  map->data = vn_os_zeros(run_elems(input), map->elem_bytes);
   if (!map->data) return vn_fail(diag, VN_E_MEMORY, "out of memory for the labels");
   map->soft_ml = calloc(session->info.labels, sizeof *map->soft_ml);
   if (!map->soft_ml) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   const size_t regions = session->info.regions;
-  if (regions && !(map->regions = calloc(regions, run_elems(input))))
+  if (regions && !(map->regions = vn_os_zeros(regions, run_elems(input))))
     return vn_fail(diag, VN_E_MEMORY, "out of memory for the regions");
   return files->scores ? scores_open(session, files, input, map, scores_bytes, diag) : VN_OK;
 }
