@@ -68,12 +68,16 @@ void vn_os_pages_free(void *pages, size_t map_bytes); /* accepts NULL */
 /* Gives the memory of the pages that lie wholly inside back to the system: they read as zero. */
 void vn_os_pages_drop(void *from, size_t bytes);
 
-/* Asks for large pages in memory that is not from vn_os_pages, where they lie wholly inside. */
+/* Asks for large pages in memory, where they lie wholly inside. */
 void vn_os_pages_large(void *from, size_t bytes);
 
-/* calloc for what many threads are about to fill: large pages where they pay. Small ones of memory
- * that is written to for the first time, each a fault while the others wait, took a third of a run
- * whose scores are hundreds of megabytes. */
+/* malloc and calloc of what is large and soon written to: large pages where the system has them.
+ * Every small one would be a fault, for which other threads wait. */
+static inline void *vn_os_room(size_t bytes) {
+  void *room = malloc(bytes);
+  if (room) vn_os_pages_large(room, bytes);
+  return room;
+}
 static inline void *vn_os_zeros(size_t count, size_t bytes) {
   void *zeros = calloc(count, bytes);
   if (zeros) vn_os_pages_large(zeros, count * bytes);

@@ -216,11 +216,11 @@ VN_SEGMENT_API enum vn_status vn_segmenter_memory(const struct vn_segmenter *seg
  * blended scores; of regions they need not sum to 1, and label 0 has what the most probable one
  * leaves.
  *
- * Soft volumes are sums of these probabilities over the image, which are made where the model has
- * its scores, on its own grid; filling and clean-up do not change them, and of several models they
- * are the mean. Where a border is in doubt a voxel counts for each of its labels in part, so that a
- * label which is the more probable one by little gains nothing. NaN: the network's regions are no
- * probabilities.
+ * Soft volumes are sums of these probabilities over the image, made where the model has its scores,
+ * on its own grid; label 0 of regions has what the most probable one leaves there. Filling and
+ * clean-up do not change them, and of several models they are the mean. Where a border is in doubt
+ * a voxel counts for each of its labels in part, so that a label which is the more probable one by
+ * little gains nothing. NaN: the network's regions are no probabilities.
  *
  * VN_E_ARGUMENT: an image or a buffer that makes no sense; VN_E_FORMAT: voxels that are not finite,
  * scores that are not; VN_E_UNSUPPORTED: image and model do not go together; VN_E_MEMORY: also when

@@ -174,7 +174,7 @@ static enum vn_status voxels_alloc(struct vn_scan *scan, uint64_t limit_bytes,
     return vn_fail(diag, VN_E_MEMORY, "its voxels take %.0f MiB, and %.0f MiB are %s",
                    (double)bytes / 0x1p20, (double)limit / 0x1p20,
                    limit_bytes ? "the limit" : "free");
-  scan->voxels = vn_os_zeros(bytes, 1);
+  scan->voxels = vn_os_room(bytes);
   return scan->voxels ? VN_OK
                       : vn_fail(diag, VN_E_MEMORY, "out of memory for %zu voxels", scan->elems);
 }

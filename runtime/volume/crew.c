@@ -7,6 +7,7 @@
 #include "float_mode.h"
 #include "options.h"
 #include "size.h"
+#include "soft_volume.h"
 
 enum { WINDOWS_MOST = 10000, WINDOW_VOX = 64 * 64 * 64 };
 
@@ -170,7 +171,7 @@ static uint64_t more_bytes(const struct vn_model_run *run) {
     most = most > fit ? most : fit;
     matched = vn_plus(matched, vn_source_matched_bytes(&run->sources[i], vn_first_image(run)));
   }
-  return vn_plus(most, matched);
+  return vn_plus(vn_plus(most, vn_soft_volume_bytes(s->classes, &run->grid)), matched);
 }
 
 uint64_t vn_crew_average_bytes(const struct vn_crew *crew) {

@@ -111,8 +111,12 @@ static size_t label_of(const struct vn_decision *d, const float *scores) {
 
 /* ---- probabilities ---- */
 
+static float clamped(float p) {
+  return p < 0 ? 0 : p > 1 ? 1 : p;
+}
+
 static void probability_put(const struct vn_label_map *map, size_t at, float p) {
-  p = p < 0 ? 0 : p > 1 ? 1 : p;
+  p = clamped(p);
   if (map->probability == VN_PROBABILITY_F32)
     ((float *)map->probabilities)[at] = p;
   else
@@ -157,21 +161,19 @@ static bool probable(const float *scores, size_t count) {
   return all;
 }
 
-static double clamped(float p) {
-  return p < 0 ? 0 : p > 1 ? 1 : (double)p;
-}
-
 void vn_decision_probabilities(const struct vn_decision *d, const float *scores, double *p) {
   if (has_rest(d)) {
     const bool all = probable(scores, d->channels);
-    p[0] = all ? clamped(rest_of(d, scores)) : NAN;
-    for (size_t c = 0; c < d->channels; c++) p[c + 1] = all ? clamped(scores[c]) : NAN;
+    p[0] = all ? (double)clamped(rest_of(d, scores)) : (double)NAN;
+    for (size_t c = 0; c < d->channels; c++)
+      p[c + 1] = all ? (double)clamped(scores[c]) : (double)NAN;
     return;
   }
   const float most = scores[highest(scores, d->channels)];
   double sum = 0;
   for (size_t c = 0; c < d->channels; c++) {
-    p[c] = vn_exp((double)(scores[c] - most));
+    const float below = scores[c] - most;
+    p[c] = below > -40 ? vn_exp((double)below) : 0; /* beside 1 it is no digit of a double */
     sum += p[c];
   }
   for (size_t c = 0; c < d->channels; c++) p[c] /= sum;

@@ -1,5 +1,5 @@
 /* From a voxel's blended scores to its label, its probabilities and the regions that it belongs to.
- * Called by segment.c and, row by row, by window.c.
+ * Called by segment.c, by soft_volume.c and, row by row, by window.c.
  *
  * What scores mean is the plan's to say (vn_plan_meaning). Of labels that exclude each other the
  * highest is a voxel's, the lowest of equals. Where each channel is a region of its own, region c
@@ -39,7 +39,7 @@ void vn_decision_close(struct vn_decision *decision);
 void vn_decision_take(struct vn_decision *decision, const struct vn_palette *palette);
 
 /* One point's scores as probabilities of its labels, p[labels]; NaN where they cannot be such. Not
- * of SOFTMAX, whose scores are probabilities. */
+ * of SOFTMAX, whose scores are such, but for their sum. */
 void vn_decision_probabilities(const struct vn_decision *decision, const float *scores, double *p);
 
 /* Scores of certain background: idle[channels]. */

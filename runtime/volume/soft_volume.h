@@ -3,8 +3,9 @@
  *
  * They are made on the network's grid, where the scores are final, and a point of it counts for as
  * many voxels as are interpolated from it. Of networks that end in probabilities this is the sum of
- * what the image's voxels get; of others it is nearly so, for there scores are interpolated. What
- * comes after the network, filling and clean-up, is not in it. */
+ * what the image's voxels get; of others it is nearly so, for there scores are interpolated, and so
+ * it is of what regions leave to label 0. What comes after the network, filling and clean-up, is
+ * not in it. */
 #ifndef VNET_SOFT_VOLUME_H
 #define VNET_SOFT_VOLUME_H
 
@@ -16,8 +17,11 @@ struct vn_soft_volume {
   const struct vn_grid *grid;
   size_t labels;
   double *share[3]; /* [grid.dim]: how many voxels' worth comes from plane d, row h, column w */
-  double *sum;      /* [grid.dim[0]][2][labels]: of a plane; and one point's */
+  double *sum;      /* [grid.dim[0]][stride]: of a plane, [labels]; behind them one point's */
 };
+
+/* What vn_soft_volume_open allocates, but for the shares. */
+uint64_t vn_soft_volume_bytes(size_t labels, const struct vn_grid *grid);
 
 /* Borrows both. To be closed in any case. VN_E_MEMORY. */
 enum vn_status vn_soft_volume_open(const struct vn_decision *decision, const struct vn_grid *grid,

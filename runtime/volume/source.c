@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "match.h"
+#include "os.h"
 #include "size.h"
 
 /* Rough, for progress alone: nanoseconds of a thread for a voxel. */
@@ -54,7 +55,7 @@ static enum vn_status match(struct vn_source *s, const struct vn_image *onto,
                             struct vn_stage *stage, struct vn_diag *diag) {
   size_t bytes;
   if (__builtin_mul_overflow(vn_image_elems(onto), sizeof(float), &bytes) ||
-      !(s->matched = malloc(bytes)))
+      !(s->matched = vn_os_room(bytes)))
     return vn_fail(diag, VN_E_MEMORY, "out of memory for an image on another one's grid");
   vn_stage_begin(stage, MATCH_NS * (double)vn_image_elems(onto));
   enum vn_status status =

@@ -103,15 +103,15 @@ static bool run_alloc(struct run *run) {
   const size_t channels = run->job->count;
   if (!sizes_count(run->job->grid, run->patch, channels, run->classes, &s, &bytes)) return false;
   run->scratch_elems = s.scratch;
-  run->weights = vn_os_zeros(s.window, sizeof(float));
-  run->window = vn_os_zeros(s.window, channels * sizeof(float));
+  run->weights = vn_os_room(s.window * sizeof(float));
+  run->window = vn_os_room(channels * s.window * sizeof(float));
   run->in = calloc(channels, sizeof *run->in);
   run->batch = calloc(run->batches, sizeof *run->batch);
   run->scores = vn_os_zeros(s.ring, s.classes * sizeof(float));
   run->sums = vn_os_zeros(s.ring, sizeof(float));
   run->last = calloc(s.plane, s.classes * sizeof(float));
   run->last_best = calloc(s.plane, sizeof(float));
-  run->scratch = vn_os_zeros(s.scratch, s.depth * sizeof(float));
+  run->scratch = vn_os_room(s.depth * s.scratch * sizeof(float));
   run->lit = malloc(s.depth * sizeof *run->lit);
   return run->weights && run->window && run->in && run->batch && run->scores && run->sums &&
          run->last && run->last_best && run->scratch && run->lit;

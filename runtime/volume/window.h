@@ -1,8 +1,9 @@
 /* Sliding-window inference: windows of the network's size over the grid that grid.h lays over a
  * scan, scores blended and handed on in the scan's own voxels, row by row in the order of planes,
- * as soon as no later window touches them. Placement, padding and weights are those of MONAI's
- * sliding_window_inference (modes "gaussian" with sigma_scale 0.125, and "constant"; cval 0), and
- * so are the scores up to rounding. Called by segment.c; it knows nothing of labels or files.
+ * as soon as no later window touches them; the grid's own planes go to whoever wants them.
+ * Placement, padding and weights are those of MONAI's sliding_window_inference (modes "gaussian"
+ * with sigma_scale 0.125, and "constant"; cval 0), and so are the scores up to rounding. Called by
+ * segment.c; it knows nothing of labels or files.
  *
  * - An axis shorter than the patch is padded with 0 after normalisation, half of it (rounded down)
  *   before.

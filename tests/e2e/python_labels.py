@@ -68,7 +68,11 @@ def options_are_passed_on():
                 plain = result.labels
             else:
                 differ(plain, result.labels)
-        compare_headers(model.segment(image).to_nibabel().header, nibabel.load(folder / "out.nii").header)
+        result = model.segment(image)
+        compare_headers(result.to_nibabel().header, nibabel.load(folder / "out.nii").header)
+        for threads in (1, 3):  # to the last bit
+            with vnet.open(plan("small"), threads=threads) as other:
+                assert [m.soft_ml for m in other.segment(image).measures] == [m.soft_ml for m in result.measures]
         # Windows of background, and voxels that are not finite.
         empty = np.pad(np.full((20, 20, 20), 9, np.float32), ((0, 60), (0, 0), (0, 0)))
         few, all_ = (model.segment(empty, np.eye(4), every_window=e).report for e in (False, True))

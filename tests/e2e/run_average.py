@@ -263,7 +263,9 @@ def soft_volumes_are_sums():
     are made of scores that were interpolated. The voxels of SCAN are 1.92 cubic millimetres."""
     fine = member("fine", "--patch", "12x20x24", "--seed", "5", "--orientation", "LIP", "--spacing", "0.9 1.1 2.3",
                   "--intensity", "zscore", "--tail", "softmax")
-    for model, near in ((FOLDS[0], 1e-6), (fine, 1e-6), (FOLDS[2], 1e-6), (FOLDS[1], 1e-2)):
+    wide = member("wide", "--patch", "32x24x40", "--seed", "6", "--spacing", "1.3 1.3 1.3", "--orientation", "RAS",
+                  "--intensity", "zscore", "--tail", "softmax")  # its window is larger than the scan's grid
+    for model, near in ((FOLDS[0], 1e-6), (fine, 1e-6), (wide, 1e-6), (FOLDS[2], 1e-6), (FOLDS[1], 1e-2)):
         for words in ((), ("--mirror", "dw"), ("--overlap", "0")):
             want = scores_of([model], SCAN, *words)[0].sum((0, 1, 2), dtype=float) * 1.92e-3
             have = soft_volumes([model], SCAN, *words)
@@ -281,6 +283,12 @@ def soft_volumes_of_regions():
     scan = save("regions.nii", random.uniform(0, 4, (20, 18, 13)).astype(np.float32))
     want = scores_of([regions], scan)[0].sum((0, 1, 2), dtype=float) * 1.92e-3
     assert np.allclose(soft_volumes([regions], scan), [*want, *want[1:]], 1e-6)
+    other = changed("regions", "soft_wide", [(BIAS, struct.pack("<3f", -5, -7, -9))], spacing_mm="1.3 1.3 1.3",
+                    orientation="RAS")
+    for models in ([other], [regions, other]):
+        want = scores_of(models, scan)[0].sum((0, 1, 2), dtype=float)[1:] * 1.92e-3
+        have = soft_volumes(models, scan)
+        assert np.allclose(have[1:], [*want, *want], 1e-6) and 0 < have[0] < 20 * 18 * 13 * 1.92e-3, (have, want)
     loose = changed("levels", "soft_loose", end="threshold 0.5")
     assert np.isnan(soft_volumes([loose], scan)).all()  # they are no probabilities, and labels all the same
 

@@ -70,6 +70,10 @@ scan = nibabel.load(scans / "ch2.nii.gz")
 affine, image = scan.affine, np.asanyarray(scan.dataobj).astype(np.float32)
 mask = voxels(sys.argv[4]) > 0 if len(sys.argv) > 4 else mask_make()
 found, report = segmented(image, affine)
+subprocess.run([bin_dir / "vnet-run", plan, folder / "in.nii.gz", "-o", folder / "out.nii.gz", "--scores",
+                folder / "p.nii", "--scores-type", "float32", "-q"], check=True)
+sums = voxels(folder / "p.nii").sum((0, 1, 2), dtype=float) / 1000
+assert np.allclose([label["soft_ml"] for label in report["labels"]], sums, 1e-5), (report["labels"], sums)
 plain = dice(found, mask)
 pieces = ndimage.label(found)[0]
 print(f"as it is {plain:.4f}  {report['seconds']}  {np.count_nonzero(found) / 1000:.0f} ml, mask "

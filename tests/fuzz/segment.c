@@ -155,6 +155,8 @@ static void segment(struct fuzz_bytes *bytes, struct vn_segmenter *segmenter, si
   fuzz_judge(status, &diag);
   for (size_t i = 0; !status && i < voxels; i++)
     if (((uint8_t *)map.data)[i] >= labels) fuzz_broken("a label that the network does not have");
+  for (size_t i = 0; !status && map.soft_ml && i < labels; i++)
+    if (soft_ml[i] < 0) fuzz_broken("a soft volume of %g ml", soft_ml[i]);
   if (!status && vn_measure_labels(&image, &map, labels, measures, &diag))
     fuzz_broken("labels cannot be measured: %s", diag.text);
   free(map.data);

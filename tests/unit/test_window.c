@@ -83,6 +83,7 @@ bool vn_cancel_pressed(const struct vn_cancel *cancel) {
 struct result {
   size_t dim[3];
   float *scores;  /* c d h w, as the goldens */
+  float *planes;  /* the same, of the grid itself: sums, should a plane come twice */
   uint16_t *sure; /* d h w, as they came */
   const char *refusal;
 };
@@ -98,6 +99,15 @@ static const char *keep(void *context, size_t d, size_t h, const float *scores,
       r->scores[c * n[0] * n[1] * n[2] + at] = scores[w * 2 + c];
   }
   return r->refusal;
+}
+
+static void plane_keep(void *context, size_t d, const float *scores, size_t columns) {
+  struct result *r = context;
+  const size_t *n = r->dim;
+  for (size_t h = 0; h < n[1]; h++)
+    for (size_t w = 0; w < n[2]; w++)
+      for (size_t c = 0; c < 2; c++)
+        r->planes[((c * n[0] + d) * n[1] + h) * n[2] + w] += scores[(h * columns + w) * 2 + c];
 }
 
 struct net {
@@ -123,6 +133,7 @@ static void net_open(struct net *net, const size_t size[3], const size_t patch[3
   net->exec.out = calloc(window * OUT_STRIDE, sizeof(float));
   net->voxels = calloc(elems, sizeof(float));
   net->result.scores = calloc(2 * elems, sizeof(float));
+  net->result.planes = calloc(2 * elems, sizeof(float));
   net->result.sure = calloc(elems, sizeof(uint16_t));
   for (uint32_t i = 0; i < elems; i++) net->voxels[i] = (float)((i * 2654435761u) >> 20) / 4096;
   struct vn_view view = {.dim = {size[0], size[1], size[2]}, .spacing_mm = {1, 1, 1}};
@@ -154,6 +165,7 @@ static void net_close(struct net *net) {
   free(net->exec.out);
   free(net->voxels);
   free(net->result.scores);
+  free(net->result.planes);
   free(net->result.sure);
 }
 
@@ -200,10 +212,14 @@ static void scores_are_monai(void **state) {
     struct vn_window_report report;
     struct vn_diag diag;
     net_open(&net, cases[i][0], cases[i][1]);
+    net.job.plane = plane_keep;
+    net.job.plane_context = &net.result;
     assert_int_equal(vn_window_run(&net.job, &report, &diag), VN_OK);
     assert_int_equal(report.windows, net.exec.runs);
     float error = worst(net.result.scores, want.data, want.elems);
     if (!(error < 1e-6f)) fail_msg("case %zu: off by %g", i, error);
+    error = worst(net.result.planes, want.data, want.elems);
+    if (!(error < 1e-6f)) fail_msg("case %zu: the grid's planes are off by %g", i, error);
     net_close(&net);
     npy_close(&want);
   }

@@ -290,7 +290,7 @@ static enum vn_status map_open(const struct run_session *session, const struct r
                                const struct run_input *input, struct vn_label_map *map,
                                size_t *scores_bytes, struct vn_diag *diag) {
   *map = (struct vn_label_map){.size = sizeof *map, .elem_bytes = run_label_bytes(session)};
-  map->data = vn_os_zeros(run_elems(input), map->elem_bytes);
+  map->data = vn_os_room(run_elems(input) * map->elem_bytes);
   if (!map->data) return vn_fail(diag, VN_E_MEMORY, "out of memory for the labels");
   map->soft_ml = calloc(session->info.labels, sizeof *map->soft_ml);
   if (!map->soft_ml) return vn_fail(diag, VN_E_MEMORY, "out of memory");

@@ -88,6 +88,17 @@ static bool exists(const char *path) {
   return stat(path, &there) == 0;
 }
 
+/* Has a table these columns? */
+static bool head_same(const char *line) {
+  struct vn_printed head;
+  FILE *out = vn_printed_open(&head);
+  if (out) report_csv_header(out);
+  if (!vn_printed_close(out, &head)) cli_fatal(VN_E_MEMORY, "out of memory");
+  const bool same = strcmp(line, head.text) == 0;
+  free(head.text);
+  return same;
+}
+
 /* Do the rows there come from these plans, this version, ISA and options, and from a run that wrote
  * these files? */
 static bool rows_same(const struct run_session *session, const char *line, bool regions,
@@ -104,11 +115,12 @@ static bool rows_same(const struct run_session *session, const char *line, bool 
 /* More files than are wanted do no harm. */
 static bool rows_finished(const struct run_session *session, const struct run_files *files) {
   char *line = NULL;
-  size_t room = 0, lines = 0;
+  size_t room = 0;
   FILE *file = fopen(files->csv, "r");
-  while (file && lines < 2 && getline(&line, &room, file) >= 0) lines++;
+  const bool whole = file && getline(&line, &room, file) >= 0 && head_same(line) &&
+                     getline(&line, &room, file) >= 0;
   bool same = false;
-  for (int more = 0; more < 4 && lines == 2 && !same; more++)
+  for (int more = 0; more < 4 && whole && !same; more++)
     same = rows_same(session, line, files->regions || more & 1, files->picture || more & 2);
   free(line);
   if (file) fclose(file);
