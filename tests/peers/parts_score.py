@@ -1,6 +1,6 @@
 """Scores of a model of the brain's parts on what no training saw.
 
-    parts_score.py HEADS BUILD MODEL TABLE MAPS [--samples 20] [--mricron FOLDER] [--only PART]
+    parts_score.py HEADS BUILD MODEL TABLE MAPS [--samples 20] [--mricron FOLDER] [--only PART] [--mirror]
 
 HEADS is what heads.sh has fetched; TABLE the --label-table that the model was trained with; MAPS a folder of
 whole-head label maps that it was not trained on. What is printed:
@@ -71,7 +71,7 @@ def call(*words):
 
 def segmented(args, scratch, scan):
     call(args.build / "tools" / "vnet-run", scratch / "model.plan", scan, "-o", scratch / "found.nii.gz", "-q",
-         "--csv", scratch / "found.csv")
+         "--csv", scratch / "found.csv", *(["--mirror", "w"] if args.mirror else []))
     return voxels(scratch / "found.nii.gz")
 
 
@@ -207,6 +207,7 @@ def main():
     parser.add_argument("--samples", type=int, default=20)
     parser.add_argument("--mricron", type=pathlib.Path, default=pathlib.Path("/usr/share/mricron/templates"))
     parser.add_argument("--only", choices=parts)
+    parser.add_argument("--mirror", action="store_true", help="vnet-run --mirror w")
     args = parser.parse_args()
     args.classes = Classes(args.table)
     with tempfile.TemporaryDirectory(prefix="vnet-parts-") as folder:
