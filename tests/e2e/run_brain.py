@@ -16,6 +16,8 @@ import nibabel
 import numpy as np
 from scipy import ndimage
 
+from disturb import THICK, biased, thick, turned
+
 bin_dir, model, scans = (pathlib.Path(p) for p in sys.argv[1:4])
 if not (scans / "ch2.nii.gz").exists():
     sys.exit(77)
@@ -47,22 +49,8 @@ def segmented(image, affine):
     return voxels(folder / "out.nii.gz") > 0, json.loads(out.stdout)
 
 
-def turned(image, mask, axes):
-    turn = dict(angle=15, axes=axes, reshape=False)
-    return ndimage.rotate(image, order=1, **turn), ndimage.rotate(mask.astype(np.float32), order=1, **turn) > 0.5
-
-
-def thick(image, mask):
-    planes = image.shape[2] // 4 * 4
-    slabs = [x[:, :, :planes].reshape(*x.shape[:2], -1, 4).mean(3) for x in (image, mask.astype(np.float32))]
-    return slabs[0], slabs[1] > 0.5
-
-
-def biased(image):
-    x, y, z = (np.linspace(-1, 1, n).reshape([-1 if i == k else 1 for i in range(3)]) for k, n in enumerate(image.shape))
-    field = np.exp(0.4 * x + 0.3 * y * z - 0.3 * z * z + 0.2 * np.sin(3 * y))
-    noise = np.random.default_rng(1).normal(0, 0.05 * np.percentile(image, 99), image.shape)
-    return np.abs(image * field + noise)
+def both(how, image, mask, *words):
+    return how(image, *words), how(mask.astype(np.float32), *words) > 0.5
 
 
 subprocess.run([bin_dir / "vnetc", model, "-o", plan], check=True, stdout=subprocess.DEVNULL)
@@ -78,14 +66,12 @@ plain = dice(found, mask)
 pieces = ndimage.label(found)[0]
 print(f"as it is {plain:.4f}  {report['seconds']}  {np.count_nonzero(found) / 1000:.0f} ml, mask "
       f"{np.count_nonzero(mask) / 1000:.0f} ml, largest piece {np.bincount(pieces.ravel())[1:].max() / found.sum():.4f}")
-wide = np.diag([1, 1, 4, 1.0])
-wide[:3, 3] = [0, 0, 1.5]
 head = image > 0.1 * image.mean()
 others = {
-    "rotated 15 degrees about x": (*turned(image, mask, (1, 2)), affine),
-    "rotated 15 degrees about y": (*turned(image, mask, (0, 2)), affine),
-    "rotated 15 degrees about z": (*turned(image, mask, (0, 1)), affine),
-    "slices of 1x1x4 mm": (*thick(image, mask), affine @ wide),
+    "rotated 15 degrees about x": (*both(turned, image, mask, (1, 2)), affine),
+    "rotated 15 degrees about y": (*both(turned, image, mask, (0, 2)), affine),
+    "rotated 15 degrees about z": (*both(turned, image, mask, (0, 1)), affine),
+    "slices of 1x1x4 mm": (*both(thick, image, mask), affine @ THICK),
     "inverted, air and all": (image.max() - image, mask, affine),
     "inverted, air dark": (np.where(head, image.max() - image, 0), mask, affine),
     "bias field and noise": (biased(image), mask, affine),

@@ -19,6 +19,8 @@ import tempfile
 import nibabel
 import numpy as np
 
+from disturb import biased
+
 bin_dir, models, scans = (pathlib.Path(p) for p in sys.argv[1:4])
 if not (scans / "ch2.nii.gz").exists():
     sys.exit(77)
@@ -88,13 +90,10 @@ for what, again in (("mirrored, the same with sides exchanged", other[segmented(
 
 # Under another scanner's bias field and noise: what probabilities add up to.
 values = np.asanyarray(scan.dataobj).astype(np.float32)
-x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in values.shape), indexing="ij", sparse=True)
-field = np.exp(0.4 * x + 0.3 * y * z - 0.3 * z * z + 0.2 * np.sin(3 * y))
-noise = np.random.default_rng(1).normal(0, 0.05 * np.percentile(values, 99), values.shape)
-nibabel.save(nibabel.Nifti1Image(np.abs(values * field + noise).astype(np.float32), scan.affine), folder / "biased.nii")
-_, biased = segmented(folder / "biased.nii")
+nibabel.save(nibabel.Nifti1Image(biased(values), scan.affine), folder / "biased.nii")
+_, again = segmented(folder / "biased.nii")
 for word in STEADY:
-    ratio = np.divide(*(sum(float(row["soft_ml"]) for row in each if word in row["name"]) for each in (biased, rows)))
+    ratio = np.divide(*(sum(float(row["soft_ml"]) for row in each if word in row["name"]) for each in (again, rows)))
     held(f"{word} under a bias field and noise: {ratio:.3f} of its volume, within 0.05", abs(ratio - 1) < 0.05)
 
 # In the numbers of a CT, whose window is the model's: the brain between 0 and 80, air and bone far from it.

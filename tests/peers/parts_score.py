@@ -23,11 +23,15 @@ import csv
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 
 import nibabel
 import numpy as np
 from scipy import ndimage
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
+import disturb  # noqa: E402
 
 PATCH, SPACING = "128x144x128", "1.5"
 MAJOR = ("white matter", "cortex", "lateral ventricle", "thalamus", "brainstem")  # cerebellum's among them
@@ -129,14 +133,10 @@ def disturbed(scan):
     """Turned about each axis, in thick slices, blurred, under a bias field with noise."""
     image, affine = np.asanyarray(scan.dataobj).astype(np.float32), scan.affine
     for axes in ((1, 2), (0, 2), (0, 1)):
-        yield nibabel.Nifti1Image(ndimage.rotate(image, 15, axes, reshape=False, order=1), affine)
-    thick = image[:, :, :image.shape[2] // 4 * 4].reshape(*image.shape[:2], -1, 4).mean(3)
-    yield nibabel.Nifti1Image(thick, affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 4, 1.5], [0, 0, 0, 1]]))
+        yield nibabel.Nifti1Image(disturb.turned(image, axes), affine)
+    yield nibabel.Nifti1Image(disturb.thick(image), affine @ disturb.THICK)
     yield nibabel.Nifti1Image(ndimage.gaussian_filter(image, 0.8), affine)
-    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in image.shape), indexing="ij", sparse=True)
-    field = np.exp(0.4 * x + 0.3 * y * z - 0.3 * z * z + 0.2 * np.sin(3 * y))
-    noise = np.random.default_rng(1).normal(0, 0.05 * np.percentile(image, 99), image.shape)
-    yield nibabel.Nifti1Image(np.abs(image * field + noise).astype(np.float32), affine)
+    yield nibabel.Nifti1Image(disturb.biased(image), affine)
 
 
 def repeated(args, scratch):

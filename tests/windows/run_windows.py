@@ -41,7 +41,7 @@ random.seed(17)
 
 def call(program, *words, cwd=None, timeout=60):
     done = subprocess.run([str(w) for w in (program, *words)], capture_output=True, timeout=timeout, cwd=cwd)
-    # Of a thread that wine ends late, on a machine with much else to do, wine itself says something.
+    # A line of wine's own, which it wrote once on a machine with much else to do.
     return done.returncode, done.stdout.decode(), re.sub(r"wine client error:.*\n?", "", done.stderr.decode())
 
 
