@@ -102,6 +102,10 @@ struct vn_segmenter_info {
   bool named;              /* the model names its labels */
   uint64_t memory_bytes;   /* that the open segmenter takes, all models of it; a run adds to it */
   size_t regions;          /* 0: labels exclude each other; else labels 1 … regions may overlap */
+  /* [labels]: the mean Dice score of each label over cases that the model was not trained on, as
+   * its author says (vnet.validation_dice), and no statement on any image: NaN where that is not
+   * known. NULL: the model does not say, or several are averaged. Belongs to the segmenter. */
+  const double *validation_dice;
 };
 /* Fills *info; strings belong to the segmenter or its plan. VN_E_ARGUMENT: size. */
 VN_SEGMENT_API enum vn_status vn_segmenter_info(const struct vn_segmenter *segmenter,

@@ -10,6 +10,7 @@
  *   vnet.labels       see palette.h and decide.h
  *   vnet.expect       see expect.h; what is not plausible is a warning
  *   vnet.foreground   see foreground.h; absent: windows lie on the whole image
+ *   vnet.validation_dice  see validation.h; told and not used
  *
  * The network has inputs of shape 1 C D H W of one D H W, which is the window, and an image for
  * each of all their channels; scores are its first float output with that grid. Networks that end
@@ -23,6 +24,7 @@
 #include "float_mode.h"
 #include "foreground.h"
 #include "options.h"
+#include "validation.h"
 
 enum { CLASSES_MOST = INT16_MAX + 1 };
 
@@ -143,6 +145,9 @@ static enum vn_status metas_read(struct vn_segmenter *s, size_t channels, struct
     status = vn_expect_parse(vn_plan_meta(s->plan, "vnet.expect"), s->classes, &s->expect, diag);
   if (!status)
     status = vn_foreground_parse(vn_plan_meta(s->plan, "vnet.foreground"), &s->foreground, diag);
+  if (!status)
+    status = vn_validation_parse(vn_plan_meta(s->plan, "vnet.validation_dice"), s->classes,
+                                 &s->validation_dice, diag);
   vn_float_mode_restore(host);
   return status;
 }
@@ -182,6 +187,7 @@ void vn_segmenter_close(struct vn_segmenter **segmenter) {
   vn_decision_close(&s->decision);
   vn_palette_close(&s->palette);
   vn_expect_close(&s->expect);
+  free(s->validation_dice);
   vn_exec_close(&s->exec);
   free(s);
   *segmenter = NULL;
@@ -219,6 +225,7 @@ enum vn_status vn_segmenter_info(const struct vn_segmenter *s, struct vn_segment
       .intensity = intensity ? intensity : "none",
       .named = vn_plan_meta(s->plan, "vnet.labels") != NULL,
       .regions = vn_decision_regions(&s->decision),
+      .validation_dice = s->others ? NULL : s->validation_dice,
   };
   for (size_t i = 0; i <= s->others; i++)
     mine.memory_bytes += vn_segmenter_exec_bytes(vn_segmenter_model(s, i));

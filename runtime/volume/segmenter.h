@@ -19,7 +19,8 @@ struct vn_segmenter {
   struct vn_channels channels;
   struct vn_palette palette;
   struct vn_expect expect;
-  float foreground; /* -INFINITY: the model does not say */
+  float foreground;        /* -INFINITY: the model does not say */
+  double *validation_dice; /* [classes]; NULL: the model does not say. Owned */
   double network_work;
   bool ran;                    /* the exec's memory has been written to, and is no longer free */
   struct vn_segmenter **other; /* [others], owned: models that are averaged with it */

@@ -9,6 +9,7 @@
 
 #include <emscripten.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -165,6 +166,11 @@ WEB const char *web_label_name(const struct web *web, size_t label) {
 WEB unsigned web_label_rgb(const struct web *web, size_t label) {
   const struct vn_label_info info = vn_segmenter_label(web->segmenter, label);
   return (unsigned)info.rgb[0] << 16 | (unsigned)info.rgb[1] << 8 | info.rgb[2];
+}
+
+/* NaN: the model does not say. */
+WEB double web_validation_dice(const struct web *web, size_t label) {
+  return web->info.validation_dice ? web->info.validation_dice[label] : NAN;
 }
 
 /* NULL: the model does not say. */

@@ -9,6 +9,8 @@ import tempfile
 import nibabel
 import numpy as np
 
+from metadata import said
+
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 FIXTURES = SOURCE / "tests" / "fixtures" / "scan"
 libraries = sys.argv[2]
@@ -29,16 +31,18 @@ plans = {}
 
 
 def plan(name):
-    """brain; small: an untrained network on patches of 32^3 in RAS; pair: with two channels; or one
-    of tests/fixtures/scan."""
+    """brain; small: an untrained network on patches of 32^3 in RAS; pair: with two channels; scored: small,
+    of which label 2 scored 0.25; or one of tests/fixtures/scan."""
     if name not in plans:
         path, model = folder / f"{name}.plan", folder / f"{name}.onnx"
         words = ["--member", "vnet-caffe", "--width", "4", "--classes", "3", "--patch", "32x32x32", "--seed", "1",
                  "--orientation", "RAS", "--intensity", "zscore", "-o", model]
         if name == "brain":
             model = brain
-        elif name in ("small", "pair"):
+        elif name in ("small", "pair", "scored"):
             call(bin_dir / "vnet-model", *words, *(["--in-channels", "2"] if name == "pair" else []))
+            if name == "scored":
+                model.write_bytes(model.read_bytes() + said("validation_dice", "2 0.25"))
         else:
             model = FIXTURES / f"{name}.onnx"
         call(bin_dir / "vnetc", model, "-o", path, *(["--topology", "any"] if model.parent == FIXTURES else []))

@@ -330,14 +330,16 @@ def averages_are_vnet_runs():
                 image, cancel=cancel, progress=lambda done: done > at and cancel.press()))
             cancel = vnet.Cancel()
         assert np.array_equal(model.segment(image).labels, want)
-    with vnet.open(plan("small")) as one, vnet.open(other) as two, vnet.open(plan("pair")) as pair:
+    with vnet.open(plan("scored")) as one, vnet.open(other) as two, vnet.open(plan("pair")) as pair:
         apart = [m.segment(image, probabilities="float32").probabilities for m in (one, two)]
         assert np.abs(result.probabilities - (apart[0] + apart[1]) / 2).max() < 1e-6
         alone, memory = one.segment(image).labels, (one.memory_bytes, two.memory_bytes)
         raises(vnet.ArgumentError, "takes 2 channels, and the first model 1", lambda: one.add(pair))
         raises(vnet.ArgumentError, "with itself", lambda: one.add(one))
         assert pair.channels == 2 and np.array_equal(one.segment(image).labels, alone)
+        assert np.array_equal(one.validation_dice, (np.nan, np.nan, 0.25), equal_nan=True) and two.validation_dice is None
         one.add(two)
+        assert one.validation_dice is None
         assert one.memory_bytes == sum(memory) and np.array_equal(one.segment(image).labels, want)
         differ(alone, want)
         raises(vnet.ArgumentError, "closed", lambda: two.segment(image))

@@ -20,6 +20,8 @@ import nibabel
 import numpy as np
 import scipy.ndimage
 
+from metadata import said
+
 bin_dir, fixtures = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]) / "scan"
 scratch = tempfile.TemporaryDirectory(prefix="vnet-average-")
 folder = pathlib.Path(scratch.name)
@@ -62,15 +64,13 @@ def member(name, *words):
 
 
 def changed(source, name, changes=(), **metadata):
-    """A fixture with other bytes of the same number, and with more metadata: protobuf takes what follows."""
+    """A fixture with other bytes of the same number, and with more metadata."""
     data = (fixtures / f"{source}.onnx").read_bytes()
     for old, new in changes:
         assert data.count(old) == 1 and len(old) == len(new), (old, new)
         data = data.replace(old, new)
     for key, value in metadata.items():
-        pair = b"".join(bytes([tag, len(text)]) + text for tag, text in
-                        ((0x0A, f"vnet.{key}".encode()), (0x12, value.encode())))
-        data += bytes([0x72, len(pair)]) + pair
+        data += said(key, value)
     (folder / f"{name}.onnx").write_bytes(data)
     return compiled(name, "--topology", "any")
 
@@ -293,6 +293,24 @@ def soft_volumes_of_regions():
     assert np.isnan(soft_volumes([loose], scan)).all()  # they are no probabilities, and labels all the same
 
 
+# ---- what the model scored before ----
+
+
+def validation_is_told():
+    """Of labels and of regions, as the metadata has it; what they do not say is empty, and an average has none."""
+    scored = FOLDS[0].with_name("scored.onnx")
+    scored.write_bytes(FOLDS[0].with_suffix(".onnx").read_bytes() + said("validation_dice", "2 0.25"))
+    scored = compiled("scored")
+    regions = changed("regions", "scored_regions", validation_dice=" 3 1  1 0.5 ")
+    mixed = save("mixed.nii", random.uniform(0, 4, (20, 18, 13)).astype(np.float32))
+    for models, scan, want in (([scored], SCAN, [None, None, 0.25]), ([scored, FOLDS[1]], SCAN, [None] * 3),
+                               ([regions], mixed, [None, 0.5, None, 1, 0.5, None, 1])):
+        report = json.loads(run(models, scan, "-o", folder / "v.nii", "--csv", folder / "v.csv", "--json", "-q"))
+        assert [each["validation_dice"] for each in report["labels"] + report.get("regions", [])] == want, report
+        told = [row["validation_dice"] for row in csv.DictReader(open(folder / "v.csv"))]
+        assert [float(dice) if dice else None for dice in told] == want, told
+
+
 # ---- what does not go together ----
 
 
@@ -355,6 +373,7 @@ def names_and_models_of_onnx():
 
 for test in (mean_is_numpys, threads_change_nothing, filling_is_background, clean_up_is_of_the_mean,
              reports_name_all_models, many_scans, regions_are_averaged, soft_volumes_are_sums,
-             soft_volumes_of_regions, misfits_are_refused, channels_are_averaged, names_and_models_of_onnx):
+             soft_volumes_of_regions, validation_is_told, misfits_are_refused, channels_are_averaged,
+             names_and_models_of_onnx):
     test()
     print(test.__name__.replace("_", " "), flush=True)

@@ -16,6 +16,8 @@ import tempfile
 import nibabel
 import numpy as np
 
+from metadata import said
+
 bin_dir, model = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
 scratch = tempfile.TemporaryDirectory(prefix="vnet-mistakes-")
 folder = pathlib.Path(scratch.name)
@@ -42,6 +44,7 @@ MISTAKES = """
 4 vnet-run flat.plan t1.nii.gz                      | vnet-run: the model's vnet.spacing_mm is '2 2 0', not three numbers
 4 vnet-run order.plan t1.nii.gz                     | vnet-run: the model's vnet.intensity is 'percentile 9.5 00.5', not none
 4 vnet-run ends.plan t1.nii.gz                      | vnet-run: the model's vnet.expect holds ' surface 1 nan', not extent
+4 vnet-run scored.plan t1.nii.gz                    | vnet-run: the model's vnet.validation_dice is '2 0.9', not LABEL DICE
 3 vnet-run brain absent.nii.gz                      | absent.nii.gz: No such file
 2 vnet-run brain scans                              | scans: is a folder; where its results go is said with --output-dir
 4 vnet-run brain cut.nii.gz                         | cut.nii.gz: truncated
@@ -177,6 +180,8 @@ def prepare():
         assert data.count(old) == 1, old
         (folder / "bad.onnx").write_bytes(data.replace(old, new))
         subprocess.run([bin_dir / "vnetc", "-q", folder / "bad.onnx", "-o", folder / f"{name}.plan"], check=True)
+    (folder / "bad.onnx").write_bytes(data + said("validation_dice", "2 0.9"))
+    subprocess.run([bin_dir / "vnetc", "-q", folder / "bad.onnx", "-o", folder / "scored.plan"], check=True)
     plan = (folder / "brain.plan").read_bytes()
     (folder / "cut.plan").write_bytes(plan[:5000])
     for name, major in (("later", 2), ("older", 0)):

@@ -1,9 +1,10 @@
-/* What a model's metadata say of labels and intensities: JSON, rules, numbers. The first byte says
- * which. */
+/* What a model's metadata say of labels and intensities: JSON, rules, numbers, scores. The first
+ * byte says which. */
 #include "fuzz.h"
 
 #include "intensity.h"
 #include "palette.h"
+#include "validation.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -40,14 +41,25 @@ static void numbers(const char *text) {
     if (!isfinite(number[i])) fuzz_broken("a number that is not finite");
 }
 
+static void scores(const char *text) {
+  double *dice;
+  struct vn_diag diag = {""};
+  enum vn_status status = vn_validation_parse(text, CLASSES, &dice, &diag);
+  fuzz_judge(status, &diag);
+  for (size_t i = 0; !status && i < CLASSES; i++)
+    if (dice[i] < 0 || dice[i] > 1 || (i == 0 && !isnan(dice[i])))
+      fuzz_broken("a score of %g", dice[i]);
+  free(dice);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static void (*const readers[])(const char *) = {palette, rule, numbers};
+  static void (*const readers[])(const char *) = {palette, rule, numbers, scores};
   if (!size) return 0;
   char *text = malloc(size);
   if (!text) return 0;
   memcpy(text, data + 1, size - 1);
   text[size - 1] = '\0';
-  readers[data[0] % 3](text);
+  readers[data[0] % 4](text);
   free(text);
   return 0;
 }

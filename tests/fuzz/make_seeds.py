@@ -104,6 +104,7 @@ put("labels", "palette", "\0" + '[{"value": 1, "name": "br\\u00e4in", "colour": 
 for i, rule in enumerate(("none", "zscore", "percentile 0.5 99.5", "window -160 240", "zscore, ct 0 80")):
     put("labels", f"rule{i}", "\1" + rule)
 put("labels", "numbers", "\2" + "1 0x1p-3 1e30")
+put("labels", "scores", "\3" + "1 0.814 3 0.7 2 1")
 for text in sorted(golden.glob("*.txt")):
     for i, stage in enumerate(text.read_text().split("\n# ")):
         if len(stage) < 4000:

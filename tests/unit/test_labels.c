@@ -15,6 +15,7 @@
 #include "judge.h"
 #include "palette.h"
 #include "tables.h"
+#include "validation.h"
 
 /* ---- pieces ---- */
 
@@ -315,6 +316,31 @@ static void palettes_are_doubted(void **state) {
     }
 }
 
+/* ---- what labels scored ---- */
+
+static void scores_are_read(void **state) {
+  (void)state;
+  double *dice;
+  struct vn_diag diag;
+  assert_int_equal(vn_validation_parse(NULL, 4, &dice, &diag), VN_OK);
+  assert_null(dice);
+  assert_int_equal(vn_validation_parse("3 1 1 0.25", 4, &dice, &diag), VN_OK);
+  assert_true(isnan(dice[0]) && dice[1] == 0.25 && isnan(dice[2]) && dice[3] == 1);
+  free(dice);
+  assert_int_equal(vn_validation_parse(" ", 1, &dice, &diag), VN_OK); /* of a background alone */
+  assert_true(isnan(dice[0]));
+  free(dice);
+  static const char *const bad[] = {
+      "1",        "1 0.5 2",     "0 0.5",  "4 0.5", "-1 0.5",      "1.5 0.5",
+      "1e30 0.5", "1 1.01",      "1 -0.1", "1 nan", "1 0.5 1 0.5", "1 0.5 2 0.5 3 0.5 1 0.5",
+      "1 0,5",    "1 0.5; 2 0.5"};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    if (vn_validation_parse(bad[i], 4, &dice, &diag) != VN_E_FORMAT) fail_msg("read: %s", bad[i]);
+    assert_non_null(strstr(diag.text, "vnet.validation_dice is '"));
+    free(dice);
+  }
+}
+
 /* ---- faces ---- */
 
 /* Area of the faces of voxel (i, j, k) towards other labels, or out of the image. */
@@ -370,7 +396,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(pieces_are_floods),    cmocka_unit_test(measures_are_right),
       cmocka_unit_test(faces_are_counted),    cmocka_unit_test(palettes_are_read),
-      cmocka_unit_test(palettes_are_doubted),
+      cmocka_unit_test(palettes_are_doubted), cmocka_unit_test(scores_are_read),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

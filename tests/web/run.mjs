@@ -87,6 +87,12 @@ for (const name of ['inputs2', 'regions'])
   native_of(made('inputs2.plan'), made('both.nii'), '-o', made('both.seg.nii'));
   native_of(made('regions.plan'), made('mixed.nii'), '-o', made('mixed.seg.nii'), '--regions', made('each.nii'));
 }
+/* More metadata for an ONNX model: protobuf takes what follows. */
+function said(key, value) {
+  const field = (number, bytes) => Buffer.from([number << 3 | 2, bytes.length, ...bytes]);
+  return field(14, Buffer.concat([field(1, Buffer.from(key)), field(2, Buffer.from(value))]));
+}
+
 /* Folds with a grid, a window and a rule of their own, one by one and averaged; and one that tells other labels. */
 const FOLDS = {fold0: ['--patch', '16x16x16', '--orientation', 'RAS', '--intensity', 'zscore', '--tail', 'softmax'],
                fold1: ['--patch', '12x20x24', '--seed', '7', '--orientation', 'LIP', '--spacing', '1.5 1 2', '--intensity', 'percentile 1 99',
@@ -94,6 +100,7 @@ const FOLDS = {fold0: ['--patch', '16x16x16', '--orientation', 'RAS', '--intensi
                fold2: ['--patch', '20x16x12', '--seed', '9', '--intensity', 'window 0 4', '--tail', 'logsoftmax']};
 for (const [name, words] of Object.entries({...FOLDS, four: ['--classes', '4']})) {
   execFileSync('build/tools/vnet-model', ['--width', '4', '--stages', '2', '--classes', '3', ...words, '-o', made(`${name}.onnx`)]);
+  if (name === 'fold0') fs.appendFileSync(made('fold0.onnx'), said('vnet.validation_dice', '2 0.25'));
   execFileSync('build/tools/vnetc', ['-q', made(`${name}.onnx`), '-o', made(`${name}.plan`)]);
 }
 for (const names of [...Object.keys(FOLDS), Object.keys(FOLDS)].map((one) => [one].flat()))
@@ -258,6 +265,7 @@ async function packageTests(browser, server, threads) {
       const image = {voxels: new Float32Array(1320), dims: [12, 11, 10], affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]};
       for (const model of [folds, alone]) need.push(model.memoryBytes, await model.memory(image));
       const all = {labels, told, cancelled, need, again: await run(folds), one: await run(alone), patch: folds.patch, threads: folds.threads,
+                   dice: [alone, folds].map((model) => model.labels.map((label) => label.validationDice)),
                    none: await refusal(() => vnet.load([])), four: await refusal(() => vnet.load(made('fold0', 'four'), set)),
                    two: await refusal(() => vnet.load(made('fold0', 'fold1', 'inputs2'), set)),
                    cut: await refusal(() => vnet.load(made('fold0', 'cut'), set)),
@@ -274,6 +282,7 @@ async function packageTests(browser, server, threads) {
     assert.equal(got.cancelled.name, 'AbortError');
     assert.ok(got.told.every((f, i) => i === 0 || f >= got.told[i - 1]), 'progress goes on');
     assert.deepEqual([got.patch, got.threads], [[16, 16, 16], threads || 1]);
+    assert.deepEqual(got.dice, [[NaN, NaN, 0.25], [NaN, NaN, NaN]]);
     const [open, need, one, needOne] = got.need;
     assert.ok(open > one && need >= needOne + open - one + 3 * 4 * 1320, `${got.need}`);
     assert.match(got.none.message, /a list of no plans/);

@@ -148,6 +148,12 @@ static double soft_ml(const struct run_session *session, const struct run_result
   return result->map.soft_ml[measured(session, index).number];
 }
 
+/* What the model scored before, not what it did here. */
+static double validation_dice(const struct run_session *session, size_t index) {
+  const double *dice = session->info.validation_dice;
+  return dice ? dice[measured(session, index).number] : NAN;
+}
+
 static void measure_print(struct cli_json *json, const struct run_session *session,
                           const struct run_result *result, size_t index) {
   const struct vn_measure *m = &result->measures[index];
@@ -163,6 +169,7 @@ static void measure_print(struct cli_json *json, const struct run_session *sessi
   cli_json_open(json, "centroid_mm", '[');
   for (int i = 0; i < 3; i++) real_or_null(json, NULL, m->centroid_mm[i]);
   cli_json_close(json, ']');
+  real_or_null(json, "validation_dice", validation_dice(session, index));
   cli_json_close(json, '}');
 }
 
@@ -242,8 +249,8 @@ static void row_end(FILE *out, const struct run_session *session) {
 }
 
 void report_csv_header(FILE *out) {
-  fputs("scan,status,message,label,name,voxels,ml,soft_ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa,"
-        "options\n",
+  fputs("scan,status,message,label,name,voxels,ml,soft_ml,mean,sd,x_mm,y_mm,z_mm,validation_dice,"
+        "version,plan,isa,options\n",
         out);
 }
 
@@ -264,6 +271,7 @@ void report_csv_rows(FILE *out, const struct run_session *session, const char *s
     number_print(out, m->mean);
     number_print(out, m->sd);
     for (int axis = 0; axis < 3; axis++) number_print(out, m->centroid_mm[axis]);
+    number_print(out, validation_dice(session, i));
     row_end(out, session);
   }
 }
@@ -273,7 +281,7 @@ void report_csv_failure(FILE *out, const struct run_session *session, const char
   cli_csv_text(out, scan);
   fputs(",failed,", out);
   cli_csv_text(out, sentence);
-  fputs(",,,,,,,,,,", out);
+  fputs(",,,,,,,,,,,", out);
   row_end(out, session);
 }
 

@@ -22,7 +22,8 @@ void report_tell(FILE *out, const struct run_session *session, const struct run_
                  const struct run_result *result);
 
 /* Names as cli_csv_text writes them: a row is a line.
- * scan,status,message,label,name,voxels,ml,soft_ml,mean,sd,x_mm,y_mm,z_mm,version,plan,isa,options.
+ * scan,status,message,label,name,voxels,ml,soft_ml,mean,sd,x_mm,y_mm,z_mm,validation_dice,version,
+ * plan,isa,options.
  * A row for each label, then one for each region that may overlap others, whole: "region 1" ...
  * Status: ok, warning (with the message) or failed (why). Nothing in it depends on threads, ranks
  * or time.

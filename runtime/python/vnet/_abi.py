@@ -73,7 +73,7 @@ class vn_segmenter_info(Structure):
     _fields_ = [("size", c_size_t), ("channels", c_size_t), ("labels", c_size_t),
                 ("patch", c_size_t * 3), ("spacing_mm", c_double * 3), ("orientation", c_char_p),
                 ("intensity", c_char_p), ("named", c_bool), ("memory_bytes", c_uint64),
-                ("regions", c_size_t)]
+                ("regions", c_size_t), ("validation_dice", POINTER(c_double))]
 
 
 class vn_channel_info(Structure):

@@ -54,8 +54,11 @@ class Segmenter:
     several threads, open several on one Plan: they share its weights.
 
     channels: images that a run takes. channel_names: what the model calls them, None where it does
-    not say. regions: 0 where labels exclude each other, else how many of them may overlap. labels: the model's, by value. patch: voxels of a window
-    along the model's d, h, w. spacing_mm: of the model's d, h, w, 0 where it is the image's own, or
+    not say. regions: 0 where labels exclude each other, else how many of them may overlap.
+    labels: the model's, by value. validation_dice: the mean Dice score of each label, by value, over
+    cases that the model was not trained on, as its author says; NaN where that is not known, None
+    where the model does not say or several are averaged. patch: voxels of a window along the
+    model's d, h, w. spacing_mm: of the model's d, h, w, 0 where it is the image's own, or
     None where all are. orientation: "RAS" …, or None: the image's own axes. intensity: "percentile
     0.5 99.5, ct 0 80" …. memory_bytes: that the open segmenter takes; memory(image) says what a run does.
     """
@@ -79,6 +82,8 @@ class Segmenter:
         self.channels: int = info.channels
         self.channel_names = tuple(None if name is None else text(name) for name in names)
         self.regions: int = info.regions
+        self.validation_dice: Optional[Tuple[float, ...]] = (
+            tuple(info.validation_dice[:info.labels]) if info.validation_dice else None)
         self.patch: Tuple[int, ...] = tuple(info.patch)
         self.spacing_mm = tuple(info.spacing_mm) if any(info.spacing_mm) else None
         self.orientation = None if info.orientation is None else text(info.orientation)
@@ -100,7 +105,7 @@ class Segmenter:
             status = other._handle.give(
                 self._handle, lambda theirs: lib.vn_segmenter_add(segmenter, theirs, byref(diag)))
             errors.check(status, diag)
-            self.memory_bytes = _info(segmenter).memory_bytes
+            self.memory_bytes, self.validation_dice = _info(segmenter).memory_bytes, None
 
     def segment(self, image: Any, affine: Any = None, *, world: str = "RAS", overlap: float = 0.5,
                 weighting: str = "gaussian", mirror: str = "", every_window: bool = False,

@@ -91,6 +91,9 @@ export interface Label {
   name: string;
   /** 0 to 255. */
   colour: [red: number, green: number, blue: number];
+  /** The mean Dice score of this label over cases that the model was not trained on, as its author says; NaN
+   *  where that is not known, and where several models are averaged. */
+  validationDice: number;
 }
 
 export interface MeasuredLabel extends Label {

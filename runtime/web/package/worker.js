@@ -152,7 +152,8 @@ function open({plans, threads}) {
   for (let value = 0; value < count; value++) {
     const rgb = module._web_label_rgb(web, value);
     labels.push({value, name: words(module._web_label_name(web, value)),
-                 colour: [rgb >> 16, rgb >> 8 & 255, rgb & 255]});
+                 colour: [rgb >> 16, rgb >> 8 & 255, rgb & 255],
+                 validationDice: module._web_validation_dice(web, value)});
   }
   const channelNames = Array.from({length: channels}, (_, i) => words(module._web_channel_name(web, i)));
   return {labels, channels, channelNames, regions, patch: [d, h, w], spacing: sd ? [sd, sh, sw] : null,

@@ -128,6 +128,7 @@ static void metas_set(struct vnt_run *run) {
     vnt_model_meta(&run->graph, "vnet.foreground", o->labels ? "0.1" : NULL);
   if (run->channels && !vnc_graph_meta_value(&run->graph, "vnet.channels"))
     vnt_model_meta(&run->graph, "vnet.channels", run->channels);
+  vnt_model_meta(&run->graph, "vnet.validation_dice", NULL); /* --init's, of other weights */
   if (run->labels->json) vnt_model_meta(&run->graph, "vnet.labels", run->labels->json);
   if (!o->label_names) return;
   cli_check(vnt_labels_json(o->label_names, o->classes, &labels, &diag), &diag);

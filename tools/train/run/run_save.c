@@ -163,6 +163,29 @@ static double scores_print(const struct vnt_run *run, const struct vnt_validatio
   return sum / (double)(v->count * labels);
 }
 
+/* As validation.h has it, the mean over those cases where a map has the label. */
+static void best_write(struct vnt_run *run, const struct vnt_validation *v,
+                       const struct vnt_score *scores) {
+  static const char key[] = "vnet.validation_dice";
+  const size_t labels = v->labels->classes - 1;
+  const char *gap = "";
+  struct vn_printed text;
+  FILE *out = vn_printed_open(&text);
+  for (size_t label = 0; out && label < labels; label++) {
+    double sum = 0, count = 0;
+    for (size_t i = label; i < v->count * labels; i += labels)
+      if (!scores[i].absent) sum += scores[i].dice, count++;
+    if (count == 0) continue;
+    fprintf(out, "%s%zu %.4f", gap, label + 1, sum / count);
+    gap = " ";
+  }
+  if (!vn_printed_close(out, &text)) cli_fatal(VN_E_MEMORY, "out of memory");
+  vnt_model_meta(&run->graph, key, text.text);
+  model_write(run, run->best_path);
+  vnt_model_meta(&run->graph, key, NULL); /* the next step has other weights */
+  free(text.text);
+}
+
 static enum vn_status scores_make(struct vnt_run *run, struct vnt_validation *v,
                                   struct vnt_score *scores, struct vn_diag *diag) {
   const struct vnt_options *o = &run->options;
@@ -206,7 +229,7 @@ bool vnt_run_validate(struct vnt_run *run) {
     if (mean > run->progress.best_score || !run->progress.best_step) {
       run->progress.best_score = mean;
       run->progress.best_step = (double)step;
-      model_write(run, run->best_path);
+      best_write(run, &v, scores);
     }
   }
   free(rows);

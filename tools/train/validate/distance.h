@@ -20,8 +20,11 @@
 
 #include "vnet.h"
 
+#include <stdbool.h>
+
 struct vnt_score {
   double dice, hd95_mm, assd_mm, nsd;
+  bool absent; /* in neither map */
 };
 
 /* Two label maps [d][h][w], borrowed; which is which does not matter. */
