@@ -1,6 +1,7 @@
 /* What a model's author found when it was validated: `vnet.validation_dice`, the mean Dice score of
- * each label over cases that were not trained on, as "LABEL DICE LABEL DICE …"; a label that none
- * of them had is left out. Private to this library and the trainer, which writes it.
+ * each label over cases that were not trained on, as "LABEL DICE LABEL DICE …". A case counts for a
+ * label where its reference or the model has it; a label that is found where it is not has 0 there.
+ * One that is in neither of any case is left out. The trainer writes it (run_save.c).
  *
  *   1 0.814 2 0.816 3 0.707 */
 #ifndef VNET_VALIDATION_H

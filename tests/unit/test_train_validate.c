@@ -79,7 +79,11 @@ static void scores_are_monai(void **state) {
     golden_open(number, &g);
     assert_int_equal(vnt_maps_score(&g.maps, CLASSES, NULL, scores, NULL), VN_OK);
     for (int l = 0; l < CLASSES - 1; l++) {
+      size_t voxels = 0;
+      for (size_t i = 0; i < g.elems; i++)
+        voxels += (g.target[i] == l + 1) + (g.predicted[i] == l + 1);
       score_check(&scores[l], g.score[l]);
+      assert_int_equal(scores[l].voxels, voxels);
       absent += isnan(scores[l].hd95_mm);
     }
     golden_close(&g);

@@ -163,7 +163,7 @@ static double scores_print(const struct vnt_run *run, const struct vnt_validatio
   return sum / (double)(v->count * labels);
 }
 
-/* As validation.h has it, the mean over those cases where a map has the label. */
+/* The mean over those cases where one of the two maps has the label (validation.h). */
 static void best_write(struct vnt_run *run, const struct vnt_validation *v,
                        const struct vnt_score *scores) {
   static const char key[] = "vnet.validation_dice";
@@ -174,13 +174,14 @@ static void best_write(struct vnt_run *run, const struct vnt_validation *v,
   for (size_t label = 0; out && label < labels; label++) {
     double sum = 0, count = 0;
     for (size_t i = label; i < v->count * labels; i += labels)
-      if (!scores[i].absent) sum += scores[i].dice, count++;
+      if (scores[i].voxels) sum += scores[i].dice, count++;
     if (count == 0) continue;
     fprintf(out, "%s%zu %.4f", gap, label + 1, sum / count);
     gap = " ";
   }
   if (!vn_printed_close(out, &text)) cli_fatal(VN_E_MEMORY, "out of memory");
   vnt_model_meta(&run->graph, key, text.text);
+  if (run->graph.failed) cli_fatal(VN_E_MEMORY, "out of memory");
   model_write(run, run->best_path);
   vnt_model_meta(&run->graph, key, NULL); /* the next step has other weights */
   free(text.text);

@@ -207,9 +207,9 @@ enum vn_status vnt_maps_score(const struct vnt_map_pair *maps, size_t classes, s
     const struct region *r = &regions[label];
     struct vnt_score *score = &scores[label - 1];
     const uint64_t all = r->voxels[0] + r->voxels[1];
-    *score = (struct vnt_score){.dice = 1, .nsd = 1, .absent = !all};
+    *score = (struct vnt_score){1, 0, 0, 1, all};
     if (!all) continue;
-    *score = (struct vnt_score){2 * (double)r->both / (double)all, NAN, NAN, 0, false};
+    *score = (struct vnt_score){2 * (double)r->both / (double)all, NAN, NAN, 0, all};
     if (r->voxels[0] && r->voxels[1]) status = surfaces_compare(maps, label, r, exec, score, diag);
   }
   free(regions);

@@ -20,11 +20,11 @@
 
 #include "vnet.h"
 
-#include <stdbool.h>
+#include <stdint.h>
 
 struct vnt_score {
   double dice, hd95_mm, assd_mm, nsd;
-  bool absent; /* in neither map */
+  uint64_t voxels; /* of both maps; 0: the label is in neither */
 };
 
 /* Two label maps [d][h][w], borrowed; which is which does not matter. */
