@@ -83,7 +83,8 @@ VN_SEGMENT_API void vn_segmenter_close(struct vn_segmenter **segmenter);
  * their probabilities on the image's grid, as the folds of a training are put to use; any number
  * may be added. Both take the same channels in the same order and tell the same labels; grid,
  * window and intensities are each model's own. Names, colours, the order of regions and what is
- * plausible are the first one's. The memory of all of them is held at once, and while a run takes
+ * plausible are the first one's; which labels are each other's mirror one of them may say for all.
+ * The memory of all of them is held at once, and while a run takes
  * place four bytes for each voxel and label, which vn_segmenter_memory counts. Its limit is that of
  * `segmenter`. Takes *other over and sets it to NULL; on failure it is left. No run may be under
  * way. VN_E_ARGUMENT: they do not go together, and what of `other` differs; VN_E_MEMORY. */

@@ -35,6 +35,10 @@ static enum vn_status labels_check(const struct vn_segmenter *a, const struct vn
     if (one->listed && two->listed && strcmp(one->name, two->name) != 0)
       return vn_fail(diag, VN_E_ARGUMENT, "has '%s' as label %zu, and the first model '%s'",
                      two->name, i, one->name);
+    if (a->palette.sided && b->palette.sided && one->mirror != two->mirror)
+      return vn_fail(diag, VN_E_ARGUMENT,
+                     "has label %zu as the mirror of %zu, and the first model label %zu",
+                     two->mirror, i, one->mirror);
   }
   return VN_OK;
 }

@@ -139,12 +139,18 @@ static void foreground_put(const struct vn_verdict *v, size_t at, const float *f
 
 /* Probabilities of labels that exclude each other: a share of what term_of gives. */
 struct softmax {
-  bool probable; /* they are already, but for rounding */
+  bool probable; /* they are already, but for rounding; or the plan says so */
   float most, sum;
 };
 
 static float term_of(const struct softmax *s, float score) {
-  return s->probable ? score : (float)vn_exp((double)(score - s->most));
+  if (s->probable) return score > 0 ? score : 0;
+  return (float)vn_exp((double)(score - s->most));
+}
+
+/* Where no label has any, the background has it all. */
+static float share_of(const struct softmax *s, const float *scores, size_t c) {
+  return s->sum > 0 ? term_of(s, scores[c]) / s->sum : c == 0;
 }
 
 static struct softmax softmax_of(const struct vn_decision *d, const float *scores) {
@@ -188,7 +194,7 @@ static void probabilities_put(const struct vn_verdict *v, size_t at, const float
   }
   const struct softmax s = softmax_of(d, from);
   for (size_t c = 0; c < d->channels; c++)
-    probability_put(v->map, c * v->elems + at, term_of(&s, from[c]) / s.sum);
+    probability_put(v->map, c * v->elems + at, share_of(&s, from, c));
 }
 
 static void regions_put(const struct vn_verdict *v, size_t at, const float *from) {
@@ -222,10 +228,10 @@ static const float *averaged(const struct vn_verdict *v, size_t at, const float 
   const struct vn_decision *own = v->own;
   const struct vn_average *all = v->average;
   float *sum = all->sum + at * own->channels;
-  const struct softmax s =
-      has_rest(own) ? (struct softmax){.probable = true, .sum = 1} : softmax_of(own, from);
+  const bool rest = has_rest(own);
+  const struct softmax s = rest ? (struct softmax){0} : softmax_of(own, from);
   for (size_t c = 0; c < own->channels; c++) {
-    sum[c] += term_of(&s, from[c]) / s.sum;
+    sum[c] += rest ? from[c] : share_of(&s, from, c);
     if (v->last) sum[c] /= (float)all->models;
   }
   return sum;

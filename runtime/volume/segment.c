@@ -193,6 +193,20 @@ void vn_segmenter_close(struct vn_segmenter **segmenter) {
   *segmenter = NULL;
 }
 
+/* Which labels are each other's mirror may be known to one model of several: then all know it. */
+static void sides_share(struct vn_segmenter *s) {
+  const struct vn_palette *from = NULL;
+  for (size_t i = 0; i <= s->others && !from; i++)
+    if (vn_segmenter_model(s, i)->palette.sided) from = &vn_segmenter_model(s, i)->palette;
+  for (size_t i = 0; i <= s->others && from; i++) {
+    struct vn_segmenter *to = vn_segmenter_model(s, i);
+    for (size_t label = 0; label < to->classes; label++)
+      to->palette.entries[label].mirror = from->entries[label].mirror;
+    to->palette.sided = true;
+    vn_decision_take(&to->decision, &to->palette);
+  }
+}
+
 enum vn_status vn_segmenter_add(struct vn_segmenter *s, struct vn_segmenter **other,
                                 struct vn_diag *diag) {
   if (*other == s || (*other)->others)
@@ -203,6 +217,7 @@ enum vn_status vn_segmenter_add(struct vn_segmenter *s, struct vn_segmenter **ot
   if (!more) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   s->other = more;
   s->other[s->others++] = *other;
+  sides_share(s);
   *other = NULL;
   return VN_OK;
 }

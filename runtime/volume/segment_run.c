@@ -218,8 +218,9 @@ static enum vn_status windows_run(struct vn_model_run *run, struct vn_window_rep
 static enum vn_status network_run(struct vn_model_run *run, struct vn_window_report *report,
                                   struct vn_diag *diag) {
   const struct vn_decision *own = &run->segmenter->decision;
-  float *idle = calloc(own->channels, 2 * sizeof *idle), *decided = idle + own->channels;
+  float *idle = calloc(own->channels, 2 * sizeof *idle);
   if (!idle) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  float *decided = idle + own->channels;
   vn_decision_idle(own, idle);
   vn_decision_idle(run->verdict.decision, decided);
   run->window.idle = idle;

@@ -66,7 +66,12 @@ static void row_add(const struct vn_soft_volume *v, const float *scores, double 
   for (size_t w = 0; w < v->grid->dim[2]; w++, scores += channels) {
     double part = share * v->share[2][w];
     if (already) { /* and they add up to 1, but for rounding and for what clipped them */
-      part /= total_of(scores, channels);
+      const double total = total_of(scores, channels);
+      if (!(total > 0)) { /* of nothing, as decide.c has it */
+        sum[0] += part;
+        continue;
+      }
+      part /= total;
       for (size_t c = 0; c < channels; c++) sum[c] += part * part_of(scores[c]);
     } else {
       vn_decision_probabilities(v->decision, scores, p);

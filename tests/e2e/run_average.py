@@ -296,6 +296,24 @@ def soft_volumes_of_regions():
 # ---- what the model scored before ----
 
 
+def sides_are_shared():
+    """Left and right of a model that does not tell them apart by vnet.labels are those of the one that does, whichever
+    comes first; and two that contradict each other are refused."""
+    words = ("--patch", "16x16x16", "--orientation", "RAS", "--intensity", "zscore", "--tail", "softmax")
+    sides = '[{"value":1,"name":"left","mirror":2},{"value":2,"name":"right","mirror":1}]'
+    plain, sided, other = (member(name, *words, "--seed", seed, *(["--labels", sides] if name != "plain" else []))
+                           for name, seed in (("plain", 11), ("sided", 11), ("other", 12)))
+    want = scores_of([other, sided], SCAN, "--mirror", "w")[0]
+    for models in ([other, plain], [plain, other]):
+        assert np.abs(scores_of(models, SCAN, "--mirror", "w")[0] - want).max() < 1e-6, models
+    alone, mixed = (scores_of([model], SCAN, "--mirror", "w")[0] for model in (sided, plain))
+    assert np.abs(alone - mixed).max() > 0.01, "sides make no difference"
+    two = [member(name, *words, "--classes", "4", "--labels", labels) for name, labels in
+             (("one_two", sides), ("one_three", sides.replace('"value":2', '"value":3').replace('"mirror":2', '"mirror":3')))]
+    refused(2, "one_three.plan: has label 3 as the mirror of 1, and the first model label 2", two, SCAN, "-o",
+            folder / "no.nii")
+
+
 def validation_is_told():
     """Of labels and of regions, as the metadata has it; what they do not say is empty, and an average has none."""
     scored = FOLDS[0].with_name("scored.onnx")
@@ -373,7 +391,7 @@ def names_and_models_of_onnx():
 
 for test in (mean_is_numpys, threads_change_nothing, filling_is_background, clean_up_is_of_the_mean,
              reports_name_all_models, many_scans, regions_are_averaged, soft_volumes_are_sums,
-             soft_volumes_of_regions, validation_is_told, misfits_are_refused, channels_are_averaged,
+             soft_volumes_of_regions, validation_is_told, sides_are_shared, misfits_are_refused, channels_are_averaged,
              names_and_models_of_onnx):
     test()
     print(test.__name__.replace("_", " "), flush=True)

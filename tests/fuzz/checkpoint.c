@@ -23,8 +23,13 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   float param[ELEMS] = {0}, running[RUNNING] = {0}, first[ELEMS] = {0}, second[ELEMS] = {0};
-  struct vnt_param params[] = {{.name = "weight", .elems = ELEMS}};
-  struct vnt_net net = {.param = param,
+  char strings[] = "\0weight";
+  struct vnc_const constant = {.name = 1};
+  struct vnc_graph graph = {
+      .strings = strings, .n_string_bytes = sizeof strings, .consts = &constant, .n_consts = 1};
+  struct vnt_param params[] = {{.elems = ELEMS}};
+  struct vnt_net net = {.graph = &graph,
+                        .param = param,
                         .elems = ELEMS,
                         .params = params,
                         .n_params = 1,

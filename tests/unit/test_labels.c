@@ -14,6 +14,7 @@
 #include "components.h"
 #include "judge.h"
 #include "palette.h"
+#include "soft_volume.h"
 #include "tables.h"
 #include "validation.h"
 
@@ -341,6 +342,52 @@ static void scores_are_read(void **state) {
   }
 }
 
+/* ---- shares ---- */
+
+/* A plan may say softmax of what is none: of a point with nothing above 0 the background has all,
+ * and what is below 0 takes nothing from others. */
+static void scores_of_nothing_are_background(void **state) {
+  (void)state;
+  enum { LABELS = 3, POINTS = 4 };
+  static const float scores[POINTS * LABELS] = {0, 0, 0, -1, -3, -2, 1, -1, 0, 0, 0.5f, 1.5f};
+  static const float want[LABELS][POINTS] = {{1, 1, 1, 0}, {0, 0, 0, 0.25f}, {0, 0, 0, 0.75f}};
+  size_t side[LABELS] = {0, 1, 2};
+  const struct vn_decision d = {
+      .meaning = VN_MEANS_SOFTMAX, .channels = LABELS, .other_side = side};
+  uint8_t labels[POINTS];
+  uint16_t coded[LABELS * POINTS];
+  float p[LABELS * POINTS], sum[POINTS * LABELS] = {0};
+  struct vn_label_map map = {.size = sizeof map, .data = labels, .elem_bytes = 1};
+  struct vn_average average = {.sum = sum, .models = 2};
+  struct vn_verdict v = {.decision = &d, .own = &d, .map = &map, .width = POINTS, .elems = POINTS};
+  v.label_walk.step[2] = v.index_walk.step[2] = 1;
+  for (int way = 0; way < 4; way++) { /* 16 bits; 32; and a model averaged with itself */
+    map.probabilities = way ? (void *)p : (void *)coded;
+    map.probability = way ? VN_PROBABILITY_F32 : VN_PROBABILITY_U16;
+    v.average = way > 1 ? &average : NULL;
+    v.last = way == 3;
+    assert_null(vn_verdict_row(&v, 0, 0, scores, NULL));
+    for (size_t c = 0; c < LABELS && way != 2; c++)
+      for (size_t i = 0; i < POINTS; i++) {
+        const float is = way ? p[c * POINTS + i] : (float)coded[c * POINTS + i] / 65535;
+        assert_true(fabsf(is - want[c][i]) < 1e-5f);
+      }
+  }
+  const struct vn_image image = {
+      .size = sizeof image, .dim = {POINTS, 1, 1}, .affine = {{1}, {0, 1}, {0, 0, 1}}};
+  const struct vn_view view = vn_view_plain(&image);
+  struct vn_grid grid;
+  struct vn_soft_volume volume;
+  double ml[LABELS] = {0};
+  assert_int_equal(vn_grid_make(&view, NULL, &grid, NULL), VN_OK);
+  assert_int_equal(vn_soft_volume_open(&d, &grid, &volume, NULL), VN_OK);
+  vn_soft_volume_plane(&volume, 0, scores, POINTS);
+  vn_soft_volume_add(&volume, 1, ml);
+  assert_true(ml[0] == 3 && ml[1] == 0.25 && ml[2] == 0.75);
+  vn_soft_volume_close(&volume);
+  vn_grid_close(&grid);
+}
+
 /* ---- faces ---- */
 
 /* Area of the faces of voxel (i, j, k) towards other labels, or out of the image. */
@@ -394,9 +441,13 @@ static void faces_are_counted(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(pieces_are_floods),    cmocka_unit_test(measures_are_right),
-      cmocka_unit_test(faces_are_counted),    cmocka_unit_test(palettes_are_read),
-      cmocka_unit_test(palettes_are_doubted), cmocka_unit_test(scores_are_read),
+      cmocka_unit_test(pieces_are_floods),
+      cmocka_unit_test(measures_are_right),
+      cmocka_unit_test(faces_are_counted),
+      cmocka_unit_test(palettes_are_read),
+      cmocka_unit_test(palettes_are_doubted),
+      cmocka_unit_test(scores_are_read),
+      cmocka_unit_test(scores_of_nothing_are_background),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

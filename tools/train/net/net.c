@@ -22,7 +22,6 @@ static size_t param_add(struct vnt_net *net, uint32_t constant) {
     if (net->params[i].constant == constant) return i;
   struct vnt_param *p = &net->params[net->n_params];
   *p = (struct vnt_param){
-      .name = vnc_graph_text(net->graph, net->graph->consts[constant].name),
       .offset = net->elems,
       .elems = (size_t)vnc_const_elems(&net->graph->consts[constant]),
       .constant = constant,

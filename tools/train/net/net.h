@@ -14,7 +14,6 @@
 /* A parameter, in the order of the graph's nodes: elements [offset, offset + elems) of the
  * arrays. */
 struct vnt_param {
-  const char *name; /* the graph's */
   size_t offset, elems;
   uint32_t constant; /* in the graph */
 };
@@ -35,6 +34,11 @@ struct vnt_net {
   size_t activation_bytes, gradient_bytes;
   struct vnt_net_private *private;
 };
+
+/* The graph's, and only until that gets more text, which may move it all. */
+static inline const char *vnt_param_name(const struct vnt_net *net, size_t param) {
+  return vnc_graph_text(net->graph, net->graph->consts[net->params[param].constant].name);
+}
 
 /* The graph must outlive the net. Parameters start as the graph's constants. VN_E_UNSUPPORTED: a
  * node that the family does not have; the sentence names it. To be closed in any case. */

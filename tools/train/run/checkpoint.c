@@ -27,7 +27,8 @@ static uint64_t network_of(const struct vnt_net *net) {
   uLong sum = crc32(0, NULL, 0);
   for (size_t i = 0; i < net->n_params; i++) {
     const uint64_t elems = net->params[i].elems;
-    sum = crc32(sum, (const Bytef *)net->params[i].name, (uInt)strlen(net->params[i].name) + 1);
+    const char *name = vnt_param_name(net, i);
+    sum = crc32(sum, (const Bytef *)name, (uInt)strlen(name) + 1);
     sum = crc32(sum, (const Bytef *)&elems, sizeof elems);
   }
   return sum;
