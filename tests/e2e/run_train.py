@@ -142,6 +142,24 @@ def validated():
     refused(2, "with --labels those of --validation", "x.onnx", "-q", "--log", folder / "x.csv", "--validate-every", "6")
 
 
+def other_cases_have_a_best_of_their_own():
+    """A model that finds nothing on scans where there is nothing scores 1, and is not the best of other scans."""
+    (folder / "empty.csv").write_text("image,label\nscan.nii.gz,none\n")
+    words = ["--steps", "400", "--log", folder / "b.csv", "--validate-every", "4", "--validation"]
+    process = train("b.onnx", *words, folder / "empty.csv", "--odds", "1e-6", "-q")
+    while not (folder / "b.onnx.ckpt").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 7
+    best = folder / "b.best.onnx"
+    assert b"vnet.validation_dice" in best.read_bytes() and b"vnet.validation_dice\x12\x081 0." not in best.read_bytes()
+    process = train("b.onnx", *words, folder / "scans.csv", "--resume")
+    _, err = process.communicate(timeout=500)
+    assert process.returncode == 0 and "other cases are validated on than before" in err, err
+    assert b"vnet.validation_dice\x12\x081 0." in best.read_bytes()
+
+
 def validation_is_made_up_for():
     """Stopped at any moment, in a validation or not, and resumed: the scores of a run that was never stopped."""
     if (bin_dir / "vnet-train").read_bytes().startswith(b"#!"):
@@ -219,7 +237,17 @@ def parts():
     (folder / "table.csv").write_text("value,class\n2,2\n3,1\n")
     refused(4, "the value 502, which the table of labels does not name", "x.onnx", "-q", *table)
     refused(2, "or those of a --label-table", "x.onnx", "-q", "--classes", "3")
-    refused(2, "into the folder -o FOLDER", "x", "--render", "3", "--log", folder / "x.csv")
+    render[render.index(folder / "rendered")] = folder / "refused"
+    for status, text, table, words in (
+            (5, "values of a file of labels are at most 32767, and no such one is class 2", "2,1\n40000,2\nothers,0\n", []),
+            (5, "no value is class 0", "0,1\n2,1\n3,2\nothers,2\n", []),
+            (2, "at most 512 along w", "2,1\nothers,0\n", ["--patch", "16x16x520"]),
+            (2, "into the folder -o FOLDER: no --log beside it", "2,1\nothers,0\n", ["--log", folder / "x.csv"]),
+            (2, "into the folder -o FOLDER: no --expect beside it", "2,1\nothers,0\n", ["--expect", "ml 1 1 2"])):
+        (folder / "table.csv").write_text("value,class\n" + table)
+        done = subprocess.run([str(w) for w in render + words], capture_output=True, text=True, timeout=60)
+        assert done.returncode == status and text in done.stderr and done.stderr.count("\n") == 1, done.stderr
+        assert not (folder / "refused").exists()
 
 
 def odds():
@@ -254,6 +282,7 @@ def ct_windows():
 
 
 validated()
+other_cases_have_a_best_of_their_own()
 validation_is_made_up_for()
 options_have_an_effect()
 parts()

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { HEAD = 128, CHECKSUM = 56, ELEMS = 6, RUNNING = 4 };
+enum { HEAD = 136, CHECKSUM = 56, ELEMS = 6, RUNNING = 4 };
 
 /* See checkpoint.c: the CRC of everything with 0 in its own place. */
 static void seal(uint8_t *data, size_t size) {

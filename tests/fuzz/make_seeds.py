@@ -111,9 +111,9 @@ for text in sorted(golden.glob("*.txt")):
             put("graph", f"{text.stem}{i}", stage.partition("\n")[2] + "\n")
 
 head = (6, 4, 7, 1, zlib.crc32(b"weight\0" + struct.pack("<Q", 6)), 19, 0)
-progress = (0.5, 0.25, 7, 0.5, 0, 0, 0, 0)
+progress = (0.5, 0.25, 7, 0.5, 0, 0, 0, 0, 0)
 identity, floats = b"member vnet\nseed 1\n", struct.pack("<22f", *range(22))
-checkpoint = bytearray(b"VNTCKPT2" + struct.pack("<7Q8d", *head, *progress) + identity + floats)
+checkpoint = bytearray(b"VNTCKPT3" + struct.pack("<7Q9d", *head, *progress) + identity + floats)
 checkpoint[56:64] = struct.pack("<Q", zlib.crc32(bytes(checkpoint)))
 put("checkpoint", "whole", bytes(checkpoint))
 

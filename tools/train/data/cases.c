@@ -315,7 +315,8 @@ static enum vn_status rows_take(struct vnt_cases *cases, const char *csv, struct
     return vn_fail(diag, VN_E_ARGUMENT, "%s: rules for intensities: %zu, but %zu channels",
                    vnt_path_end(csv), cases->spec.n_intensity, list->channels);
   if (cases->n_training || (cases->spec.validation && list->count)) return VN_OK;
-  return vn_fail(diag, VN_E_FORMAT, "%s: there is no case to train on", vnt_path_end(csv));
+  return vn_fail(diag, VN_E_FORMAT, "%s: there is no case to %s on", vnt_path_end(csv),
+                 cases->spec.validation ? "validate" : "train");
 }
 
 static enum vn_status cases_load(struct vnt_cases *cases, const char *csv, struct vn_pool *pool,

@@ -185,7 +185,7 @@ static void render_row(void *context, size_t job, size_t slot) {
   struct sample *s = context;
   const size_t *n = s->g->patch, *dim = s->map->dim;
   const uint8_t *sides = s->mirrored ? s->g->other_side : NULL;
-  float bend[3][512], eight[8];
+  float bend[3][VNT_GENERATE_WIDEST], eight[8];
   const size_t d = job / n[1], h = job % n[1], row = job * n[2];
   (void)slot;
   for (int i = 0; i < 3; i++) vnt_field_row(&s->bend[i], d, h, n[2], bend[i]);
@@ -246,7 +246,7 @@ static void blur(struct sample *s, int axis, double sd, struct vn_pool *pool) {
 static void bias_row(void *context, size_t job, size_t slot) {
   struct sample *s = context;
   const size_t *n = s->g->patch;
-  float row[512], *to = s->image + job * n[2];
+  float row[VNT_GENERATE_WIDEST], *to = s->image + job * n[2];
   (void)slot;
   vnt_field_row(&s->bias, job / n[1], job % n[1], n[2], row);
   for (size_t w = 0; w < n[2]; w++) to[w] *= (float)vn_exp((double)row[w]);
@@ -338,7 +338,8 @@ enum vn_status vnt_generate(const struct vnt_generator *g, const struct vnt_labe
       .g = g, .map = &maps[vnt_random_below(&r, n_maps)], .image = image, .target = target};
   float *buffer = s.other = malloc(elems * sizeof *s.other);
   enum vn_status status = VN_OK;
-  if (g->patch[2] > 512) status = vn_fail(diag, VN_E_UNSUPPORTED, "patches of at most 512 along w");
+  if (g->patch[2] > VNT_GENERATE_WIDEST)
+    status = vn_fail(diag, VN_E_UNSUPPORTED, "patches of at most %d along w", VNT_GENERATE_WIDEST);
   if (!status && (!buffer || !sample_draw(&s, seed, index)))
     status = vn_fail(diag, VN_E_MEMORY, "out of memory for a sample");
   if (status == VN_OK) {

@@ -15,6 +15,8 @@
  * in the order of T1, the others in any; the rest is as ANY. */
 enum vnt_contrast { VNT_CONTRAST_ANY, VNT_CONTRAST_MRI, VNT_CONTRAST_T1, VNT_CONTRASTS };
 
+enum { VNT_GENERATE_WIDEST = 512 }; /* voxels of a patch along w */
+
 /* Strengths; vnt_generator_defaults gives those that the shipped brain was trained with. */
 struct vnt_generator {
   size_t patch[3];      /* d h w */

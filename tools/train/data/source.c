@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <zlib.h>
 
 #include "os.h"
 #include "printed.h"
@@ -126,6 +127,27 @@ static void augment_choose(const struct vnt_samples_spec *spec, struct vnt_augme
   augment->side_axis = 2 - (int)strcspn(spec->orientation, "LR"); /* of d h w */
 }
 
+/* Of those cases that are trained on, or that are validated on. */
+static void cases_print(FILE *out, const struct vnt_list *list, bool validation) {
+  for (size_t i = 0; i < list->count; i++) {
+    const struct vnt_list_row *row = &list->row[i];
+    if (row->validation != validation) continue;
+    for (size_t f = 0; f < row->files; f++) file_print(out, row->image[f]);
+    if (row->label) file_print(out, row->label);
+    if (!row->label) fputs("no label\n", out);
+  }
+}
+
+static enum vn_status validation_sum(struct vnt_samples *s, struct vn_diag *diag) {
+  struct vn_printed text;
+  FILE *out = vn_printed_open(&text);
+  if (out) cases_print(out, &s->cases.list, true);
+  if (!vn_printed_close(out, &text)) return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  s->validation = (uint32_t)crc32_z(0, (const Bytef *)text.text, text.bytes);
+  free(text.text);
+  return VN_OK;
+}
+
 /* Reads the list of spec->data, or that of spec->validation. */
 static enum vn_status cases_read(const struct vnt_samples_spec *spec, struct vn_pool *pool,
                                  struct vnt_samples *s, struct vn_diag *diag) {
@@ -149,7 +171,7 @@ static enum vn_status cases_read(const struct vnt_samples_spec *spec, struct vn_
     status =
         vnt_cases_open(spec->data ? spec->data : spec->validation, &cases, pool, &s->cases, diag);
   s->cases.spec.intensity = NULL; /* which end here */
-  return status;
+  return status ? status : validation_sum(s, diag);
 }
 
 static enum vn_status cases_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
@@ -160,12 +182,7 @@ static enum vn_status cases_open(const struct vnt_samples_spec *spec, struct vn_
   s->channels = listed->channels;
   for (size_t c = 0; c < s->channels; c++)
     if (listed->given[c] != c) fprintf(list, "channel %zu is volume %zu\n", c, listed->given[c]);
-  for (size_t i = 0; i < s->cases.n_training; i++) {
-    const struct vnt_list_row *row = s->cases.items[s->cases.training[i]].row;
-    for (size_t f = 0; f < row->files; f++) file_print(list, row->image[f]);
-    if (row->label) file_print(list, row->label);
-    if (!row->label) fputs("no label\n", list);
-  }
+  cases_print(list, listed, false);
   augment_choose(spec, &s->augment);
   return VN_OK;
 }

@@ -30,7 +30,8 @@ struct vnt_samples {
   char **map_path; /* [n_maps] */
   struct vnt_cases cases;
   struct vnt_augment augment;
-  char *list; /* a line for each file: name and size */
+  char *list;          /* a line for each file that is trained on: name and size */
+  uint32_t validation; /* the same of files that are validated on, as a checksum; 0: none */
 };
 
 /* Reads all of it, on `pool`. To be closed in any case. VN_E_ARGUMENT: nothing to train with;

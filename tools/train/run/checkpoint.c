@@ -18,7 +18,7 @@ struct head {
   struct vnt_progress progress;
 };
 
-static const char magic[8] = "VNTCKPT2";
+static const char magic[8] = "VNTCKPT3";
 
 enum { IDENTITY_MOST = 1 << 26 };
 

@@ -16,7 +16,8 @@ struct vnt_progress {
   double worse;      /* steps in a row that were far above it */
   double best_score; /* mean Dice of the best validation, and its step; 0: none yet */
   double best_step;
-  double validated; /* the last step that was */
+  double validated;  /* the last step that was */
+  double validation; /* the checksum of the cases for it (data/source.h) */
 };
 
 struct vnt_checkpoint {

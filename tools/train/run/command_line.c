@@ -28,7 +28,8 @@ static const char help[] =
     "Rendering:\n"
     "  --render N             writes the first N samples that --labels would train on, as\n"
     "                         scans with label maps and a list of them, cases.csv, into a\n"
-    "                         new folder, with --patch, --spacing, --seed and --label-table\n"
+    "                         new folder, with --contrast, --patch, --spacing, --seed and\n"
+    "                         --label-table\n"
     "\n"
     "Data:\n"
     "  --data FILE            CSV with a head: image,label and perhaps split (train or\n"
@@ -446,12 +447,14 @@ static void number_option(struct vnt_options *o, int option) {
   }
 }
 
-/* Does --plan have a use for it? */
-static bool planned(int option) {
-  static const int all[] = {PLAN, MEMORY, CLASSES, MEMBER, STAGES, BATCH, ORIENTATION, 'q'};
-  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-    if (all[i] == option) return true;
-  return false;
+/* What --plan and --render have a use for. */
+static const int planning[] = {PLAN, MEMORY, CLASSES, MEMBER, STAGES, BATCH, ORIENTATION, 'q', 0};
+static const int rendering[] = {RENDER, LABELS, TABLE,   CONTRAST, PATCH, SPACING,
+                                SEED,   'o',    THREADS, 'q',      0};
+
+static bool one_of(const int *all, int option) {
+  while (*all && *all != option) all++;
+  return *all;
 }
 
 static const char *name_of(int option) {
@@ -477,7 +480,8 @@ struct vnt_options vnt_command_line(int argc, char **argv) {
     }
     text_option(&o, option);
     number_option(&o, option);
-    if (!planned(option)) o.unplanned = name_of(option);
+    if (!one_of(planning, option)) o.unplanned = name_of(option);
+    if (!one_of(rendering, option)) o.unrendered = name_of(option);
   }
   if (optind != argc)
     cli_fatal(VN_E_ARGUMENT, "%s: an argument too many; cases come after --data; try --help",

@@ -88,6 +88,8 @@ static void labels_complete(struct vnt_options *o) {
   if (!o->spacing_mm[0] || o->spacing_mm[0] != o->spacing_mm[1] ||
       o->spacing_mm[0] != o->spacing_mm[2])
     cli_fatal(VN_E_ARGUMENT, "--spacing: with --labels it is one number");
+  if (o->patch[2] > VNT_GENERATE_WIDEST)
+    cli_fatal(VN_E_ARGUMENT, "--patch: with --labels at most %d along w", VNT_GENERATE_WIDEST);
   if (o->contrast < 0) o->contrast = o->label_table ? VNT_CONTRAST_MRI : VNT_CONTRAST_ANY;
   o->orientation = "RAS";
   if (!o->intensity) o->intensity = rendered;
@@ -124,11 +126,11 @@ void vnt_options_complete(struct vnt_options *o) {
   if (!o->labels && !o->data)
     cli_fatal(VN_E_ARGUMENT, "what to train on is missing: --data CASES.csv or --labels DIR; try "
                              "--help");
-  if (o->render &&
-      (!o->labels || !o->output || o->init || o->log || o->charts || o->resume || o->prepared[2]))
+  if (o->render && (!o->labels || !o->output || o->unrendered))
     cli_fatal(VN_E_ARGUMENT,
-              "--render writes samples of --labels DIR into the folder -o FOLDER: no "
-              "--data, --init, --intensity, --log, --charts and --resume beside it");
+              "--render writes samples of --labels DIR into the folder -o FOLDER%s%s%s",
+              o->unrendered ? ": no --" : "", o->unrendered ? o->unrendered : "",
+              o->unrendered ? " beside it" : "");
   if (!o->output) cli_fatal(VN_E_ARGUMENT, "where the model goes is missing: -o MODEL.onnx");
   if (o->labels) labels_complete(o);
   if (o->data && o->contrast >= 0)

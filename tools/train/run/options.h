@@ -34,12 +34,13 @@ struct vnt_options {
   struct vnt_loss_spec loss;
   bool flip[3]; /* d h w */
   bool paper, float16, resume, quiet;
-  bool shaped;           /* --member, --width or --stages was given */
-  bool prepared[3];      /* --orientation, --spacing, --intensity were given */
-  bool losing;           /* --loss was given */
-  bool wide;             /* --width was given */
-  bool flipping;         /* --flip was given */
-  const char *unplanned; /* an option that --plan has no use for; NULL: none was given */
+  bool shaped;      /* --member, --width or --stages was given */
+  bool prepared[3]; /* --orientation, --spacing, --intensity were given */
+  bool losing;      /* --loss was given */
+  bool wide;        /* --width was given */
+  bool flipping;    /* --flip was given */
+  /* Options that --plan and --render have no use for; NULL: none was given. */
+  const char *unplanned, *unrendered;
 };
 
 /* What --optimizer, --loss and --contrast call them. */

@@ -27,6 +27,19 @@ struct rendering {
   uint16_t *map;
 };
 
+/* Voxels out of view are background, and a file of labels holds 32768 of them. */
+static void values_check(const struct rendering *r) {
+  const char *table = r->options->label_table;
+  if (r->labels->class_of[r->value_of[0]])
+    cli_fatal(VN_E_UNSUPPORTED, "%s: no value is class 0, which is the background's", table);
+  for (size_t c = 0; c < VNT_CLASSES_MOST; c++)
+    if (r->value_of[c] > INT16_MAX)
+      cli_fatal(VN_E_UNSUPPORTED,
+                "%s: values of a file of labels are at most %d, and no such one is "
+                "class %zu",
+                table, INT16_MAX, c);
+}
+
 static void samples_open(struct rendering *r) {
   const struct vnt_options *o = r->options;
   struct vn_diag diag;
@@ -44,6 +57,7 @@ static void samples_open(struct rendering *r) {
   cli_check(vnt_samples_open(&spec, r->pool, &r->samples, &diag), &diag);
   for (int value = VNT_VALUES - 1; value >= 0; value--)
     if (r->labels->class_of[value] >= 0) r->value_of[r->labels->class_of[value]] = (uint16_t)value;
+  values_check(r);
   r->image = malloc(r->samples.voxels * sizeof *r->image);
   r->target = malloc(r->samples.voxels);
   r->map = malloc(r->samples.voxels * sizeof *r->map);

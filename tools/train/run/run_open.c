@@ -324,6 +324,16 @@ static void calibrate(struct vnt_run *run) {
   vnt_net_calibrate(&run->net);
 }
 
+/* The best score of other cases says nothing of those to come. */
+static void validation_take(struct vnt_run *run) {
+  struct vnt_progress *p = &run->progress;
+  if (p->validation != run->samples.validation && p->best_step && !run->options.quiet &&
+      vnt_comm_rank() == 0)
+    cli_note("other cases are validated on than before: the best model is that of these");
+  if (p->validation != run->samples.validation) p->best_step = p->best_score = 0;
+  p->validation = run->samples.validation;
+}
+
 void vnt_run_open(struct vnt_run *run, const struct vnt_options *options) {
   struct vn_diag diag;
   *run = (struct vnt_run){.options = *options};
@@ -346,6 +356,7 @@ void vnt_run_open(struct vnt_run *run, const struct vnt_options *options) {
   } else if (o->init && run->net.n_running) {
     calibrate(run);
   }
+  validation_take(run);
   if (run->average && !o->resume) {
     memcpy(run->average, run->net.param, run->net.elems * sizeof(float));
     memcpy(run->average + run->net.elems, run->net.running, run->net.n_running * sizeof(float));
