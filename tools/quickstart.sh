@@ -4,10 +4,10 @@
 #
 #   tools/quickstart.sh [SCAN.nii[.gz]]
 set -euo pipefail
+scan=$(realpath -m "${1:-/usr/share/mricron/templates/ch2.nii.gz}")
 cd "$(dirname "$0")/.."
 . tools/packages.sh
 
-scan=${1:-/usr/share/mricron/templates/ch2.nii.gz}
 out=build/quickstart
 install_packages "${BUILD_PACKAGES[@]}" "${SCAN_PACKAGES[@]}"
 cmake --preset release >/dev/null

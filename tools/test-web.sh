@@ -9,10 +9,8 @@ cd "$(dirname "$0")/.."
 
 install_packages "${BUILD_PACKAGES[@]}" "${SCAN_PACKAGES[@]}" "${WEB_PACKAGES[@]}"
 command -v npm >/dev/null || install_packages nodejs npm # Node's own packages bring npm along
-if [ ! -x build/tools/vnet-run ] || [ ! -x build/tools/vnetc ] || [ ! -x build/tools/vnet-model ]; then
-  cmake --preset release >/dev/null
-  cmake --build build --target vnet-run vnetc vnet-model
-fi
+cmake --preset release >/dev/null
+cmake --build build --target vnet-run vnetc vnet-model # what the results are compared with
 
 examples/web/build.sh
 npm ci --prefix tests/web --ignore-scripts --no-audit --no-fund --silent

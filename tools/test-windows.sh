@@ -12,6 +12,7 @@ cmake --build build --target vnetc vnet-run vnet-model # what the results are co
 cmake --preset windows >/dev/null
 cmake --build --preset windows
 ctest --test-dir build-windows --output-on-failure
+rm -f build-windows/vnet-*-windows-x86_64.zip # of other versions
 (cd build-windows && cpack >/dev/null)
 /usr/bin/python3 tests/windows/run_windows.py build-windows/vnet-*-windows-x86_64.zip build/tools \
   tests/fixtures . /usr/share/mricron/templates/ch2.nii.gz

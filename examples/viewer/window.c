@@ -213,6 +213,7 @@ static void document_tell(void *context, enum event event, enum work work, doubl
   struct window *window = context;
   bool ended = event != EVENT_START && event != EVENT_PROGRESS;
   if (window->closing) {
+    if (event == EVENT_DONE) done_tell(window, work, text); /* what was shown is gone */
     if (ended && !document_busy(window->document)) gtk_window_destroy(window->widget);
     return;
   }

@@ -17,6 +17,7 @@ cp "$modules/node_modules/@niivue/niivue/dist/index.js" "$output/niivue.js"
 cp build-web/package/*.js build-web/package/*.wasm "$output/vnet"
 build/tools/vnetc -q models/brain.onnx -o "$output/brain.plan"
 cp "$here"/{index.html,style.css,main.js} "$output"
+rm -f "$output/offline.js" # whose name for all of it is made of the rest
 version=$(cat "$output"/*.{html,css,js,plan} "$output"/vnet/* | sha256sum | cut -c1-16)
 sed "s/vnet-VERSION/vnet-$version/" "$here/offline.js" >"$output/offline.js"
 echo "the page is in $output"

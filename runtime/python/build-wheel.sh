@@ -23,9 +23,10 @@ cp "$here/pyproject.toml" "$here/setup.py" "$here/README.md" "$stage"
 mkdir -p "$stage/vnet/_libs" "$output"
 cp "$here"/vnet/*.py "$here/vnet/py.typed" "$stage/vnet"
 for name in libvnet libvnet-segment libvnet-scan; do
-  # By their sonames: a wheel has no links.
-  found=$(find "$build/runtime" -name "$name.so.*.*" ! -name "$name.so.*.*.*")
-  [ "$(wc -w <<<"$found")" -eq 1 ] || { echo "not one $name: $found" >&2; exit 1; }
+  # By their sonames, for a wheel has no links; older ones may lie beside them.
+  link=$(find "$build/runtime" -name "$name.so")
+  [ "$(wc -w <<<"$link")" -eq 1 ] || { echo "not one $name: $link" >&2; exit 1; }
+  found=$(dirname "$link")/$(readlink "$link")
   install -m 755 "$found" "$stage/vnet/_libs/$(basename "$found")"
   strip --strip-unneeded "$stage/vnet/_libs/$(basename "$found")"
 done

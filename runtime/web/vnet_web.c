@@ -132,8 +132,7 @@ enum text {
   TEXT_INTENSITY,
   TEXT_ISA,
   TEXT_NOTE,
-  TEXT_WARNING,
-  TEXT_SCAN_NOTE
+  TEXT_WARNING
 };
 
 /* NULL: there is none. */
@@ -153,10 +152,14 @@ WEB const char *web_text(const struct web *web, enum text which) {
     return web->report.note;
   case TEXT_WARNING:
     return web->report.warning;
-  case TEXT_SCAN_NOTE:
-    return web->count && web->channels[0].file ? vn_scan_note(web->channels[0].file) : NULL;
   }
   return NULL;
+}
+
+/* Of the file that begins with this channel; NULL: none does, or there is nothing to say. */
+WEB const char *web_scan_note(const struct web *web, size_t channel) {
+  const bool begins = channel < web->count && web->channels[channel].file;
+  return begins ? vn_scan_note(web->channels[channel].file) : NULL;
 }
 
 WEB const char *web_label_name(const struct web *web, size_t label) {
@@ -268,7 +271,7 @@ static struct vn_segment_options options_of(struct web *web) {
   options.replace_nan = n[6] != 0;
   options.largest_component = n[7] != 0;
   options.min_volume_ml = n[8];
-  options.windows_most = (size_t)n[9];
+  options.windows_most = n[9] < (double)SIZE_MAX ? (size_t)n[9] : SIZE_MAX;
   options.match_grids = n[10] != 0;
   options.cancel = web->cancel;
   options.progress = tell;

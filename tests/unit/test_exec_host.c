@@ -36,6 +36,8 @@ static void test_option_sizes(void **state) {
   assert_int_equal(vn_exec_open(plan, &options.known, &exec, &diag), VN_E_UNSUPPORTED);
   options.known.size = 0;
   assert_int_equal(vn_exec_open(plan, &options.known, &exec, &diag), VN_E_ARGUMENT);
+  options.known.size = SIZE_MAX / 3; /* what lay there before */
+  assert_int_equal(vn_exec_open(plan, &options.known, &exec, &diag), VN_E_ARGUMENT);
   assert_null(exec);
   struct vn_exec_info before = {0}, after;
   assert_int_equal(vn_exec_measure(plan, NULL, &before, &diag), VN_OK);

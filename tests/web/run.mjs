@@ -93,6 +93,17 @@ function said(key, value) {
   return field(14, Buffer.concat([field(1, Buffer.from(key)), field(2, Buffer.from(value))]));
 }
 
+/* The voxels of mixed.nii as NRRD packs them, under a header that ends with how. */
+{
+  const nifti = fs.readFileSync(made('mixed.nii')), row = (r) => [0, 1, 2, 3].map((i) => nifti.readFloatLE(280 + 16 * r + 4 * i));
+  const [x, y, z] = [0, 1, 2].map(row), vector = (i) => `(${x[i]},${y[i]},${z[i]})`;
+  const header = ['NRRD0004', 'type: float', 'dimension: 3', 'space: right-anterior-superior', 'sizes: 12 11 10',
+                  `space directions: ${[0, 1, 2].map(vector).join(' ')}`, `space origin: ${vector(3)}`, 'endian: little'];
+  const voxels = zlib.gzipSync(nifti.subarray(352));
+  fs.writeFileSync(made('last.nrrd'), Buffer.concat([Buffer.from([...header, 'encoding: gzip', '', ''].join('\n')), voxels]));
+  fs.writeFileSync(made('windows.nrrd'), Buffer.concat([Buffer.from([...header, 'encoding: gz ', '', ''].join('\r\n')), voxels]));
+}
+
 /* Folds with a grid, a window and a rule of their own, one by one and averaged; and one that tells other labels. */
 const FOLDS = {fold0: ['--patch', '16x16x16', '--orientation', 'RAS', '--intensity', 'zscore', '--tail', 'softmax'],
                fold1: ['--patch', '12x20x24', '--seed', '7', '--orientation', 'LIP', '--spacing', '1.5 1 2', '--intensity', 'percentile 1 99',
@@ -292,6 +303,32 @@ async function packageTests(browser, server, threads) {
     assert.match(got.cut.message, /^model 2: .*truncated/);
     assert.equal(got.cut.code, 'VN_E_FORMAT');
     assert.equal(got.regions.message, 'model 2: tells labels that exclude each other, and the first model regions that may overlap');
+  });
+
+  await test(called('packed NRRD, arrays of any kind, and bytes that are taken away'), async () => {
+    const got = await page.evaluate(async () => {
+      const mixed = await get('/made/mixed.nii', 'mixed.nii'), bytes = await mixed.arrayBuffer(), head = new DataView(bytes);
+      const dims = [12, 11, 10], affine = [0, 1, 2].map((row) => [0, 1, 2, 3].map((i) => head.getFloat32(280 + 16 * row + 4 * i, true)));
+      const plan = await (await fetch('/made/fold0.plan')).arrayBuffer(), stop = new AbortController();
+      const model = await vnet.load(plan, {base: '/vnet'});
+      structuredClone(plan, {transfer: [plan]});
+      const run = async (image) => Array.from((await model.segment(image)).labels), all = {};
+      all.cancelled = await refusal(() => model.segment(mixed, {signal: stop.signal, onProgress: () => stop.abort()}));
+      for (const name of ['last', 'windows']) all[name] = await run(await get(`/made/${name}.nrrd`, `${name}.nrrd`));
+      all.named = await run({voxels: new (class Voxels extends Float32Array {})(bytes, 352, 1320), dims, affine});
+      const both = await get('/made/both.nii', 'both.nii'), two = await vnet.load('/made/inputs2.plan'), buffer = await both.arrayBuffer();
+      const channels = [0, 1].map((i) => ({voxels: new Float32Array(buffer, 352 + 5280 * i, 1320), dims, affine}));
+      all.moved = Array.from((await two.segment(channels, {transfer: true})).labels);
+      two.close();
+      const late = refusal(() => model.segment(mixed));
+      await Promise.resolve();
+      model.close();
+      return {...all, late: await late};
+    });
+    assert.equal(got.cancelled.name, 'AbortError');
+    for (const way of ['last', 'windows', 'named']) assert.deepEqual(got[way], native_labels('fold0.seg.nii'), way);
+    assert.deepEqual(got.moved, native_labels('both.seg.nii'));
+    assert.deepEqual([got.late.code, got.late.message], ['VN_E_CANCELLED', 'the model was closed']);
   });
 
   await test(called('more than the memory limit is refused with the figure'), async () => {

@@ -136,8 +136,11 @@ def run(work: Callable[[_abi.vn_diag], int], *, options: Any = None,
     except BaseException:
         if button is not None:
             _press(button)
-            if thread.is_alive():
-                thread.join()  # milliseconds
+            while thread.is_alive():  # milliseconds, through a second Ctrl-C, too
+                try:
+                    thread.join()
+                except KeyboardInterrupt:
+                    pass
         raise
     finally:
         if button is not None and cancel is not None:

@@ -164,7 +164,7 @@ export interface Model {
   /** Labels every voxel of an image, or of a file (NIfTI, NRRD, MGH, gzipped or not; a File, for its name
    *  says what it is). A model of several channels takes an array, an object by their names, or a file of so
    *  many volumes. */
-  segment(image: Image | Blob | (Image | Blob)[] | Record<string, Image> | Record<string, Blob>, options?: SegmentOptions): Promise<Result>;
+  segment(image: Image | Blob | Image[] | Blob[] | Record<string, Image> | Record<string, Blob>, options?: SegmentOptions): Promise<Result>;
   /** The most bytes that the model and segment() would hold together, the image and labels aside. Refuses
    *  what segment() would, as far as that can be known without looking at voxels. */
   memory(image: Image | Image[] | Record<string, Image>, options?: RunOptions): Promise<number>;

@@ -45,8 +45,9 @@ async function plansTaken(plan, signal) {
 async function planBytes(plan, signal) {
   if (typeof plan === 'string' || plan instanceof URL) plan = await fetched(plan, 'the plan', signal);
   if (plan instanceof Response || plan instanceof Blob) plan = await plan.arrayBuffer();
-  if (ArrayBuffer.isView(plan)) return new Uint8Array(plan.buffer, plan.byteOffset, plan.byteLength);
-  if (Object.prototype.toString.call(plan).endsWith('ArrayBuffer]')) return new Uint8Array(plan);
+  const [buffer, at, length] = ArrayBuffer.isView(plan) ? [plan.buffer, plan.byteOffset, plan.byteLength] : [plan];
+  if (Object.prototype.toString.call(buffer).endsWith('ArrayBuffer]'))
+    return new Uint8Array(buffer, at, length).slice(); // which a restart needs, whatever becomes of the caller's
   return refuse(ARGUMENT, 'a plan is a URL, a Blob, a Response or its bytes');
 }
 
@@ -61,7 +62,7 @@ function affineFlat(affine) {
 
 function imageTaken(image, withVoxels) {
   const dims = Array.from(image?.dims ?? []);
-  const type = image?.voxels?.constructor?.name.replace(/Array$/, '');
+  const type = image?.voxels?.[Symbol.toStringTag]?.replace(/Array$/, '');
   if (dims.length !== 3 || !dims.every((n) => Number.isSafeInteger(n) && n > 0))
     refuse(ARGUMENT, 'dims are three whole numbers: the voxels along i, j and k');
   if (!ArrayBuffer.isView(image.voxels) || image.voxels instanceof DataView)
@@ -116,7 +117,8 @@ function threadsTaken(threads) {
 
 export async function load(plan, options = {}) {
   const {signal, onProgress, memoryLimit = LIMIT} = options;
-  const base = new URL(options.base ?? './', options.base ? document.baseURI : import.meta.url).href;
+  const folder = options.base?.toString().replace(/\/*$/, '/');
+  const base = new URL(folder ?? './', folder ? document.baseURI : import.meta.url).href;
   const threads = threadsTaken(options.threads);
   signal?.throwIfAborted();
   const plans = await plansTaken(plan, signal);
@@ -144,7 +146,6 @@ class Model {
   async _start(watch) {
     const {plans, ...set} = this.#set;
     this.#worker = new Worker(new URL('worker.js', set.base));
-    this.#memory = undefined;
     try {
       await this.#ask({call: 'begin', plans: plans.length, ...set}, watch);
       const {cancelByte, ...about} = await this.#ask({call: 'open', plans, threads: set.threads}, watch);
@@ -159,6 +160,7 @@ class Model {
   #end() {
     this.#worker?.terminate();
     this.#worker = null;
+    this.#memory = this.#cancelByte = undefined;
   }
 
   /* Without shared memory nothing reaches a worker that computes: it is ended, and started again
@@ -220,10 +222,11 @@ class Model {
       const isFile = several.every((each) => each instanceof Blob);
       const images = isFile ? [] : several.map((each) => imageTaken(each, true));
       const files = isFile ? await Promise.all(several.map(fileTaken)) : [];
+      if (this.#closed) throw closed();
       const call = {call: 'segment', images, files, options: optionsTaken(options),
                     labels: this.labels.length, limit: this.#set.limit};
       const move = [...files.map((file) => file.bytes.buffer),
-                    ...(options.transfer ? images.map((each) => each.voxels.buffer) : [])];
+                    ...(options.transfer ? new Set(images.map((each) => each.voxels.buffer)) : [])];
       options.signal?.throwIfAborted();
       if (!this.#worker) await this._start({signal: options.signal});
       return this.#result(await this.#ask(call, {signal: options.signal, onProgress: options.onProgress, move}),
@@ -248,9 +251,11 @@ class Model {
   close() {
     this.#closed = true;
     this.#end();
-    this.#giveUp(new VnetError(CANCELLED, 'the model was closed'));
+    this.#giveUp(closed());
   }
 }
+
+const closed = () => new VnetError(CANCELLED, 'the model was closed');
 
 async function fileTaken(blob) {
   return {bytes: new Uint8Array(await blob.arrayBuffer()), name: blob.name || 'scan'};

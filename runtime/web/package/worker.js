@@ -7,13 +7,12 @@
 const VOXEL = {Uint8: 0, Int8: 1, Uint16: 2, Int16: 3, Uint32: 4, Int32: 5, BigUint64: 6, BigInt64: 7,
                Float32: 8, Float64: 9, Uint8Clamped: 0};
 const WORLD = {UNKNOWN: 0, RAS: 1, LPS: 2};
-const TEXT = {version: 0, topology: 1, orientation: 2, intensity: 3, isa: 4, note: 5, warning: 6,
-              scanNote: 7};
-const MEMORY = 6; // VN_E_MEMORY
+const TEXT = {version: 0, topology: 1, orientation: 2, intensity: 3, isa: 4, note: 5, warning: 6};
+const MEMORY = 6, CANCELLED = 7; // VN_E_…
 const READING = 0.1; // of a call on files, by rule of thumb
 const PAGE = 65536;
 
-let module, web, memory;
+let module, web, memory, channels;
 
 class Refusal extends Error {
   constructor(status, sentence) {
@@ -41,6 +40,8 @@ function memoryMake(limit, shared) {
 /* Each plan has threads of its own, one of which is this worker. */
 async function begin({base, threads, compiled, limit, plans}) {
   const name = threads ? 'vnet-threads' : 'vnet';
+  let failed;
+  const broken = new Promise((_, reject) => { failed = reject; });
   importScripts(base + name + '.js');
   const most = memoryMake(limit, threads > 0);
   const made = vnetModule({
@@ -50,13 +51,15 @@ async function begin({base, threads, compiled, limit, plans}) {
     mainScriptUrlOrBlob: base + name + '.js',
     locateFile: (file) => base + file,
     instantiateWasm(imports, receive) {
-      WebAssembly.instantiate(compiled, imports).then((instance) => receive(instance, compiled));
+      WebAssembly.instantiate(compiled, imports).then(
+          (instance) => receive(instance, compiled),
+          (error) => failed(new Error(`${name}.wasm and ${name}.js do not go together: ${error.message}`)));
       return {};
     },
     onFraction: (fraction) => postMessage({fraction}),
     print: () => {}, printErr: () => {},
   });
-  module = await made;
+  module = await Promise.race([made, broken]); // which emscripten would not tell
   web = module._web_create();
   if (!web) throw new Refusal(MEMORY, 'out of memory');
 }
@@ -92,9 +95,11 @@ async function streamed(bytes, stream, most) {
   const reader = new Blob([bytes]).stream().pipeThrough(stream).getReader();
   for (let part; !(part = await reader.read()).done; parts.push(part.value)) {
     length += part.value.length;
-    if (length <= most) continue;
+    const cancelled = heap(Uint8Array, module._web_cancel_byte(web), 1)[0];
+    if (length <= most && !cancelled) continue;
     reader.cancel();
-    throw new Refusal(MEMORY, 'the file unpacks to more than the memory limit');
+    throw cancelled ? new Refusal(CANCELLED, 'cancelled')
+                    : new Refusal(MEMORY, 'the file unpacks to more than the memory limit');
   }
   const all = new Uint8Array(length);
   parts.reduce((at, part) => (all.set(part, at), at + part.length), 0);
@@ -110,11 +115,13 @@ async function unpacked(bytes, name, most) {
   }
 }
 
-/* NRRD packs its voxels and leaves its header: the same file, unpacked. */
+/* NRRD packs its voxels and leaves its header, of 1 MiB at most: the same file, unpacked. Not what has lines or
+ * bytes to be skipped before that. */
 async function nrrdUnpacked(bytes, name, most) {
-  const head = new TextDecoder('latin1').decode(bytes.subarray(0, 1 << 16));
-  const end = head.search(/\n\r?\n/), field = /^encoding:\s*(gzip|gz)\s*$/im.exec(head.slice(0, end + 1));
-  if (end < 0 || !field || /^data ?file:/im.test(head.slice(0, end + 1))) return bytes;
+  const head = new TextDecoder('latin1').decode(bytes.subarray(0, 1 << 20));
+  const end = head.search(/\n\r?\n/), fields = head.slice(0, end + 1);
+  const field = /^encoding:[ \t]*(gzip|gz)[ \t]*(?=\r?$)/im.exec(fields);
+  if (end < 0 || !field || /^(data ?file:|(line|byte) ?skip:[ \t]*[^ \t0])/im.test(fields)) return bytes;
   const body = end + /\n\r?\n/.exec(head.slice(end))[0].length;
   const header = head.slice(0, field.index) + 'encoding: raw' +
                  head.slice(field.index + field[0].length, body);
@@ -147,7 +154,8 @@ function planOpen(plan, part, parts, threads) {
 function open({plans, threads}) {
   plans.forEach((plan, i) => planOpen(plan, i, plans.length, threads));
   check(module._web_describe(web));
-  const [count, channels, d, h, w, sd, sh, sw, named, used, bytes, regions] = numbers();
+  const [count, images, d, h, w, sd, sh, sw, named, used, bytes, regions] = numbers();
+  channels = images;
   const labels = [];
   for (let value = 0; value < count; value++) {
     const rgb = module._web_label_rgb(web, value);
@@ -225,9 +233,10 @@ async function segment({images, files, options, labels, limit}) {
     const each = module._web_regions(web);
     const regions = each ? heap(Uint8Array, each, voxels * (labels - 1)).slice() : null;
     const measures = Array.from({length: labels}, (_, value) => measure(value));
+    const scanNotes = Array.from({length: channels}, (_, i) => words(module._web_scan_note(web, i)));
     const file = options.file ? await written(options.file) : null;
     return {labels: map, regions, dims, affine: rest.slice(3, 15), measures, file,
-            notes: [text('scanNote'), text('note')].filter(Boolean), warning: text('warning') || null,
+            notes: [...scanNotes, text('note')].filter(Boolean), warning: text('warning') || null,
             windows, skipped, replaced, removed, networkMs, elapsedMs: performance.now() - started,
             memoryBytes: memory.buffer.byteLength};
   } finally {
