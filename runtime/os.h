@@ -107,9 +107,23 @@ void *vn_os_map(int fd, size_t bytes);
 void *vn_os_map_new(int fd, size_t bytes);
 void vn_os_unmap(void *memory, size_t bytes); /* accepts NULL */
 
-/* Keeps other processes from locking the file, until it is closed. False: another one has it, which
- * `wait` waits for. A file system without locks gives one to everybody. */
-bool vn_os_lock(int fd, bool wait);
+/* Keeps other processes from locking the file, until it is closed. BUSY: another one has it, which
+ * `wait` waits for. NONE: the file system has no locks, so that nobody can say who has it. */
+enum vn_os_lock { VN_OS_LOCK_HELD, VN_OS_LOCK_BUSY, VN_OS_LOCK_NONE };
+enum vn_os_lock vn_os_lock(int fd, bool wait);
+
+/* A number that is another one when the file has another size or time of change; 0: not to be
+ * known. */
+uint64_t vn_os_mark(const char *path);
+
+/* That number: FNV-1a's mixing, word by word. */
+static inline uint64_t vn_os_mark_of(uint64_t bytes, uint64_t changed_ns) {
+  const uint64_t prime = 1099511628211u;
+  uint64_t mark = 14695981039346656037u;
+  for (int shift = 0; shift < 64; shift += 8) mark = (mark ^ (bytes >> shift & 255)) * prime;
+  for (int shift = 0; shift < 64; shift += 8) mark = (mark ^ (changed_ns >> shift & 255)) * prime;
+  return mark;
+}
 
 /* Where the system can: a file that is doomed is gone when this process is, however it ends. */
 void vn_os_doom(int fd, bool doomed);

@@ -257,10 +257,17 @@ void vn_os_unmap(void *memory, size_t bytes) {
   if (memory) munmap(memory, bytes);
 }
 
-bool vn_os_lock(int fd, bool wait) {
+enum vn_os_lock vn_os_lock(int fd, bool wait) {
   while (flock(fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB))
-    if (errno != EINTR) return errno != EWOULDBLOCK;
-  return true;
+    if (errno != EINTR) return errno == EWOULDBLOCK ? VN_OS_LOCK_BUSY : VN_OS_LOCK_NONE;
+  return VN_OS_LOCK_HELD;
+}
+
+uint64_t vn_os_mark(const char *path) {
+  struct stat file;
+  if (stat(path, &file)) return 0;
+  const uint64_t ns = (uint64_t)file.st_mtim.tv_sec * 1000000000 + (uint64_t)file.st_mtim.tv_nsec;
+  return vn_os_mark_of((uint64_t)file.st_size, ns);
 }
 
 void vn_os_doom(int fd, bool doomed) {

@@ -126,11 +126,19 @@ void vn_os_unmap(void *memory, size_t bytes) {
 }
 
 /* A lock keeps others from reading what it covers: it lies where no file has a byte. */
-bool vn_os_lock(int fd, bool wait) {
+enum vn_os_lock vn_os_lock(int fd, bool wait) {
   OVERLAPPED at = {.OffsetHigh = 0x7FFFFFFF};
   const DWORD how = LOCKFILE_EXCLUSIVE_LOCK | (wait ? 0 : LOCKFILE_FAIL_IMMEDIATELY);
-  if (LockFileEx((HANDLE)_get_osfhandle(fd), how, 0, 1, 0, &at)) return true;
-  return GetLastError() != ERROR_LOCK_VIOLATION && GetLastError() != ERROR_IO_PENDING;
+  if (LockFileEx((HANDLE)_get_osfhandle(fd), how, 0, 1, 0, &at)) return VN_OS_LOCK_HELD;
+  const DWORD reason = GetLastError();
+  return reason == ERROR_LOCK_VIOLATION || reason == ERROR_IO_PENDING ? VN_OS_LOCK_BUSY
+                                                                      : VN_OS_LOCK_NONE;
+}
+
+uint64_t vn_os_mark(const char *path) {
+  struct stat file;
+  if (stat(path, &file)) return 0;
+  return vn_os_mark_of((uint64_t)file.st_size, (uint64_t)file.st_mtime * 1000000000);
 }
 
 void vn_os_doom(int fd, bool doomed) {

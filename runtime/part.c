@@ -47,7 +47,7 @@ static void name_forget(struct vn_part *part) {
 /* Another process may have swept the file between its making and its locking. */
 static bool locked(int fd) {
   struct stat info;
-  return vn_os_lock(fd, true) && fstat(fd, &info) == 0 && info.st_nlink > 0;
+  return vn_os_lock(fd, true) != VN_OS_LOCK_BUSY && fstat(fd, &info) == 0 && info.st_nlink > 0;
 }
 
 static enum vn_status cannot_create(const char *path, int reason, struct vn_diag *diag) {
@@ -148,7 +148,8 @@ static void leftover_remove(const char *folder, const char *name) {
   sprintf(path, "%s/%s", folder, name);
   const int fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   if (fd >= 0) { /* else another user's, for one */
-    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && vn_os_lock(fd, false)) unlink(path);
+    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && vn_os_lock(fd, false) == VN_OS_LOCK_HELD)
+      unlink(path);
     close(fd);
   }
   free(path);

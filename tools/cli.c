@@ -43,6 +43,7 @@ static bool interrupt_taken(void) {
 void cli_start(const char *name) {
   process.name = name;
   process.start_ns = vn_os_now_ns();
+  cli_os_streams();
   cli_os_interrupts(name, interrupt_taken, parts_remove);
 }
 

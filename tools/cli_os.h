@@ -12,6 +12,10 @@
  * disk or a pipe that nobody reads is an error of the write that meets it. */
 void cli_os_interrupts(const char *name, bool (*taken)(void), void (*clean)(void));
 
+/* A program may be started without standard input, output or error; no file that it opens takes
+ * their places then. */
+void cli_os_streams(void);
+
 /* Is standard error a terminal that knows the usual sequences? */
 bool cli_os_terminal(void);
 

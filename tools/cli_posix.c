@@ -55,6 +55,13 @@ void cli_os_interrupts(const char *name, bool (*taken)(void), void (*clean)(void
   signal(SIGXFSZ, SIG_IGN); /* … as one past the file size limit does */
 }
 
+void cli_os_streams(void) {
+  int fd;
+  while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
+    ;
+  if (fd >= 0) close(fd);
+}
+
 bool cli_os_terminal(void) {
   return isatty(STDERR_FILENO);
 }

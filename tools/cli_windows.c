@@ -75,6 +75,8 @@ void cli_os_interrupts(const char *name, bool (*taken)(void), void (*clean)(void
   SetConsoleCtrlHandler(on_event, TRUE);
 }
 
+void cli_os_streams(void) {} /* descriptors do not take their places */
+
 bool cli_os_terminal(void) {
   const HANDLE console = GetStdHandle(STD_ERROR_HANDLE);
   DWORD mode;

@@ -129,9 +129,14 @@ static char *copy_of(const char *text) {
   return copy;
 }
 
-static void files_check(const struct run_session *session, const struct run_files *files) {
+/* `input`: what has been opened, or NULL; then only names are known, and not where a header has its
+ * voxels. */
+static void files_check(const struct run_session *session, const struct run_files *files,
+                        const struct run_input *input) {
   struct cli_files all = {0};
   run_files_add(&all, session, files);
+  for (size_t i = 0; input && i < input->files; i++)
+    cli_files_add(&all, vn_scan_voxel_path(input->file[i]), false);
   run_models_add(&all, session->models);
   cli_files_add(&all, session->options->slicer_result, true);
   cli_files_check(&all);
@@ -161,8 +166,9 @@ static enum vn_status scan_run(struct run_session *session, const struct run_ent
                             .picture = copy_of(o->picture)};
   if (!files.labels) cli_fatal(VN_E_MEMORY, "out of memory");
   names_check(&files);
-  files_check(session, &files);
+  files_check(session, &files, NULL);
   enum vn_status status = run_read(session, &files, &input, &diag);
+  if (status == VN_OK) files_check(session, &files, &input);
   if (status == VN_OK && !o->quiet) run_models_note(session->models);
   if (status == VN_OK) status = run_case(session, &files, &input, &diag);
   cli_check_interrupt();

@@ -75,6 +75,10 @@ VN_SCAN_API bool vn_scan_is_labels(const struct vn_scan *file);
  * until vn_scan_set_geometry. */
 VN_SCAN_API const char *vn_scan_note(const struct vn_scan *file);
 
+/* The file that has the voxels: the header's own, the .img beside it, or what a detached NRRD
+ * header names. No result may be written there. Belongs to the file. */
+VN_SCAN_API const char *vn_scan_voxel_path(const struct vn_scan *file);
+
 /* Someone knows better than the file, or than this library, how the scan lies: "sform" or "qform",
  * or where the axes i, j, k point, such as "RAS" or "LPI" (with the file's voxel sizes, its middle
  * at 0). To be called before vn_scan_image; results that are written like this file keep what its

@@ -203,7 +203,6 @@ static void affine_choose(struct vn_scan *scan, enum form s, const double sform[
     qform_notes(scan);
   } else {
     scan->unoriented = no_form(s, q);
-    pixdim_notes(scan);
   }
 }
 
@@ -213,17 +212,17 @@ static enum vn_status geometry_read(struct vn_scan *scan, struct vn_diag *diag) 
   enum form s = sform_affine(field, sform), q = qform_affine(field, qform);
   if (unit_mm(field) != 1)
     vn_scan_note_add(scan, "its unit is the %s", unit_mm(field) > 1 ? "metre" : "micron");
+  const bool formed = s == FORM_GOOD || q == FORM_GOOD;
+  if (!formed) pixdim_notes(scan); /* of the voxel size, which no --geometry says */
   scan->note_header = strlen(scan->note);
   affine_choose(scan, s, sform, q, qform);
   for (int j = 0; j < 3; j++) {
-    double pixdim = fabs(field->pixdim[j + 1]) * unit_mm(field);
-    if (isfinite(pixdim)) scan->spacing_mm[j] = pixdim > 0 ? pixdim : 1;
-    if (isfinite(pixdim)) continue;
-    if (s != FORM_GOOD && q != FORM_GOOD)
+    const double pixdim = fabs(field->pixdim[j + 1]) * unit_mm(field);
+    if (!formed && !isfinite(pixdim))
       return vn_fail(diag, VN_E_FORMAT, "the voxel size is not finite");
-    scan->spacing_mm[j] = vn_affine_spacing(scan->affine, j);
+    scan->spacing_mm[j] = formed ? vn_affine_spacing(scan->affine, j) : pixdim > 0 ? pixdim : 1;
   }
-  if (s != FORM_GOOD && q != FORM_GOOD) vn_affine_plain(scan);
+  if (!formed) vn_affine_plain(scan);
   return VN_OK;
 }
 

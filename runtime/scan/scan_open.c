@@ -235,6 +235,10 @@ const char *vn_scan_note(const struct vn_scan *file) {
   return *file->note ? file->note : NULL;
 }
 
+const char *vn_scan_voxel_path(const struct vn_scan *file) {
+  return file->voxel_path;
+}
+
 /* ---- geometry by hand ---- */
 
 /* The world axis and the sign of each letter; false: not three letters for three axes. */

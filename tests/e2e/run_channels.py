@@ -281,6 +281,15 @@ def many_cases():
     run(plan("channels4"), folder / "beside", "--output-dir", folder / "l11")
     assert np.array_equal(labels_of(folder / "l11" / "p.seg.nii.gz"), cases["case-1"])
     assert np.array_equal(labels_of(folder / "l11" / "p_T1.seg.nii.gz"), best)
+    # Series that end in numbers as a case's files do; and files that are links to others elsewhere.
+    for i in range(3):
+        save(f"digits/scan_000{i + (i > 1)}.nii.gz", np.stack(four((18, 14 + i, 9))[0], 3))
+    assert "3 scans, 0 failed" in run(plan("channels4"), folder / "digits", "--output-dir", folder / "l12")
+    (folder / "links").mkdir()
+    for c in range(4):
+        (folder / "links" / f"case_000{c}.nii.gz").symlink_to(folder / "numbers" / f"case-0_000{c}.nii.gz")
+    run(plan("channels4"), folder / "links" / "case_0000.nii.gz", "-o", folder / "linked.nii.gz")
+    assert np.array_equal(labels_of(folder / "linked.nii.gz"), cases["case-0"])
     # What is not whole is passed over, with a reason.
     (folder / "numbers" / "case-1_0002.nii.gz").unlink()
     status, text, err = call(bin_dir / "vnet-run", plan("channels4"), folder / "numbers", "--output-dir", folder / "l9")

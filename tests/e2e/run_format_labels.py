@@ -158,8 +158,17 @@ def what_a_file_does_not_say():
     assert report["scan_note"] is None and report["labels"][1]["voxels"] > 1000
     refused(5, "x.mgz: an MGH file says how it lies, and the scan does not", plan("levels"), folder / "lost.nii", "-o",
             folder / "x.mgz")
-    refused(2, "'up' is not a geometry", wanting, folder / "lost.nii", "--geometry", "up")
+    refused(2, "--geometry: expected sform, qform or where the axes point", wanting, folder / "lost.nii", "--geometry", "up")
     refused(2, "it is not a NIfTI file", wanting, folder / "b.nrrd", "--geometry", "qform")
+    # Letters say where axes point; voxels stay as large as what is used of the file says, with what it does not say.
+    small = nibabel.Nifti1Image(values[::4, ::4, ::4], np.diag([0.8, 0.8, 0.8, 1]))
+    small.header["pixdim"][1:4] = 1
+    nibabel.save(small, folder / "small.nii")
+    for words in ((), ("--geometry", "RAS")):
+        assert json.loads(run(wanting, folder / "small.nii", "--json", *words)[0])["spacing_mm"] == [0.8, 0.8, 0.8]
+    lost.header["pixdim"][2] = 0
+    nibabel.save(lost, folder / "lost.nii")
+    assert "pixdim" in run(wanting, folder / "lost.nii", "--geometry", codes)[1]
     raw = bytearray((folder / "odd.nii").read_bytes())
     raw[280:328] = bytes(48)
     (folder / "zero.nii").write_bytes(raw)
@@ -185,8 +194,21 @@ def inputs_that_are_no_files():
     assert done.returncode == 0 and (folder / "piped" / "one.seg.nrrd").exists(), done.stderr
 
 
+def results_keep_away():
+    """From voxels that a header has elsewhere, and from what is said where nobody listens."""
+    voxels = (folder / "many" / "two.raw").read_bytes()
+    refused(2, "two.raw: is an input, and will not be overwritten", plan("phantom"), folder / "many" / "two.nhdr",
+            "--report", folder / "many" / "two.raw")
+    assert (folder / "many" / "two.raw").read_bytes() == voxels
+    words = [bin_dir / "vnet-run", plan("phantom"), folder / "many" / "one.nrrd", "-o", folder / "heard.nii"]
+    for closed in ("", ">&- 2>&- <&-"):
+        subprocess.run(["bash", "-c", f'"$@" {closed}', "-", *words], check=True, capture_output=True)
+        heard = (folder / "heard.nii").read_bytes()
+        assert len(heard) == 352 + values[::4, ::4, ::4].size and heard[344:347] == b"n+1", heard[:40]
+
+
 for test in (every_format_gives_the_same_labels, lists_take_every_format, what_a_file_does_not_say,
-             inputs_that_are_no_files):
+             inputs_that_are_no_files, results_keep_away):
     start = time.monotonic()
     test()
     print(f"{test.__name__.replace('_', ' ')}: {time.monotonic() - start:.1f} s", flush=True)

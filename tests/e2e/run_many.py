@@ -101,7 +101,7 @@ def ranks_change_nothing():
 
 def lists_are_read():
     names = folder / "cases.txt"
-    names.write_text("# two of them\n" + "".join(f"{scans}/case-{i:02}.nii.gz\n\n" for i in (3, 5)))
+    names.write_text("\ufeff# two of them\n" + "".join(f"{scans}/case-{i:02}.nii.gz\n\n" for i in (3, 5)))
     status, text, err = call(vnet_run, plan, "--list", names, "--output-dir", folder / "list")
     assert status == 0 and "2 scans, 0 failed" in text, (status, err)
     for name, want in labels(folder / "list").items():
@@ -180,13 +180,52 @@ def resumed_with_other_options():
     assert (out / "case-01.seg.png").stat().st_mtime_ns != old
     rows = list(csv.DictReader(open(out / "summary.csv")))
     assert {row["options"] for row in rows} == {"largest-component picture"}, rows[0]
-    # Any text stays in its field.
-    call(vnet_run, plan, *two, "--output-dir", out, "--geometry", 'a,"b')
+    # What is said is the default, and what is no option at all, leave what is there.
+    last = run("--largest-component", "--picture")
+    assert run("--largest-component", "--picture", "--overlap", "0.5") == last
+    status, _, err = call(vnet_run, plan, *two, "--output-dir", out, "--geometry", 'a,"b')
+    assert status == 2 and "--geometry: expected sform" in err, err
+    assert run("--largest-component", "--picture") == last
+    # What fails leaves its row and nothing that would pass for its result.
+    status, text, _ = call(vnet_run, plan, *two, "--output-dir", out, "--max-windows", "1", "--mirror", "w")
     rows = list(csv.DictReader(open(out / "summary.csv"), strict=True))
-    assert [row["status"] for row in rows] == 2 * ["failed"] and {row["options"] for row in rows} == {'geometry a,"b'}, rows
+    assert status == 5 and "2 scans, 2 failed" in text, text
+    assert [row["status"] for row in rows] == 2 * ["failed"] and {row["options"] for row in rows} == {"mirror w"}, rows
+    assert {p.name for p in out.iterdir()} == {"summary.csv", "case-00.seg.csv", "case-01.seg.csv"}
     # A scan behind --csv is a scan, not the table's name.
     status, _, err = call(vnet_run, plan, "--csv", *two)
     assert status == 2 and "of many scans" in err and gzip.decompress(two[0].read_bytes()), (status, err)
+
+
+def results_know_their_scan():
+    """Another scan of the same name, one that has changed, and a file that has gone are made again; a disk that is
+    full is no result."""
+    out, homes = folder / "known", [folder / "p1", folder / "p2"]
+    for i, home in enumerate(homes):
+        home.mkdir()
+        nibabel.save(nibabel.Nifti1Image(random.integers(0, 4, (30, 20, 10)).astype(np.float32), np.eye(4)), home / "t1.nii")
+
+    def run(home, **more):
+        status, text, err = call(vnet_run, plan, "t1.nii", "--output-dir", out, "--resume", cwd=home, **more)
+        return status, text, (out / "t1.seg.nii.gz").stat().st_mtime_ns if (out / "t1.seg.nii.gz").exists() else None
+
+    first = run(homes[0])
+    assert run(homes[0]) == first
+    second = run(homes[1])
+    assert second[2] != first[2] and run(homes[1]) == second
+    made = np.asanyarray(nibabel.load(out / "t1.seg.nii.gz").dataobj)
+    assert (made == np.asanyarray(nibabel.load(homes[1] / "t1.nii").dataobj)).all()
+    os.utime(homes[1] / "t1.nii", ns=(1, 1))
+    third = run(homes[1])
+    assert third[2] != second[2] and run(homes[1]) == third
+    (out / "t1.seg.json").unlink()
+    fourth = run(homes[1])
+    assert fourth[2] != third[2] and (out / "t1.seg.json").exists()
+    os.utime(homes[1] / "t1.nii", ns=(2, 2))
+    status, text, left = run(homes[1], preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)))
+    assert status == 3 and left is None and "ok" not in text, (status, text, left)
+    status, _, err = call(vnet_run, plan, *(home / "t1.nii" for home in homes), "--returnparameterfile", homes[0] / "t1.nii")
+    assert status == 2 and "--returnparameterfile is for one scan" in err, err
 
 
 def memory_is_shared():
@@ -216,7 +255,7 @@ def memory_is_shared():
 
 prepare()
 for test in (alone_is_right, ranks_change_nothing, lists_are_read, killed_and_resumed, resumed_with_other_options,
-             memory_is_shared):
+             results_know_their_scan, memory_is_shared):
     if test is ranks_change_nothing and not mpirun:
         print("no MPI: two ranks are not tested")
         continue

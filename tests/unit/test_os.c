@@ -95,15 +95,15 @@ static void folder_and_lock(void **state) {
   free(list);
   assert_int_equal(vn_os_folder_list("test_os.none", NULL, &list), -1);
   const int a = open(first, O_RDWR | O_CLOEXEC), b = open(first, O_RDWR | O_CLOEXEC);
-  assert_true(vn_os_lock(a, true));
-  assert_false(vn_os_lock(b, false));
+  assert_int_equal(vn_os_lock(a, true), VN_OS_LOCK_HELD);
+  assert_int_equal(vn_os_lock(b, false), VN_OS_LOCK_BUSY);
   assert_int_equal(fstat(a, &one) | stat(first, &same), 0);
   assert_true(one.st_ino == same.st_ino && one.st_dev == same.st_dev && one.st_ino);
   assert_int_equal(rename(first, second), 0); /* while it is open, over what is there */
   assert_int_equal(stat(second, &same), 0);
   assert_true(one.st_ino == same.st_ino);
   close(a);
-  assert_true(vn_os_lock(b, false));
+  assert_int_equal(vn_os_lock(b, false), VN_OS_LOCK_HELD);
   close(b);
   assert_int_equal(unlink(second) | unlink(third), 0);
   rmdir(folder);

@@ -10,8 +10,23 @@
 
 /* ---- what lies beside a scan ---- */
 
+enum { SIBLINGS = 256 }; /* as many as a network may have channels */
+
 /* What a scan of two files may have beside it. */
 static const char *const halves[] = {".hdr", ".hdr.gz", ".img", ".img.gz"};
+
+/* case_0001.nii.gz … beside case_0000.nii.gz, by name, for they may be links to other folders. */
+static void siblings_allow(struct sandbox *box, const char *scan) {
+  const size_t stem = run_stem(scan);
+  for (int c = 1; run_has_siblings(scan) && c < SIBLINGS; c++) {
+    char number[8];
+    snprintf(number, sizeof number, "%04d", c);
+    char *path = cli_joined(scan, "", "");
+    memcpy(path + stem - 4, number, 4);
+    if (access(path, F_OK) == 0) sandbox_read(box, path);
+    free(path);
+  }
+}
 
 void run_allow(struct sandbox *box, const char *scan) {
   sandbox_read(box, scan);
@@ -21,8 +36,10 @@ void run_allow(struct sandbox *box, const char *scan) {
     free(half);
   }
   /* Of a detached NRRD header, the data file, which lies beside it and may have any name. */
-  if (strcasecmp(scan + run_stem(scan), ".nhdr") == 0 || run_has_siblings(scan))
+  const char *ending = scan + run_stem(scan);
+  if (strcasecmp(ending, ".nhdr") == 0 || strcasecmp(ending, ".nrrd") == 0)
     sandbox_read_beside(box, scan);
+  siblings_allow(box, scan);
 }
 
 void run_scan_add(struct cli_files *all, const char *scan) {

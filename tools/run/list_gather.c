@@ -54,8 +54,9 @@ static void list_read(struct run_list *list, const struct run_options *o) {
       cli_fatal(VN_E_FORMAT, "%s: line %zu holds a zero byte: not a list of files", o->list,
                 number);
     while (length > 0 && strchr("\r\n \t", line[length - 1])) line[--length] = '\0';
-    vn_os_slashes(line);
-    if (length > 0 && line[0] != '#') line_add(list, o, line);
+    char *text = line + (number == 1 && strncmp(line, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0);
+    vn_os_slashes(text);
+    if (*text && *text != '#') line_add(list, o, text);
   }
   if (!feof(file)) cli_fatal(vn_io_status(errno), "%s: %s", o->list, strerror(errno));
   free(line);

@@ -276,7 +276,7 @@ static size_t members_find(struct run_list *list, const struct run_channels *cha
     size_t prefix;
     if (e->words > 1 || strcmp(e->word[0], e->scan) != 0) continue;
     const size_t c = run_channel_of(channels, e->full, &prefix);
-    if (c != SIZE_MAX) member[count++] = (struct member){e, c, prefix};
+    if (c != SIZE_MAX && !is_series(e->scan)) member[count++] = (struct member){e, c, prefix};
   }
   return count;
 }
@@ -290,7 +290,7 @@ static void cases_group(struct run_list *list, const struct run_channels *channe
   for (size_t i = 0, end; i < count; i = end) {
     struct run_entry *first = member[i].entry;
     for (end = i + 1; end < count && same_case(&member[i], &member[end]);) end++;
-    if (end == i + 1 && !is_series(first->scan)) siblings_add(first, channels->count);
+    if (end == i + 1) siblings_add(first, channels->count);
     for (size_t m = i + 1; m < end; m++) merge(first, member[m].entry);
     if (first->words > 1) case_call(first, member[i].prefix);
   }

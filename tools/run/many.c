@@ -2,10 +2,12 @@
  *
  * Each scan leaves NAME.seg.nii.gz (.nrrd, .mgz: in its own format) and, before it, NAME.seg.csv:
  * its rows of the summary, or the one row of its failure. A scan is finished when all its files are
- * there and the rows are of the same plans, version, ISA and options; so --resume needs no state of
- * its own, and the summary is made of these files alone, the same for any number of ranks. While a
- * scan computes, a thread reads the next one (not under --memory-limit, which is the figure for
- * one). Where memory is short for both they take turns: what fits alone is done. */
+ * there, the rows are of the same plans, version, ISA and options, and the report is of scan files
+ * of these sizes and times of change; so --resume needs no state of its own, and the summary is
+ * made of these files alone, the same for any number of ranks. What fails leaves its row and
+ * nothing else, for what an earlier run left would pass for this one's. While a scan computes, a
+ * thread reads the next one (not under --memory-limit, which is the figure for one). Where memory
+ * is short for both they take turns: what fits alone is done. */
 #include "many.h"
 
 #include <errno.h>
@@ -127,9 +129,34 @@ static bool rows_finished(const struct run_session *session, const struct run_fi
   return same;
 }
 
+/* Is the report of the files that are there now? */
+static bool scan_same(const struct run_files *files) {
+  char mark[REPORT_MARK], *text = NULL;
+  size_t room = 0;
+  FILE *file = fopen(files->report, "r");
+  report_mark(files, mark);
+  const bool same = file && getdelim(&text, &room, '\0', file) > 0 && strstr(text, mark);
+  free(text);
+  if (file) fclose(file);
+  return same;
+}
+
+/* Tables of labels, which lie beside the map; the caller frees both. */
+static void tables_name(const struct run_files *files, char *path[2]) {
+  path[0] = run_name(files->labels, ".label.txt");
+  path[1] = run_name(files->labels, ".ctbl");
+  if (!path[0] || !path[1]) cli_fatal(VN_E_MEMORY, "out of memory");
+}
+
 static bool finished(const struct run_session *session, const struct run_files *files) {
-  return exists(files->labels) && (!files->regions || exists(files->regions)) &&
-         (!files->picture || exists(files->picture)) && rows_finished(session, files);
+  char *tables[2];
+  tables_name(files, tables);
+  const bool tabled = !session->info.named || (exists(tables[0]) && exists(tables[1]));
+  free(tables[0]);
+  free(tables[1]);
+  return tabled && exists(files->labels) && (!files->regions || exists(files->regions)) &&
+         (!files->picture || exists(files->picture)) && rows_finished(session, files) &&
+         scan_same(files);
 }
 
 static void *slot_read(void *context) {
@@ -160,11 +187,22 @@ static void slot_wait(struct slot *slot) {
   slot->reading = false;
 }
 
-/* What is left of an earlier run must not pass for this one's. */
 static void failure_write(const struct slot *slot) {
+  static const char *const endings[] = {".seg.csv", ".seg.json", ".seg.png", ".regions.nii.gz"};
   struct cli_output output;
   struct vn_diag diag;
+  char *tables[2];
   remove(slot->files.labels);
+  for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) { /* of whatever was asked for */
+    char *path = joined(slot->entry->name, endings[i]);
+    remove(path);
+    free(path);
+  }
+  tables_name(&slot->files, tables);
+  for (size_t i = 0; i < 2; i++) {
+    remove(tables[i]);
+    free(tables[i]);
+  }
   if (cli_output_create(&output, slot->files.csv, &diag)) return; /* then the folder failed it */
   FILE *file = fdopen(vn_os_dup(output.fd), "w");
   if (file) {
@@ -188,6 +226,13 @@ static void slot_yield(struct slot *slot) {
 
 /* `next`: what is read meanwhile, or NULL. */
 static void slot_run(struct slot *slot, struct slot *next) {
+  const bool resume = slot->session->options->resume;
+  if (resume && finished(slot->session, &slot->files)) { /* by another process, meanwhile */
+    slot->status = VN_OK;
+    run_input_close(&slot->input);
+    run_files_free(&slot->files);
+    return;
+  }
   folders_make(slot->session->options, slot->files.labels);
   remove(slot->files.labels); /* or they would be taken for those of rows that come before theirs */
   const bool read = slot->status == VN_OK;

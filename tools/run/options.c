@@ -389,6 +389,7 @@ void run_options_check(const struct run_options *o, bool many) {
     cli_fatal(VN_E_ARGUMENT,
               "of many scans each one's results are named after it: -o, --scores, --regions, "
               "--report, --csv, --json and a name for --picture are for one scan");
+  if (many && o->slicer_result) cli_fatal(VN_E_ARGUMENT, "--returnparameterfile is for one scan");
   if (!many && (o->resume || o->recursive || o->excludes || o->region_maps))
     cli_fatal(VN_E_ARGUMENT, "--resume, --recursive, --exclude and --region-maps are for many "
                              "scans, with --output-dir");
@@ -406,7 +407,19 @@ static void folder_check(const char *scan) {
               scan);
 }
 
+/* What vn_scan_set_geometry takes; here before many scans fail by it. */
+static void geometry_check(const char *geometry) {
+  static const char *const axes[] = {"RLrl", "APap", "SIsi"};
+  bool good = strlen(geometry) == 3;
+  for (size_t i = 0; good && i < 3; i++) good = strcspn(geometry, axes[i]) < 3;
+  if (!good && strcmp(geometry, "sform") && strcmp(geometry, "qform"))
+    cli_fatal(VN_E_ARGUMENT,
+              "--geometry: expected sform, qform or where the axes point, such as RAS, got %s",
+              geometry);
+}
+
 static void options_check(const struct run_options *o) {
+  if (o->geometry) geometry_check(o->geometry);
   if (!o->plan)
     cli_fatal(VN_E_ARGUMENT, "expected a plan and a scan: vnet-run PLAN SCAN; try --help");
   if (o->tensors) {

@@ -74,11 +74,20 @@ static void channels_print(struct cli_json *json, const struct run_session *sess
   cli_json_close(json, ']');
 }
 
+void report_mark(const struct run_files *files, char mark[REPORT_MARK]) {
+  uint64_t sum = 0;
+  for (size_t i = 0; i < files->scans; i++) sum += vn_os_mark(run_word_file(files->scan[i]));
+  snprintf(mark, REPORT_MARK, "%016" PRIx64, sum);
+}
+
 static void scan_print(struct cli_json *json, const struct run_session *session,
                        const struct run_files *files, const struct run_input *input,
                        const struct vn_segment_report *report) {
   const struct vn_image *image = &input->image[0];
+  char mark[REPORT_MARK];
+  report_mark(files, mark);
   cli_json_text(json, "scan", files->scan[0]);
+  cli_json_text(json, "scan_mark", mark);
   if (input->count > 1) channels_print(json, session, files, input);
   cli_json_text(json, "output", files->labels);
   cli_json_open(json, "shape", '[');
@@ -215,7 +224,7 @@ static void number_print(FILE *out, double value) {
 /* Those options that decide what is found, where they are not the defaults; behind each a space. */
 static void options_print(FILE *out, const struct run_options *o) {
   const struct vn_segment_options *s = &o->segment;
-  if (s->overlap != 0) fprintf(out, "overlap %g ", fmax(s->overlap, 0));
+  if (s->overlap != 0 && s->overlap != 0.5) fprintf(out, "overlap %g ", fmax(s->overlap, 0));
   if (s->weighting == VN_WEIGHTING_CONSTANT) fputs("constant ", out);
   if (s->mirror[0] || s->mirror[1] || s->mirror[2])
     fprintf(out, "mirror %s%s%s ", s->mirror[0] ? "d" : "", s->mirror[1] ? "h" : "",

@@ -14,6 +14,10 @@ struct run_result {
   uint64_t measure_ns, write_ns, picture_ns;
 };
 
+/* What a report knows the scan's files by: their sizes and times of change, in any order. */
+enum { REPORT_MARK = 17 };
+void report_mark(const struct run_files *files, char mark[REPORT_MARK]);
+
 void report_json(FILE *out, const struct run_session *session, const struct run_files *files,
                  const struct run_input *input, const struct run_result *result);
 
