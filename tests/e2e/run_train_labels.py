@@ -174,6 +174,40 @@ def folds_are_parts():
     refused(2, "--fold: expected a whole number from 0 to 2", "--fold", "3/3", data="folds.csv")
 
 
+def patients_are_told_apart():
+    """Files of one name and size in a folder for each patient: other folds, rows and raters are other runs. The same
+    data elsewhere is the same run."""
+    random = np.random.default_rng(6)
+    data = folder / "patients"
+    for number in range(5):
+        (data / f"sub{number}").mkdir(parents=True)
+        image = random.normal(0, 12, (24, 24, 24)).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), data / f"sub{number}" / "t1.nii")
+        for rater in "ab":
+            label = np.zeros((24, 24, 24), np.uint8)
+            label[number:12] = 1
+            (data / rater / f"sub{number}").mkdir(parents=True)
+            nibabel.save(nibabel.Nifti1Image(label, np.eye(4)), data / rater / f"sub{number}" / "seg.nii")
+
+    def listed(rater, order):
+        return "image,label\n" + "".join(f"sub{n}/t1.nii,{rater}/sub{n}/seg.nii\n" for n in order)
+
+    def resumed(text, *words, at=data):
+        (at / "cases.csv").write_text(text)
+        status, _, err = call("vnet-train", "--data", at / "cases.csv", "-o", folder / "p.onnx", *SMALL, *words)
+        return status, err
+
+    words = ["--threads", "1", "--optimizer", "sgd"]
+    assert resumed(listed("a", range(5)), *words, "--fold", "0/5", "--steps", "1") == (0, "")
+    for text, fold, said in ((listed("a", range(5)), "1/5", "that has --fold 0/5, this one --fold 1/5"),
+                             (listed("a", (0, 1, 2, 4, 3)), "0/5", "the file sub"),
+                             (listed("b", range(5)), "0/5", "/seg.nii of ")):
+        status, err = resumed(text, *words, "--fold", fold, "--steps", "2", "--resume")
+        assert status == 4 and "another run" in err and said in err, (status, err)
+    moved = data.rename(folder / "moved")
+    assert resumed(listed("a", range(5)), *words, "--fold", "0/5", "--steps", "2", "--resume", at=moved) == (0, "")
+
+
 def channels_have_names():
     """The names of the columns are the model's; a list in another order is brought into it."""
     random = np.random.default_rng(5)
@@ -381,6 +415,7 @@ best_says_what_it_scored()
 sides_are_inherited()
 regions_are_no_labels()
 folds_are_parts()
+patients_are_told_apart()
 channels_have_names()
 volumes_are_channels()
 plans_can_be_followed()

@@ -201,8 +201,13 @@ static enum vn_status line_take(void *context, const struct vnt_csv_row *row,
 enum vn_status vnt_list_read(const char *path, struct vnt_list *list, struct vn_diag *diag) {
   struct taker taker = {.path = path, .list = list, .label = SIZE_MAX, .split = SIZE_MAX};
   const struct vnt_csv csv = {"a list of cases", "image,label", line_take, &taker};
-  *list = (struct vnt_list){0};
-  return vnt_csv_read(path, &csv, diag);
+  *list = (struct vnt_list){.folder = path_make(&taker, "")};
+  return list->folder ? vnt_csv_read(path, &csv, diag) : out_of_memory(diag);
+}
+
+const char *vnt_list_name(const struct vnt_list *list, const char *path) {
+  const size_t length = strlen(list->folder);
+  return path + (strncmp(path, list->folder, length) ? 0 : length);
 }
 
 void vnt_list_close(struct vnt_list *list) {
@@ -213,6 +218,7 @@ void vnt_list_close(struct vnt_list *list) {
   }
   for (size_t c = 0; c < list->channels; c++) free(list->channel[c]);
   free(list->row);
+  free(list->folder);
   *list = (struct vnt_list){0};
 }
 

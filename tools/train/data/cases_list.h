@@ -18,6 +18,7 @@ struct vnt_list_row {
 };
 
 struct vnt_list {
+  char *folder; /* the list's own, with its slash: what relative paths have before them; owned */
   struct vnt_list_row *row;
   size_t count;
   bool split;                       /* it has the column */
@@ -30,6 +31,9 @@ struct vnt_list {
  * VN_E_FORMAT (the sentence names the line), VN_E_MEMORY. */
 enum vn_status vnt_list_read(const char *path, struct vnt_list *list, struct vn_diag *diag);
 void vnt_list_close(struct vnt_list *list);
+
+/* A path of a row as seen from the list's folder, wherever that lies. */
+const char *vnt_list_name(const struct vnt_list *list, const char *path);
 
 /* Splits the cases into `folds` parts of equal size but for one, and has part `fold` for
  * validation: a permutation of the rows that depends on their number alone. VN_E_ARGUMENT: the list

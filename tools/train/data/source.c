@@ -55,11 +55,12 @@ static enum vn_status maps_list(const char *folder, char ***path, size_t *count,
   return VN_OK;
 }
 
-/* What a checkpoint knows a file by; that it is there has been seen. */
-static void file_print(FILE *out, const char *path) {
+/* What a checkpoint knows a file by; that it is there has been seen. `name` is its path within the
+ * folder of the data, which may move: scans of many patients have one base name and one size. */
+static void file_print(FILE *out, const char *path, const char *name) {
   struct stat file = {0};
   if (stat(path, &file)) file.st_size = 0;
-  fprintf(out, "the file %s of %lld bytes\n", vn_os_name(path), (long long)file.st_size);
+  fprintf(out, "the file %s of %lld bytes\n", name, (long long)file.st_size);
 }
 
 static enum vn_status maps_read(struct vnt_samples *s, struct reading *r, struct vn_pool *pool,
@@ -71,7 +72,7 @@ static enum vn_status maps_read(struct vnt_samples *s, struct reading *r, struct
   vn_pool_run(pool, s->n_maps, map_open, r);
   for (size_t i = 0; i < s->n_maps; i++) {
     if (r->status[i]) return vn_fail(diag, r->status[i], "%s", r->diag[i].text);
-    file_print(list, r->path[i]);
+    file_print(list, r->path[i], vn_os_name(r->path[i]));
   }
   return VN_OK;
 }
@@ -132,8 +133,9 @@ static void cases_print(FILE *out, const struct vnt_list *list, bool validation)
   for (size_t i = 0; i < list->count; i++) {
     const struct vnt_list_row *row = &list->row[i];
     if (row->validation != validation) continue;
-    for (size_t f = 0; f < row->files; f++) file_print(out, row->image[f]);
-    if (row->label) file_print(out, row->label);
+    for (size_t f = 0; f < row->files; f++)
+      file_print(out, row->image[f], vnt_list_name(list, row->image[f]));
+    if (row->label) file_print(out, row->label, vnt_list_name(list, row->label));
     if (!row->label) fputs("no label\n", out);
   }
 }

@@ -30,7 +30,7 @@ struct vnt_samples {
   char **map_path; /* [n_maps] */
   struct vnt_cases cases;
   struct vnt_augment augment;
-  char *list;          /* a line for each file that is trained on: name and size */
+  char *list; /* a line for each file that is trained on: path in the data's folder, size */
   uint32_t validation; /* the same of files that are validated on, as a checksum; 0: none */
 };
 

@@ -180,6 +180,7 @@ char *vnt_options_text(const struct vnt_options *o, const char *isa) {
     fprintf(out, "%s%.17g%s", c ? "," : "--class-weights ", o->class_weight[c],
             c + 1 < o->n_weights ? "" : "\n");
   if (o->contrast > VNT_CONTRAST_ANY) fprintf(out, "--contrast %s\n", vnt_contrasts[o->contrast]);
+  if (o->folds) fprintf(out, "--fold %zu/%zu\n", o->fold, o->folds);
   if (o->ignored >= 0) fprintf(out, "--ignore %d\n", o->ignored);
   if (o->average > 0) fprintf(out, "--ema %.17g\n", o->average);
   fprintf(out, "--clip %.17g\n", o->clip);
