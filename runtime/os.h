@@ -106,6 +106,8 @@ void *vn_os_map(int fd, size_t bytes);
 /* The same of an empty file, to be written to; the disk has room for all of it. */
 void *vn_os_map_new(int fd, size_t bytes);
 void vn_os_unmap(void *memory, size_t bytes); /* accepts NULL */
+/* Does the memory of a file that has no name any more, or is doomed, outlive its descriptor? */
+bool vn_os_map_outlives(void);
 
 /* Keeps other processes from locking the file, until it is closed. BUSY: another one has it, which
  * `wait` waits for. NONE: the file system has no locks, so that nobody can say who has it. */

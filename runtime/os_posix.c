@@ -257,6 +257,10 @@ void vn_os_unmap(void *memory, size_t bytes) {
   if (memory) munmap(memory, bytes);
 }
 
+bool vn_os_map_outlives(void) {
+  return true;
+}
+
 enum vn_os_lock vn_os_lock(int fd, bool wait) {
   while (flock(fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB))
     if (errno != EINTR) return errno == EWOULDBLOCK ? VN_OS_LOCK_BUSY : VN_OS_LOCK_NONE;

@@ -125,6 +125,10 @@ void vn_os_unmap(void *memory, size_t bytes) {
   if (memory) UnmapViewOfFile(memory);
 }
 
+bool vn_os_map_outlives(void) {
+  return false; /* the last handle takes a doomed file with it */
+}
+
 /* A lock keeps others from reading what it covers: it lies where no file has a byte. */
 enum vn_os_lock vn_os_lock(int fd, bool wait) {
   OVERLAPPED at = {.OffsetHigh = 0x7FFFFFFF};

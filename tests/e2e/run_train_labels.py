@@ -6,6 +6,7 @@ old body; channels in files of their own, or as the volumes of one; cases on dis
 """
 import csv
 import pathlib
+import resource
 import subprocess
 import sys
 import tempfile
@@ -393,6 +394,13 @@ def cases_lie_on_disk():
     in_memory, _ = train("memory.onnx", *words)
     on_disk, _ = train("disk.onnx", *words, "--cache-limit", "1")
     assert in_memory == on_disk
+    # More of them than a process may have files open.
+    (folder / "hundred.csv").write_text("image,label\n" + 100 * "s0.nii.gz,label.nii.gz\n")
+    words = [str(w) for w in (bin_dir / "vnet-train", "--data", folder / "hundred.csv", "-o", folder / "hundred.onnx", *words,
+                              "--label-table", folder / "table.csv", "--cache-limit", "1")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+    assert done.returncode == 0, done.stderr
     assert not list(folder.glob("*.cases*"))
 
 

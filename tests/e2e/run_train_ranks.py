@@ -115,9 +115,9 @@ def cases_on_disk(ranks, limit):
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         try:
             if str(bin_dir / "vnet-train").encode() == (entry / "cmdline").read_bytes().split(b"\0")[0]:
-                links = [os.readlink(fd) for fd in (entry / "fd").iterdir()]
+                mapped = (entry / "maps").read_text().splitlines()
                 if str(folder / "disk.onnx").encode() in (entry / "cmdline").read_bytes():
-                    found.append(sum("disk.onnx.ckpt.cases" in link for link in links))
+                    found.append(sum("disk.onnx.ckpt.cases" in line for line in mapped))
         except OSError:
             continue
     process.send_signal(signal.SIGTERM)

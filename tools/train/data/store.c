@@ -11,6 +11,11 @@
 #include "fail.h"
 #include "os.h"
 
+static void fd_close(struct vnt_block *block) {
+  if (block->fd >= 0) close(block->fd);
+  block->fd = -1;
+}
+
 /* A file that has no name any more, or is gone with its descriptor. */
 static enum vn_status file_take(struct vnt_store *store, struct vnt_block *block,
                                 struct vn_diag *diag) {
@@ -23,8 +28,10 @@ static enum vn_status file_take(struct vnt_store *store, struct vnt_block *block
   if (block->fd >= 0) {
     vn_os_doom(block->fd, true);
     unlink(path);
+    block->mapped = true;
     block->data = vn_os_map_new(block->fd, block->bytes);
     reason = errno;
+    if (vn_os_map_outlives()) fd_close(block); /* a process may have about 1000 of them */
   }
   const enum vn_status status =
       block->data ? VN_OK
@@ -48,11 +55,10 @@ enum vn_status vnt_store_take(struct vnt_store *store, size_t bytes, struct vnt_
 
 void vnt_block_free(struct vnt_block *block) {
   if (!block->bytes) return;
-  if (block->fd < 0) {
-    free(block->data);
-  } else {
+  if (block->mapped)
     vn_os_unmap(block->data, block->bytes);
-    close(block->fd);
-  }
+  else
+    free(block->data);
+  fd_close(block);
   *block = (struct vnt_block){0};
 }

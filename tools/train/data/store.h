@@ -20,7 +20,8 @@ struct vnt_store {
 struct vnt_block {
   void *data;
   size_t bytes;
-  int fd; /* of the file that holds it; -1: none */
+  bool mapped; /* of a file … */
+  int fd;      /* … this one; -1: none, or no longer needed */
 };
 
 /* Fills *block, to be freed in any case; several threads may. VN_E_MEMORY; VN_E_IO: no file or no
