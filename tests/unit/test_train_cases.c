@@ -11,6 +11,7 @@
 
 #include "cases_folder.h"
 #include "cases_list.h"
+#include "os.h"
 
 static void compare(const struct vnt_case *item, const char *name, bool own, float tolerance) {
   char file[64];
@@ -217,12 +218,19 @@ static void cases_lie_where_there_is_room(void **state) {
   struct vnt_cases all = cases_open("good.csv", &plain);
   spec.store_path = store;
   spec.memory_bytes = all.items[0].block.bytes; /* one of the two */
+  char *left;                                   /* by a process of the same number */
+  assert_true(asprintf(&left, "%s.%llu.0", store, (unsigned long long)vn_os_process()) > 0);
+  FILE *file = fopen(left, "w");
+  assert_non_null(file);
+  fclose(file);
   struct vnt_cases some = cases_open("good.csv", &spec);
   assert_int_equal(some.items[0].block.mapped + some.items[2].block.mapped, 1);
   for (size_t i = 0; i < 3; i += 2)
     assert_memory_equal(all.items[i].block.data, some.items[i].block.data,
                         all.items[i].block.bytes);
   vnt_cases_close(&some);
+  assert_int_equal(remove(left), 0);
+  free(left);
   snprintf(store, sizeof store, "%s", path_of("absent/store"));
   struct vn_diag diag;
   assert_int_equal(vnt_cases_open(path_of("good.csv"), &spec, NULL, &some, &diag), VN_E_IO);

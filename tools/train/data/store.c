@@ -11,20 +11,38 @@
 #include "fail.h"
 #include "os.h"
 
+enum { TRIES = 100 };
+
 static void fd_close(struct vnt_block *block) {
   if (block->fd >= 0) close(block->fd);
   block->fd = -1;
+}
+
+/* The next file that is new. Of a process that was killed between making and unlinking, or runs on
+ * another machine, there may be some of the same number. -1: errno; *path is set, or NULL. */
+static int file_make(struct vnt_store *store, char **path) {
+  int fd = -1;
+  *path = NULL;
+  errno = EEXIST;
+  for (int i = 0; i < TRIES && fd < 0 && errno == EEXIST; i++) {
+    free(*path);
+    if (asprintf(path, "%s.%llu.%zu", store->path, (unsigned long long)vn_os_process(),
+                 atomic_fetch_add(&store->files, 1)) < 0) {
+      *path = NULL;
+      return -1;
+    }
+    fd = open(*path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  }
+  return fd;
 }
 
 /* A file that has no name any more, or is gone with its descriptor. */
 static enum vn_status file_take(struct vnt_store *store, struct vnt_block *block,
                                 struct vn_diag *diag) {
   char *path;
-  if (asprintf(&path, "%s.%llu.%zu", store->path, (unsigned long long)vn_os_process(),
-               atomic_fetch_add(&store->files, 1)) < 0)
-    return vn_fail(diag, VN_E_MEMORY, "out of memory");
-  block->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  block->fd = file_make(store, &path);
   int reason = errno;
+  if (!path) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   if (block->fd >= 0) {
     vn_os_doom(block->fd, true);
     unlink(path);
