@@ -169,6 +169,12 @@ def folds_are_parts():
             dice = 2 * (found & target).sum() / (found.sum() + target.sum())
             assert abs(dice - float(row["dice"])) < 1e-5, (dice, row)
     assert sorted(lines) == [2, 3, 4, 5, 6], lines
+    # Nor is a rater's map of that name replaced.
+    mine = folder / "maps0" / "3-s1.seg.nii.gz"
+    nibabel.save(nibabel.load(folder / "label.nii.gz"), mine)
+    (folder / "mine.csv").write_text(f"image,label,split\ns0.nii.gz,label.nii.gz,train\ns1.nii.gz,{mine},validation\n")
+    refused(2, "3-s1.seg.nii.gz: is an input, and will not be overwritten", "--label-table", folder / "table.csv", "--log",
+            folder / "f.csv", "--validate-every", "3", "--validation-maps", folder / "maps0", data="mine.csv")
     refused(2, "no --fold beside it", "--fold", "0/2", "--classes", "4")
     refused(2, "not enough for 9 folds", "--fold", "0/9", data="folds.csv")
     refused(2, "--fold: expected", "--fold", "2")

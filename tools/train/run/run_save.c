@@ -27,6 +27,13 @@ static char *renamed(const char *path, const char *ending, const char *new_endin
   return text;
 }
 
+static void map_add(struct cli_files *files, const char *folder, const struct vnt_list_row *row) {
+  char *path = vnt_validation_map(folder, row);
+  if (!path) cli_fatal(VN_E_MEMORY, "out of memory");
+  cli_files_add(files, path, true);
+  free(path);
+}
+
 /* No result replaces another one, or what it is made of. */
 static void files_check(const struct vnt_run *run) {
   const struct vnt_options *o = &run->options;
@@ -52,6 +59,7 @@ static void files_check(const struct vnt_run *run) {
     const struct vnt_list_row *row = &s->cases.list.row[i];
     for (size_t f = 0; f < row->files; f++) cli_files_add(&files, row->image[f], false);
     cli_files_add(&files, row->label, false);
+    if (o->maps_folder && row->validation) map_add(&files, o->maps_folder, row);
   }
   cli_files_check(&files);
   free(charts[0]);

@@ -91,17 +91,21 @@ static enum vn_status scan_score(const struct runner *r, const struct vnt_valida
   return status;
 }
 
-static enum vn_status map_save(const struct runner *r, size_t i, const struct vnt_scan *scan,
-                               uint8_t *predicted, struct vn_diag *diag) {
-  const struct vnt_list_row *row = r->job->cases[i];
+char *vnt_validation_map(const char *folder, const struct vnt_list_row *row) {
   const char *name = vn_os_name(row->image[0]);
-  const struct vn_label_map map = {.size = sizeof map, .data = predicted, .elem_bytes = 1};
   size_t stem;
   const char *ending = vn_scan_name(name, &stem);
-  char *to;
-  if (asprintf(&to, "%s/%zu-%.*s.seg%s", r->job->maps_folder, row->line, (int)stem, name,
-               ending ? ending : ".nii.gz") < 0)
-    return vn_fail(diag, VN_E_MEMORY, "out of memory");
+  char *path;
+  const int length = asprintf(&path, "%s/%zu-%.*s.seg%s", folder, row->line, (int)stem, name,
+                              ending ? ending : ".nii.gz");
+  return length < 0 ? NULL : path;
+}
+
+static enum vn_status map_save(const struct runner *r, size_t i, const struct vnt_scan *scan,
+                               uint8_t *predicted, struct vn_diag *diag) {
+  const struct vn_label_map map = {.size = sizeof map, .data = predicted, .elem_bytes = 1};
+  char *to = vnt_validation_map(r->job->maps_folder, r->job->cases[i]);
+  if (!to) return vn_fail(diag, VN_E_MEMORY, "out of memory");
   const struct vn_scan_result result = {.size = sizeof result,
                                         .like = scan->file,
                                         .image = &scan->image,

@@ -22,18 +22,20 @@ struct vnt_validation {
   const struct vnt_list_row *const *cases; /* [count], of the list */
   size_t count;
   const struct vnt_labels *labels;
-  double tolerance_mm; /* distance.h */
-  /* Predicted maps are saved there, in the scan's format as LINE-NAME.seg.nii.gz by its first
-   * file's name; NULL: nowhere. */
-  const char *maps_folder;
-  const char *isa; /* NULL: the best here */
-  size_t threads;  /* 0: one for each core */
+  double tolerance_mm;     /* distance.h */
+  const char *maps_folder; /* where predicted maps are saved; NULL: nowhere */
+  const char *isa;         /* NULL: the best here */
+  size_t threads;          /* 0: one for each core */
   /* Both may be NULL. `seen` hears of each scan once it is scored; `cancel` ends it all with
    * VN_E_CANCELLED. */
   void (*seen)(void *context, const struct vnt_validated *one);
   void *context;
   struct vn_cancel *cancel;
 };
+
+/* The path of a case's predicted map: in the scan's format LINE-NAME.seg.nii.gz, by its first
+ * file's name. To be freed; NULL: memory is short. */
+char *vnt_validation_map(const char *folder, const struct vnt_list_row *row);
 
 /* Segments every scan as vnet-run does without options (overlap 0.5, Gaussian weights, no clean-up)
  * and scores it on its own grid: scores[i * (classes - 1) + label - 1], see distance.h.
