@@ -160,6 +160,31 @@ def other_cases_have_a_best_of_their_own():
     assert b"vnet.validation_dice\x12\x081 0." in best.read_bytes()
 
 
+def a_finished_run_is_validated():
+    """On other cases, or of a model made otherwise, once; and not again after a resumption without validation."""
+    words = ["-q", "--log", folder / "w.csv"]
+    validated = ["--validate-every", "12", "--validation"]
+    best = folder / "w.best.onnx"
+
+    def resumed(*more, again):
+        log = folder / "w.validation.csv"
+        log.write_text(log.read_text().replace("\n12,", "\n012,"))  # a mark on rows that are kept
+        best.unlink(missing_ok=True)
+        trained("w.onnx", *words, *more, "--resume")
+        rows = log.read_text().splitlines()[1:]
+        assert len(rows) == 1 and rows[0].startswith("12," if again else "012,") and best.exists() == again, (more, rows)
+
+    trained("w.onnx", *words, *validated, folder / "empty.csv")
+    resumed(*validated, folder / "empty.csv", again=False)
+    resumed(again=False)
+    resumed(*validated, folder / "empty.csv", again=False)
+    resumed(*validated, folder / "scans.csv", again=True)
+    for more in (["--odds", "2"], ["--odds", "2", "--float16"], ["--odds", "2", "--float16", "--model-patch", "24x16x16"],
+                 ["--intensity", "percentile 0.5 99.5, ct 0 80"]):
+        resumed(*validated, folder / "scans.csv", *more, again=True)
+        resumed(*validated, folder / "scans.csv", *more, again=False)
+
+
 def validation_is_made_up_for():
     """Stopped at any moment, in a validation or not, and resumed: the scores of a run that was never stopped."""
     if (bin_dir / "vnet-train").read_bytes().startswith(b"#!"):
@@ -283,6 +308,7 @@ def ct_windows():
 
 validated()
 other_cases_have_a_best_of_their_own()
+a_finished_run_is_validated()
 validation_is_made_up_for()
 options_have_an_effect()
 parts()

@@ -17,7 +17,7 @@ struct vnt_progress {
   double best_score; /* mean Dice of the best validation, and its step; 0: none yet */
   double best_step;
   double validated;  /* the last step that was */
-  double validation; /* the checksum of the cases for it (data/source.h) */
+  double validation; /* the checksum of the cases for it and of what else decides scores; 0: none */
 };
 
 struct vnt_checkpoint {

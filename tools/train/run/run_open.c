@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "calibrate.h"
 #include "cli.h"
@@ -324,14 +325,30 @@ static void calibrate(struct vnt_run *run) {
   vnt_net_calibrate(&run->net);
 }
 
-/* The best score of other cases says nothing of those to come. */
+/* Of what validation scores beside the weights: the cases, and how the model of them is made. */
+static uint32_t validation_sum(const struct vnt_run *run) {
+  const struct vnt_options *o = &run->options;
+  char *text;
+  const int length =
+      asprintf(&text, "--odds %.17g --float16 %d --model-patch %zux%zux%zu --intensity %s", o->odds,
+               o->float16, o->model_patch[0], o->model_patch[1], o->model_patch[2], o->intensity);
+  if (length < 0) cli_fatal(VN_E_MEMORY, "out of memory");
+  const uLong sum = crc32(run->samples.validation, (const Bytef *)text, (uInt)length);
+  free(text);
+  return (uint32_t)sum;
+}
+
+/* The best score of other cases, or of a model made otherwise, says nothing of those to come: what
+ * was validated is validated anew. A run that is not validated leaves all that to the next. */
 static void validation_take(struct vnt_run *run) {
   struct vnt_progress *p = &run->progress;
-  if (p->validation != run->samples.validation && p->best_step && !run->options.quiet &&
-      vnt_comm_rank() == 0)
-    cli_note("other cases are validated on than before: the best model is that of these");
-  if (p->validation != run->samples.validation) p->best_step = p->best_score = 0;
-  p->validation = run->samples.validation;
+  const double sum = validation_sum(run);
+  if (!run->options.validate_every || p->validation == sum) return;
+  if (p->best_step && !run->options.quiet && vnt_comm_rank() == 0)
+    cli_note("other cases are validated on than before, or another model of the same weights: "
+             "the best one is that of now");
+  p->best_step = p->best_score = p->validated = 0;
+  p->validation = sum;
 }
 
 void vnt_run_open(struct vnt_run *run, const struct vnt_options *options) {
