@@ -46,6 +46,10 @@ enum vn_status vnc_compile_graph(struct vnc_graph *g, const struct vnc_options *
  * folded, checked. */
 enum vn_status vnc_onnx_import(const char *path, const struct vnc_import_options *options,
                                struct vnc_graph *g, struct vn_diag *diag);
+/* The same of a file's bytes: one that has all its weights in itself. */
+enum vn_status vnc_onnx_import_memory(const void *bytes, size_t size,
+                                      const struct vnc_import_options *options, struct vnc_graph *g,
+                                      struct vn_diag *diag);
 
 /* onnx_export.c: the mirror. *model (free with free()) is the file's bytes, NULL on failure.
  * `options` may be NULL. */

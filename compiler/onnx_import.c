@@ -472,27 +472,42 @@ static char *folder_of(const char *path) {
   return strndup(path, (size_t)(vn_os_name(path) - path));
 }
 
-enum vn_status vnc_onnx_import(const char *path, const struct vnc_import_options *options,
-                               struct vnc_graph *g, struct vn_diag *diag) {
-  struct mapped m;
+static enum vn_status import_source(const struct vnc_source *source,
+                                    const struct vnc_import_options *options, struct vnc_graph *g,
+                                    struct vn_diag *diag) {
   Onnx__ModelProto *model = NULL;
-  vnc_graph_init(g);
-  enum vn_status status = map_file(path, &m, diag);
-  if (status) return status;
-  char *folder = folder_of(path);
-  struct vnc_import im = {.g = g, .options = options, .diag = diag};
-  im.source = (struct vnc_source){m.bytes, m.size, folder};
-  im.touched_most = 4 * (uint64_t)m.size + UNFOLDED_MOST;
-  if (!folder) status = vn_fail(diag, VN_E_MEMORY, "out of memory");
-  if (!status) status = vnc_onnx_unpack(m.bytes, m.size, &model, diag);
+  struct vnc_import im = {.g = g, .source = *source, .options = options, .diag = diag};
+  im.touched_most = 4 * (uint64_t)source->file_bytes + UNFOLDED_MOST;
+  enum vn_status status = vnc_onnx_unpack(source->file, source->file_bytes, &model, diag);
   if (!status) status = import_model(&im, model);
   if (!status) status = vnc_graph_check(g, diag);
   for (size_t i = 0; i < im.n_values; i++) vnc_tensor_free(&im.values[i].tensor);
   free(im.values);
   vnc_bents_free(&im);
   vnc_index_free(&im.names);
-  free(folder);
   if (model) vnc_onnx_free(model);
+  return status;
+}
+
+enum vn_status vnc_onnx_import(const char *path, const struct vnc_import_options *options,
+                               struct vnc_graph *g, struct vn_diag *diag) {
+  struct mapped m;
+  vnc_graph_init(g);
+  enum vn_status status = map_file(path, &m, diag);
+  if (status) return status;
+  char *folder = folder_of(path);
+  const struct vnc_source source = {m.bytes, m.size, folder};
+  status = folder ? import_source(&source, options, g, diag)
+                  : vn_fail(diag, VN_E_MEMORY, "out of memory");
+  free(folder);
   vn_os_unmap(m.bytes, m.size);
   return status;
+}
+
+enum vn_status vnc_onnx_import_memory(const void *bytes, size_t size,
+                                      const struct vnc_import_options *options, struct vnc_graph *g,
+                                      struct vn_diag *diag) {
+  const struct vnc_source source = {bytes, size, NULL};
+  vnc_graph_init(g);
+  return import_source(&source, options, g, diag);
 }

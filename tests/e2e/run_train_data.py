@@ -77,6 +77,19 @@ def learns_a_phantom():
         assert (folder / f"phantom-{chart}.png").read_bytes().startswith(b"\x89PNG")
 
 
+def validation_publishes_nothing():
+    """The model is that of the last checkpoint, which a run that diverges no longer writes."""
+    words = ["--data", folder / "cases.csv", "-o", folder / "unseen.onnx", *SMALL, *NET, "--steps", "100000", "--every", "100000",
+             "--log", folder / "unseen.csv", "--validate-every", "2"]
+    process = subprocess.Popen([str(w) for w in (bin_dir / "vnet-train", *words)], stderr=subprocess.PIPE)
+    while not (folder / "unseen.best.onnx").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert rows_of("unseen.validation.csv") > 0 and not (folder / "unseen.onnx").exists()
+
+
 def starts_from_models():
     """The same weights from a file are the same run; a network with BatchNorm stays the function
     that it was; a size of its own is no hindrance."""
@@ -200,7 +213,7 @@ def diverges():
 
 
 phantom_make()
-for test in (learns_a_phantom, starts_from_models, takes_what_the_model_says, halves, refusals, notes, diverges):
+for test in (learns_a_phantom, validation_publishes_nothing, starts_from_models, takes_what_the_model_says, halves, refusals, notes, diverges):
     start = time.monotonic()
     test()
     print(f"{test.__name__.replace('_', ' ')}: {time.monotonic() - start:.1f} s", flush=True)

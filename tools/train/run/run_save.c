@@ -127,13 +127,12 @@ static void average_swap(struct vnt_run *run) {
     }
 }
 
-static void model_write(struct vnt_run *run, const char *path) {
+/* The file's bytes, to be freed. */
+static void *model_make(struct vnt_run *run, size_t *size) {
   const struct vnt_options *o = &run->options;
   const struct vnt_model_export options = {run->member, o->patch, o->model_patch, o->float16};
-  struct cli_output output;
   struct vn_diag diag;
   void *bytes;
-  size_t size;
   average_swap(run);
   vnt_net_store(&run->net);
   average_swap(run);
@@ -141,7 +140,15 @@ static void model_write(struct vnt_run *run, const char *path) {
     memcpy(run->graph.consts[i].data, run->dropped.consts[i].data,
            (size_t)vnc_const_elems(&run->graph.consts[i]) * sizeof(float));
   if (o->odds != 1) cli_check(vnt_model_odds(&run->graph, o->odds, &diag), &diag);
-  cli_check(vnt_model_bytes(&run->graph, &options, &bytes, &size, &diag), &diag);
+  cli_check(vnt_model_bytes(&run->graph, &options, &bytes, size, &diag), &diag);
+  return bytes;
+}
+
+static void model_write(struct vnt_run *run, const char *path) {
+  struct cli_output output;
+  struct vn_diag diag;
+  size_t size;
+  void *bytes = model_make(run, &size);
   cli_output_open(&output, path);
   if (vn_part_write(output.fd, bytes, size, &diag))
     cli_fatal(VN_E_IO, "%s: %s; what was there before is whole", path, diag.text);
@@ -195,14 +202,18 @@ static void best_write(struct vnt_run *run, const struct vnt_validation *v,
   free(text.text);
 }
 
+/* Of a model that is seen by nobody: the one at --output is that of the last checkpoint, which a
+ * diverging run no longer writes. */
 static enum vn_status scores_make(struct vnt_run *run, struct vnt_validation *v,
                                   struct vnt_score *scores, struct vn_diag *diag) {
   const struct vnt_options *o = &run->options;
   const struct vnc_import_options import = {
       .patch = {o->model_patch[0], o->model_patch[1], o->model_patch[2]}};
   struct vnc_graph model;
-  vnc_graph_init(&model);
-  enum vn_status status = vnc_onnx_import(o->output, &import, &model, diag); /* as users will */
+  size_t size;
+  void *bytes = model_make(run, &size);
+  enum vn_status status = vnc_onnx_import_memory(bytes, size, &import, &model, diag);
+  free(bytes);
   if (!status) status = vnt_validate(&model, v, scores, diag);
   vnc_graph_free(&model);
   return status;
@@ -229,7 +240,6 @@ bool vnt_run_validate(struct vnt_run *run) {
   for (size_t i = 0; i < cases->list.count; i++)
     if (cases->list.row[i].validation) rows[v.count++] = &cases->list.row[i];
   struct vn_diag diag;
-  model_write(run, o->output);
   const enum vn_status status = scores_make(run, &v, scores, &diag);
   if (status != VN_E_CANCELLED) {
     cli_check(status, &diag);
