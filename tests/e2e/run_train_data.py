@@ -157,6 +157,9 @@ def refusals():
     refused(2, "one file", "--log", folder / "no-curves.png", "--charts", folder / "no")
     refused(2, "one file", "--log", folder / "no.csv", "--checkpoint", folder / "no.validation.csv",
             "--validate-every", "5")
+    refused(2, "--patch: with --data at most 512 along w", "--patch", "16x16x520", data="absent.csv")
+    refused(2, "--charts draws samples of at most 1024 voxels", "--patch", "16x1040x16", "--charts", folder / "no", "--log",
+            folder / "no.csv", data="absent.csv")
     refused(2, "--spacing", "--spacing", "1 2")
     refused(2, "--flip", "--flip", "x")
     refused(2, "more than 1", "--label-names", "a,b")

@@ -12,7 +12,6 @@
 #include "fail.h"
 #include "field.h"
 
-enum { ROW_MOST = 512 };
 enum stream {
   STREAM_FLIP = 40,
   STREAM_AFFINE,
@@ -164,7 +163,7 @@ static bool bias_draw(struct sample *s) {
 }
 
 /* The scan's coordinates of row (d, h), d h w. */
-static void row_place(const struct sample *s, size_t d, size_t h, float at[3][ROW_MOST]) {
+static void row_place(const struct sample *s, size_t d, size_t h, float at[3][VNT_AUGMENT_WIDEST]) {
   const size_t n = s->patch->size[2];
   for (int i = 0; i < 3; i++) {
     const double *m = s->affine[i];
@@ -181,8 +180,8 @@ static void row_place(const struct sample *s, size_t d, size_t h, float at[3][RO
 
 /* Samples row (d, h). Beyond the scan's edge the nearest voxel stands in until row_finish, so that
  * filters do not smear the padding into the scan. */
-static void row_sample(const struct sample *s, float at[3][ROW_MOST], float *image, uint8_t *target,
-                       uint8_t *outside) {
+static void row_sample(const struct sample *s, float at[3][VNT_AUGMENT_WIDEST], float *image,
+                       uint8_t *target, uint8_t *outside) {
   const struct vnt_source *source = s->source;
   const size_t *dim = source->dim, step[3] = {dim[1] * dim[2], dim[2], 1};
   const float last[3] = {(float)(dim[0] - 1), (float)(dim[1] - 1), (float)(dim[2] - 1)};
@@ -225,7 +224,7 @@ static void row_render(void *context, size_t job, size_t slot) {
   const struct sample *s = context;
   const size_t d = job / s->patch->size[1], h = job % s->patch->size[1];
   const size_t n = s->patch->size[2], row = job * n;
-  float at[3][ROW_MOST], *image = s->image + row;
+  float at[3][VNT_AUGMENT_WIDEST], *image = s->image + row;
   (void)slot;
   row_place(s, d, h, at);
   row_sample(s, at, image, s->target + row, s->outside + row);
@@ -346,8 +345,9 @@ enum vn_status vnt_augment_apply(const struct vnt_augment *augment, const struct
                                  uint64_t seed, uint64_t index, struct vn_pool *pool, float *image,
                                  uint8_t *target, struct vn_diag *diag) {
   const size_t *size = patch->size, elems = size[0] * size[1] * size[2], n = source->channels;
-  if (size[2] > ROW_MOST)
-    return vn_fail(diag, VN_E_UNSUPPORTED, "patches of %zu along w: at most %d", size[2], ROW_MOST);
+  if (size[2] > VNT_AUGMENT_WIDEST)
+    return vn_fail(diag, VN_E_UNSUPPORTED, "patches of %zu along w: at most %d", size[2],
+                   VNT_AUGMENT_WIDEST);
   struct sample s = {.augment = augment,
                      .source = source,
                      .patch = patch,

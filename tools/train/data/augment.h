@@ -25,6 +25,8 @@
 
 #include "pool.h"
 
+enum { VNT_AUGMENT_WIDEST = 512 }; /* voxels of a patch along w */
+
 struct vnt_augment {
   double foreground; /* share of the patches that are centred on a voxel of a random label */
   double flip[3];    /* probability along d h w */
@@ -89,7 +91,7 @@ struct vnt_patch {
  * is augmented;
  * `augment` may be NULL (a plain copy), `other` is the scan to match (NULL: none). The result
  * depends on everything but the pool, which may be NULL. VN_E_MEMORY, VN_E_UNSUPPORTED: a patch of
- * more than 512 along w. */
+ * more than VNT_AUGMENT_WIDEST along w. */
 enum vn_status vnt_augment_apply(const struct vnt_augment *augment, const struct vnt_source *source,
                                  const struct vnt_source *other, const struct vnt_patch *patch,
                                  uint64_t seed, uint64_t index, struct vn_pool *pool, float *image,

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "augment.h"
+#include "charts.h"
 #include "cli.h"
 #include "intensity.h"
 #include "printed.h"
@@ -88,8 +90,6 @@ static void labels_complete(struct vnt_options *o) {
   if (!o->spacing_mm[0] || o->spacing_mm[0] != o->spacing_mm[1] ||
       o->spacing_mm[0] != o->spacing_mm[2])
     cli_fatal(VN_E_ARGUMENT, "--spacing: with --labels it is one number");
-  if (o->patch[2] > VNT_GENERATE_WIDEST)
-    cli_fatal(VN_E_ARGUMENT, "--patch: with --labels at most %d along w", VNT_GENERATE_WIDEST);
   if (o->contrast < 0) o->contrast = o->label_table ? VNT_CONTRAST_MRI : VNT_CONTRAST_ANY;
   o->orientation = "RAS";
   if (!o->intensity) o->intensity = rendered;
@@ -118,6 +118,20 @@ void vnt_options_settle(struct vnt_options *o, size_t classes, const size_t *win
   if (!o->model_patch[0]) memcpy(o->model_patch, window, sizeof o->model_patch);
 }
 
+/* What would show at the first sample, or at the first checkpoint. */
+static void patch_check(const struct vnt_options *o) {
+  if (o->labels && o->patch[2] > VNT_GENERATE_WIDEST)
+    cli_fatal(VN_E_ARGUMENT, "--patch: with --labels at most %d along w", VNT_GENERATE_WIDEST);
+  if (o->data && o->patch[2] > VNT_AUGMENT_WIDEST)
+    cli_fatal(VN_E_ARGUMENT, "--patch: with --data at most %d along w", VNT_AUGMENT_WIDEST);
+  for (int a = 0; o->charts && a < 3; a++)
+    if (o->patch[a] > VNT_SLICES_SIDE_MOST)
+      cli_fatal(VN_E_ARGUMENT,
+                "--charts draws samples of at most %d voxels along an axis, got "
+                "--patch %zux%zux%zu",
+                VNT_SLICES_SIDE_MOST, o->patch[0], o->patch[1], o->patch[2]);
+}
+
 void vnt_options_complete(struct vnt_options *o) {
   if (o->plan && o->unplanned)
     cli_fatal(VN_E_ARGUMENT, "--plan only looks at the cases: no --%s beside it", o->unplanned);
@@ -133,6 +147,7 @@ void vnt_options_complete(struct vnt_options *o) {
               o->unrendered ? " beside it" : "");
   if (!o->output) cli_fatal(VN_E_ARGUMENT, "where the model goes is missing: -o MODEL.onnx");
   if (o->labels) labels_complete(o);
+  patch_check(o);
   if (o->data && o->contrast >= 0)
     cli_fatal(VN_E_ARGUMENT, "--contrast is of scans that --labels renders");
   if (o->contrast < 0) o->contrast = VNT_CONTRAST_ANY;

@@ -29,6 +29,8 @@
 enum vn_status vnt_chart_curves(int fd, const char *log_csv, const char *validation_csv,
                                 const struct vn_palette *labels, struct vn_diag *diag);
 
+enum { VNT_SLICES_SIDE_MOST = 1024 }; /* voxels */
+
 /* Three slices (across d, h and w) through the middle of each sample, outlines between labels:
  * target, prediction, and where the two agree. Of more labels than two each has its colour, and
  * target and prediction a row each. As in picture.h the larger index is left and on top, so that
@@ -37,7 +39,7 @@ enum vn_status vnt_chart_curves(int fd, const char *log_csv, const char *validat
 struct vnt_slices {
   const float *image;                /* [samples][d][h][w], as are … */
   const uint8_t *target, *predicted; /* … these; predicted may be NULL */
-  const size_t *dim;                 /* d h w, each from 1 to 1024 */
+  const size_t *dim;                 /* d h w, each from 1 to VNT_SLICES_SIDE_MOST */
   size_t samples;                    /* at least one */
   const struct vn_palette *labels;   /* NULL: there are two */
 };

@@ -11,7 +11,6 @@
 #include "scan.h"
 
 enum {
-  SIDE_MOST = 1024,
   IGNORED = 255, /* of two labels, what is not learnt */
   TILE = 240,    /* pixels; a voxel is as many whole ones as fit, at least 2 for its outlines */
   ZOOM_LEAST = 2,
@@ -176,7 +175,7 @@ static size_t legend_draw(struct canvas *canvas, const struct vn_palette *labels
 
 static enum vn_status sides_check(const size_t dim[3], size_t samples, struct vn_diag *diag) {
   for (int i = 0; i < 3; i++)
-    if (dim[i] < 1 || dim[i] > SIDE_MOST)
+    if (dim[i] < 1 || dim[i] > VNT_SLICES_SIDE_MOST)
       return vn_fail(diag, VN_E_ARGUMENT, "a sample of %zu voxels along an axis cannot be drawn",
                      dim[i]);
   return samples ? VN_OK : vn_fail(diag, VN_E_ARGUMENT, "there is no sample to draw");
