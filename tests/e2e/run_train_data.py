@@ -90,6 +90,19 @@ def validation_publishes_nothing():
     assert rows_of("unseen.validation.csv") > 0 and not (folder / "unseen.onnx").exists()
 
 
+def curves_need_no_step():
+    """A finished run that is resumed draws what its logs have; slices are of a batch, and it has none."""
+    train("drawn.onnx", *SMALL, *NET, "--log", folder / "drawn.csv")
+    again = ["--resume", "--charts", folder / "drawn"]
+    train("drawn.onnx", *SMALL, *NET, "--log", folder / "new.csv", *again)
+    assert not list(folder.glob("drawn-*.png"))  # of a log without rows
+    seen = []
+    for more in ([], ["--validate-every", "2"]):
+        train("drawn.onnx", *SMALL, *NET, "--log", folder / "drawn.csv", *again, *more)
+        seen.append((folder / "drawn-curves.png").read_bytes())
+    assert seen[0] != seen[1] and not (folder / "drawn-slices.png").exists()
+
+
 def starts_from_models():
     """The same weights from a file are the same run; a network with BatchNorm stays the function
     that it was; a size of its own is no hindrance."""
@@ -216,7 +229,7 @@ def diverges():
 
 
 phantom_make()
-for test in (learns_a_phantom, validation_publishes_nothing, starts_from_models, takes_what_the_model_says, halves, refusals, notes, diverges):
+for test in (learns_a_phantom, validation_publishes_nothing, curves_need_no_step, starts_from_models, takes_what_the_model_says, halves, refusals, notes, diverges):
     start = time.monotonic()
     test()
     print(f"{test.__name__.replace('_', ' ')}: {time.monotonic() - start:.1f} s", flush=True)

@@ -32,7 +32,8 @@ struct vnt_run {
   size_t share;    /* samples of this rank in a step */
   /* Pressed: saves and stops after the present step; a validation ends at once. */
   struct vn_cancel *cancel;
-  FILE *log; /* rank 0, where asked for, as are the two paths */
+  FILE *log;   /* rank 0, where asked for, as are the two paths */
+  bool logged; /* it has rows */
   char *scores_path, *best_path;
 };
 

@@ -92,6 +92,7 @@ void vnt_run_outputs(struct vnt_run *run) {
   if (!o->log) return;
   char *head = log_head(o->classes);
   run->log = vnt_log_open(o->log, head, o->resume, run->optim.steps);
+  run->logged = ftell(run->log) > (long)strlen(head) + 2; /* and the end of a line */
   free(head);
   if (!o->validate_every) return;
   if (o->maps_folder && mkdir(o->maps_folder, 0777) && errno != EEXIST)
@@ -111,6 +112,7 @@ void vnt_run_log(struct vnt_run *run, const struct vnt_loss *loss, double rate, 
       fputs(",nan", run->log);
   fputc('\n', run->log);
   vnt_log_flush(run->log, run->options.log);
+  run->logged = true;
 }
 
 /* ---- the model ---- */
@@ -271,33 +273,45 @@ static void predict(const struct vnt_run *run, uint8_t *predicted) {
   }
 }
 
-static void charts_write(struct vnt_run *run) {
-  const struct vnt_options *o = &run->options;
+static void curves_write(const struct vnt_run *run, const struct vn_palette *labels) {
   struct cli_output output;
   struct vn_diag diag;
-  struct vn_palette labels;
-  char *path = renamed(o->charts, "", "-curves.png");
-  cli_check(vn_palette_parse(vnc_graph_meta_value(&run->graph, "vnet.labels"), o->classes, &labels,
-                             &diag),
-            &diag);
+  char *path = renamed(run->options.charts, "", "-curves.png");
   cli_output_open(&output, path);
-  cli_check(vnt_chart_curves(output.fd, o->log, run->scores_path, &labels, &diag), &diag);
+  cli_check(vnt_chart_curves(output.fd, run->options.log, run->scores_path, labels, &diag), &diag);
   cli_output_commit(&output);
   free(path);
+}
+
+static void slices_write(const struct vnt_run *run, const struct vn_palette *labels) {
+  struct cli_output output;
+  struct vn_diag diag;
   const size_t voxels = run->share * run->samples.voxels, channels = run->samples.channels;
   uint8_t *predicted = malloc(voxels);
   float *image = malloc(voxels * sizeof *image); /* the first channel */
   if (!predicted || !image) cli_fatal(VN_E_MEMORY, "out of memory");
   for (size_t i = 0; i < voxels; i++) image[i] = ((const float *)run->net.input.data)[i * channels];
   predict(run, predicted);
-  path = renamed(o->charts, "", "-slices.png");
+  char *path = renamed(run->options.charts, "", "-slices.png");
   cli_output_open(&output, path);
-  const struct vnt_slices slices = {image, run->target, predicted, o->patch, run->share, &labels};
+  const struct vnt_slices slices = {image,      run->target, predicted, run->options.patch,
+                                    run->share, labels};
   cli_check(vnt_chart_slices(output.fd, &slices, &diag), &diag);
   cli_output_commit(&output);
   free(path);
   free(image);
   free(predicted);
+}
+
+/* A run that only makes up for a validation has curves, and no batch. */
+static void charts_write(const struct vnt_run *run) {
+  struct vn_diag diag;
+  struct vn_palette labels;
+  cli_check(vn_palette_parse(vnc_graph_meta_value(&run->graph, "vnet.labels"), run->options.classes,
+                             &labels, &diag),
+            &diag);
+  if (run->logged) curves_write(run, &labels);
+  if (run->fed) slices_write(run, &labels);
   vn_palette_close(&labels);
 }
 
@@ -316,5 +330,5 @@ void vnt_run_save(struct vnt_run *run) {
     cli_fatal(VN_E_IO, "%s: %s; the checkpoint before it is whole", o->checkpoint, diag.text);
   cli_output_commit(&output);
   run->saved = true;
-  if (o->charts && run->fed) charts_write(run);
+  if (o->charts) charts_write(run);
 }
