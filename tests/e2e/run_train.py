@@ -275,6 +275,28 @@ def parts():
         assert not (folder / "refused").exists()
 
 
+def sides():
+    """A table that tells left from right says which classes belong together, or that they do not."""
+    (folder / "sided").mkdir()
+    head = nibabel.load(folder / "labels" / "0.nii.gz")
+    values = np.asanyarray(head.dataobj).copy()
+    values[32:][values[32:] == 2] = 41
+    nibabel.save(nibabel.Nifti1Image(values, head.affine), folder / "sided" / "0.nii.gz")
+    words = ["-q", "--steps", "1", "--label-table", folder / "table.csv"]
+    for table, said in (("value,class\n2,1\n41,2\nothers,0\n", "the classes 1 and 2 are the two sides of one structure (values 2 and 41)"),
+                        ("value,class,mirror\n2,1,\n41,2,\n3,3,3\nothers,0,\n", "the column 'mirror' has to say which"),
+                        ("value,class,mirror\n2,1,2\n41,2,1\n3,3,\nothers,0,\n", None),
+                        ("value,class,mirror\n2,1,1\n41,2,2\nothers,0,\n", None), ("value,class\n2,1\n41,1\nothers,0\n", None),
+                        ("value,class\n2,1\n41,ignore\n3,2\nothers,0\n", None), ("value,class\n2,1\n3,2\nothers,0\n", None)):
+        (folder / "table.csv").write_text(table)
+        if said:
+            refused(2, said, "x.onnx", *words, labels="sided")
+            continue
+        process = train("sided.onnx", *words, labels="sided")
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, (table, err)
+
+
 def odds():
     """The exported model's odds, and nothing of what is learnt; another one when a finished run is resumed."""
     np.save(folder / "in.npy", np.random.default_rng(1).random((1, 1, 16, 16, 16), np.float32))
@@ -312,6 +334,7 @@ a_finished_run_is_validated()
 validation_is_made_up_for()
 options_have_an_effect()
 parts()
+sides()
 odds()
 ct_windows()
 full_disk()

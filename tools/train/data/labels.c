@@ -166,7 +166,7 @@ struct reading {
   struct vnt_labels *labels;
   size_t at[COLUMNS]; /* fields; SIZE_MAX: none */
   int others;         /* class of values that are not named; -1: refused */
-  bool others_said, used[VNT_CLASSES_MOST], sided[VNT_CLASSES_MOST];
+  bool others_said, used[VNT_CLASSES_MOST];
   char *name[VNT_CLASSES_MOST], *colour[VNT_CLASSES_MOST]; /* owned */
 };
 
@@ -223,11 +223,11 @@ static enum vn_status side_take(struct reading *r, const struct vnt_csv_row *row
   const long other = whole(text, VNT_CLASSES_MOST - 1);
   if (other < 1) return bad(row, diag, "mirror", text, "the class on the other side");
   uint8_t *sides = r->labels->other_side;
-  if (r->sided[class] && sides[class] != other)
+  if (r->labels->side_said[class] && sides[class] != other)
     return vn_fail(diag, VN_E_FORMAT, "%s, line %zu: class %zu is mirrored to %d already",
                    row->file, row->line, class, sides[class]);
   sides[class] = (uint8_t)other;
-  r->sided[class] = r->labels->sided = true;
+  r->labels->side_said[class] = r->labels->sided = true;
   return VN_OK;
 }
 

@@ -14,7 +14,7 @@
  * background, 1, 2 …; a voxel that is to be ignored is neither learnt from nor scored. `others`
  * says what the values mean that the table does not name; without it they are refused, but for 0,
  * the background. `mirror` is the class on the other side of the body, which a mirrored sample
- * shows. A name or colour stands in one of its class's rows. */
+ * shows; itself, where it has none. A name or colour stands in one of its class's rows. */
 #ifndef VNET_TRAIN_LABELS_H
 #define VNET_TRAIN_LABELS_H
 
@@ -35,8 +35,8 @@ struct vnt_labels {
   bool ignores;                 /* there are voxels to be ignored: then the class 255 is theirs */
   bool table;                   /* from one: else every value is its own class */
   int16_t class_of[VNT_VALUES]; /* -1: refused */
-  bool sided;
-  uint8_t other_side[VNT_CLASSES_MOST]; /* a class's own, where it has none */
+  bool sided, side_said[VNT_CLASSES_MOST]; /* said: the table has the class's mirror */
+  uint8_t other_side[VNT_CLASSES_MOST];    /* a class's own, where it has none */
   char *json; /* of `vnet.labels`; NULL: there are no names and colours. Owned */
 };
 

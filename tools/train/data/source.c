@@ -77,12 +77,34 @@ static enum vn_status maps_read(struct vnt_samples *s, struct reading *r, struct
   return VN_OK;
 }
 
+/* Half of the samples are mirrored: a class that is one side of what has two becomes the other's,
+ * which only the table can say. */
+static enum vn_status sides_check(const struct vnt_labelmap *map, const struct vnt_labels *classes,
+                                  struct vn_diag *diag) {
+  for (size_t i = 0; i < map->structures; i++)
+    for (size_t k = 0; k < map->structures; k++) {
+      const int value = map->value[i], other = map->value[k];
+      const int a = classes->class_of[value], b = classes->class_of[other];
+      if (value > other || other != vnt_other_side(value)) continue;
+      if (a == b || a == 0 || b == 0 || a == VNT_IGNORED || b == VNT_IGNORED) continue;
+      if (classes->side_said[a] && classes->side_said[b]) continue;
+      return vn_fail(diag, VN_E_ARGUMENT,
+                     "--label-table: the classes %d and %d are the two sides of one structure "
+                     "(values %d and %d), and half of the samples are mirrored: the column "
+                     "'mirror' has to say which class is on a class's other side, if only itself",
+                     a, b, value, other);
+    }
+  return VN_OK;
+}
+
 static enum vn_status maps_open(const struct vnt_samples_spec *spec, struct vn_pool *pool,
                                 struct vnt_samples *s, FILE *list, struct vn_diag *diag) {
   struct reading r = {.classes = spec->classes->table ? spec->classes : NULL};
   enum vn_status status = maps_list(spec->labels, &s->map_path, &s->n_maps, diag);
   r.path = s->map_path;
   if (!status) status = maps_read(s, &r, pool, list, diag);
+  for (size_t i = 0; i < s->n_maps && r.classes && !status; i++)
+    status = sides_check(&s->maps[i], r.classes, diag);
   free(r.status);
   free(r.diag);
   vnt_generator_defaults(&s->generator, spec->patch, spec->spacing_mm[0]);
