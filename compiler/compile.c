@@ -66,8 +66,13 @@ static enum vn_status plan_graph(struct vnc_graph *g, void **plan, size_t *plan_
   report->arena_bound_bytes = m.bound_bytes;
   report->plan_bytes = *plan_bytes;
   for (uint32_t i = 0; i < g->n_nodes; i++) {
+    const struct vnc_node *node = &g->nodes[i];
     report->macs += vnc_node_macs(g, i);
-    report->steps += g->nodes[i].op != VN_OP_INPUT && g->nodes[i].op != VN_OP_CONCAT;
+    /* A concat of channels is a place in memory, and of other axes a copy of each part. */
+    if (node->op == VN_OP_CONCAT)
+      report->steps += node->axis == VN_C ? 0 : node->n_args;
+    else
+      report->steps += node->op != VN_OP_INPUT;
   }
   vnc_memplan_free(&m);
   return status;

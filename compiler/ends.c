@@ -34,7 +34,7 @@ static bool through_copy(const struct vnc_graph *g, struct place *at) {
 static enum vn_end softmax_end(const struct vnc_node *node, const struct place *at) {
   const uint64_t channels = node->dim[at->axis];
   const bool logarithm = node->op == VN_OP_LOGSOFTMAX;
-  if (node->axis != at->axis || channels == 1) return VN_END_SCORES;
+  if (node->axis != at->axis || node->more_axes || channels == 1) return VN_END_SCORES;
   if (at->count == channels) return logarithm ? VN_END_LOGSOFTMAX : VN_END_SOFTMAX;
   if (logarithm) return VN_END_SCORES;
   if (at->count == 1 && at->from) return VN_END_REGIONS;
@@ -86,6 +86,35 @@ static enum vn_end compared_end(const struct vnc_graph *g, struct place at, unsi
   return end == VN_END_FOREGROUND || end == VN_END_SOFTMAX ? end : VN_END_REGIONS;
 }
 
+/* Means of neighbours along axes that are not the channels': probabilities stay such. */
+static bool averages(const struct vnc_graph *g, const struct vnc_node *node, uint32_t channels) {
+  if (node->kind || node->table[channels] != VN_NONE) return false;
+  for (uint32_t axis = 0; axis < VN_AXES; axis++) {
+    if (node->table[axis] == VN_NONE) continue;
+    const struct vnc_const *table = &g->consts[node->table[axis]];
+    const float *pair = table->data;
+    for (uint64_t i = 0; i < table->dim[0]; i++) {
+      double sum = 0;
+      for (uint64_t tap = 0; tap < table->dim[1]; tap++, pair += 2) {
+        if (pair[0] < 0 || pair[1] < 0) return false; /* what lies outside; cubic */
+        sum += (double)pair[1];
+      }
+      if (fabs(sum - 1) > 1e-4) return false;
+    }
+  }
+  return true;
+}
+
+/* Resized or pooled by means. */
+static enum vn_end sampled_end(const struct vnc_graph *g, struct place at, unsigned depth) {
+  const struct vnc_node *node = &g->nodes[at.node];
+  if (!averages(g, node, at.axis)) return VN_END_SCORES;
+  at.node = vnc_graph_arg(g, node, 0);
+  const enum vn_end end = end_of(g, at, depth + 1);
+  const bool probable = end == VN_END_SOFTMAX || end == VN_END_FOREGROUND || end == VN_END_REGIONS;
+  return probable ? end : VN_END_SCORES;
+}
+
 static enum vn_end end_of(const struct vnc_graph *g, struct place at, unsigned depth) {
   while (*at.visits) {
     --*at.visits;
@@ -110,6 +139,8 @@ static enum vn_end end_of(const struct vnc_graph *g, struct place at, unsigned d
       break;
     case VN_OP_BINARY:
       return depth < DEPTH_MOST ? compared_end(g, at, depth) : VN_END_SCORES;
+    case VN_OP_SAMPLE:
+      return depth < DEPTH_MOST ? sampled_end(g, at, depth) : VN_END_SCORES;
     case VN_OP_CONCAT:
       return depth < DEPTH_MOST ? concat_end(g, at, depth) : VN_END_SCORES;
     default:

@@ -28,7 +28,9 @@ static bool decimal(const char *text, uint64_t *value) {
 }
 
 static bool place_of(const Onnx__TensorProto *p, struct place *place) {
+  enum { ENTRIES_MOST = 16 }; /* four are known */
   memset(place, 0, sizeof *place);
+  if (p->n_external_data > ENTRIES_MOST) return false;
   for (size_t i = 0; i < p->n_external_data; i++) {
     const char *key = p->external_data[i]->key, *value = p->external_data[i]->value;
     if (!key || !value) return false;

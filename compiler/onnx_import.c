@@ -15,7 +15,13 @@
 #include "os.h"
 #include "plan.h"
 
-enum { OPSET_LEAST = 6, OPSET_MOST = 26, NODES_MOST = 10000, WEIGHTS_MOST = 20000 };
+enum {
+  OPSET_LEAST = 6,
+  OPSET_MOST = 26,
+  NODES_MOST = 10000,
+  FUNCTIONS_MOST = 4096,
+  WEIGHTS_MOST = 20000
+};
 
 /* Numbers beyond those in the model's file. */
 static const uint64_t UNFOLDED_MOST = (uint64_t)1 << 26, EXTERNAL_MOST = (uint64_t)1 << 30;
@@ -279,6 +285,9 @@ static enum vn_status check_model(struct vnc_import *im, const Onnx__ModelProto 
   if (model->graph->n_node > NODES_MOST)
     return vn_fail(im->diag, VN_E_UNSUPPORTED, "the model has %zu nodes, no V-Net has more than %d",
                    model->graph->n_node, NODES_MOST);
+  if (model->n_functions > FUNCTIONS_MOST) /* each node looks at all of them */
+    return vn_fail(im->diag, VN_E_UNSUPPORTED, "the model has %zu functions: at most %d are taken",
+                   model->n_functions, FUNCTIONS_MOST);
   for (size_t i = 0; i < model->n_opset_import; i++) {
     const Onnx__OperatorSetIdProto *set = model->opset_import[i];
     if (!set->domain || !*set->domain || !strcmp(set->domain, "ai.onnx")) im->opset = set->version;

@@ -47,6 +47,7 @@ struct vnc_import {
   struct vnc_bent *bents;
   size_t n_bents;
   uint64_t touched, touched_most; /* numbers decoded or computed, see vnc_import_touch */
+  unsigned layout_steps;          /* taken to see how inputs lie */
 };
 
 /* The ONNX node being imported. */

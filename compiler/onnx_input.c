@@ -70,15 +70,17 @@ static enum layout layout_of_node(struct input *in, const Onnx__NodeProto *node)
   return is_one_of(node->op_type, first) ? CHANNELS_FIRST : UNKNOWN;
 }
 
-/* Follows `name` through what keeps its axes. `steps` bounds the whole search. */
+enum { LAYOUT_STEPS_MOST = 256 }; /* for a model */
+
+/* Follows `name` through what keeps its axes. */
 static enum layout layout_follow(struct input *in, const Onnx__GraphProto *graph, const char *name,
-                                 unsigned depth, unsigned *steps) {
+                                 unsigned depth) {
   static const char *const keeps[] = {
       "Add",  "Sub",    "Mul",   "Div",  "Cast",      "Identity", "Neg",   "Clip",    "Concat",
       "Tile", "Expand", "Pad",   "Min",  "Max",       "Relu",     "Abs",   "Dropout", "Sqrt",
       "Pow",  "Sum",    "PRelu", "Mean", "LeakyRelu", "Gather",   "Slice", NULL};
-  if (!depth || !*steps) return UNKNOWN;
-  --*steps;
+  if (!depth || in->im->layout_steps >= LAYOUT_STEPS_MOST) return UNKNOWN;
+  in->im->layout_steps++;
   for (size_t n = 0; n < graph->n_node; n++) {
     const Onnx__NodeProto *node = graph->node[n];
     bool reads = false;
@@ -86,7 +88,7 @@ static enum layout layout_follow(struct input *in, const Onnx__GraphProto *graph
     if (!reads || !node->op_type) continue;
     enum layout found = layout_of_node(in, node);
     if (found == UNKNOWN && node->n_output && *node->output[0] && is_one_of(node->op_type, keeps))
-      found = layout_follow(in, graph, node->output[0], depth - 1, steps);
+      found = layout_follow(in, graph, node->output[0], depth - 1);
     if (found != UNKNOWN) return found;
   }
   return UNKNOWN;
@@ -94,11 +96,10 @@ static enum layout layout_follow(struct input *in, const Onnx__GraphProto *graph
 
 static void axes_find(struct input *in, const Onnx__GraphProto *graph) {
   static const uint32_t last[VN_AXES] = {VN_N, VN_D, VN_H, VN_W, VN_C};
-  enum { DEPTH_MOST = 16, STEPS_MOST = 64 };
-  unsigned steps = STEPS_MOST;
+  enum { DEPTH_MOST = 16 };
   memcpy(in->axis, canonical[in->shape->n_dim], sizeof in->axis);
   if (in->shape->n_dim != VN_AXES) return;
-  enum layout layout = layout_follow(in, graph, in->name, DEPTH_MOST, &steps);
+  enum layout layout = layout_follow(in, graph, in->name, DEPTH_MOST);
   if (layout == UNKNOWN && !size_of(in, 1) && size_of(in, LAST_CHANNEL)) layout = CHANNELS_LAST;
   if (layout == CHANNELS_LAST && in->axis[LAST_CHANNEL] != VN_C)
     memcpy(in->axis, last, sizeof last);

@@ -88,14 +88,18 @@ const Onnx__AttributeProto *vnc_op_attribute(const struct vnc_op *op, const char
   return NULL;
 }
 
+/* A number that a file does not hold is 0 where its type is said: proto3, in which ONNX is
+ * published, too, does not write zeros. */
 int64_t vnc_op_int(const struct vnc_op *op, const char *name, int64_t otherwise) {
   const Onnx__AttributeProto *a = vnc_op_attribute(op, name);
-  return a && a->has_i ? a->i : otherwise;
+  const bool said = a && (a->has_i || a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT);
+  return said ? a->i : otherwise;
 }
 
 float vnc_op_float(const struct vnc_op *op, const char *name, float otherwise) {
   const Onnx__AttributeProto *a = vnc_op_attribute(op, name);
-  return a && a->has_f ? a->f : otherwise;
+  const bool said = a && (a->has_f || a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT);
+  return said ? a->f : otherwise;
 }
 
 const char *vnc_op_string(const struct vnc_op *op, const char *name, char text[32]) {

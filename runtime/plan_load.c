@@ -187,9 +187,10 @@ static enum vn_status tensors_check(const struct vn_plan *p, struct vn_diag *dia
   return VN_OK;
 }
 
-/* Behind all tables: what has been packed is given back to the system, and must not take along what
- * was checked here. */
+/* Behind all tables, and each behind the one before: what has been packed is given back to the
+ * system, and must not take along what was checked here; and a byte is looked at once. */
 static enum vn_status weights_check(const struct vn_plan *p, struct vn_diag *diag) {
+  uint64_t end = p->tables_end;
   for (size_t i = 0; i < p->header->weights.count; i++) {
     const struct plan_weight *w = &p->weights[i];
     uint64_t bytes = 4;
@@ -198,9 +199,10 @@ static enum vn_status weights_check(const struct vn_plan *p, struct vn_diag *dia
     for (uint32_t a = 0; ok && a < VN_AXES; a++)
       ok = w->dim[a] >= 1 && (a < w->rank || w->dim[a] == 1) &&
            !__builtin_mul_overflow(bytes, w->dim[a], &bytes);
-    if (!ok || w->bytes != bytes || w->offset % PLAN_ALIGN || w->offset < p->tables_end ||
+    if (!ok || w->bytes != bytes || w->offset % PLAN_ALIGN || w->offset < end ||
         w->offset > p->size || bytes > p->size - w->offset)
       return vn_fail(diag, VN_E_FORMAT, "weight %zu of the plan is damaged", i);
+    end = w->offset + bytes;
   }
   return VN_OK;
 }

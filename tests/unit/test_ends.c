@@ -32,6 +32,7 @@ static const struct {
     {"%1 \"p\" f32[1,4,2,3,5] = logsoftmax %0 axis=c\n" OUT("1", "f32", "4"), VN_END_LOGSOFTMAX},
     /* over the voxels, not over the classes */
     {"%1 \"p\" f32[1,4,2,3,5] = softmax %0 axis=w\n" OUT("1", "f32", "4"), VN_END_SCORES},
+    {"%1 \"p\" f32[1,4,2,3,5] = softmax %0 axis=c more=dhw\n" OUT("1", "f32", "4"), VN_END_SCORES},
     /* over another axis, which becomes the channels */
     {"%1 \"p\" f32[1,4,2,3,5] = softmax %0 axis=w\n%2 \"t\" f32[1,5,2,3,4] = copy %1 c=w+0 w=c+0\n"
      "out \"y\" %2 f32[1,5,2,3,4] order=ncdhw\n",
@@ -114,6 +115,42 @@ static void every_end(void **unused) {
     assert_int_equal(vnc_ends(&g, &diag), VN_OK);
     if (g.outputs[0].end != cases[i].end)
       fail_msg("%u instead of %u:\n%s", g.outputs[0].end, cases[i].end, cases[i].tail);
+    vnc_graph_free(&g);
+  }
+}
+
+/* Means of neighbours are probabilities, too; what is no mean of them is not. */
+static void resized_probabilities(void **unused) {
+  (void)unused;
+  static const struct {
+    const char *op, *more;
+    float index, weight[2];
+    enum vn_end end;
+  } resized[] = {{"act %0 act=sigmoid", "", 0, {0.25f, 0.75f}, VN_END_REGIONS},
+                 {"softmax %0 axis=c", "", 0, {0.25f, 0.75f}, VN_END_SOFTMAX},
+                 {"logsoftmax %0 axis=c", "", 0, {0.25f, 0.75f}, VN_END_SCORES},
+                 {"act %0 act=relu", "", 0, {0.25f, 0.75f}, VN_END_SCORES},
+                 {"act %0 act=sigmoid", " largest=1", 0, {0.25f, 0.75f}, VN_END_SCORES},
+                 {"act %0 act=sigmoid", "", -1, {0.25f, 0.75f}, VN_END_SCORES},
+                 {"act %0 act=sigmoid", "", 0, {-0.25f, 1.25f}, VN_END_SCORES},
+                 {"act %0 act=sigmoid", "", 0, {0.5f, 0.75f}, VN_END_SCORES}};
+  for (size_t i = 0; i < sizeof resized / sizeof *resized; i++) {
+    char text[512];
+    snprintf(text, sizeof text,
+             "const @u f32[5,2,2]\n%%1 \"p\" f32[1,4,2,3,5] = %s\n"
+             "%%2 \"r\" f32[1,4,2,3,5] = sample %%1 tw=@u%s\n%s",
+             resized[i].op, resized[i].more, OUT("2", "f32", "4"));
+    struct vnc_graph g = parsed("", text);
+    struct vnc_const *table = &g.consts[g.n_consts - 1];
+    float *pair = table->data = realloc(table->data, 20 * sizeof *pair);
+    assert_non_null(pair);
+    for (size_t tap = 0; tap < 10; tap++) {
+      pair[2 * tap] = resized[i].index;
+      pair[2 * tap + 1] = resized[i].weight[tap % 2];
+    }
+    assert_int_equal(vnc_ends(&g, NULL), VN_OK);
+    if (g.outputs[0].end != resized[i].end)
+      fail_msg("%u instead of %u:\n%s", g.outputs[0].end, resized[i].end, text);
     vnc_graph_free(&g);
   }
 }
@@ -224,8 +261,9 @@ static void asked_for_nonsense(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_end),         cmocka_unit_test(concats_in_concats),
-      cmocka_unit_test(a_maze_of_concats), cmocka_unit_test(too_many_regions),
-      cmocka_unit_test(asked_for),         cmocka_unit_test(asked_for_nonsense)};
+      cmocka_unit_test(every_end),          cmocka_unit_test(resized_probabilities),
+      cmocka_unit_test(concats_in_concats), cmocka_unit_test(a_maze_of_concats),
+      cmocka_unit_test(too_many_regions),   cmocka_unit_test(asked_for),
+      cmocka_unit_test(asked_for_nonsense)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
