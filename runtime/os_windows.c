@@ -142,7 +142,7 @@ enum vn_os_lock vn_os_lock(int fd, bool wait) {
 uint64_t vn_os_mark(const char *path) {
   struct stat file;
   if (stat(path, &file)) return 0;
-  return vn_os_mark_of((uint64_t)file.st_size, (uint64_t)file.st_mtime * 1000000000);
+  return vn_os_mark_of((uint64_t)file.st_size, 100 * file.written);
 }
 
 void vn_os_doom(int fd, bool doomed) {

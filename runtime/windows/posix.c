@@ -102,6 +102,8 @@ static int handle_stat(HANDLE file, struct vn_windows_stat *info) {
   info->st_ino = (uint64_t)is.nFileIndexHigh << 32 | is.nFileIndexLow;
   info->st_nlink = is.nNumberOfLinks;
   info->st_size = (int64_t)is.nFileSizeHigh << 32 | is.nFileSizeLow;
+  info->written =
+      (uint64_t)is.ftLastWriteTime.dwHighDateTime << 32 | is.ftLastWriteTime.dwLowDateTime;
   return 0;
 }
 

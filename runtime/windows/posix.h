@@ -36,6 +36,7 @@ struct vn_windows_stat {
   uint64_t st_dev, st_ino; /* the volume, the file's number on it */
   unsigned st_mode, st_nlink;
   int64_t st_size;
+  uint64_t written; /* when it was last; a count of 100 ns */
 };
 int vn_windows_stat(const char *path, struct vn_windows_stat *info);
 int vn_windows_lstat(const char *path, struct vn_windows_stat *info);
