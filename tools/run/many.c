@@ -135,7 +135,8 @@ static bool scan_same(const struct run_files *files) {
   size_t room = 0;
   FILE *file = fopen(files->report, "r");
   report_mark(files, mark);
-  const bool same = file && getdelim(&text, &room, '\0', file) > 0 && strstr(text, mark);
+  bool same = false;
+  while (file && !same && getline(&text, &room, file) >= 0) same = strstr(text, mark);
   free(text);
   if (file) fclose(file);
   return same;
