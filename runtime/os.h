@@ -118,7 +118,7 @@ enum vn_os_lock vn_os_lock(int fd, bool wait);
  * known. */
 uint64_t vn_os_mark(const char *path);
 
-/* That number: FNV-1a's mixing, word by word. */
+/* That number: FNV-1a of both. */
 static inline uint64_t vn_os_mark_of(uint64_t bytes, uint64_t changed_ns) {
   const uint64_t prime = 1099511628211u;
   uint64_t mark = 14695981039346656037u;

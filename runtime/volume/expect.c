@@ -60,7 +60,7 @@ enum vn_status vn_expect_parse(const char *text, size_t labels, struct vn_expect
   *expect = (struct vn_expect){0};
   if (!text) return VN_OK;
   for (const char *c = text; *c; c++) most += *c == ';';
-  if (most > 5 * labels || most > CLAUSES_MOST) /* more than there are kinds of clauses */
+  if (most > 5 * labels || most > CLAUSES_MOST) /* five kinds; each is compared with all */
     return vn_fail(diag, VN_E_FORMAT, "the model's vnet.expect has %zu clauses for %zu labels",
                    most, labels);
   char *copy = strdup(text);

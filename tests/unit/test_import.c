@@ -461,29 +461,6 @@ static void test_opsets(void **state) {
   }
 }
 
-/* Proto3, in which ONNX is published, too, writes no zeros: a type that is said makes one of what
- * is not there. */
-static void test_zeros(void **state) {
-  (void)state;
-  struct made_model m;
-  for (int said = 0; said < 2; said++) {
-    model_begin(&m);
-    model_input(&m, "x", 5, scan);
-    Onnx__NodeProto *node = model_node(&m, "LeakyRelu", "leak", "x", "r");
-    vnc_build_float(&m.b, node, "alpha", 0);
-    node->attribute[0]->has_f = said;
-    node = model_node(&m, "Concat", "both", "r r", "y");
-    vnc_build_int(&m.b, node, "axis", 0);
-    node->attribute[0]->has_i = said;
-    model_output(&m, "y");
-    model_imported(&m);
-    assert_int_equal(m.g.outputs[0].dim[0], 2 * m.g.inputs[0].dim[0]);
-    for (size_t i = 0; i < m.g.n_nodes; i++)
-      if (m.g.nodes[i].op == VN_OP_ACT) assert_true(m.g.nodes[i].act[0].alpha == 0);
-    vnc_graph_free(&m.g);
-  }
-}
-
 /* ---- external data ---- */
 
 /* x plus a constant of two channels that is kept in `location`. */
@@ -601,7 +578,7 @@ int main(void) {
       cmocka_unit_test(test_views),    cmocka_unit_test(test_grids),
       cmocka_unit_test(test_refusals), cmocka_unit_test(test_ranks),
       cmocka_unit_test(test_opsets),   cmocka_unit_test(test_external),
-      cmocka_unit_test(test_order),    cmocka_unit_test(test_zeros),
+      cmocka_unit_test(test_order),
   };
   return cmocka_run_group_tests(tests, models_folder_make, models_folder_remove);
 }

@@ -82,9 +82,8 @@ static void outputs_list(struct outputs *out, struct cli_output *list[FILES]) {
   memcpy(list, all, sizeof all);
 }
 
-/* The names of the tables of labels, which lie beside the map; to be freed. NULL: not wanted. */
-static enum vn_status tables_name(const struct run_session *session, const struct run_files *files,
-                                  char *path[2], struct vn_diag *diag) {
+enum vn_status run_tables_name(const struct run_session *session, const struct run_files *files,
+                               char *path[2], struct vn_diag *diag) {
   path[0] = path[1] = NULL;
   if (!session->info.named) return VN_OK;
   path[0] = run_name(files->labels, ".label.txt");
@@ -98,7 +97,7 @@ void run_files_add(struct cli_files *all, const struct run_session *session,
                                  files->report, files->csv,    files->picture};
   struct vn_diag diag;
   char *tables[2];
-  cli_check(tables_name(session, files, tables, &diag), &diag);
+  cli_check(run_tables_name(session, files, tables, &diag), &diag);
   for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
     cli_files_add(all, outputs[i], true);
   for (size_t i = 0; i < 2; i++) {
@@ -111,7 +110,7 @@ void run_files_add(struct cli_files *all, const struct run_session *session,
 static enum vn_status outputs_create(const struct run_session *session,
                                      const struct run_files *files, struct outputs *out,
                                      struct vn_diag *diag) {
-  enum vn_status status = tables_name(session, files, out->table_path, diag);
+  enum vn_status status = run_tables_name(session, files, out->table_path, diag);
   const char *paths[FILES] = {
       files->scores,  files->regions,     files->report,      files->csv,
       files->picture, out->table_path[0], out->table_path[1], session->options->slicer_result,

@@ -39,6 +39,11 @@ void run_files_free(struct run_files *files);
 void run_files_add(struct cli_files *all, const struct run_session *session,
                    const struct run_files *files);
 
+/* The names of the tables of labels, which lie beside the map; to be freed. NULL: not wanted.
+ * VN_E_MEMORY. */
+enum vn_status run_tables_name(const struct run_session *session, const struct run_files *files,
+                               char *path[2], struct vn_diag *diag);
+
 /* Copies of the words of a case. Ends the program without memory. */
 char **run_words_copy(char *const *word, size_t words);
 

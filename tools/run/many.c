@@ -142,19 +142,15 @@ static bool scan_same(const struct run_files *files) {
   return same;
 }
 
-/* Tables of labels, which lie beside the map; the caller frees both. */
-static void tables_name(const struct run_files *files, char *path[2]) {
-  path[0] = run_name(files->labels, ".label.txt");
-  path[1] = run_name(files->labels, ".ctbl");
-  if (!path[0] || !path[1]) cli_fatal(VN_E_MEMORY, "out of memory");
-}
-
 static bool finished(const struct run_session *session, const struct run_files *files) {
+  struct vn_diag diag;
   char *tables[2];
-  tables_name(files, tables);
-  const bool tabled = !session->info.named || (exists(tables[0]) && exists(tables[1]));
-  free(tables[0]);
-  free(tables[1]);
+  bool tabled = true;
+  cli_check(run_tables_name(session, files, tables, &diag), &diag);
+  for (size_t i = 0; i < 2; i++) {
+    tabled = tabled && (!tables[i] || exists(tables[i]));
+    free(tables[i]);
+  }
   return tabled && exists(files->labels) && (!files->regions || exists(files->regions)) &&
          (!files->picture || exists(files->picture)) && rows_finished(session, files) &&
          scan_same(files);
@@ -199,9 +195,9 @@ static void failure_write(const struct slot *slot) {
     remove(path);
     free(path);
   }
-  tables_name(&slot->files, tables);
+  cli_check(run_tables_name(slot->session, &slot->files, tables, &diag), &diag);
   for (size_t i = 0; i < 2; i++) {
-    remove(tables[i]);
+    if (tables[i]) remove(tables[i]);
     free(tables[i]);
   }
   if (cli_output_create(&output, slot->files.csv, &diag)) return; /* then the folder failed it */
